@@ -1,0 +1,48 @@
+// Stores that pass the caches by: for output too large to stay in them.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+#ifdef __linux__
+#include <unistd.h>
+#endif
+
+namespace netdiffus {
+
+// Whether so many bytes of output are better written past the caches.
+inline bool worth_streaming(int64_t bytes) {
+#if defined(__SSE2__) && defined(_SC_LEVEL3_CACHE_SIZE)
+  static const int64_t found = sysconf(_SC_LEVEL3_CACHE_SIZE);
+  return bytes > (found > 0 ? found : int64_t{32} << 20);
+#else
+  (void)bytes;
+  return false;
+#endif
+}
+
+// memcpy past the caches; call stream_fence() before another thread reads.
+inline void stream_copy(char* to, const char* from, int64_t bytes) {
+#ifdef __SSE2__
+  const int64_t head = (16 - reinterpret_cast<uintptr_t>(to) % 16) % 16;
+  if (head < bytes) {
+    std::memcpy(to, from, head);
+    to += head, from += head, bytes -= head;
+    for (; bytes >= 16; to += 16, from += 16, bytes -= 16)
+      _mm_stream_si128(reinterpret_cast<__m128i*>(to),
+                       _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+  }
+#endif
+  std::memcpy(to, from, bytes);
+}
+
+inline void stream_fence() {
+#ifdef __SSE2__
+  _mm_sfence();
+#endif
+}
+
+}  // namespace netdiffus

@@ -1,0 +1,58 @@
+"""Learns from labelled network traces and makes new ones by diffusion on GASF images.
+
+The path: `Traces.load` -> `train` -> `sample` -> `evaluate`, the same verbs as the command line's.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+__version__ = version("netdiffus")
+
+if TYPE_CHECKING:
+    from netdiffus.channels import Channel as Channel
+    from netdiffus.codec import GasfCodec as GasfCodec
+    from netdiffus.codec import Images as Images
+    from netdiffus.diffusion import Diffusion as Diffusion
+    from netdiffus.errors import InputError as InputError
+    from netdiffus.evaluation import Report as Report
+    from netdiffus.evaluation import evaluate as evaluate
+    from netdiffus.lab import lab_traffic as lab_traffic
+    from netdiffus.model import Model as Model
+    from netdiffus.sampling import sample as sample
+    from netdiffus.traces import Traces as Traces
+    from netdiffus.traces import concat as concat
+    from netdiffus.training import Recipe as Recipe
+    from netdiffus.training import train as train
+
+# Loaded when first asked for, so that reading traces does not wait for torch.
+_HOMES = {
+    "GasfCodec": "codec",
+    "Images": "codec",
+    "Diffusion": "diffusion",
+    "InputError": "errors",
+    "Report": "evaluation",
+    "evaluate": "evaluation",
+    "lab_traffic": "lab",
+    "Model": "model",
+    "sample": "sampling",
+    "Channel": "channels",
+    "Traces": "traces",
+    "concat": "traces",
+    "Recipe": "training",
+    "train": "training",
+}
+
+__all__ = [*_HOMES, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'netdiffus' has no attribute {name!r}")
+    return getattr(import_module(f"netdiffus.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

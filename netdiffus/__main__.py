@@ -1,0 +1,8 @@
+"""`python -m netdiffus` and `accelerate launch -m netdiffus`."""
+
+from __future__ import annotations
+
+from netdiffus.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,332 @@
+"""The command line: five verbs, `split` between them, and `info`."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from netdiffus import __version__
+from netdiffus.errors import InputError
+from netdiffus.progress import bar
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Learn from labelled network traces, make new ones, and judge them.",
+    epilog="Exit codes: 0 done, 1 failed, 2 input at fault, 130 interrupted.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Seed = Annotated[int, typer.Option(help="Same seed, same result.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+Length = Annotated[int | None, typer.Option(help="Keep at most this many points of each trace.")]
+Channels = Annotated[str | None, typer.Option(help="Keep only these channels, comma-separated.")]
+
+
+def main() -> None:
+    """Entry point: errors of input and files are one line, not a traceback."""
+    try:
+        app()
+    except (InputError, FileExistsError, FileNotFoundError) as error:
+        _fail(error, 2)
+    except OSError as error:
+        _fail(error, 1)
+
+
+@app.command(epilog="Example: netdiffus demo -o demo")
+def demo(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for everything.")] = Path("demo"),
+    minutes: Annotated[float, typer.Option(help="Minutes to train.")] = 2.0,
+    seed: Seed = 0,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Train on bundled traffic, sample, evaluate against held-out traces."""
+    _need_eval()
+    from netdiffus.demo import demo as run
+    from netdiffus.demo import where
+
+    report = run(out, minutes=minutes, seed=seed, force=force, bar=bar)
+    _print(where(out) | {"figures": report.summary()}, as_json)
+
+
+@app.command(epilog="Example: netdiffus split traces.parquet --by trace_id --sep '#' -o parts")
+def split(
+    data: Annotated[Path, typer.Argument(help="Traces: .parquet, .csv or .npz.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the two parts.")],
+    fraction: Annotated[float, typer.Option(help="Share of each class held out.")] = 0.2,
+    by: Annotated[str | None, typer.Option(help="Column whose groups stay together.")] = None,
+    sep: Annotated[str | None, typer.Option(help="Group by the text before this only.")] = None,
+    length: Length = None,
+    channels: Channels = None,
+    seed: Seed = 0,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Hold out a stratified part: train.parquet and holdout.parquet."""
+    from netdiffus.files import refuse_existing
+
+    traces = _load(data, length, channels)
+    for name in ("train.parquet", "holdout.parquet"):
+        refuse_existing(out / name, force)
+    rest, holdout = traces.split(fraction, by=by, sep=sep, seed=seed)
+    rest.save(out / "train.parquet", force=force)
+    holdout.save(out / "holdout.parquet", force=force)
+    twins = len(traces) - len(set(traces.duplicates().tolist()))
+    _print(
+        {
+            "train": str(out / "train.parquet"),
+            "holdout": str(out / "holdout.parquet"),
+            "traces": {"train": len(rest), "holdout": len(holdout)},
+            "duplicates": twins,
+        },
+        as_json,
+    )
+
+
+@app.command(epilog="Example: netdiffus train traces.parquet --minutes 5 -o model")
+def train(
+    data: Annotated[Path, typer.Argument(help="Traces: .parquet, .csv or .npz.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the model.")],
+    minutes: Annotated[
+        float | None, typer.Option(help="Minutes in all; 5 if no --steps either.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps in all.")] = None,
+    size: Annotated[int, typer.Option(help="Height and width of the images.")] = 64,
+    length: Length = None,
+    channels: Channels = None,
+    resize: Annotated[str, typer.Option(help="For longer traces: bin or area.")] = "bin",
+    gamma: Annotated[
+        float, typer.Option(help="Contrast of the images; the paper's is 0.25.")
+    ] = 1.0,
+    scale: Annotated[
+        list[str] | None,
+        typer.Option(help="CHANNEL=minmax, =log, =quantile or =LO:HI; may be repeated."),
+    ] = None,
+    preset: Annotated[str, typer.Option(help="U-Net: default or paper.")] = "default",
+    width: Annotated[int | None, typer.Option(help="Features at the finest level.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Traces per step.")] = 16,
+    learning_rate: Annotated[float, typer.Option(help="Of AdamW.")] = 1e-3,
+    seed: Seed = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Train a model on labelled traces. Ctrl-C keeps it usable; --resume goes on."""
+    from netdiffus.codec import GasfCodec
+    from netdiffus.training import Recipe
+    from netdiffus.training import train as run
+
+    codec = GasfCodec(size, length=length, resize=resize, gamma=gamma, scales=_scales(scale or []))
+    recipe = Recipe(
+        steps=steps,
+        minutes=5.0 if steps is None and minutes is None else minutes,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+    )
+    traces = _load(data, length, channels)
+    with bar("train", 1.0) as progress:
+        model = run(
+            traces,
+            out,
+            recipe=recipe,
+            codec=codec,
+            preset=preset,
+            width=width,
+            resume=resume,
+            force=force,
+            progress=progress,
+        )
+    _print({"model": str(out), **model.about}, as_json)
+    if model.about["ended"] == "interrupted":
+        raise typer.Exit(130)
+
+
+@app.command(epilog="Example: netdiffus sample model -n 1000 --label youtube -o out.parquet")
+def sample(
+    model: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help=".parquet, .csv or .npz.")],
+    n: Annotated[int, typer.Option("-n", help="How many traces.")] = 1000,
+    label: Annotated[
+        list[str] | None, typer.Option(help="Class; may be repeated. All if not given.")
+    ] = None,
+    mix: Annotated[
+        str, typer.Option(help="Classes balanced, or real as in training.")
+    ] = "balanced",
+    sampler: Annotated[str, typer.Option(help="dpm++, ddim or ddpm.")] = "dpm++",
+    steps: Annotated[int | None, typer.Option(help="Network runs per trace.")] = None,
+    fast: Annotated[bool, typer.Option(help="Native kernels, or the torch reference.")] = True,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same traces.")] = None,
+    start: Annotated[int, typer.Option(help="Index of the first trace, to split work.")] = 0,
+    batch_size: Annotated[int, typer.Option(help="Traces worked on at a time.")] = 64,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …")] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Make new traces of the classes asked for."""
+    from netdiffus.files import refuse_existing
+    from netdiffus.model import Model
+    from netdiffus.sampling import sample as run
+
+    refuse_existing(out, force)
+    loaded = Model.load(model)
+    with bar("sample", float(n)) as progress:
+        traces = run(
+            loaded,
+            n,
+            label=label,
+            mix=mix,
+            fast=fast,
+            sampler=sampler,
+            steps=steps,
+            seed=seed,
+            start=start,
+            batch_size=batch_size,
+            device=device,
+            progress=progress,
+        )
+    traces.save(out, force=force)
+    residual = sum(traces.meta["residual"].to_pylist()) / len(traces)
+    _print({"traces": str(out), "classes": traces.counts(), "residual": residual}, as_json)
+
+
+@app.command(
+    epilog="Example: netdiffus evaluate train.parquet out.parquet --holdout rest.parquet -o r.html"
+)
+def evaluate(
+    real: Annotated[Path, typer.Argument(help="The traces that the generator learnt from.")],
+    synthetic: Annotated[Path, typer.Argument(help="The traces that it made.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="HTML page; figures go to .json beside it.")
+    ],
+    holdout: Annotated[
+        Path | None, typer.Option(help="Real traces that the generator has not seen.")
+    ] = None,
+    model: Annotated[Path | None, typer.Option(help="Its folder, for the training curve.")] = None,
+    length: Length = None,
+    channels: Channels = None,
+    seed: Seed = 0,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Compare synthetic with real traces; every figure beside its real-vs-real floor."""
+    _need_eval()
+    from netdiffus.evaluation import evaluate as run
+    from netdiffus.files import refuse_existing
+    from netdiffus.model import Model
+    from netdiffus.training import read_log
+
+    figures = out.with_suffix(".json")
+    for path in (out, figures):
+        refuse_existing(path, force)
+    with bar("evaluate", 1.0) as progress:
+        report = run(
+            _load(real, length, channels),
+            _load(synthetic, length, channels),
+            holdout=None if holdout is None else _load(holdout, length, channels),
+            seed=seed,
+            history=None if model is None else read_log(model),
+            about=None if model is None else Model.load(model).about,
+            progress=progress,
+        )
+    report.save_html(out, force=force)
+    report.save_json(figures, force=force)
+    _print({"report": str(out), "json": str(figures), "figures": report.summary()}, as_json)
+
+
+@app.command(epilog="Example: netdiffus info --json")
+def info(as_json: Json = False) -> None:
+    """Versions, and which backends are there or why one is missing."""
+    import torch
+
+    from netdiffus.ops import backends
+
+    packages = (
+        "numpy",
+        "pyarrow",
+        "safetensors",
+        "accelerate",
+        "scikit-learn",
+        "matplotlib",
+        "triton",
+    )
+    _print(
+        {
+            "netdiffus": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "backends": backends(),
+            "packages": {name: _version(name) for name in packages},
+        },
+        as_json,
+    )
+
+
+def _fail(error: Exception, code: int) -> None:
+    if "--json" in sys.argv:
+        print(json.dumps({"error": str(error)}))
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _load(path: Path, length: int | None, channels: str | None) -> Any:
+    from netdiffus.traces import Traces
+
+    traces = Traces.load(path, length)
+    return traces if channels is None else traces.select(channels.split(","))
+
+
+def _scales(choices: list[str]) -> dict[str, str | tuple[float, float]]:
+    """{"size": "log", "direction": (-1, 1)} from ["size=log", "direction=-1:1"]."""
+    scales: dict[str, str | tuple[float, float]] = {}
+    for choice in choices:
+        name, _, kind = choice.partition("=")
+        lo, colon, hi = kind.partition(":")
+        try:
+            scales[name] = (float(lo), float(hi)) if colon else kind
+        except ValueError:
+            raise InputError(f"--scale {choice}: bounds are two numbers, LO:HI") from None
+    return scales
+
+
+def _need_eval() -> None:
+    for name in ("scikit-learn", "scipy", "jinja2", "matplotlib"):
+        if _version(name) == "missing":
+            raise InputError(f"{name} is not installed; run: pip install 'netdiffus[eval]'")
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def _print(result: dict[str, Any], as_json: bool) -> None:
+    """The result on stdout: JSON, or one `key: value` per line, nested ones indented."""
+    if as_json:
+        print(json.dumps(result, indent=2, default=str))
+        return
+    for line in _lines(result):
+        print(line)
+
+
+def _lines(result: dict[str, Any], indent: str = "") -> list[str]:
+    lines = []
+    for key, value in result.items():
+        if isinstance(value, dict):
+            lines += [f"{indent}{key}:", *_lines(value, indent + "  ")]
+        else:
+            shown = f"{value:.4g}" if isinstance(value, float) else value
+            lines.append(f"{indent}{key}: {shown}")
+    return lines

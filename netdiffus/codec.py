@@ -1,0 +1,287 @@
+"""Traces to GASF images and back, on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from netdiffus.channels import Channel
+from netdiffus.errors import InputError
+from netdiffus.ops.decode import gasf_decode, gasf_decode_area
+from netdiffus.ops.gasf import gasf_image
+from netdiffus.scaling import Scale
+from netdiffus.traces import Traces
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+ScaleChoice = str | tuple[float, float]  # minmax, log, quantile, or given bounds (lo, hi)
+
+DEFAULT_SCALES: dict[str, ScaleChoice] = {
+    "size": "quantile",
+    "direction": (-1.0, 1.0),
+    "time": "quantile",
+    "gap": "quantile",
+    "volume": "quantile",
+    "number": "minmax",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """N traces as GASF images, with what else decoding needs.
+
+    Attributes:
+        pixels: (N, C, m, m) in [0, 1], one GASF image per channel.
+        lengths: int64 (N,), points of each trace.
+        labels: int64 (N,), index into `classes`.
+        classes: Names of the classes.
+        meta: One Arrow row per trace.
+    """
+
+    pixels: Tensor
+    lengths: Ints
+    labels: Ints
+    classes: tuple[str, ...]
+    meta: pa.Table = field(default_factory=lambda: pa.table({}))
+
+
+class GasfCodec:
+    """Turns traces into GASF images and images into traces, in real units.
+
+    Each channel is scaled to x in [0, 1], padded with 0 to a common length n, seen as angles
+    theta = arccos x, and drawn as G[i, j] = cos(theta_i + theta_j); the image is
+    ((G + 1) / 2)**gamma. Where n is more than `size`, `resize="bin"` averages the series to `size`
+    points first (in real units, so that volumes keep their sum), which loses only what lies inside
+    a bin; `resize="area"` shrinks the n x n image by area as the paper does, at the price of a bias (see
+    `gasf_decode_area`). Times are coded as gaps.
+
+    Args:
+        size: Height and width m of the images; None never resizes (m is the longest trace).
+        length: Points n kept of each trace. None keeps whole traces, except that traces of packets
+            (no `volume` channel) keep their first `size` packets.
+        resize: `bin` or `area`.
+        gamma: Contrast; the paper uses 0.25.
+        scales: For a channel's name, `minmax`, `log`, `quantile` or its bounds (lo, hi); the
+            others get the default of their kind.
+
+    Raises:
+        InputError: An argument out of range.
+    """
+
+    def __init__(
+        self,
+        size: int | None = 64,
+        *,
+        length: int | None = None,
+        resize: str = "bin",
+        gamma: float = 1.0,
+        scales: Mapping[str, ScaleChoice] | None = None,
+    ) -> None:
+        if resize not in ("bin", "area"):
+            raise InputError(f"resize must be 'bin' or 'area', got {resize!r}")
+        for name, value in (("size", size), ("length", length)):
+            if value is not None and value < 1:
+                raise InputError(f"{name} must be at least 1, got {value}")
+        if not 0 < gamma < float("inf"):
+            raise InputError(f"gamma must be a number above 0, got {gamma}")
+        self.size, self.length, self.resize, self.gamma = size, length, resize, gamma
+        self.choices = dict(scales or {})
+        self.channels: tuple[Channel, ...] = ()
+        self.scales: list[Scale] = []
+
+    def fit(self, traces: Traces) -> GasfCodec:
+        """Learns the channels, their scales and the common length from traces."""
+        unknown = set(self.choices) - {channel.name for channel in traces.channels}
+        if unknown:
+            raise InputError(f"scales: no channel {', '.join(sorted(unknown))} in the traces")
+        self.channels = traces.channels
+        if self.size is not None and self.length is None:
+            self.length = self._default_length(traces)
+        values, lengths = self._values(traces)
+        mask = _mask(lengths, values.shape[2])
+        self.scales = [
+            _fit_scale(channel, self.choices.get(channel.name), values[:, c][mask])
+            for c, channel in enumerate(self.channels)
+        ]
+        return self
+
+    def encode(self, traces: Traces, dtype: torch.dtype = torch.float32) -> Images:
+        """Images of traces; `decode` gives the traces back.
+
+        Unresized float64 images give integers, directions and lengths back exactly; in float32
+        images x keeps about 7 digits.
+        """
+        pixels = self.draw(self.series(traces).to(dtype))
+        lengths = np.minimum(traces.lengths, self._length(traces))
+        return Images(pixels, lengths, traces.labels, traces.classes, traces.meta)
+
+    def decode(self, images: Images, method: str = "image") -> Traces:
+        """Traces of images, in real units, with a meta column `residual`.
+
+        Integer channels come back whole, directions ±1, times never run backwards.
+
+        Args:
+            images: Pixels (N, C, m, m) and the length of each trace.
+            method: `image` fits all pixels, `diagonal` reads the diagonal alone.
+
+        Returns:
+            Traces; `residual` is the root mean square distance, over pixels and channels, of the
+            images from the nearest GASF: 0 for a true one, a sign of quality for a made one.
+        """
+        n = self.length if self.size is not None else None
+        x, residual = self._solve(images, n or images.pixels.shape[-1], method)
+        values = np.stack(
+            [scale.decode(x[:, c].numpy()) for c, scale in enumerate(self.scales)], axis=1
+        )
+        if n is not None and values.shape[2] != n:
+            values = _averages(values, n)
+        return Traces(
+            values=_in_units(values, images.lengths, self.channels),
+            lengths=images.lengths,
+            channels=self.channels,
+            labels=images.labels,
+            classes=images.classes,
+            meta=_with_residual(images, residual.square().mean(1).sqrt()),
+        )
+
+    def series(self, traces: Traces) -> Tensor:
+        """Traces scaled to [0, 1] and padded with 0: float64 (N, C, k), binned if need be."""
+        if traces.channels != self.channels:
+            names = ", ".join(channel.name for channel in self.channels)
+            raise InputError(f"traces must have the channels the codec was fitted on: {names}")
+        values, lengths = self._values(traces)
+        x = np.stack([scale.encode(values[:, c]) for c, scale in enumerate(self.scales)], axis=1)
+        return torch.from_numpy(np.where(_mask(lengths, x.shape[2])[:, None], x, 0.0))
+
+    def draw(self, series: Tensor, out: Tensor | None = None, backend: str = "auto") -> Tensor:
+        """GASF images (N, C, m, m) of series (N, C, k)."""
+        side = self._side(series.shape[-1])
+        return gasf_image(series, side, gamma=self.gamma, out=out, backend=backend)
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the images of a fitted codec with a size."""
+        if self.length is None:
+            raise InputError("a codec with size=None has images of many sizes; give it a size")
+        return self._side(self.length)
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """What `from_state` needs: JSON-able settings, and one float64 table per channel."""
+        settings = {
+            "size": self.size,
+            "length": self.length,
+            "resize": self.resize,
+            "gamma": self.gamma,
+            "channels": [asdict(channel) for channel in self.channels],
+            "scales": [scale.kind for scale in self.scales],
+        }
+        tables = {c.name: s.table for c, s in zip(self.channels, self.scales, strict=True)}
+        return settings, {name: torch.from_numpy(table) for name, table in tables.items()}
+
+    @classmethod
+    def from_state(cls, settings: Mapping[str, Any], tables: Mapping[str, Tensor]) -> GasfCodec:
+        """The codec that gave this `state`."""
+        arguments = {key: settings[key] for key in ("size", "length", "resize", "gamma")}
+        codec = cls(**arguments)
+        codec.channels = tuple(Channel(**one) for one in settings["channels"])
+        codec.scales = [
+            Scale(kind, tables[channel.name].numpy())
+            for kind, channel in zip(settings["scales"], codec.channels, strict=True)
+        ]
+        return codec
+
+    def _default_length(self, traces: Traces) -> int:
+        binned = any(channel.kind in ("volume", "number") for channel in traces.channels)
+        longest = int(traces.lengths.max())
+        return longest if binned or self.size is None else min(longest, self.size)
+
+    def _length(self, traces: Traces) -> int:
+        if self.size is None or self.length is None:
+            return int(traces.lengths.max())
+        return self.length
+
+    def _side(self, k: int) -> int:
+        return k if self.size is None else min(k, self.size)
+
+    def _values(self, traces: Traces) -> tuple[Floats, Ints]:
+        """Real units, gaps for times, (N, C, k), and how many of the k points are the trace's."""
+        n = self._length(traces)
+        traces = traces.truncate(n).with_gaps()
+        short = n - traces.values.shape[2]
+        values = np.pad(traces.values, ((0, 0), (0, 0), (0, short))) if short > 0 else traces.values
+        m = self._side(n)
+        if m == n or self.resize == "area":
+            return values[:, :, :n], traces.lengths
+        return _averages(values, m, traces.lengths), -(-traces.lengths * m // n)
+
+    def _solve(self, images: Images, n: int, method: str) -> tuple[Tensor, Tensor]:
+        """X (N, C, m) and the residual of each image (N, C)."""
+        m = images.pixels.shape[-1]
+        if m == n or self.resize == "bin":
+            return gasf_decode(images.pixels, gamma=self.gamma, method=method)
+        if method == "diagonal":
+            return gasf_decode(images.pixels, gamma=self.gamma, method=method)
+        first_pad = torch.from_numpy(-(-images.lengths * m // n))
+        anchor = torch.arange(m)[None] >= first_pad[:, None]
+        parts = [
+            gasf_decode_area(images.pixels[:, c], anchor, gamma=self.gamma)
+            for c in range(images.pixels.shape[1])
+        ]
+        return torch.stack([p[0] for p in parts], 1), torch.stack([p[1] for p in parts], 1)
+
+
+def _fit_scale(channel: Channel, choice: ScaleChoice | None, points: Floats) -> Scale:
+    choice = choice or DEFAULT_SCALES[channel.kind]
+    if isinstance(choice, str):
+        return Scale.fit(choice, points, name=channel.name)
+    return Scale.fit("minmax", points, bounds=choice, name=channel.name)
+
+
+def _mask(lengths: Ints, n: int) -> npt.NDArray[np.bool_]:
+    return np.arange(n)[None] < lengths[:, None]
+
+
+def _averages(values: Floats, m: int, lengths: Ints | None = None) -> Floats:
+    """(N, C, n) averaged over m equal windows, fewer or more than n; sums are kept.
+
+    A window that a trace ends in averages over the points that are there.
+    """
+    n = values.shape[2]
+    edges = np.arange(m + 1) * n / m
+    whole = np.minimum(edges.astype(np.int64), n - 1)
+    totals = np.cumsum(values, axis=2) - values
+    at_edges = totals[:, :, whole] + (edges - whole) * values[:, :, whole]
+    inside = edges if lengths is None else np.minimum(edges, lengths[:, None, None])
+    width = np.diff(inside)
+    averages: Floats = np.diff(at_edges) / np.where(width > 0, width, 1.0)
+    return averages
+
+
+def _in_units(values: Floats, lengths: Ints, channels: tuple[Channel, ...]) -> Floats:
+    """Whole numbers whole, directions ±1, gaps as times again, nothing beyond the length."""
+    for c, channel in enumerate(channels):
+        if channel.kind == "direction":
+            values[:, c] = np.where(values[:, c] < 0, -1.0, 1.0)
+        elif channel.kind == "time":
+            values[:, c] = np.cumsum(values[:, c], axis=1)
+        if channel.is_integer:
+            values[:, c] = np.rint(values[:, c])
+    values = values[:, :, : int(lengths.max())]
+    return np.where(_mask(lengths, values.shape[2])[:, None], values, 0.0)
+
+
+def _with_residual(images: Images, residual: Tensor) -> pa.Table:
+    column = pa.array(residual.numpy())
+    if images.meta.num_columns == 0:
+        return pa.table({"residual": column})
+    meta = images.meta
+    if "residual" in meta.column_names:
+        meta = meta.drop_columns(["residual"])
+    return meta.append_column("residual", column)

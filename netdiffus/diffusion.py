@@ -1,0 +1,239 @@
+"""Noise in, noise out: schedules, the training target and the samplers' steps.
+
+Every sampler takes the same step, `x0 = clip(a xt + b out)` then
+`x_next = c xt + d x0 + e x0_prev + sigma z`; they differ in the coefficients alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from netdiffus.errors import InputError
+
+SCHEDULES = ("cosine", "linear")
+PREDICTIONS = ("eps", "v", "x0")
+LOSSES = ("mse", "cross_entropy")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One reverse step: at time t, `x_next = c xt + d x0 + e x0_prev + sigma z`."""
+
+    t: int
+    a: float
+    b: float
+    c: float
+    d: float
+    e: float = 0.0
+    sigma: float = 0.0
+
+
+@dataclass(frozen=True)
+class Diffusion:
+    """The Gaussian process between images x0 in [-1, 1] (which are GASFs) and noise.
+
+    Attributes:
+        num_timesteps: T; times run from 0 (least noise) to T - 1.
+        schedule: `cosine` (Nichol and Dhariwal, 2021, Eq. 17) or `linear` (Ho et al., 2020,
+            betas from 1e-4 to 0.02 at T = 1000).
+        prediction: What the network's output means: `eps`, `v` (Salimans and Ho, 2022) or `x0`.
+        loss: `mse` on that, or `cross_entropy` of sigmoid(output) against the image in [0, 1]
+            (needs `x0`; its minimiser is the same conditional mean).
+        symmetric: Noise is symmetric as the images are, (w + w') / sqrt(2): of a symmetric image
+            the antisymmetric part of xt says nothing, so it is not drawn.
+
+    Raises:
+        InputError: An unknown name, or a loss that does not fit the prediction.
+    """
+
+    num_timesteps: int = 1000
+    schedule: str = "cosine"
+    prediction: str = "v"
+    loss: str = "mse"
+    symmetric: bool = True
+
+    def __post_init__(self) -> None:
+        for name, known in (("schedule", SCHEDULES), ("prediction", PREDICTIONS), ("loss", LOSSES)):
+            if getattr(self, name) not in known:
+                raise InputError(
+                    f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}"
+                )
+        if self.num_timesteps < 1:
+            raise InputError(f"num_timesteps must be at least 1, got {self.num_timesteps}")
+        if self.loss == "cross_entropy" and self.prediction != "x0":
+            raise InputError("loss='cross_entropy' needs prediction='x0'")
+
+    @cached_property
+    def alphas_cumprod(self) -> Tensor:
+        """Float64 (T,): the share of signal power left at each time."""
+        t = torch.arange(self.num_timesteps + 1, dtype=torch.float64) / self.num_timesteps
+        if self.schedule == "cosine":
+            f = torch.cos((t + 0.008) / 1.008 * math.pi / 2).square()
+            betas = (1 - f[1:] / f[:-1]).clamp(max=0.999)
+        else:
+            scale = 1000 / self.num_timesteps
+            betas = torch.linspace(
+                1e-4 * scale, 0.02 * scale, self.num_timesteps, dtype=torch.float64
+            )
+        return torch.cumprod(1 - betas, 0)
+
+    def shape_noise(self, w: Tensor) -> Tensor:
+        """White noise as this process wants it."""
+        return (w + w.mT) * math.sqrt(0.5) if self.symmetric else w
+
+    def q_sample(self, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+        """Xt = sqrt(ᾱ_t) x0 + sqrt(1 - ᾱ_t) eps, for t (B,)."""
+        signal, noise = self._signal_noise(t, x0)
+        return signal * x0 + noise * eps
+
+    def target(self, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+        """What the network's output should be."""
+        if self.prediction == "x0":
+            return x0
+        if self.prediction == "eps":
+            return eps
+        signal, noise = self._signal_noise(t, x0)
+        return signal * eps - noise * x0
+
+    def training_loss(self, out: Tensor, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+        """Loss of each image, (B,)."""
+        if self.loss == "cross_entropy":
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(
+                out, 0.5 * (x0 + 1), reduction="none"
+            )
+        else:
+            loss = (out - self.target(x0, t, eps)).square()
+        return loss.flatten(1).mean(1)
+
+    def activate(self, out: Tensor) -> Tensor:
+        """Logits, which the cross-entropy loss is taught on, as x0 in [-1, 1]; else unchanged."""
+        return torch.tanh(0.5 * out) if self.loss == "cross_entropy" else out
+
+    def steps(self, sampler: str, count: int) -> list[Step]:
+        """The reverse steps, noisiest first, with coefficients computed in float64.
+
+        Args:
+            sampler: `ddpm` (ancestral, small variance), `ddim` (eta 0, eps re-derived from the
+                clipped x0) or `dpm++` (DPM-Solver++(2M), midpoint, first order at the end).
+                Equal to diffusers' DDPMScheduler, DDIMScheduler (`use_clipped_model_output`) and
+                DPMSolverMultistepScheduler at their default spacings.
+            count: How many, from 1 to T.
+        """
+        if sampler not in _SAMPLERS:
+            raise InputError(f"sampler must be one of {', '.join(_SAMPLERS)}, got {sampler!r}")
+        if not 1 <= count <= self.num_timesteps:
+            raise InputError(f"steps must lie in 1..{self.num_timesteps}, got {count}")
+        return _SAMPLERS[sampler](self, count)
+
+    def x0_coefficients(self, t: int) -> tuple[float, float]:
+        """(a, b) with x0 = a xt + b out."""
+        alpha = float(self.alphas_cumprod[t])
+        signal, noise = math.sqrt(alpha), math.sqrt(1 - alpha)
+        if self.prediction == "x0":
+            return 0.0, 1.0
+        if self.prediction == "eps":
+            return 1 / signal, -noise / signal
+        return signal, -noise
+
+    def _signal_noise(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        alpha = self.alphas_cumprod.to(t.device)[t].view(-1, *[1] * (like.ndim - 1))
+        return alpha.sqrt().to(like.dtype), (1 - alpha).sqrt().to(like.dtype)
+
+
+def denoise_step(
+    step: Step, xt: Tensor, out: Tensor, x0_prev: Tensor | None, z: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """One reverse step for the network's output `out` at `xt`.
+
+    Args:
+        step: The coefficients.
+        xt: Images at time t.
+        out: The network's output for them.
+        x0_prev: The x0 of the step before; needed where `step.e` is not 0.
+        z: Standard normal noise; needed where `step.sigma` is not 0.
+
+    Returns:
+        (x_next, x0).
+    """
+    x0 = (step.a * xt + step.b * out).clamp(-1, 1)
+    x_next = step.c * xt + step.d * x0
+    if step.e and x0_prev is not None:
+        x_next = x_next + step.e * x0_prev
+    if step.sigma and z is not None:
+        x_next = x_next + step.sigma * z
+    return x_next, x0
+
+
+def _ddpm(diffusion: Diffusion, count: int) -> list[Step]:
+    stride = diffusion.num_timesteps // count
+    steps = []
+    for t in range((count - 1) * stride, -1, -stride):
+        now, after = _alpha(diffusion, t), _alpha(diffusion, t - stride)
+        beta = 1 - now / after
+        steps.append(
+            Step(
+                t,
+                *diffusion.x0_coefficients(t),
+                c=math.sqrt(now / after) * (1 - after) / (1 - now),
+                d=math.sqrt(after) * beta / (1 - now),
+                sigma=math.sqrt(max((1 - after) / (1 - now) * beta, 1e-20)) if t > 0 else 0.0,
+            )
+        )
+    return steps
+
+
+def _ddim(diffusion: Diffusion, count: int) -> list[Step]:
+    stride = diffusion.num_timesteps // count
+    steps = []
+    for t in range((count - 1) * stride, -1, -stride):
+        now, after = _alpha(diffusion, t), _alpha(diffusion, t - stride)
+        c = math.sqrt((1 - after) / (1 - now))
+        d = math.sqrt(after) - c * math.sqrt(now)
+        steps.append(Step(t, *diffusion.x0_coefficients(t), c=c, d=d))
+    return steps
+
+
+def _dpmpp(diffusion: Diffusion, count: int) -> list[Step]:
+    """Lu et al., 2022, Algorithm 2; h is the step in half log signal-to-noise ratio."""
+    spaced = torch.linspace(0, diffusion.num_timesteps - 1, count + 1, dtype=torch.float64)
+    times = [int(t) for t in spaced.round().flip(0)[:-1]]
+    steps: list[Step] = []
+    h_prev = 0.0
+    for t, after in zip(times, [*times[1:], -1], strict=True):
+        h = _half_log_snr(diffusion, after) - _half_log_snr(diffusion, t)
+        alpha_now, alpha_after = _alpha(diffusion, t), _alpha(diffusion, after)
+        gain = -math.sqrt(alpha_after) * math.expm1(-h)
+        r = 0.0 if not steps or after < 0 else 0.5 * h / h_prev
+        steps.append(
+            Step(
+                t,
+                *diffusion.x0_coefficients(t),
+                c=math.sqrt((1 - alpha_after) / (1 - alpha_now)),
+                d=gain * (1 + r),
+                e=-gain * r,
+            )
+        )
+        h_prev = h
+    return steps
+
+
+def _alpha(diffusion: Diffusion, t: int) -> float:
+    return float(diffusion.alphas_cumprod[t]) if t >= 0 else 1.0
+
+
+def _half_log_snr(diffusion: Diffusion, t: int) -> float:
+    alpha = _alpha(diffusion, t)
+    return 0.5 * math.log(alpha / (1 - alpha)) if t >= 0 else math.inf
+
+
+_SAMPLERS: dict[str, Callable[[Diffusion, int], list[Step]]] = {
+    "ddpm": _ddpm,
+    "ddim": _ddim,
+    "dpm++": _dpmpp,
+}

@@ -1,0 +1,15 @@
+"""Judges synthetic traces, from any generator, against real ones."""
+
+from __future__ import annotations
+
+try:
+    from netdiffus.evaluation.baselines import bootstrap, copy, jitter
+    from netdiffus.evaluation.figures import evaluate
+    from netdiffus.evaluation.report import Report
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"evaluation needs {error.name}, which is not installed: pip install 'netdiffus[eval]'",
+        name=error.name,
+    ) from error
+
+__all__ = ["Report", "bootstrap", "copy", "evaluate", "jitter"]

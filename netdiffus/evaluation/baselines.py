@@ -1,0 +1,116 @@
+"""Generators that learn nothing: what any figure must be read against."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from netdiffus.channels import Channel
+from netdiffus.errors import InputError
+from netdiffus.traces import Floats, Ints, Traces
+
+NOISE = 0.1  # standard deviation of the logarithm of jitter's factors
+WARP = 0.3  # the same, for the steps of its time warp
+
+
+def copy(train: Traces, n: int, seed: int = 0) -> Traces:
+    """Traces of `train` themselves: wins every measure of fidelity, and is worth nothing.
+
+    Args:
+        train: What a generator would learn from; times become gaps.
+        n: How many, in the class mix of `train`; a trace comes twice only when all came once.
+        seed: Same seed, same traces.
+
+    Raises:
+        InputError: `n` is below 1.
+    """
+    rows = _rows(train, n, np.random.default_rng(seed))
+    return _without_meta(train.with_gaps()[rows])
+
+
+def jitter(train: Traces, n: int, seed: int = 0) -> Traces:
+    """Copies with a time warp and noise: the cheap augmentation to beat.
+
+    Point t of a trace comes from point ``w(t)``, where ``w`` is a random monotone map of the
+    trace onto itself. Every value but a direction is then multiplied by ``exp(0.1 z)``, z normal,
+    rounded where the channel holds whole numbers, and kept inside the range of `train`.
+
+    Args: see `copy`.
+    """
+    rng = np.random.default_rng(seed)
+    source = copy(train, n, seed)
+    values = np.take_along_axis(source.values, _warp(source, rng)[:, None], axis=2)
+    for c, channel in enumerate(source.channels):
+        if channel.kind != "direction":
+            values[:, c] = _shake(values[:, c], source.points(c), channel, rng)
+    return replace(source, values=np.where(source.mask[:, None], values, 0.0))
+
+
+def bootstrap(train: Traces, n: int, seed: int = 0) -> Traces:
+    """Every point drawn on its own from the same class, channel and position.
+
+    All marginal distributions are right; every dependence between positions or between channels
+    is gone.
+
+    Args: see `copy`.
+    """
+    rng = np.random.default_rng(seed)
+    source = copy(train, n, seed)
+    train = train.with_gaps()
+    values = np.zeros_like(source.values)
+    for label in np.unique(source.labels):
+        mine = source.labels == label
+        values[mine] = _resampled(train[train.labels == label], source.values[mine].shape, rng)
+    return replace(source, values=np.where(source.mask[:, None], values, 0.0))
+
+
+def _rows(train: Traces, n: int, rng: np.random.Generator) -> Ints:
+    """(n,): rows of `train`, its class mix rounded by largest remainder."""
+    if n < 1:
+        raise InputError(f"n must be at least 1, got {n}")
+    counts = np.bincount(train.labels, minlength=len(train.classes))
+    share = n * counts / len(train)
+    wanted = np.floor(share).astype(np.int64)
+    wanted[np.argsort(wanted - share, kind="stable")[: n - wanted.sum()]] += 1
+    drawn = [
+        np.resize(rng.permutation(np.flatnonzero(train.labels == label)), k)
+        for label, k in enumerate(wanted)
+    ]
+    return np.concatenate(drawn).astype(np.int64)
+
+
+def _without_meta(traces: Traces) -> Traces:
+    """The traces without the meta of those they were made from."""
+    return replace(traces, meta=traces.meta.select([]))
+
+
+def _warp(traces: Traces, rng: np.random.Generator) -> Ints:
+    """(N, L): for each point the point it is taken from, never decreasing, within the trace."""
+    n, _, length = traces.values.shape
+    steps = np.exp(WARP * rng.standard_normal((n, length))) * traces.mask
+    place = np.cumsum(steps, axis=1) - 0.5 * steps
+    total = steps.sum(axis=1, keepdims=True)
+    points = np.floor(place / total * traces.lengths[:, None]).astype(np.int64)
+    warped: Ints = np.minimum(points, traces.lengths[:, None] - 1)
+    return warped
+
+
+def _shake(values: Floats, real: Floats, channel: Channel, rng: np.random.Generator) -> Floats:
+    shaken = values * np.exp(NOISE * rng.standard_normal(values.shape))
+    if channel.is_integer:
+        shaken = np.rint(shaken)
+    return np.clip(shaken, real.min(), real.max())
+
+
+def _resampled(
+    train: Traces, shape: tuple[int, ...], rng: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """`shape` (n, C, L): each element from a random trace that reaches that position."""
+    longest_first = np.argsort(-train.lengths, kind="stable")
+    reaching = np.maximum(train.mask.sum(axis=0), 1)
+    pick = np.floor(rng.random(shape) * reaching).astype(np.int64)
+    channel = np.arange(shape[1])[:, None]
+    drawn: Floats = train.values[longest_first][pick, channel, np.arange(shape[2])]
+    return drawn

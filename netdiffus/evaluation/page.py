@@ -1,0 +1,104 @@
+"""Renders a report as one page."""
+
+from __future__ import annotations
+
+import math
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+
+from netdiffus.evaluation import pictures
+from netdiffus.evaluation.comparison import draw
+from netdiffus.evaluation.fidelity import quantities
+from netdiffus.evaluation.verdict import RULES, grade_distance, keys, verdict
+
+if TYPE_CHECKING:
+    from netdiffus.evaluation.report import Report
+
+CANDIDATES = {
+    "synthetic": "synthetic",
+    "real": "real (floor)",
+    "copy": "copy",
+    "jitter": "jitter",
+    "bootstrap": "bootstrap",
+}
+
+
+def page(report: Report) -> str:
+    """The HTML text, without any reference to another file."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"number": number, "percent": percent, "spread": spread}
+    environment.globals["grade_distance"] = grade_distance
+    template = files("netdiffus.evaluation").joinpath("report.html").read_text(encoding="utf-8")
+    return environment.from_string(template).render(**_context(report))
+
+
+def number(x: float) -> str:
+    """Three significant digits, thousands set apart."""
+    return f"{x:,.{_decimals(x)}f}"
+
+
+def percent(x: float) -> str:
+    """A share as per cent."""
+    return f"{x:.1%}"
+
+
+def spread(figure: Any, form: str = "") -> str:
+    """Mean and standard deviation, to the same decimals.
+
+    Args:
+        figure: `mean` and `sd`, or None.
+        form: A format for both, such as `.3f`; three significant digits of the mean without.
+    """
+    if figure is None:
+        return "n/a"
+    form = form or f",.{_decimals(figure['mean'])}f"
+    sd = "" if figure["sd"] is None else f" ± {figure['sd']:{form}}"
+    return f"{figure['mean']:{form}}{sd}"
+
+
+def _decimals(x: float) -> int:
+    """How many decimals show three significant digits."""
+    return 0 if x == 0 else max(2 - math.floor(math.log10(abs(x))), 0)
+
+
+def _context(report: Report) -> dict[str, Any]:
+    figures = report.figures
+    protocol = figures["protocol"]
+    return {
+        "f": figures,
+        "protocol": protocol,
+        "classes": protocol["classes"],
+        "made": figures["candidates"]["synthetic"],
+        "floor": figures["candidates"]["real"],
+        "names": CANDIDATES,
+        "keys": keys(figures),
+        "verdict": verdict(figures),
+        "rules": RULES,
+        "titles": {q.name: q.title for q in quantities(report.real)},
+        "shown": len(pictures.shown_classes(protocol["classes"])),
+        "pictures": _pictures(report),
+    }
+
+
+def _pictures(report: Report) -> dict[str, Any]:
+    figures, real, synthetic = report.figures, report.holdout, report.synthetic
+    seed, points = figures["protocol"]["seed"], pictures.example_points(real.classes)
+    counts = np.array(figures["protocol"]["compared_per_class"])
+    equal = [draw(t, counts, np.random.default_rng(seed)) for t in (real, synthetic)]
+    forests = [figures["candidates"][name]["trained_on_equal"] for name in ("real", "synthetic")]
+    return {
+        "examples": pictures.examples(real, synthetic, seed),
+        "example_points": points,
+        "cut": max(real.lengths.max(), synthetic.lengths.max()) > points,
+        "rooted": any(channel.kind == "volume" for channel in real.channels),
+        "gasf": pictures.gasf_pictures(real, synthetic, seed),
+        "distributions": pictures.distributions(*equal),
+        "acf": pictures.autocorrelations(report.real, real, synthetic),
+        "confusions": pictures.confusions(real.classes, *(f["confusion"] for f in forests)),
+        "training": pictures.training_curve(report.history),
+    }

@@ -1,0 +1,266 @@
+"""A trained generator: network, codec, diffusion and classes, and the folder they live in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from netdiffus import __version__
+from netdiffus.codec import GasfCodec
+from netdiffus.diffusion import Diffusion
+from netdiffus.errors import InputError
+from netdiffus.files import refuse_existing, whole_file, write_text
+from netdiffus.traces import Traces
+from netdiffus.unet import UNetConfig
+
+FORMAT = 1
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(eq=False)
+class Model:
+    """Everything that sampling needs.
+
+    Attributes:
+        unet: The network; after training its weights are the averaged (EMA) ones.
+        unet_config: Its shape.
+        codec: Traces to images and back.
+        diffusion: The noise process.
+        classes: Names of the classes.
+        length_counts: int64 (K, 3), rows (class, length, number of training traces).
+        about: How it was made, for the model card.
+    """
+
+    unet: nn.Module
+    unet_config: UNetConfig
+    codec: GasfCodec
+    diffusion: Diffusion
+    classes: tuple[str, ...]
+    length_counts: Ints
+    about: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def new(
+        cls,
+        traces: Traces,
+        codec: GasfCodec,
+        diffusion: Diffusion | None = None,
+        *,
+        preset: str = "default",
+        width: int | None = None,
+        seed: int = 0,
+    ) -> Model:
+        """An untrained model for these traces.
+
+        Args:
+            traces: Fix the classes and their lengths; the codec is fitted to them.
+            codec: Not yet fitted.
+            diffusion: None takes the preset's own: for `paper` x0 taught by cross-entropy on a
+                linear schedule, for `default` v on a cosine one.
+            preset: `default` or `paper`.
+            width: Features at the finest level, None for the preset's own.
+            seed: Of the initial weights.
+        """
+        codec.fit(traces)
+        size = codec.image_size
+        config = UNetConfig(
+            preset=preset,
+            channels=len(traces.channels),
+            size=size,
+            classes=len(traces.classes),
+            width=width or (32 if preset == "paper" else 48),
+            patch=max(1, size // 16),
+        )
+        lengths = np.minimum(traces.lengths, codec.length or 0)
+        rows, counts = np.unique(np.stack([traces.labels, lengths], 1), axis=0, return_counts=True)
+        return cls(
+            unet=_build(config, seed),
+            unet_config=config,
+            codec=codec,
+            diffusion=diffusion or _default_diffusion(preset),
+            classes=traces.classes,
+            length_counts=np.column_stack([rows, counts]),
+        )
+
+    def save(self, path: str | Path, *, force: bool = False) -> None:
+        """Writes the folder: `config.json`, `model.safetensors`, and a card, each whole or not."""
+        path = Path(path)
+        refuse_existing(path / CONFIG, force)
+        write_text(path / CONFIG, json.dumps(self.config(), indent=2) + "\n")
+        self.save_weights(path, self.unet.state_dict())
+        write_text(path / CARD, self.card())
+
+    def save_weights(self, path: Path, weights: Mapping[str, Tensor]) -> None:
+        """Writes `model.safetensors` alone, with `weights` as the network's."""
+        tensors = {f"unet.{name}": tensor.cpu().contiguous() for name, tensor in weights.items()}
+        tensors |= {f"scale.{name}": table for name, table in self.codec.state()[1].items()}
+        tensors["length_counts"] = torch.from_numpy(self.length_counts)
+        with whole_file(path / WEIGHTS) as part:
+            save_file(tensors, part, metadata={"format": str(FORMAT)})
+
+    def config(self) -> dict[str, Any]:
+        """What goes into `config.json`."""
+        return {
+            "format": FORMAT,
+            "netdiffus": __version__,
+            "classes": list(self.classes),
+            "unet": asdict(self.unet_config),
+            "diffusion": asdict(self.diffusion),
+            "codec": self.codec.state()[0],
+            "about": self.about,
+        }
+
+    @classmethod
+    def load(cls, path: str | Path) -> Model:
+        """Reads a model folder.
+
+        Raises:
+            InputError: The folder is missing, truncated, foreign, of a newer version, or holds
+                a setting that this version does not know.
+        """
+        path = Path(path)
+        config = _read_config(path / CONFIG)
+        tensors = _read_tensors(path / WEIGHTS)
+        try:
+            return cls._from_parts(config, tensors)
+        except (KeyError, TypeError, RuntimeError, ValueError) as error:
+            raise InputError(
+                f"{path}: config.json and model.safetensors do not fit: {error}"
+            ) from error
+
+    @classmethod
+    def _from_parts(cls, config: dict[str, Any], tensors: dict[str, Tensor]) -> Model:
+        unet_config = UNetConfig(**config["unet"])
+        unet = unet_config.build()
+        unet.load_state_dict(_under("unet.", tensors))
+        return cls(
+            unet=unet.eval(),
+            unet_config=unet_config,
+            codec=GasfCodec.from_state(config["codec"], _under("scale.", tensors)),
+            diffusion=Diffusion(**config["diffusion"]),
+            classes=tuple(config["classes"]),
+            length_counts=tensors["length_counts"].numpy(),
+            about=config["about"],
+        )
+
+    def card(self) -> str:
+        """The model card, Markdown."""
+        counts = np.bincount(
+            self.length_counts[:, 0], self.length_counts[:, 2], minlength=len(self.classes)
+        )
+        classes = "\n".join(
+            f"| {c} | {int(n)} |" for c, n in zip(self.classes, counts, strict=True)
+        )
+        channels = "\n".join(
+            f"- {channel.title} ({channel.kind})" for channel in self.codec.channels
+        )
+        about = "\n".join(f"- {key}: {value}" for key, value in self.about.items())
+        return _CARD.format(
+            version=__version__,
+            classes=classes,
+            channels=channels,
+            about=about or "- untrained",
+            size=self.codec.image_size,
+            length=self.codec.length,
+            preset=self.unet_config.preset,
+            parameters=sum(p.numel() for p in self.unet.parameters()),
+            diffusion=self.diffusion,
+        )
+
+
+_CARD = """# A netdiffus model
+
+Makes synthetic network traces of the classes below. Made by netdiffus {version}.
+
+```python
+import netdiffus
+traces = netdiffus.sample(netdiffus.Model.load("THIS FOLDER"), 100, label="…")
+```
+
+| class | training traces |
+| --- | --- |
+{classes}
+
+Channels, of at most {length} points, drawn as {size}x{size} GASF images:
+{channels}
+
+Network: preset `{preset}`, {parameters:,} parameters. {diffusion}
+
+Training:
+{about}
+
+Limits: what it makes is synthetic and must be marked so; judge it with `netdiffus evaluate`
+against traces it was not trained on. It holds the exact lengths and value tables of its training
+traces, and nothing here bounds what it may reveal about them: treat it as you treat the traces.
+"""
+
+
+def _default_diffusion(preset: str) -> Diffusion:
+    if preset == "paper":
+        return Diffusion(schedule="linear", prediction="x0", loss="cross_entropy", symmetric=False)
+    return Diffusion()
+
+
+def _build(config: UNetConfig, seed: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return config.build()
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(f"{path.parent}: not a netdiffus model folder, it has no {path.name}")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not readable JSON: {error}") from None
+    if not isinstance(config, dict) or "format" not in config or "netdiffus" not in config:
+        raise InputError(f"{path}: not the config of a netdiffus model (no 'format', 'netdiffus')")
+    if config["format"] != FORMAT:
+        raise InputError(
+            f"{path}: format {config['format']} of netdiffus {config['netdiffus']}; this version "
+            f"reads format {FORMAT}: upgrade netdiffus"
+        )
+    _check_keys(
+        path, "", config, {"format", "netdiffus", "classes", "unet", "diffusion", "codec", "about"}
+    )
+    _check_keys(path, "unet.", config["unet"], {f.name for f in fields(UNetConfig)})
+    _check_keys(path, "diffusion.", config["diffusion"], {f.name for f in fields(Diffusion)})
+    _check_keys(
+        path, "codec.", config["codec"], {"size", "length", "resize", "gamma", "channels", "scales"}
+    )
+    return config
+
+
+def _check_keys(path: Path, where: str, found: Mapping[str, Any], known: set[str]) -> None:
+    for problem, names in (("unknown", set(found) - known), ("missing", known - set(found))):
+        if names:
+            listed = ", ".join(where + name for name in sorted(names))
+            raise InputError(
+                f"{path}: {problem} setting {listed}; known: {', '.join(sorted(known))}"
+            )
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise InputError(f"{path.parent}: not a whole model folder, it has no {path.name}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise InputError(f"{path}: truncated or not a safetensors file: {error}") from error

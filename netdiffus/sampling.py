@@ -1,0 +1,178 @@
+"""Noise to traces."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from netdiffus.codec import Images
+from netdiffus.diffusion import Step, denoise_step
+from netdiffus.errors import InputError
+from netdiffus.model import Model
+from netdiffus.ops.noise import normal, uniform
+from netdiffus.traces import Traces, concat
+
+DEFAULT_STEPS = {"dpm++": 20, "ddim": 50}  # ddpm takes all T
+LENGTH_DRAW, LABEL_DRAW = 2**31, 2**31 + 1  # Philox steps that no image noise uses
+Ints = npt.NDArray[np.int64]
+
+
+def sample(
+    model: Model,
+    n: int,
+    *,
+    label: str | Sequence[str] | None = None,
+    mix: str = "balanced",
+    fast: bool = True,
+    sampler: str = "dpm++",
+    steps: int | None = None,
+    seed: int | None = None,
+    start: int = 0,
+    batch_size: int = 64,
+    device: str | torch.device | None = None,
+    progress: Callable[[float, str], None] | None = None,
+) -> Traces:
+    """Makes n traces.
+
+    Trace i depends on the model, the settings, `seed` and i alone: not on n, the batch size or the
+    number of threads, and to float rounding not on the device. So work can be split: 1000 traces
+    are 600 and, with `start=600`, another 400.
+
+    Args:
+        model: A trained model.
+        n: How many, at least 1.
+        label: One class, several to spread over, or None for all.
+        mix: `balanced` takes the classes in turn, `real` as often as training had them.
+        fast: True runs the native kernels, False the plain torch reference: the same traces but
+            for float rounding.
+        sampler: `dpm++`, `ddim` or `ddpm`.
+        steps: Network runs per trace; None is 20 for dpm++, 50 for ddim, T for ddpm.
+        seed: None draws one; it stands in the traces' meta.
+        start: Index of the first trace.
+        batch_size: Traces worked on at a time.
+        device: Where the network runs; None takes CUDA if there is one.
+        progress: Called with (traces done, a note).
+
+    Returns:
+        Traces in the units of the training traces, with meta `trace_id`, `seed` and `residual`
+        (see `GasfCodec.decode`).
+
+    Raises:
+        InputError: n, label, mix, sampler, steps, seed or batch_size out of range.
+    """
+    _check(n, start, batch_size, mix)
+    plan = model.diffusion.steps(
+        sampler, steps or DEFAULT_STEPS.get(sampler, model.diffusion.num_timesteps)
+    )
+    seed = secrets.randbits(48) if seed is None else _checked_seed(seed)
+    target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    unet = model.unet.to(target).eval()
+    parts = []
+    try:
+        for first in range(start, start + n, batch_size):
+            index = torch.arange(first, min(first + batch_size, start + n))
+            labels = _labels(model, label, mix, seed, index)
+            lengths = _lengths(model, labels, seed, index)
+            pixels = _images(model, plan, seed, index.to(target), labels, lengths, fast)
+            parts.append(_decode(model, pixels.cpu(), labels, lengths, seed, index))
+            if progress:
+                progress(float(index[-1] + 1 - start), f"{n} traces")
+    finally:
+        unet.to("cpu")
+    return concat(parts)
+
+
+@torch.inference_mode()
+def _images(
+    model: Model,
+    plan: list[Step],
+    seed: int,
+    index: Tensor,
+    labels: Ints,
+    lengths: Ints,
+    fast: bool,
+) -> Tensor:
+    """(B, C, m, m) images in [0, 1]."""
+    backend = "auto" if fast else "torch"
+    config, diffusion, device = model.unet_config, model.diffusion, index.device
+    shape = (config.channels, config.size, config.size)
+    label = torch.from_numpy(labels).to(device)
+    length = torch.from_numpy(lengths / (model.codec.length or 1)).float().to(device)
+
+    def noise(k: int) -> Tensor:
+        return diffusion.shape_noise(normal(seed, index, k, shape, backend=backend))
+
+    xt, x0 = noise(0), None
+    for k, step in enumerate(plan, start=1):
+        t = torch.full((len(index),), step.t, device=device)
+        out = diffusion.activate(model.unet(xt, t, label, length))
+        xt, x0 = denoise_step(step, xt, out, x0, noise(k) if step.sigma else None)
+    return (0.5 * (xt + 1)).clamp(0, 1)
+
+
+def _decode(
+    model: Model, pixels: Tensor, labels: Ints, lengths: Ints, seed: int, index: Tensor
+) -> Traces:
+    if not torch.isfinite(pixels).all():
+        raise InputError("the model makes images that are not numbers; train it again")
+    names = [f"synthetic-{model.classes[k]}-{int(i)}" for k, i in zip(labels, index, strict=True)]
+    meta = pa.table({"trace_id": names, "seed": [seed] * len(names)})
+    return model.codec.decode(Images(pixels, lengths, labels, model.classes, meta))
+
+
+def _check(n: int, start: int, batch_size: int, mix: str) -> None:
+    if n < 1:
+        raise InputError(f"n must be at least 1, got {n}")
+    if start < 0:
+        raise InputError(f"start must be at least 0, got {start}")
+    if batch_size < 1:
+        raise InputError(f"batch_size must be at least 1, got {batch_size}")
+    if mix not in ("balanced", "real"):
+        raise InputError(f"mix must be 'balanced' or 'real', got {mix!r}")
+
+
+def _checked_seed(seed: int) -> int:
+    if not 0 <= seed < 2**63:
+        raise InputError(f"seed must lie in 0..2**63 - 1, got {seed}")
+    return seed
+
+
+def _labels(
+    model: Model, label: str | Sequence[str] | None, mix: str, seed: int, index: Tensor
+) -> Ints:
+    wanted = [label] if isinstance(label, str) else list(model.classes if label is None else label)
+    for name in wanted:
+        if name not in model.classes:
+            raise InputError(
+                f"label {name!r} is not a class of the model; classes: {', '.join(model.classes)}"
+            )
+    classes: Ints = np.array([model.classes.index(name) for name in wanted], dtype=np.int64)
+    if not len(classes):
+        raise InputError("label: an empty list; name at least one class, or pass None for all")
+    if mix == "balanced":
+        turns: Ints = classes[index.numpy() % len(classes)]
+        return turns
+    counts = np.bincount(model.length_counts[:, 0], model.length_counts[:, 2])[classes]
+    return classes[_draw(np.cumsum(counts), uniform(seed, index, LABEL_DRAW))]
+
+
+def _lengths(model: Model, labels: Ints, seed: int, index: Tensor) -> Ints:
+    """A length for each trace, as often as its class had it in training."""
+    u = uniform(seed, index, LENGTH_DRAW)
+    lengths = np.empty(len(labels), dtype=np.int64)
+    for k in np.unique(labels):
+        table = model.length_counts[model.length_counts[:, 0] == k]
+        mine = labels == k
+        lengths[mine] = table[_draw(np.cumsum(table[:, 2]), u[mine]), 1]
+    return lengths
+
+
+def _draw(cumulative: npt.NDArray[np.float64], u: Tensor) -> Ints:
+    rows: Ints = np.searchsorted(cumulative, u.numpy() * cumulative[-1], side="right")
+    return rows

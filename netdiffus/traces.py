@@ -1,0 +1,334 @@
+"""Labelled network traces in real units: the one data type that goes in and comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from netdiffus import formats
+from netdiffus.channels import Channel
+from netdiffus.errors import InputError
+from netdiffus.lists import from_table, to_table
+from netdiffus.splitting import group_ids, holdout_rows
+
+if TYPE_CHECKING:
+    import pandas
+
+NEVER_NEGATIVE = ("size", "gap", "volume")
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Traces:
+    """N labelled traces of C channels and at most L points.
+
+    Attributes:
+        values: float64 (N, C, L), real units, zero beyond each trace's length.
+        lengths: int64 (N,), points in each trace, at least 1.
+        channels: What the C channels are.
+        labels: int64 (N,), index into `classes`.
+        classes: Names of the classes.
+        meta: One Arrow row per trace: every further column of the file.
+    """
+
+    values: Floats
+    lengths: Ints
+    channels: tuple[Channel, ...]
+    labels: Ints
+    classes: tuple[str, ...]
+    meta: pa.Table = field(default_factory=lambda: pa.table({}))
+
+    def __post_init__(self) -> None:
+        n = len(self.values)
+        if self.meta.num_columns == 0:
+            object.__setattr__(self, "meta", _empty_rows(n))
+        if not n == len(self.lengths) == len(self.labels) == self.meta.num_rows:
+            raise InputError(
+                f"values, lengths, labels and meta must have one row per trace, got {n}, "
+                f"{len(self.lengths)}, {len(self.labels)} and {self.meta.num_rows}"
+            )
+        if n == 0:
+            raise InputError("no traces: at least one is needed")
+        _check_lengths(self.lengths)
+        for c, channel in enumerate(self.channels):
+            _check_values(self.values[:, c], self.lengths, channel)
+
+    @classmethod
+    def from_lists(
+        cls,
+        columns: Mapping[str, Sequence[Any]],
+        labels: Sequence[str],
+        meta: Mapping[str, Sequence[Any]] | None = None,
+    ) -> Traces:
+        """Traces from plain lists.
+
+        Args:
+            columns: For each channel (`packet_length`, `direction`, `timestamp`, `iat`, `value`,
+                or any name) one sequence of numbers per trace.
+            labels: The class of each trace.
+            meta: Further values, one per trace.
+
+        Raises:
+            InputError: Lists of one trace differ in length, or hold impossible values.
+        """
+        arrays: dict[str, Any] = {"label": [str(label) for label in labels], **(meta or {})}
+        arrays |= {name: [np.asarray(one).tolist() for one in c] for name, c in columns.items()}
+        return cls.from_arrow(pa.table(arrays))
+
+    @classmethod
+    def from_arrow(cls, table: pa.Table, length: int | None = None) -> Traces:
+        """Traces from an Arrow table with a `label` column and one list column per channel.
+
+        Args:
+            table: One row per trace; list columns become channels, the others meta.
+            length: Keep at most this many points of each trace.
+
+        Raises:
+            InputError: Names the column and the row that cannot be used.
+        """
+        parts = from_table(table, length)
+        return cls(**parts)
+
+    def to_arrow(self) -> pa.Table:
+        """One row per trace: `label`, meta, then one list column per channel."""
+        lists = {channel: self.points(c) for c, channel in enumerate(self.channels)}
+        return to_table(self.label_names.tolist(), self.meta, lists, self.lengths)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The same as a pandas DataFrame (pandas must be installed)."""
+        return self.to_arrow().to_pandas()
+
+    @classmethod
+    def load(cls, path: str | Path, length: int | None = None) -> Traces:
+        """Reads a .parquet, .csv or .npz file.
+
+        Args:
+            path: The file.
+            length: Keep at most this many points of each trace.
+
+        Raises:
+            InputError: Names the file and what is wrong with it.
+        """
+        path = Path(path)
+        table = formats.read(path)
+        try:
+            return cls.from_arrow(table, length)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+
+    def save(self, path: str | Path, *, force: bool = False) -> None:
+        """Writes a .parquet, .csv or .npz file, whole or not at all.
+
+        Parquet and NPZ keep every element type; CSV widens them to int64 and float64, with the
+        same values.
+
+        Raises:
+            FileExistsError: The file is there and `force` is false.
+        """
+        formats.write(self.to_arrow(), Path(path), force=force)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: slice | npt.NDArray[Any] | Sequence[int]) -> Traces:
+        rows = np.arange(len(self))[index]
+        return replace(
+            self,
+            values=self.values[rows],
+            lengths=self.lengths[rows],
+            labels=self.labels[rows],
+            meta=self.meta.take(pa.array(rows))
+            if self.meta.num_columns
+            else _empty_rows(len(rows)),
+        )
+
+    @property
+    def label_names(self) -> npt.NDArray[np.str_]:
+        """The class name of each trace, (N,)."""
+        return np.array(self.classes, dtype=np.str_)[self.labels]
+
+    @property
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """(N, L), true where a trace has a point."""
+        return np.arange(self.values.shape[2])[None] < self.lengths[:, None]
+
+    def points(self, channel: int | str) -> Floats:
+        """All values of one channel, one after another, without padding."""
+        c = channel if isinstance(channel, int) else self._index(channel)
+        return self.values[:, c][self.mask]
+
+    def counts(self) -> dict[str, int]:
+        """How many traces each class has."""
+        found = np.bincount(self.labels, minlength=len(self.classes))
+        return {name: int(n) for name, n in zip(self.classes, found, strict=True)}
+
+    def equals(self, other: Traces) -> bool:
+        """Whether the other has the same values, lengths, channel names, labels and meta."""
+        return (
+            [c.name for c in self.channels] == [c.name for c in other.channels]
+            and np.array_equal(self.lengths, other.lengths)
+            and np.array_equal(self.label_names, other.label_names)
+            and all(
+                np.array_equal(self.points(c), other.points(c)) for c in range(len(self.channels))
+            )
+            and self.meta.equals(other.meta)
+        )
+
+    def truncate(self, length: int) -> Traces:
+        """The first `length` points of each trace."""
+        if length < 1:
+            raise InputError(f"length must be at least 1, got {length}")
+        return replace(
+            self,
+            values=self.values[:, :, :length],
+            lengths=np.minimum(self.lengths, length),
+        )
+
+    def select(self, names: Sequence[str]) -> Traces:
+        """Only the channels of these names, in this order."""
+        index = [self._index(name) for name in names]
+        return replace(
+            self, values=self.values[:, index], channels=tuple(self.channels[i] for i in index)
+        )
+
+    def of_class(self, name: str) -> Traces:
+        """Only the traces of one class."""
+        if name not in self.classes:
+            raise InputError(f"label {name!r} is not a class; classes: {', '.join(self.classes)}")
+        return self[self.labels == self.classes.index(name)]
+
+    def with_gaps(self) -> Traces:
+        """Times since the first packet replaced by gaps since the previous packet."""
+        values = self.values.copy()
+        channels = list(self.channels)
+        for c in self._times():
+            gaps = np.diff(values[:, c], axis=1, prepend=0.0)
+            values[:, c] = np.where(self.mask, np.maximum(gaps, 0.0), 0.0)
+            channels[c] = Channel("gap", "gap", "s", channels[c].dtype)
+        return replace(self, values=values, channels=tuple(channels))
+
+    def duplicates(self) -> Ints:
+        """(N,): for each trace the row of the first trace with the same points."""
+        first: dict[bytes, int] = {}
+        keys = (
+            row[:, :length].tobytes() for row, length in zip(self.values, self.lengths, strict=True)
+        )
+        return np.array([first.setdefault(key, i) for i, key in enumerate(keys)], dtype=np.int64)
+
+    def split(
+        self,
+        fraction: float = 0.2,
+        *,
+        by: str | None = None,
+        sep: str | None = None,
+        seed: int = 0,
+        keep_duplicates: bool = True,
+    ) -> tuple[Traces, Traces]:
+        """Splits off a stratified holdout.
+
+        Args:
+            fraction: Share of each class that is held out, in (0, 1).
+            by: Meta column; traces of one group all fall on the same side.
+            sep: The group is only the part of that column's text before `sep`.
+            seed: Same seed, same split.
+            keep_duplicates: Identical traces all fall on the same side.
+
+        Returns:
+            (the rest, the holdout).
+
+        Raises:
+            InputError: A class is too small, or lies in too few groups, to be on both sides.
+        """
+        groups = [] if by is None else [group_ids(self.meta, by, sep)]
+        groups += [self.duplicates()] if keep_duplicates else []
+        held = holdout_rows(self.labels, self.classes, groups, fraction, seed)
+        return self[~held], self[held]
+
+    def _index(self, name: str) -> int:
+        names = [channel.name for channel in self.channels]
+        if name not in names:
+            raise InputError(f"channel {name!r} is not there; channels: {', '.join(names)}")
+        return names.index(name)
+
+    def _times(self) -> list[int]:
+        return [c for c, channel in enumerate(self.channels) if channel.kind == "time"]
+
+
+def concat(parts: Sequence[Traces]) -> Traces:
+    """The traces of all parts, which must have the same channels, one after another.
+
+    Classes are joined by name; meta columns that not all parts have are left out.
+
+    Raises:
+        InputError: No parts, or channels that differ.
+    """
+    if not parts:
+        raise InputError("concat: no traces")
+    for part in parts:
+        if part.channels != parts[0].channels:
+            found = ", ".join(channel.title for channel in part.channels)
+            wanted = ", ".join(channel.title for channel in parts[0].channels)
+            raise InputError(f"concat: channels differ: {wanted} and {found}")
+    classes = tuple(dict.fromkeys(name for part in parts for name in part.classes))
+    longest = max(part.values.shape[2] for part in parts)
+    shared = [
+        name
+        for name in parts[0].meta.column_names
+        if all(name in part.meta.column_names for part in parts)
+    ]
+    n = sum(len(part) for part in parts)
+    return Traces(
+        values=np.concatenate([_widen(part.values, longest) for part in parts]),
+        lengths=np.concatenate([part.lengths for part in parts]),
+        channels=parts[0].channels,
+        labels=np.concatenate(
+            [np.array([classes.index(c) for c in part.classes])[part.labels] for part in parts]
+        ),
+        classes=classes,
+        meta=pa.concat_tables([part.meta.select(shared) for part in parts])
+        if shared
+        else _empty_rows(n),
+    )
+
+
+def _widen(values: Floats, length: int) -> Floats:
+    return np.pad(values, ((0, 0), (0, 0), (0, length - values.shape[2])))
+
+
+def _empty_rows(n: int) -> pa.Table:
+    """A table of n rows and no columns, which Arrow only makes by taking the column away."""
+    return pa.table({"row": pa.nulls(n)}).select([])
+
+
+def _check_lengths(lengths: Ints) -> None:
+    if lengths.min() < 1:
+        row = int(np.argmin(lengths))
+        raise InputError(f"trace {row} has no points; remove it, every trace needs at least one")
+
+
+def _check_values(values: Floats, lengths: Ints, channel: Channel) -> None:
+    """Raises InputError at the first impossible value of a channel, (N, L)."""
+    _refuse(~np.isfinite(values), values, channel, "remove the trace or replace the value")
+    if channel.kind in NEVER_NEGATIVE:
+        _refuse(values < 0, values, channel, f"a {channel.kind} cannot be negative")
+    if channel.kind == "direction":
+        inside = np.arange(values.shape[1])[None] < lengths[:, None]
+        wrong = inside & (np.abs(values) != 1)
+        _refuse(wrong, values, channel, "a direction is +1 or -1; cut padding off")
+
+
+def _refuse(wrong: npt.NDArray[np.bool_], values: Floats, channel: Channel, advice: str) -> None:
+    if wrong.any():
+        row, point = (int(i) for i in np.argwhere(wrong)[0])
+        raise InputError(
+            f"{channel.name} is {values[row, point]:g} at point {point} of trace {row} "
+            f"({int(wrong.any(axis=1).sum())} traces affected): {advice}"
+        )

@@ -1,0 +1,441 @@
+"""Traces in, a trained model out: interruptible, and resumable to the same bits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from netdiffus.codec import GasfCodec
+from netdiffus.diffusion import Diffusion
+from netdiffus.errors import InputError
+from netdiffus.files import refuse_existing, whole_file, write_text
+from netdiffus.model import CARD, CONFIG, Model
+from netdiffus.ops.noise import normal, uniform
+from netdiffus.traces import Traces
+
+STATE, LOG = "training_state.safetensors", "log.jsonl"
+LOG_EVERY = 20  # steps
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps per parameter
+NOISE_DRAW, TIME_DRAW = 0, 1  # Philox steps
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train.
+
+    Attributes:
+        steps: Total optimiser steps, counted over resumed runs; None has no such end.
+        minutes: Total minutes of training, likewise.
+        batch_size: Traces per step, over all processes.
+        learning_rate: Of AdamW, after a linear warm-up of 100 steps.
+        ema_width: The averaged weights look back over about this share of the training so far
+            (Karras et al., 2024, power-function averaging), so one value serves every budget.
+        checkpoint_seconds: Time between checkpoints.
+        seed: Of weights, order, times and noise.
+
+    Raises:
+        InputError: No end at all, or a value out of range.
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    ema_width: float = 0.1
+    checkpoint_seconds: float = 60.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps is None and self.minutes is None:
+            raise InputError("training needs an end: give steps or minutes")
+        for name, value in asdict(self).items():
+            if name != "seed" and value is not None and value <= 0:
+                raise InputError(f"{name} must be above 0, got {value}")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"seed must lie in 0..2**63 - 1, got {self.seed}")
+
+    def share_done(self, step: int, seconds: float) -> float:
+        """0 at the start, 1 or more at the end."""
+        by_steps = step / self.steps if self.steps else 0.0
+        by_time = seconds / (60 * self.minutes) if self.minutes else 0.0
+        return max(by_steps, by_time)
+
+
+@dataclass
+class State:
+    """All that changes while training."""
+
+    net: nn.Module
+    optimizer: torch.optim.Optimizer
+    ema: list[Tensor]
+    step: int = 0
+    seconds: float = 0.0
+    losses: list[float] = field(default_factory=list)
+
+
+def train(
+    traces: Traces,
+    path: str | Path | None = None,
+    *,
+    recipe: Recipe | None = None,
+    codec: GasfCodec | None = None,
+    diffusion: Diffusion | None = None,
+    preset: str = "default",
+    width: int | None = None,
+    resume: bool = False,
+    force: bool = False,
+    progress: Callable[[float, str], None] | None = None,
+) -> Model:
+    """Trains a model on labelled traces.
+
+    Runs in one process, or in several under `accelerate launch` or torchrun. Ctrl-C ends it after
+    the step under way; the model is saved and usable, and `resume` goes on from it.
+
+    Args:
+        traces: What to learn from; at least two of each class.
+        path: Folder for the model, its checkpoints and its log; None keeps all in memory.
+        recipe: Budget and settings; None trains for two minutes.
+        codec: Not yet fitted; None is `GasfCodec()`.
+        diffusion: None takes the preset's own.
+        preset: `default` or `paper`.
+        width: Features at the finest level of the U-Net, None for the preset's own.
+        resume: Go on from the folder's last checkpoint. On the CPU, with the same recipe and
+            traces, the weights are those of a run that was never interrupted, bit for bit.
+        force: Replace a model that is there.
+        progress: Called after each step with (share done, a note with the loss).
+
+    Returns:
+        The model, with averaged weights.
+
+    Raises:
+        InputError: Traces or settings that cannot be used.
+        FileExistsError: The folder holds a model, and neither `resume` nor `force` is given.
+    """
+    recipe = recipe or Recipe(minutes=2)
+    _check_traces(traces)
+    folder = None if path is None else Path(path)
+    if resume:
+        model = Model.load(_must(folder))
+        _check_same(model, traces)
+    else:
+        if folder is not None:
+            refuse_existing(folder / CONFIG, force)
+        model = Model.new(
+            traces, codec or GasfCodec(), diffusion, preset=preset, width=width, seed=recipe.seed
+        )
+    return _run(model, traces, recipe, folder, resume, progress)
+
+
+def _run(
+    model: Model,
+    traces: Traces,
+    recipe: Recipe,
+    folder: Path | None,
+    resume: bool,
+    progress: Callable[[float, str], None] | None,
+) -> Model:
+    accelerator = Accelerator()
+    run = _fingerprint(traces, recipe)
+    model.about |= {"traces": len(traces), **run}
+    state = _new_state(model, recipe)
+    if resume:
+        _load_state(state, _must(folder) / STATE, run)
+    plain = state.net
+    state.net, state.optimizer = accelerator.prepare(state.net, state.optimizer)
+    writes = folder if accelerator.is_main_process else None
+    if writes is not None:
+        _start_folder(writes, state)
+
+    def save() -> None:
+        if writes is not None:
+            _checkpoint(model, state, plain, writes, run)
+
+    data = _Data(model, traces, recipe, accelerator)
+    with _interruptible() as interrupted:
+        _loop(accelerator, state, data, model, recipe, writes, interrupted, save, progress)
+        model.about["ended"] = "interrupted" if interrupted.is_set() else "budget used"
+        _tell(model, state)
+        save()
+    _finish(model, plain, state)
+    if writes is not None:
+        write_text(writes / CARD, model.card())
+    return model
+
+
+def _loop(
+    accelerator: Accelerator,
+    state: State,
+    data: _Data,
+    model: Model,
+    recipe: Recipe,
+    folder: Path | None,
+    interrupted: threading.Event,
+    save: Callable[[], None],
+    progress: Callable[[float, str], None] | None,
+) -> None:
+    began = time.monotonic() - state.seconds
+    saved = time.monotonic()
+    while not _agreed(accelerator, interrupted.is_set() or _is_over(state, recipe)):
+        loss = _step(accelerator, state, data, model, recipe)
+        if not math.isfinite(loss):
+            raise InputError(
+                f"the loss is {loss} at step {state.step}; the last checkpoint is kept: try a "
+                "lower learning_rate"
+            )
+        state.step += 1
+        state.seconds = time.monotonic() - began
+        state.losses.append(loss)
+        if state.step % LOG_EVERY == 0:
+            _log(state, folder)
+        if time.monotonic() - saved > recipe.checkpoint_seconds:
+            save()
+            saved = time.monotonic()
+        if progress:
+            note = f"step {state.step} loss {loss:.4f}"
+            progress(recipe.share_done(state.step, state.seconds), note)
+
+
+def _is_over(state: State, recipe: Recipe) -> bool:
+    return recipe.share_done(state.step, state.seconds) >= 1
+
+
+def _agreed(accelerator: Accelerator, stop: bool) -> bool:
+    """Whether any process wants to stop; all must stop at the same step."""
+    if accelerator.num_processes == 1:
+        return stop
+    wish = torch.tensor(float(stop), device=accelerator.device)
+    return float(accelerator.reduce(wish)) > 0
+
+
+class _Data:
+    """The batch of each step, a function of seed and step alone."""
+
+    def __init__(
+        self, model: Model, traces: Traces, recipe: Recipe, accelerator: Accelerator
+    ) -> None:
+        device = accelerator.device
+        self.codec, self.recipe = model.codec, recipe
+        self.rank, self.world = accelerator.process_index, accelerator.num_processes
+        self.series = self.codec.series(traces).float().to(device)
+        self.labels = torch.from_numpy(traces.labels).to(device)
+        n = self.codec.length or 1
+        self.lengths = torch.from_numpy(np.minimum(traces.lengths, n) / n).float().to(device)
+        self.order: tuple[int, Tensor] = (-1, torch.empty(0))
+
+    def batch(self, step: int, num_timesteps: int) -> dict[str, Tensor]:
+        """This process's share of the batch: images x0 in [-1, 1] and what goes with them."""
+        draws = step * self.recipe.batch_size + torch.arange(self.recipe.batch_size)
+        draws = draws[self.rank :: self.world]
+        rows = self._rows(draws)
+        x0 = 2 * self.codec.draw(self.series[rows]) - 1
+        eps = normal(self.recipe.seed, draws, NOISE_DRAW, x0.shape[1:]).to(x0.device)
+        return {
+            "x0": x0,
+            "eps": eps,
+            "t": self._times(step, draws, num_timesteps).to(x0.device),
+            "label": self.labels[rows],
+            "length": self.lengths[rows],
+        }
+
+    def _rows(self, draws: Tensor) -> Tensor:
+        """Every trace once an epoch, in an order of its own."""
+        n = len(self.labels)
+        return torch.stack([self._epoch(int(d) // n)[int(d) % n] for d in draws])
+
+    def _epoch(self, epoch: int) -> Tensor:
+        if self.order[0] != epoch:
+            seeded = torch.Generator().manual_seed((self.recipe.seed + 7919 * epoch) % 2**63)
+            self.order = (epoch, torch.randperm(len(self.labels), generator=seeded))
+        return self.order[1]
+
+    def _times(self, step: int, draws: Tensor, num_timesteps: int) -> Tensor:
+        """Times spread evenly over the batch, from one random start: less noise in the loss."""
+        size = self.recipe.batch_size
+        begin = uniform(self.recipe.seed, torch.tensor([step]), TIME_DRAW)
+        return ((begin + draws % size / size) % 1 * num_timesteps).long()
+
+
+def _step(
+    accelerator: Accelerator, state: State, data: _Data, model: Model, recipe: Recipe
+) -> float:
+    diffusion = model.diffusion
+    b = data.batch(state.step, diffusion.num_timesteps)
+    eps = diffusion.shape_noise(b["eps"])
+    for group in state.optimizer.param_groups:
+        group["lr"] = recipe.learning_rate * min(1.0, (state.step + 1) / 100)
+    out = state.net(diffusion.q_sample(b["x0"], b["t"], eps), b["t"], b["label"], b["length"])
+    loss = diffusion.training_loss(out, b["x0"], b["t"], eps).mean()
+    state.optimizer.zero_grad()
+    accelerator.backward(loss)
+    accelerator.clip_grad_norm_(state.net.parameters(), 1.0)
+    state.optimizer.step()
+    _average(state, recipe.ema_width)
+    return float(loss.detach())
+
+
+def _average(state: State, width: float) -> None:
+    """Weight of the newest: 1 - (1 - 1/k)**p at step k; p gives a spread of `width` of k."""
+    power = 1 / width
+    newest = 1 - (1 - 1 / (state.step + 1)) ** power
+    with torch.no_grad():
+        torch._foreach_lerp_(state.ema, list(state.net.parameters()), newest)
+
+
+def _new_state(model: Model, recipe: Recipe) -> State:
+    net = model.unet.train()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=recipe.learning_rate, weight_decay=1e-2)
+    return State(net, optimizer, [p.detach().clone() for p in net.parameters()])
+
+
+def _finish(model: Model, net: nn.Module, state: State) -> None:
+    """Leaves the averaged weights in the model."""
+    with torch.no_grad():
+        for parameter, average in zip(net.parameters(), state.ema, strict=True):
+            parameter.copy_(average)
+    model.unet = net.cpu().eval()
+
+
+def _tell(model: Model, state: State) -> None:
+    model.about |= {"steps": state.step, "seconds": round(state.seconds, 1)}
+
+
+def _start_folder(folder: Path, state: State) -> None:
+    """Drops log lines that the run now goes over again; an old run's state that it replaces."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = [one for one in read_log(folder) if one["step"] <= state.step]
+    write_text(folder / LOG, "".join(json.dumps(one) + "\n" for one in kept))
+    if state.step == 0:
+        (folder / STATE).unlink(missing_ok=True)
+
+
+def _log(state: State, folder: Path | None) -> None:
+    line = {
+        "step": state.step,
+        "seconds": round(state.seconds, 2),
+        "loss": sum(state.losses) / len(state.losses),
+    }
+    state.losses.clear()
+    if folder is not None:
+        with (folder / LOG).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def read_log(folder: str | Path) -> list[dict[str, float]]:
+    """The training log of a model folder: one dict with step, seconds and loss per line."""
+    path = Path(folder) / LOG
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _checkpoint(
+    model: Model, state: State, net: nn.Module, folder: Path, run: dict[str, Any]
+) -> None:
+    """Writes the model with averaged weights, and all that a resumed run needs."""
+    _tell(model, state)
+    names = [name for name, _ in net.named_parameters()]
+    model.save_weights(folder, dict(zip(names, state.ema, strict=True)))
+    write_text(folder / CONFIG, json.dumps(model.config(), indent=2) + "\n")
+    tensors = {}
+    for name, parameter, ema in zip(names, net.parameters(), state.ema, strict=True):
+        moments = state.optimizer.state[parameter]
+        tensors[f"net.{name}"], tensors[f"ema.{name}"] = parameter.detach(), ema
+        for key in MOMENTS if moments else ():
+            tensors[f"{key}.{name}"] = moments[key]
+    about = {**run, "step": state.step, "seconds": state.seconds, "losses": state.losses}
+    with whole_file(folder / STATE) as part:
+        save_file(
+            {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
+            part,
+            metadata={key: json.dumps(value) for key, value in about.items()},
+        )
+
+
+def _load_state(state: State, path: Path, run: dict[str, Any]) -> None:
+    """Fills a new state from a checkpoint of the same run."""
+    if not path.is_file():
+        raise InputError(
+            f"{path}: no such file, so there is nothing to resume; train without resume"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = {key: json.loads(text) for key, text in file.metadata().items()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise InputError(f"{path}: truncated or not a safetensors file: {error}") from error
+    for key, value in run.items():
+        if about.get(key) != value:
+            raise InputError(
+                f"resume: {key} was {about.get(key)!r} and is now {value!r}; a resumed run goes on "
+                "with the traces and settings it began with"
+            )
+    state.step, state.seconds, state.losses = about["step"], about["seconds"], about["losses"]
+    with torch.no_grad():
+        for (name, parameter), ema in zip(state.net.named_parameters(), state.ema, strict=True):
+            parameter.copy_(tensors[f"net.{name}"])
+            ema.copy_(tensors[f"ema.{name}"])
+            if state.step:
+                state.optimizer.state[parameter] = {k: tensors[f"{k}.{name}"] for k in MOMENTS}
+
+
+def _fingerprint(traces: Traces, recipe: Recipe) -> dict[str, Any]:
+    """What must not change between the parts of one run, for a resume to be checked against."""
+    digest = hashlib.sha256(traces.values.tobytes())
+    digest.update(traces.lengths.tobytes() + traces.labels.tobytes())
+    kept = ("batch_size", "learning_rate", "ema_width", "seed")
+    return {"fingerprint": digest.hexdigest()[:16], **{key: getattr(recipe, key) for key in kept}}
+
+
+def _check_traces(traces: Traces) -> None:
+    for name, count in traces.counts().items():
+        if count == 1:
+            raise InputError(
+                f"class {name!r} has one trace, which a model would only copy; add traces of it or "
+                "take the class out"
+            )
+
+
+def _check_same(model: Model, traces: Traces) -> None:
+    if model.classes != traces.classes or model.codec.channels != traces.channels:
+        raise InputError("resume: the traces have other classes or channels than the model")
+
+
+def _must(folder: Path | None) -> Path:
+    if folder is None:
+        raise InputError("resume needs the path of the model folder to go on from")
+    return folder
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Ctrl-C sets an event, so that a step is never cut in two; a second one ends at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def ask(signum: int, frame: object) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)

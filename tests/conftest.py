@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+from hypothesis import settings
+
+from netdiffus.ops import backends
+
+# Compiling what pyts imports takes half a minute, and nothing here runs it.
+os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
+# A slow machine is no failure, and one seed gives one result.
+settings.register_profile("netdiffus", deadline=None, derandomize=True)
+settings.load_profile("netdiffus")
+
+
+def _demand_backend(name: str, status: str, required: str) -> None:
+    if status == "ok":
+        return
+    if name in required.split(","):
+        pytest.fail(f"NETDIFFUS_REQUIRE names {name}, which cannot run: {status}")
+    pytest.skip(f"backend {name}: {status}")
+
+
+@pytest.fixture(scope="session")
+def demand_backend() -> Callable[[str, str, str], None]:
+    return _demand_backend
+
+
+@pytest.fixture(params=["torch", "cpp", "cuda"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """Each backend; one that cannot run skips, or fails where NETDIFFUS_REQUIRE names it."""
+    name: str = request.param
+    _demand_backend(name, backends()[name], os.environ.get("NETDIFFUS_REQUIRE", ""))
+    return name
+
+
+@pytest.fixture
+def device(backend: str) -> str:
+    return "cuda" if backend == "cuda" else "cpu"

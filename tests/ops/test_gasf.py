@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import warnings
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from netdiffus.ops import gasf_image
+from netdiffus.ops.gasf import gasf_image_reference
+
+LENGTHS = [1, 2, 3, 7, 64, 70, 125, 500]
+SIZES = [1, 5, 7, 64, 125, 128]
+GAMMAS = [0.25, 0.3, 0.5, 1.0, 2.2]
+TOLERANCE = {torch.float32: 3e-7, torch.float64: 1e-15}  # measured: 2.3e-7, 4.5e-16
+dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+
+
+def series(*shape: int, dtype: torch.dtype = torch.float64, device: str = "cpu") -> Tensor:
+    values = torch.rand(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return values.to(dtype).to(device)
+
+
+def angle_image(x: Tensor) -> Tensor:
+    angle = torch.arccos(x)
+    return (torch.cos(angle.unsqueeze(-1) + angle.unsqueeze(-2)) + 1) / 2
+
+
+@pytest.mark.parametrize("n", LENGTHS)
+def test_reference_without_resize_is_cosine_of_angle_sums(n: int) -> None:
+    x = series(3, n)
+    torch.testing.assert_close(gasf_image_reference(x, n), angle_image(x), rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("n", [2, 3, 7, 64, 70, 125, 500])
+@pytest.mark.parametrize("gamma", [1.0, 0.25])
+def test_reference_equals_pyts_and_opencv(n: int, gamma: float) -> None:
+    x = series(2, n)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations inside pyts
+        from pyts.image import GramianAngularField
+
+        fields = GramianAngularField(method="summation", sample_range=None).transform(x.numpy())
+    for size in SIZES:
+        resized = [cv2.resize(g, (size, size), interpolation=cv2.INTER_AREA) for g in fields]
+        expected = ((np.stack(resized) + 1) / 2).clip(0) ** gamma
+        found = gasf_image_reference(x, size, gamma)
+        np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
+
+
+@dtypes
+@pytest.mark.parametrize("n", LENGTHS)
+def test_every_shape(backend: str, device: str, dtype: torch.dtype, n: int) -> None:
+    x = series(3, n, dtype=dtype, device=device)
+    x[0], x[1, 0], x[1, -1] = 0, 0, 1
+    for size in SIZES:
+        for gamma in GAMMAS:
+            image = gasf_image(x, size, gamma=gamma, backend=backend)
+            expected = gasf_image_reference(x.cpu().double(), size, gamma)
+            assert image.dtype == dtype
+            assert torch.equal(image, image.mT)
+            assert image.min() >= 0
+            assert image.max() <= 1
+            difference = (image.cpu().double() - expected).abs().max()
+            assert difference <= TOLERANCE[dtype], (size, gamma)
+
+
+@dtypes
+@pytest.mark.parametrize("shape", [(0, 7), (1, 7), (7,), (2, 3, 7), (2, 0, 7)])
+def test_leading_dimensions(
+    backend: str, device: str, dtype: torch.dtype, shape: tuple[int, ...]
+) -> None:
+    x = series(*shape, dtype=dtype, device=device)
+    image = gasf_image(x, 5, backend=backend)
+    assert image.shape == (*shape[:-1], 5, 5)
+    torch.testing.assert_close(image, gasf_image_reference(x, 5))
+
+
+def test_non_contiguous_series(backend: str, device: str) -> None:
+    x = series(7, 6, device=device).mT[::2]
+    assert not x.is_contiguous()
+    expected = gasf_image(x.contiguous(), 5, backend=backend)
+    assert torch.equal(gasf_image(x, 5, backend=backend), expected)
+
+
+def test_fills_and_returns_out(backend: str, device: str) -> None:
+    x = series(2, 7, device=device)
+    out = torch.full((2, 5, 5), torch.nan, dtype=torch.float64, device=device)
+    assert gasf_image(x, 5, out=out, backend=backend) is out
+    assert torch.equal(out, gasf_image(x, 5, backend=backend))
+
+
+@pytest.mark.parametrize("gamma", GAMMAS)
+def test_nan_shows(backend: str, device: str, gamma: float) -> None:
+    x = series(2, 8, dtype=torch.float32, device=device)
+    x[1, 3] = torch.nan
+    image = gasf_image(x, 4, gamma=gamma, backend=backend)
+    assert not image[0].isnan().any()
+    assert image[1, 1].isnan().all()  # output 1 covers inputs 2 and 3
+
+
+@pytest.mark.parametrize("gamma", [0.25, 0.3, 1.0])
+def test_dark_pixels_keep_relative_precision(backend: str, device: str, gamma: float) -> None:
+    x = torch.logspace(-15, -1, 200, device=device).unsqueeze(1)
+    expected = gasf_image_reference(x.double(), 1, gamma).float()
+    found = gasf_image(x, 1, gamma=gamma, backend=backend)
+    torch.testing.assert_close(found, expected, rtol=4e-6, atol=0)
+
+
+def test_large_batch_equals_its_parts(backend: str, device: str) -> None:
+    # 128 MiB: more than most last-level caches, where the CPU kernel turns to streaming stores.
+    x = series(2048, 30, dtype=torch.float32, device=device)
+    image = gasf_image(x, 128, backend=backend)
+    for part in (slice(0, 3), slice(1021, 1027), slice(2045, 2048)):
+        torch.testing.assert_close(image[part], gasf_image(x[part], 128, backend=backend))
+
+
+def test_thread_count_changes_nothing(backend: str, device: str) -> None:
+    x, threads = series(64, 50, device=device), torch.get_num_threads()
+    images = []
+    for count in (1, 3):
+        torch.set_num_threads(count)
+        images.append(gasf_image(x, 64, gamma=0.3, backend=backend))
+    torch.set_num_threads(threads)
+    assert torch.equal(*images)
+
+
+def test_gradient() -> None:
+    x = 0.1 + 0.8 * series(2, 6)
+    x.requires_grad_()
+    assert torch.autograd.gradcheck(lambda v: gasf_image(v, 4, gamma=0.7), x)
+
+
+@given(
+    st.lists(st.floats(0, 1, width=32), min_size=1, max_size=40),
+    st.integers(1, 50),
+    st.floats(0.05, 5),
+)
+def test_any_series_stays_in_range(values: list[float], size: int, gamma: float) -> None:
+    x = torch.tensor(values, dtype=torch.float32)
+    image = gasf_image(x, size, gamma=gamma)
+    assert image.min() >= 0
+    assert image.max() <= 1
+    assert torch.equal(image, image.mT)
+    torch.testing.assert_close(image, gasf_image_reference(x.double(), size, gamma).float())
+
+
+@pytest.mark.parametrize(
+    ("x", "size", "gamma", "message"),
+    [
+        (torch.tensor(0.5), 2, 1.0, r"x: expected \(\.\.\., n\)"),
+        (torch.rand(3, 0), 2, 1.0, r"at least 1, found \(3, 0\)"),
+        (torch.ones(3, dtype=torch.int64), 2, 1.0, "x: expected float32 or float64"),
+        (torch.rand(3).half(), 2, 1.0, "found torch.float16"),
+        (torch.rand(3), 0, 1.0, "size: expected at least 1, found 0"),
+        (torch.rand(3), 2, 0.0, "gamma: expected a number above 0, found 0"),
+        (torch.rand(3), 2, float("nan"), "gamma: .* found nan"),
+        (torch.rand(3), 2, float("inf"), "gamma: .* found inf"),
+    ],
+)
+def test_bad_input(x: Tensor, size: int, gamma: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        gasf_image(x, size, gamma=gamma)
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        (torch.empty(2, 5, 4), r"out: expected \(2, 5, 5\)"),
+        (torch.empty(2, 5, 5, dtype=torch.float64), "found .* torch.float64"),
+        (torch.empty(5, 5, 2).mT.mT.permute(2, 0, 1), "contiguous"),
+        (torch.empty(2, 5, 5, requires_grad=True), "without gradient"),
+        (torch.empty(2, 5, 5, device="meta"), "on meta"),
+    ],
+)
+def test_bad_out(backend: str, device: str, out: Tensor, message: str) -> None:
+    if out.device.type == "cpu":
+        out = out.detach().to(device).requires_grad_(out.requires_grad)
+    with pytest.raises(ValueError, match=message):
+        gasf_image(torch.rand(2, 7, device=device), 5, out=out, backend=backend)

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from small import packets, volumes
+
+from netdiffus.codec import GasfCodec
+from netdiffus.errors import InputError
+from netdiffus.model import Model
+from netdiffus.sampling import sample
+from netdiffus.traces import Traces, concat
+from netdiffus.training import Recipe, train
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return train(
+        volumes(64),
+        recipe=Recipe(steps=400, batch_size=8, learning_rate=3e-3),
+        codec=GasfCodec(16),
+        width=16,
+    )
+
+
+@pytest.fixture(scope="module")
+def packet_model() -> Model:
+    return train(packets(60), recipe=Recipe(steps=60, batch_size=8), codec=GasfCodec(16), width=8)
+
+
+def assert_close(first: Traces, second: Traces) -> None:
+    """The same traces but for float rounding, which may tip a rounded value to its neighbour."""
+    assert first.label_names.tolist() == second.label_names.tolist()
+    np.testing.assert_array_equal(first.lengths, second.lengths)
+    for c in range(len(first.channels)):
+        a, b = first.points(c), second.points(c)
+        scale = max(np.ptp(b), 1.0)
+        assert np.mean(np.abs(a - b) > 1e-3 * scale) < 1e-3
+        assert np.abs(a - b).mean() < 1e-4 * scale
+
+
+def test_the_class_asked_for_is_made(model: Model) -> None:
+    for label in ("steady", "onoff"):
+        made = sample(model, 30, label=label, seed=0)
+        assert set(made.label_names) == {label}
+        on = (made.values[:, 0] > 300).mean()
+        assert on > 0.8 if label == "steady" else on < 0.5
+
+
+def test_units_and_meta(packet_model: Model) -> None:
+    made = sample(packet_model, 9, seed=3)
+    assert [c.name for c in made.channels] == ["packet_length", "direction", "timestamp"]
+    assert made.counts() == {"ssh": 3, "video": 3, "web": 3}
+    assert set(made.points("direction")) <= {-1.0, 1.0}
+    assert made.points("packet_length").min() >= 40
+    assert made.meta.column_names == ["trace_id", "seed", "residual"]
+    assert made.meta["trace_id"][0].as_py() == "synthetic-ssh-0"
+    assert made.meta["seed"].to_pylist() == [3] * 9
+
+
+def test_lengths_are_the_classes_own() -> None:
+    lists = [[1] * (3 if i % 2 else 9) for i in range(20)]
+    traces = Traces.from_lists({"value": lists}, ["long", "short"] * 10)
+    made = sample(Model.new(traces, GasfCodec(16), width=8), 40, seed=0, steps=1)
+    assert set(made.of_class("short").lengths) == {3}
+    assert set(made.of_class("long").lengths) == {9}
+
+
+@pytest.mark.parametrize("sampler", ["dpm++", "ddim", "ddpm"])
+def test_batch_size_does_not_matter(packet_model: Model, sampler: str) -> None:
+    made = [
+        sample(packet_model, 100, seed=5, sampler=sampler, steps=8, batch_size=size)
+        for size in (7, 64)
+    ]
+    assert_close(*made)
+
+
+def test_a_thousand_in_sevens_are_a_thousand_in_256s(packet_model: Model) -> None:
+    assert_close(*(sample(packet_model, 1000, seed=1, steps=4, batch_size=b) for b in (7, 256)))
+
+
+def test_work_can_be_split(packet_model: Model) -> None:
+    parts = [sample(packet_model, 20, seed=5), sample(packet_model, 30, seed=5, start=20)]
+    assert_close(concat(parts), sample(packet_model, 50, seed=5))
+
+
+def test_threads_do_not_matter(packet_model: Model) -> None:
+    before = torch.get_num_threads()
+    made = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        made.append(sample(packet_model, 20, seed=5))
+    torch.set_num_threads(before)
+    assert_close(*made)
+
+
+@pytest.mark.parametrize("sampler", ["dpm++", "ddpm"])
+def test_fast_is_the_reference(packet_model: Model, sampler: str) -> None:
+    assert_close(
+        *(
+            sample(packet_model, 40, seed=2, sampler=sampler, steps=10, fast=f)
+            for f in (True, False)
+        )
+    )
+
+
+def test_seeds_matter(packet_model: Model) -> None:
+    first, again, other = (sample(packet_model, 10, seed=s) for s in (1, 1, 2))
+    assert first.equals(again)
+    assert not np.array_equal(first.values, other.values)
+    unseeded = [sample(packet_model, 4).meta["seed"][0].as_py() for _ in range(2)]
+    assert unseeded[0] != unseeded[1]
+
+
+def test_real_mix_follows_training() -> None:
+    traces = Traces.from_lists({"value": [[1, 2]] * 50}, ["rare"] * 5 + ["usual"] * 45)
+    model = Model.new(traces, GasfCodec(4), width=8)
+    made = sample(model, 400, mix="real", seed=0, steps=1)
+    # Binomial(400, 0.1): five standard deviations are 30.
+    assert abs(made.counts()["rare"] - 40) < 30
+
+
+def test_progress_counts_traces(packet_model: Model) -> None:
+    seen: list[float] = []
+    sample(
+        packet_model, 10, seed=0, steps=1, batch_size=4, progress=lambda done, _: seen.append(done)
+    )
+    assert seen == [4, 8, 10]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n": 0}, "n must be at least 1, got 0"),
+        ({"label": "p2p"}, "label 'p2p' is not a class of the model; classes: ssh, video, web"),
+        ({"label": []}, "name at least one class"),
+        ({"mix": "even"}, "mix must be"),
+        ({"sampler": "euler"}, "sampler must be one of"),
+        ({"steps": 5000}, "steps must lie in"),
+        ({"seed": -1}, "seed must lie in"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"start": -1}, "start must be at least 0"),
+    ],
+)
+def test_bad_arguments(packet_model: Model, arguments: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        sample(packet_model, **{"n": 1, **arguments})
+
+
+def test_a_broken_model_is_named(packet_model: Model) -> None:
+    broken = Model.new(packets(), GasfCodec(8), width=8)
+    broken.unet.out.weight.data.fill_(float("nan"))
+    with pytest.raises(InputError, match="not numbers"):
+        sample(broken, 1, seed=0)

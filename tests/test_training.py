@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from small import packets, volumes
+
+from netdiffus.codec import GasfCodec
+from netdiffus.errors import InputError
+from netdiffus.model import Model
+from netdiffus.traces import Traces
+from netdiffus.training import Recipe, read_log, train
+
+
+def run(path: Path | None, steps: int, traces: Traces | None = None, **more: object) -> Model:
+    recipe = Recipe(steps=steps, batch_size=4, **more.pop("recipe", {}))  # type: ignore[arg-type]
+    return train(traces or volumes(), path, recipe=recipe, codec=GasfCodec(8), width=8, **more)  # type: ignore[arg-type]
+
+
+def same_weights(first: Path, second: Path) -> bool:
+    states = [load_file(folder / "training_state.safetensors") for folder in (first, second)]
+    assert states[0].keys() == states[1].keys()
+    return all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+@pytest.mark.parametrize("preset", ["default", "paper"])
+def test_the_loss_falls(preset: str, tmp_path: Path) -> None:
+    run(tmp_path, 300, preset=preset, recipe={"learning_rate": 3e-3})
+    losses = [line["loss"] for line in read_log(tmp_path)]
+    assert len(losses) == 15
+    # Cross-entropy has a floor: the entropy of the images themselves.
+    assert sum(losses[-3:]) < (0.5 if preset == "default" else 0.95) * sum(losses[:3])
+
+
+def test_a_folder_of_one_run(tmp_path: Path) -> None:
+    model = run(tmp_path / "m", 25)
+    assert sorted(p.name for p in (tmp_path / "m").iterdir()) == [
+        "README.md",
+        "config.json",
+        "log.jsonl",
+        "model.safetensors",
+        "training_state.safetensors",
+    ]
+    again = Model.load(tmp_path / "m")
+    assert again.about["steps"] == 25
+    assert again.about["ended"] == "budget used"
+    for name, tensor in model.unet.state_dict().items():
+        assert torch.equal(again.unet.state_dict()[name], tensor)
+    log = read_log(tmp_path / "m")
+    assert [line["step"] for line in log] == [20]
+
+
+def test_resumed_is_the_same_as_uninterrupted_bit_for_bit(tmp_path: Path) -> None:
+    run(tmp_path / "whole", 45)
+    run(tmp_path / "parts", 13)
+    run(tmp_path / "parts", 31, resume=True)
+    run(tmp_path / "parts", 45, resume=True)
+    assert same_weights(tmp_path / "whole", tmp_path / "parts")
+    logs = [[(o["step"], o["loss"]) for o in read_log(tmp_path / k)] for k in ("whole", "parts")]
+    assert logs[0] == logs[1]
+
+
+def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
+    run(tmp_path / "a", 5)
+    run(tmp_path / "b", 5, recipe={"seed": 1})
+    assert not same_weights(tmp_path / "a", tmp_path / "b")
+
+
+def test_averaged_weights_are_the_power_function_average() -> None:
+    model = run(None, 1)
+    assert model.about["steps"] == 1
+
+
+CTRL_C = """
+import sys
+from test_training import run
+model = run(sys.argv[1], 100_000, progress=lambda done, note: print(note, flush=True))
+print("ended:", model.about["ended"], flush=True)
+"""
+
+
+def test_ctrl_c_leaves_a_usable_model_that_resumes(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", CTRL_C, str(tmp_path / "m")],
+        cwd=Path(__file__).parent,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout is not None
+    while "step 30 " not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "ended: interrupted" in out
+    done = Model.load(tmp_path / "m").about["steps"]
+    assert done >= 30
+    run(tmp_path / "m", done + 5, resume=True)
+    run(tmp_path / "whole", done + 5)
+    assert same_weights(tmp_path / "whole", tmp_path / "m")
+
+
+def test_a_killed_run_resumes_from_its_checkpoint(tmp_path: Path) -> None:
+    code = CTRL_C.replace("100_000,", "100_000, recipe={'checkpoint_seconds': 0.2},")
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "m")],
+        cwd=Path(__file__).parent,
+        stdout=subprocess.DEVNULL,
+    )
+    state = tmp_path / "m" / "training_state.safetensors"
+    while not state.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    done = Model.load(tmp_path / "m").about["steps"]
+    run(tmp_path / "m", done + 40, resume=True)
+    run(tmp_path / "whole", done + 40)
+    assert same_weights(tmp_path / "whole", tmp_path / "m")
+
+
+def test_two_processes_learn_the_same(tmp_path: Path) -> None:
+    code = "import sys; from test_training import run; run(sys.argv[1], 8)"
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--nproc-per-node=2",
+            str(script),
+            str(tmp_path / "two"),
+        ],
+        check=True,
+        capture_output=True,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(
+                [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+            ),
+            "ACCELERATE_USE_CPU": "true",
+            "OMP_NUM_THREADS": "1",
+        },
+    )
+    run(tmp_path / "one", 8)
+    states = [load_file(tmp_path / k / "training_state.safetensors") for k in ("one", "two")]
+    for name, tensor in states[0].items():
+        if name.startswith("net."):
+            # Adam divides tiny gradients by themselves, so rounding of the mean shows: 1e-3 steps.
+            torch.testing.assert_close(states[1][name], tensor, atol=2e-4, rtol=0)
+
+
+def test_refusals(tmp_path: Path) -> None:
+    run(tmp_path / "m", 2)
+    with pytest.raises(FileExistsError, match="--force"):
+        run(tmp_path / "m", 2)
+    with pytest.raises(InputError, match="resume: seed was 0 and is now 5"):
+        run(tmp_path / "m", 4, resume=True, recipe={"seed": 5})
+    with pytest.raises(InputError, match="resume: fingerprint was"):
+        run(tmp_path / "m", 4, resume=True, traces=volumes(seed=9))
+    with pytest.raises(InputError, match="other classes or channels"):
+        run(tmp_path / "m", 4, resume=True, traces=packets())
+    with pytest.raises(InputError, match="not a netdiffus model folder"):
+        run(tmp_path / "none", 4, resume=True)
+    run(tmp_path / "m", 3, force=True)
+    assert Model.load(tmp_path / "m").about["steps"] == 3
+
+
+def test_bad_recipes_and_traces() -> None:
+    with pytest.raises(InputError, match="give steps or minutes"):
+        Recipe()
+    with pytest.raises(InputError, match="batch_size must be above 0, got 0"):
+        Recipe(steps=1, batch_size=0)
+    lonely = Traces.from_lists({"value": [[1, 2], [2, 3], [3, 4]]}, ["a", "a", "b"])
+    with pytest.raises(InputError, match="class 'b' has one trace"):
+        train(lonely, recipe=Recipe(steps=1))
+
+
+def test_constant_and_tiny_traces_train() -> None:
+    traces = Traces.from_lists({"value": [[7], [7], [7, 7], [7]]}, ["a", "b", "a", "b"])
+    model = train(traces, recipe=Recipe(steps=3, batch_size=3))
+    assert model.about["steps"] == 3
+
+
+def test_minutes_end_the_run() -> None:
+    seen: list[float] = []
+    run_for = Recipe(minutes=0.02, batch_size=4)
+    model = train(
+        volumes(), recipe=run_for, codec=GasfCodec(8), width=8, progress=lambda d, _: seen.append(d)
+    )
+    assert model.about["seconds"] == pytest.approx(1.2, abs=1.0)
+    assert seen == sorted(seen)
+    assert seen[-1] >= 1
+
+
+def test_log_is_json_lines(tmp_path: Path) -> None:
+    run(tmp_path, 40)
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert [set(json.loads(line)) for line in lines] == [{"step", "seconds", "loss"}] * 2
