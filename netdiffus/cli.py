@@ -234,7 +234,7 @@ def evaluate(
             _load(synthetic, length, channels),
             holdout=None if holdout is None else _load(holdout, length, channels),
             seed=seed,
-            history=None if model is None else read_log(model),
+            history=() if model is None else read_log(model),
             about=None if model is None else Model.load(model).about,
             progress=progress,
         )

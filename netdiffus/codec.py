@@ -59,8 +59,8 @@ class GasfCodec:
     theta = arccos x, and drawn as G[i, j] = cos(theta_i + theta_j); the image is
     ((G + 1) / 2)**gamma. Where n is more than `size`, `resize="bin"` averages the series to `size`
     points first (in real units, so that volumes keep their sum), which loses only what lies inside
-    a bin; `resize="area"` shrinks the n x n image by area as the paper does, at the price of a bias (see
-    `gasf_decode_area`). Times are coded as gaps.
+    a bin; `resize="area"` shrinks the n x n image by area as the paper does, at the price of a bias
+    (see `gasf_decode_area`). Times are coded as gaps.
 
     Args:
         size: Height and width m of the images; None never resizes (m is the longest trace).

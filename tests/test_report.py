@@ -171,8 +171,8 @@ def test_channels_may_come_in_another_order_and_as_gaps():
 def test_progress_counts_up():
     seen = []
     evaluate(volumes(0), volumes(1), repeats=1, progress=lambda *args: seen.append(args))
-    assert [done for done, _, _ in seen] == [0, 1, 2, 3, 4, 5]
-    assert seen[-1] == (5, 5, "done")
+    assert [done for done, _ in seen] == [0, 0.2, 0.4, 0.6, 0.8, 1]
+    assert seen[-1] == (1, "done")
 
 
 @pytest.mark.parametrize(

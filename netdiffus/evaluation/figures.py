@@ -17,7 +17,7 @@ from netdiffus.evaluation.report import Report
 from netdiffus.evaluation.utility import train_and_test, two_sample_auc
 from netdiffus.traces import Ints, Traces
 
-Progress = Callable[[int, int, str], None]
+Progress = Callable[[float, str], None]
 Figures = dict[str, Any]
 
 
@@ -48,7 +48,7 @@ def evaluate(
         repeats: Draws of traces and forests that mean and standard deviation are taken over.
         history: Training log, one mapping with `step` and `loss` each, for the report's curve.
         about: Settings and costs to print in the report, such as steps or seconds a trace.
-        progress: Called with (done, total, what comes next).
+        progress: Called with (share done, what comes next).
 
     Raises:
         InputError: The sets cannot be compared: other channels, classes that no real trace has,
@@ -66,10 +66,10 @@ def evaluate(
     }
     for i, (name, traces) in enumerate(candidates.items()):
         if progress is not None:
-            progress(i, len(candidates), name)
+            progress(i / len(candidates), name)
         figures["candidates"][name] = _judge(name, traces, comparison, yardstick, seed, repeats)
     if progress is not None:
-        progress(len(candidates), len(candidates), "done")
+        progress(1.0, "done")
     figures["about"] = dict(about or {})
     return Report(
         figures, comparison.train, comparison.synthetic, comparison.holdout, tuple(history)

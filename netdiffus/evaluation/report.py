@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from netdiffus.evaluation.verdict import keys
 from netdiffus.files import refuse_existing, write_text
 from netdiffus.traces import Traces
 
@@ -36,6 +37,10 @@ class Report:
     def to_json(self) -> str:
         """All figures as JSON; the same figures give the same text."""
         return json.dumps(self.figures, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def summary(self) -> dict[str, str]:
+        """The key figures beside those of real traces, in words."""
+        return {k.title: f"{k.value} (real: {k.floor}), {k.grade}" for k in keys(self.figures)}
 
     def save_json(self, path: str | Path, *, force: bool = False) -> None:
         """Writes the figures, whole or not at all.
