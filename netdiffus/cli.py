@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from safetensors import SafetensorError
 
 from netdiffus import __version__
 from netdiffus.errors import InputError
@@ -37,7 +38,7 @@ def main() -> None:
         app()
     except (InputError, FileExistsError, FileNotFoundError) as error:
         _fail(error, 2)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # the latter where a disk is full
         _fail(error, 1)
 
 
@@ -174,10 +175,13 @@ def sample(
 ) -> None:
     """Make new traces of the classes asked for."""
     from netdiffus.files import refuse_existing
+    from netdiffus.formats import SUFFIXES
     from netdiffus.model import Model
     from netdiffus.sampling import sample as run
 
     refuse_existing(out, force)
+    if out.suffix not in SUFFIXES:  # said before the work is done, not after
+        raise InputError(f"{out}: unknown kind of file; use one of {', '.join(SUFFIXES)}")
     loaded = Model.load(model)
     with bar("sample", float(n)) as progress:
         traces = run(
@@ -226,6 +230,8 @@ def evaluate(
     from netdiffus.training import read_log
 
     figures = out.with_suffix(".json")
+    if figures == out:
+        raise InputError(f"{out}: the figures go there; give the page a name that ends in .html")
     for path in (out, figures):
         refuse_existing(path, force)
     with bar("evaluate", 1.0) as progress:
@@ -273,9 +279,12 @@ def info(as_json: Json = False) -> None:
 
 
 def _fail(error: Exception, code: int) -> None:
+    message = str(error)
+    if isinstance(error, OSError) and error.filename:
+        message = f"{error.filename}: {error.strerror}"
     if "--json" in sys.argv:
-        print(json.dumps({"error": str(error)}))
-    print(f"error: {error}", file=sys.stderr)
+        print(json.dumps({"error": message}))
+    print(f"error: {message}", file=sys.stderr)
     sys.exit(code)
 
 
@@ -283,14 +292,20 @@ def _load(path: Path, length: int | None, channels: str | None) -> Any:
     from netdiffus.traces import Traces
 
     traces = Traces.load(path, length)
-    return traces if channels is None else traces.select(channels.split(","))
+    if channels is None:
+        return traces
+    return traces.select([name.strip() for name in channels.split(",")])
 
 
 def _scales(choices: list[str]) -> dict[str, str | tuple[float, float]]:
     """{"size": "log", "direction": (-1, 1)} from ["size=log", "direction=-1:1"]."""
     scales: dict[str, str | tuple[float, float]] = {}
     for choice in choices:
-        name, _, kind = choice.partition("=")
+        name, equals, kind = choice.partition("=")
+        if not equals:
+            raise InputError(
+                f"--scale {choice}: give a channel and its scale, such as {choice}=log"
+            )
         lo, colon, hi = kind.partition(":")
         try:
             scales[name] = (float(lo), float(hi)) if colon else kind

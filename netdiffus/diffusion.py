@@ -45,6 +45,9 @@ class Diffusion:
         prediction: What the network's output means: `eps`, `v` (Salimans and Ho, 2022) or `x0`.
         loss: `mse` on that, or `cross_entropy` of sigmoid(output) against the image in [0, 1]
             (needs `x0`; its minimiser is the same conditional mean).
+        shift: Noise-to-signal amplitude is this many times the schedule's at every time. The pixels
+            of an m x m GASF tell of m angles only, so at the noise that hides a photograph it is
+            still plain to see (Hoogeboom et al., 2023, on shifts for large images).
         symmetric: Noise is symmetric as the images are, (w + w') / sqrt(2): of a symmetric image
             the antisymmetric part of xt says nothing, so it is not drawn.
 
@@ -56,6 +59,7 @@ class Diffusion:
     schedule: str = "cosine"
     prediction: str = "v"
     loss: str = "mse"
+    shift: float = 1.0
     symmetric: bool = True
 
     def __post_init__(self) -> None:
@@ -66,6 +70,8 @@ class Diffusion:
                 )
         if self.num_timesteps < 1:
             raise InputError(f"num_timesteps must be at least 1, got {self.num_timesteps}")
+        if not 0 < self.shift < math.inf:
+            raise InputError(f"shift must be a number above 0, got {self.shift}")
         if self.loss == "cross_entropy" and self.prediction != "x0":
             raise InputError("loss='cross_entropy' needs prediction='x0'")
 
@@ -81,7 +87,8 @@ class Diffusion:
             betas = torch.linspace(
                 1e-4 * scale, 0.02 * scale, self.num_timesteps, dtype=torch.float64
             )
-        return torch.cumprod(1 - betas, 0)
+        alphas = torch.cumprod(1 - betas, 0)
+        return alphas / (alphas + self.shift**2 * (1 - alphas))
 
     def shape_noise(self, w: Tensor) -> Tensor:
         """White noise as this process wants it."""

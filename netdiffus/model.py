@@ -73,14 +73,12 @@ class Model:
             seed: Of the initial weights.
         """
         codec.fit(traces)
-        size = codec.image_size
         config = UNetConfig(
             preset=preset,
             channels=len(traces.channels),
-            size=size,
+            size=codec.image_size,
             classes=len(traces.classes),
-            width=width or (32 if preset == "paper" else 48),
-            patch=max(1, size // 16),
+            width=width or (32 if preset == "paper" else 128),
         )
         lengths = np.minimum(traces.lengths, codec.length or 0)
         rows, counts = np.unique(np.stack([traces.labels, lengths], 1), axis=0, return_counts=True)

@@ -12,6 +12,10 @@ from torch.nn import functional as F
 from netdiffus.errors import InputError
 
 PRESETS = ("default", "paper")
+CONDITION = 192  # features of step, class and length together
+WAVES = 32
+HEADS = 4
+RANK = 16  # products u_i v_j per channel; a GASF has 2, the mean of many has more
 
 
 @dataclass(frozen=True)
@@ -23,25 +27,25 @@ class UNetConfig:
         channels: Channels of the images.
         size: Height and width of the images.
         classes: Number of classes.
-        width: Features at the finest level; each downsampling doubles them.
-        patch: `default` only: the stem folds patch x patch pixels into one position.
-        blocks: `default` only: residual blocks per level on the way down.
+        width: Features at the finest level, a multiple of 8 for `default`.
+        blocks: `default` only: blocks per level.
     """
 
     preset: str = "default"
     channels: int = 1
     size: int = 64
     classes: int = 1
-    width: int = 48
-    patch: int = 4
+    width: int = 128
     blocks: int = 2
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
             raise InputError(f"preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
-        for name in ("channels", "size", "classes", "width", "patch", "blocks"):
+        for name in ("channels", "size", "classes", "width", "blocks"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.preset == "default" and self.width % (2 * HEADS):
+            raise InputError(f"width must be a multiple of {2 * HEADS}, got {self.width}")
 
     def build(self) -> nn.Module:
         """The network: `net(xt, t, label, length) -> out`, out shaped as xt (B, C, m, m)."""
@@ -49,23 +53,25 @@ class UNetConfig:
 
 
 class Condition(nn.Module):
-    """Step, class and length as one vector of features."""
+    """Step, class and length as one vector of features, ready for linear maps."""
 
     def __init__(self, classes: int, width: int) -> None:
         super().__init__()
         self.label = nn.Embedding(classes, width)
-        self.number = nn.Linear(64, width)
+        self.number = nn.Linear(2 * WAVES, width)
         self.out = nn.Linear(width, width)
 
     def forward(self, t: Tensor, label: Tensor, length: Tensor) -> Tensor:
         """(B,) int64 t in 0..999 or so, (B,) class, (B,) length in [0, 1] -> (B, width)."""
-        waves = torch.cat([_waves(t.float()), _waves(1000 * length)], 1)
-        return self.out(F.silu(self.number(waves) + self.label(label)))  # type: ignore[no-any-return]
+        waves = torch.cat([_waves(t), _waves(1000 * length)], 1)
+        c = self.out(F.silu(self.number(waves) + self.label(label)))
+        return F.silu(c)
 
 
 def _waves(value: Tensor) -> Tensor:
-    """(B,) to (B, 32) sines and cosines of periods from 6 to 10,000 (Vaswani et al., 2017)."""
-    rate = torch.exp(torch.arange(16, device=value.device) * (-math.log(10_000.0) / 16))
+    """(B,) to (B, WAVES) sines and cosines of periods 6 to 60,000 (Vaswani et al., 2017)."""
+    k = WAVES // 2
+    rate = torch.exp(torch.arange(k, device=value.device) * (-math.log(10_000.0) / k))
     angle = value.unsqueeze(1) * rate
     return torch.cat([angle.sin(), angle.cos()], 1)
 
@@ -116,108 +122,97 @@ class PlainLevel(nn.Module):
 
 
 class DefaultUNet(nn.Module):
-    """A small U-Net made for GASF images.
+    """A U-Net over the rows of GASF images.
 
-    What a row of a GASF says about its point, all its pixels say together; so beside the
-    convolutions each level has a `SeriesMixer`, which averages over rows and columns into a
-    series, lets its points attend to each other, and hands the result back to rows and columns.
-    The stem folds patches, which a rank-2 image allows; the output is symmetric.
+    Row i of a GASF, in all channels, is about point i of the series, and every row sees it at
+    another angle. So rows are the tokens: two levels of blocks along the series, a level of half
+    as many tokens between them, a skip connection across. What comes out is drawn again as an
+    image: sums of products u_i v_j, as a GASF is one, and a free row, made symmetric.
     """
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
-        w, p, n = config.width, config.patch, config.blocks
-        self.patch = p
-        self.condition = Condition(config.classes, 4 * w)
-        self.stem = nn.Conv2d(config.channels, w, p, stride=p)
-        self.down = nn.ModuleList(ResBlock(w, w, 4 * w) for _ in range(n))
-        self.mix_down = SeriesMixer(w, 4 * w)
-        self.shrink = nn.Conv2d(w, 2 * w, 3, stride=2, padding=1)
-        self.bottom = nn.ModuleList(ResBlock(2 * w, 2 * w, 4 * w) for _ in range(n))
-        self.mix_bottom = SeriesMixer(2 * w, 4 * w)
-        self.grow = nn.Conv2d(2 * w, w, 1)
-        self.up = nn.ModuleList(ResBlock(2 * w if i == 0 else w, w, 4 * w) for i in range(n))
-        self.mix_up = SeriesMixer(w, 4 * w)
-        self.norm = nn.GroupNorm(8, w)
-        self.out = nn.Conv2d(w, config.channels * p * p, 1)
-        nn.init.zeros_(self.out.weight)
+        w, c, m = config.width, config.channels, config.size
+        self.condition = Condition(config.classes, CONDITION)
+        self.rows = nn.Linear(c * m, w)
+        self.place = nn.Linear(WAVES, w)
+        self.down = nn.ModuleList(Block(w) for _ in range(config.blocks))
+        self.shrink = nn.Linear(2 * w, w + w // 2)
+        self.bottom = nn.ModuleList(Block(w + w // 2) for _ in range(config.blocks))
+        self.grow = nn.Linear(w + w // 2, 2 * w)
+        self.join = nn.Linear(2 * w, w)
+        self.up = nn.ModuleList(Block(w) for _ in range(config.blocks))
+        self.norm = nn.LayerNorm(w)
+        self.free = nn.Linear(w, c * m)
+        self.factors = nn.Linear(w, 2 * c * RANK)
+        self.gates = nn.Linear(CONDITION, 2 * c)
+        nn.init.zeros_(self.free.weight)
+        nn.init.zeros_(self.free.bias)
 
     def forward(self, xt: Tensor, t: Tensor, label: Tensor, length: Tensor) -> Tensor:
         """See `UNetConfig.build`."""
         c = self.condition(t, label, length)
-        x, m = _pad_to(xt, 2 * self.patch)
-        x = _apply(self.down, self.stem(x), c)
-        skip = self.mix_down(x, c)
-        x = self.mix_bottom(_apply(self.bottom, self.shrink(skip), c), c)
-        x = torch.cat([_double(self.grow(x)), skip], 1)
-        x = self.mix_up(_apply(self.up, x, c), c)
-        x = F.pixel_shuffle(self.out(F.silu(self.norm(x))), self.patch)[..., :m, :m]
-        return 0.5 * (x + x.mT)
+        b, channels, m, _ = xt.shape
+        s = self.rows(xt.transpose(1, 2).reshape(b, m, -1))
+        s = s + self.place(_waves(torch.arange(m, device=s.device)))
+        s = _apply(self.down, s, c)
+        s = self.join(torch.cat([s, self._below(s, c)], 2))
+        s = self.norm(_apply(self.up, s, c))
+        u, v = self.factors(s).view(b, m, 2, channels, RANK).permute(2, 0, 3, 1, 4)
+        free = self.free(s).view(b, m, channels, m).transpose(1, 2)
+        drawn, kept = self.gates(c).view(b, 2 * channels, 1, 1).chunk(2, 1)
+        out: Tensor = free + drawn * (u @ v.mT) / math.sqrt(RANK) + kept * xt
+        return 0.5 * (out + out.mT)
+
+    def _below(self, s: Tensor, c: Tensor) -> Tensor:
+        """Pairs of tokens as one, (B, m, w) -> (B, m, w)."""
+        b, m, w = s.shape
+        pairs = F.pad(s, (0, 0, 0, m % 2)).reshape(b, -1, 2 * w)
+        half = _apply(self.bottom, self.shrink(pairs), c)
+        return self.grow(half).reshape(b, -1, w)[:, :m]  # type: ignore[no-any-return]
 
 
-class ResBlock(nn.Module):
-    """Two normalised convolutions with a skip; the condition scales and shifts in between."""
+class Block(nn.Module):
+    """Attention along the series, then a two-layer network, each scaled by the condition.
 
-    def __init__(self, inputs: int, outputs: int, condition: int) -> None:
+    As in DiT (Peebles and Xie, 2023), with a convolution for what neighbours share. Starts as the
+    identity.
+    """
+
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm_first = nn.GroupNorm(8, inputs)
-        self.first = nn.Conv2d(inputs, outputs, 3, padding=1)
-        self.norm_second = nn.GroupNorm(8, outputs)
-        self.second = nn.Conv2d(outputs, outputs, 3, padding=1)
-        self.modulate = nn.Linear(condition, 2 * outputs)
-        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
-        nn.init.zeros_(self.second.weight)
-
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        scale, shift = self.modulate(F.silu(c))[..., None, None].chunk(2, 1)
-        h = self.first(F.silu(self.norm_first(x)))
-        h = self.norm_second(h) * (1 + scale) + shift
-        return self.skip(x) + self.second(F.silu(h))  # type: ignore[no-any-return]
-
-
-class SeriesMixer(nn.Module):
-    """Row and column means as a series; its points attend to each other; added back."""
-
-    def __init__(self, width: int, condition: int, heads: int = 4) -> None:
-        super().__init__()
-        self.heads = heads
-        self.place = nn.Linear(32, width)
-        self.norm = nn.LayerNorm(width)
-        self.modulate = nn.Linear(condition, 2 * width)
+        self.modulate = nn.Linear(CONDITION, 6 * width)
+        self.near = nn.Conv1d(width, width, 5, padding=2, groups=width)
         self.qkv = nn.Linear(width, 3 * width)
         self.join = nn.Linear(width, width)
-        self.norm_mlp = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width)
-        )
-        self.out = nn.Linear(width, 2 * width)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.wide = nn.Linear(width, 4 * width)
+        self.narrow = nn.Linear(4 * width, width)
+        nn.init.zeros_(self.modulate.weight)
+        nn.init.zeros_(self.modulate.bias)
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        s = (0.5 * (x.mean(2) + x.mean(3))).mT  # (B, k, width)
-        s = s + self.place(_waves(torch.arange(s.shape[1], device=s.device).float()))
-        scale, shift = self.modulate(F.silu(c)).unsqueeze(1).chunk(2, 2)
-        s = s + self.join(self._attend(self.norm(s) * (1 + scale) + shift))
-        s = s + self.mlp(self.norm_mlp(s))
-        add, gate = _across(self.out(s).mT).chunk(2, 1)  # each (B, width, k, k)
-        return x * (1 + gate) + add
+    def forward(self, s: Tensor, c: Tensor) -> Tensor:
+        a, b, gate, a2, b2, gate2 = self.modulate(c).unsqueeze(1).chunk(6, 2)
+        h = _normalise(s) * (1 + a) + b
+        h = h + self.near(h.mT).mT
+        s = s + gate * self.join(self._attend(h))
+        h = _normalise(s) * (1 + a2) + b2
+        h = self.narrow(F.gelu(self.wide(h)))
+        return torch.addcmul(s, gate2, h)
 
     def _attend(self, s: Tensor) -> Tensor:
         b, k, width = s.shape
-        q, key, v = self.qkv(s).view(b, k, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        q, key, v = self.qkv(s).view(b, k, 3, HEADS, -1).permute(2, 0, 3, 1, 4)
         return F.scaled_dot_product_attention(q, key, v).transpose(1, 2).reshape(b, k, width)
 
 
-def _across(s: Tensor) -> Tensor:
-    """(B, C, k) to (B, C, k, k): s_i + s_j."""
-    return s.unsqueeze(2) + s.unsqueeze(3)
+def _normalise(s: Tensor) -> Tensor:
+    return F.layer_norm(s, s.shape[-1:])
 
 
-def _apply(blocks: nn.ModuleList, x: Tensor, c: Tensor) -> Tensor:
+def _apply(blocks: nn.ModuleList, s: Tensor, c: Tensor) -> Tensor:
     for block in blocks:
-        x = block(x, c)
-    return x
+        s = block(s, c)
+    return s
 
 
 def _pad_to(x: Tensor, multiple: int) -> tuple[Tensor, int]:

@@ -28,9 +28,7 @@ class TestUNet:
     @pytest.mark.parametrize("preset", ["default", "paper"])
     @pytest.mark.parametrize("size", [1, 7, 16, 30])
     def test_any_size_channels_and_classes(self, preset: str, size: int) -> None:
-        config = UNetConfig(
-            preset, channels=3, size=size, classes=5, width=8, patch=max(1, size // 16)
-        )
+        config = UNetConfig(preset, channels=3, size=size, classes=5, width=8)
         xt = torch.randn(2, 3, size, size)
         out = config.build()(
             xt, torch.tensor([0, 999]), torch.tensor([0, 4]), torch.tensor([0.1, 1.0])
@@ -41,7 +39,7 @@ class TestUNet:
     @pytest.mark.parametrize("preset", ["default", "paper"])
     def test_step_class_and_length_matter(self, preset: str) -> None:
         torch.manual_seed(0)
-        net = UNetConfig(preset, size=16, classes=3, width=8, patch=1).build()
+        net = UNetConfig(preset, size=16, classes=3, width=8).build()
         for parameter in net.parameters():
             torch.nn.init.normal_(parameter, std=0.2)  # some start at zero
         xt = torch.randn(1, 1, 16, 16)
@@ -64,8 +62,8 @@ class TestUNet:
         assert sizes == [16, 8, 4, 8, 16]
 
     def test_default_output_is_symmetric(self) -> None:
-        net = UNetConfig(size=16, width=8, patch=2).build()
-        torch.nn.init.normal_(net.out.weight)
+        net = UNetConfig(size=16, width=8).build()
+        torch.nn.init.normal_(net.free.weight)
         out = net(
             torch.randn(1, 1, 16, 16), torch.tensor([5]), torch.tensor([0]), torch.tensor([1.0])
         )
@@ -159,6 +157,6 @@ def test_same_seed_same_weights() -> None:
     states = [
         Model.new(volumes(), GasfCodec(8), width=8, seed=s).unet.state_dict() for s in (1, 1, 2)
     ]
-    name = "stem.weight"
+    name = "rows.weight"
     assert torch.equal(states[0][name], states[1][name])
     assert not torch.equal(states[0][name], states[2][name])

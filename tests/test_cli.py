@@ -1,0 +1,352 @@
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from command import run
+from small import packets, volumes
+
+from netdiffus.cli import app
+from netdiffus.model import Model
+from netdiffus.sampling import sample
+from netdiffus.traces import Traces
+
+VERBS = ["demo", "split", "train", "sample", "evaluate", "info"]
+SMALL = ("--steps", 3, "--size", 8, "--width", 8)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with traces, their two parts, a model and traces made by it."""
+    folder = tmp_path_factory.mktemp("work")
+    volumes(60).save(folder / "all.parquet")
+    assert run("split", folder / "all.parquet", "-o", folder).code == 0
+    assert run("train", folder / "train.parquet", *SMALL, "-o", folder / "model").code == 0
+    assert run("sample", folder / "model", "-n", 20, "-o", folder / "made.parquet").code == 0
+    return folder
+
+
+def start(*arguments: object, **options: object) -> subprocess.Popen[str]:
+    """`netdiffus ARGUMENTS` in a process of its own."""
+    command = [sys.executable, "-m", "netdiffus", *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    return subprocess.Popen(command, text=True, **pipes)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
+
+
+class TestHelp:
+    def test_all_verbs_are_listed(self) -> None:
+        shown = run("--help").out
+        assert all(verb in shown for verb in VERBS)
+
+    @pytest.mark.parametrize("verb", VERBS)
+    def test_help_shows_an_example_that_parses(self, verb: str) -> None:
+        shown = run(verb, "--help")
+        words = shlex.split(shown.out.partition("Example:")[2])
+        assert shown.code == 0
+        assert words[:2] == ["netdiffus", verb]
+        group = typer.main.get_command(app)
+        group.commands[verb].make_context(verb, words[2:])
+
+    def test_no_verb_and_a_wrong_one(self) -> None:
+        assert run().code == 2
+        assert "No such command" in run("generate").err
+
+
+class TestPath:
+    def test_split(self, work: Path, tmp_path: Path) -> None:
+        done = run(
+            "split", work / "all.parquet", "--by", "group", "-o", tmp_path, "--json", "--seed", 4
+        )
+        told = json.loads(done.out)
+        sides = [Traces.load(told[name]) for name in ("train", "holdout")]
+        assert [len(side) for side in sides] == list(told["traces"].values())
+        assert not set.intersection(*(set(side.meta["group"].to_pylist()) for side in sides))
+
+    def test_train_tells_what_it_did(self, work: Path, tmp_path: Path) -> None:
+        told = json.loads(
+            run("train", work / "train.parquet", *SMALL, "-o", tmp_path / "m", "--json").out
+        )
+        assert (told["steps"], told["ended"]) == (3, "budget used")
+        assert told["traces"] == len(Traces.load(work / "train.parquet"))
+        assert Model.load(tmp_path / "m").classes == ("onoff", "steady")
+
+    def test_options_of_train_reach_the_model(self, work: Path, tmp_path: Path) -> None:
+        options = ["--channels", "value_up, value", "--scale", "value=0:9000", "--length", "12"]
+        options += ["--gamma", "0.5", "--resize", "area", "--preset", "paper", "--seed", "9"]
+        done = run("train", work / "train.parquet", *SMALL, *options, "-o", tmp_path)
+        model = Model.load(tmp_path)
+        assert done.code == 0
+        assert [channel.name for channel in model.codec.channels] == ["value_up", "value"]
+        assert (model.codec.length, model.codec.gamma, model.codec.resize) == (12, 0.5, "area")
+        assert model.unet_config.preset == "paper"
+        assert model.about["seed"] == 9
+
+    @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".npz"])
+    def test_sample_writes_what_python_makes(self, work: Path, tmp_path: Path, suffix: str) -> None:
+        out = tmp_path / f"made{suffix}"
+        options = ["--label", "steady", "--steps", 2, "--seed", 5, "--batch-size", 3]
+        done = run("sample", work / "model", "-n", 7, *options, "-o", out, "--json")
+        model = Model.load(work / "model")
+        expected = sample(model, 7, label="steady", steps=2, seed=5, batch_size=3)
+        made = Traces.load(out)
+        told = json.loads(done.out)
+        assert told["classes"] == {"onoff": 0, "steady": 7}
+        assert made.label_names.tolist() == ["steady"] * 7
+        np.testing.assert_array_equal(made.values, expected.values)
+        assert told["residual"] == pytest.approx(np.mean(expected.meta["residual"].to_pylist()))
+
+    def test_evaluate(self, work: Path, tmp_path: Path) -> None:
+        sets = [work / "train.parquet", work / "made.parquet"]
+        options = ["--holdout", work / "holdout.parquet", "--model", work / "model"]
+        page = tmp_path / "r.html"
+        done = run("evaluate", *sets, *options, "-o", page, "--json")
+        told = json.loads(done.out)
+        figures = json.loads((tmp_path / "r.json").read_text())
+        assert told["report"] == str(page)
+        assert figures["protocol"]["holdout"] == "given"
+        assert figures["about"]["steps"] == 3
+        assert len(told["figures"]) >= 4
+        assert page.read_text().startswith("<!doctype html>")
+
+    def test_info(self) -> None:
+        told = json.loads(run("info", "--json").out)
+        assert told["backends"]["torch"] == "ok"
+        assert told["packages"]["numpy"] == np.__version__
+        assert "cpp: ok" in run("info").out or told["backends"]["cpp"] != "ok"
+
+    def test_plain_output_is_lines(self, work: Path, tmp_path: Path) -> None:
+        done = run("sample", work / "model", "-n", 4, "-o", tmp_path / "s.csv", "--steps", 2)
+        assert done.out.splitlines()[:4] == [
+            f"traces: {tmp_path / 's.csv'}",
+            "classes:",
+            "  onoff: 2",
+            "  steady: 2",
+        ]
+
+
+class TestExisting:
+    """What is there is refused, byte for byte as it was, and replaced with --force."""
+
+    def test_split(self, work: Path, tmp_path: Path) -> None:
+        (tmp_path / "holdout.parquet").write_text("precious")
+        asked = ("split", work / "all.parquet", "-o", tmp_path)
+        self.refused(tmp_path, asked, "holdout.parquet")
+
+    def test_train(self, work: Path, tmp_path: Path) -> None:
+        shutil.copytree(work / "model", tmp_path, dirs_exist_ok=True)
+        asked = ("train", work / "train.parquet", *SMALL, "--seed", 8, "-o", tmp_path)
+        self.refused(tmp_path, asked, "config.json")
+
+    def test_sample(self, work: Path, tmp_path: Path) -> None:
+        (tmp_path / "s.parquet").write_text("precious")
+        asked = ("sample", work / "model", "-n", 4, "--steps", 2, "-o", tmp_path / "s.parquet")
+        self.refused(tmp_path, asked, "s.parquet")
+
+    @pytest.mark.parametrize("name", ["r.html", "r.json"])
+    def test_evaluate(self, work: Path, tmp_path: Path, name: str) -> None:
+        (tmp_path / name).write_text("precious")
+        sets = (work / "train.parquet", work / "made.parquet")
+        done = run("evaluate", *sets, "-o", tmp_path / "r.html")
+        assert done.code == 2
+        assert name in done.err
+        assert contents(tmp_path) == {name: b"precious"}
+
+    def refused(self, folder: Path, asked: tuple[object, ...], name: str) -> None:
+        before = contents(folder)
+        done = run(*asked)
+        assert done.code == 2
+        assert f"{name} exists" in done.err
+        assert "--force" in done.err
+        assert contents(folder) == before
+        assert run(*asked, "--force").code == 0
+        assert contents(folder)[name] != before[name]
+
+
+ERRORS = [
+    ("sample {model} -n 5 -o new.parquet --label p2p", "label 'p2p' is not a class"),
+    ("sample {model} -n 0 -o new.parquet", "n must be at least 1, got 0"),
+    ("sample {model} -n 5 -o new.txt", "new.txt: unknown kind of file"),
+    ("sample {model} -n 5 -o new.parquet --sampler euler", "sampler must be one of"),
+    ("sample {model} -n 5 -o new.parquet --mix odd", "mix must be"),
+    ("sample no_model -n 5 -o new.parquet", "no_model: not a netdiffus model folder"),
+    ("sample truncated -n 5 -o new.parquet", "model.safetensors: truncated"),
+    ("sample broken -n 5 -o new.parquet", "config.json: not readable JSON"),
+    ("train none.parquet -o new", "none.parquet: no such file"),
+    ("train data.pcap -o new", "data.pcap: unknown kind of file"),
+    ("train no_label.csv -o new", "no_label.csv: no column 'label'"),
+    ("train empty.csv -o new", "empty.csv: the file is empty"),
+    ("train lonely.csv -o new", "class 'lonely' has one trace"),
+    ("train {data} -o lonely.csv --steps 2", "lonely.csv: File exists"),
+    ("train {data} -o new --preset big", "preset must be one of default, paper"),
+    ("train {data} -o new --scale value", "--scale value: give a channel and its scale"),
+    ("train {data} -o new --scale value=a:b", "--scale value=a:b: bounds are two numbers"),
+    ("train {data} -o new --scale size=log", "no channel size"),
+    ("train {data} -o new --channels nix", "channel 'nix' is not there"),
+    ("train {data} -o new --resume", "new: not a netdiffus model folder"),
+    ("split lonely.csv -o new", "class 'lonely' has 1 trace(s)"),
+    ("split {data} -o new --by nix", "no column 'nix' to split by"),
+    ("split {data} -o new --fraction 2", "fraction must lie between 0 and 1"),
+    ("evaluate {data} packets.csv -o new.html", "the channels are packet_length"),
+    ("evaluate {data} {data} -o new.json", "new.json: the figures go there"),
+    ("evaluate {data} {data} -o new.html --model no_model", "no_model: not a netdiffus model"),
+]
+
+
+@pytest.fixture
+def faults(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with files and models that have something wrong."""
+    monkeypatch.chdir(tmp_path)
+    Path("no_label.csv").write_text('class,value\na,"[1,2]"\n')
+    Path("lonely.csv").write_text('label,value\na,"[1,2]"\na,"[3,4]"\nlonely,"[1,2]"\n')
+    Path("empty.csv").touch()
+    packets().save("packets.csv")
+    for name, file in (("truncated", "model.safetensors"), ("broken", "config.json")):
+        shutil.copytree(work / "model", name)
+        os.truncate(Path(name) / file, 90)
+    return tmp_path
+
+
+class TestErrors:
+    @pytest.mark.parametrize(("line", "message"), ERRORS)
+    def test_is_one_line_that_names_the_thing(
+        self, work: Path, faults: Path, line: str, message: str
+    ) -> None:
+        before = sorted(faults.rglob("*"))
+        line = line.format(model=work / "model", data=work / "train.parquet")
+        done = run(*shlex.split(line))
+        assert done.code == 2
+        assert done.out == ""
+        assert len(done.err.splitlines()) == 1
+        assert done.err.startswith("error: ")
+        assert message in done.err
+        assert sorted(faults.rglob("*")) == before
+
+    def test_json_has_the_error_too(self, tmp_path: Path) -> None:
+        done = run("train", tmp_path / "none.csv", "-o", tmp_path / "m", "--json")
+        assert json.loads(done.out) == {"error": f"{tmp_path / 'none.csv'}: no such file"}
+        assert done.code == 2
+
+    def test_other_settings_are_not_resumed(self, work: Path, tmp_path: Path) -> None:
+        shutil.copytree(work / "model", tmp_path / "m")
+        before = contents(tmp_path / "m")
+        asked = ("train", work / "train.parquet", "--resume", "-o", tmp_path / "m", "--steps", 9)
+        done = run(*asked, "--seed", 1)
+        assert done.code == 2
+        assert "resume: seed was 0 and is now 1" in done.err
+        assert contents(tmp_path / "m") == before
+
+    @pytest.mark.parametrize("asked", ["train --steps few", "sample -n few", "split --fraction x"])
+    def test_words_for_numbers(self, asked: str) -> None:
+        verb, *rest = asked.split()
+        done = run(verb, "a", "-o", "b", *rest)
+        assert done.code == 2
+        assert rest[0] in done.err
+
+    def test_in_a_process_of_its_own(self, tmp_path: Path) -> None:
+        process = start("train", tmp_path / "none.parquet", "-o", tmp_path / "m")
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out) == (2, "")
+        assert err == f"error: {tmp_path / 'none.parquet'}: no such file\n"
+
+
+class TestFullDisk:
+    """A limit on file size fails a write midway, as a full disk does."""
+
+    @pytest.mark.parametrize("verb", ["split", "train"])
+    def test_exits_1_and_leaves_no_half_file(self, verb: str, tmp_path: Path) -> None:
+        volumes(400, 64).save(tmp_path / "all.parquet")
+        out = tmp_path / "out"
+        options = SMALL if verb == "train" else ()
+        process = start(
+            verb, tmp_path / "all.parquet", *options, "-o", out, preexec_fn=_limit_file_size
+        )
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert len(err.splitlines()) == 1
+        assert err.startswith("error: ")
+        assert "File too large" in err
+        assert {p.name for p in out.iterdir()} <= {"log.jsonl"}
+
+
+def _limit_file_size() -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+
+class TestProgress:
+    def test_none_where_stderr_is_no_terminal(self, work: Path, tmp_path: Path) -> None:
+        done = run("sample", work / "model", "-n", 4, "--steps", 2, "-o", tmp_path / "s.csv")
+        assert done.err == ""
+
+    def test_a_bar_on_a_terminal(self, work: Path, tmp_path: Path) -> None:
+        terminal, stderr = os.openpty()
+        environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+        asked = ("sample", work / "model", "-n", 4, "--steps", 2, "-o", tmp_path / "s.csv")
+        process = start(*asked, stderr=stderr, env=environment)
+        out, _ = process.communicate(timeout=60)
+        os.close(stderr)
+        shown = os.read(terminal, 1 << 16).decode()
+        os.close(terminal)
+        assert process.returncode == 0
+        assert "100%" in shown
+        assert "%" not in out
+
+
+class TestInterrupt:
+    def test_train_stays_usable_and_resumes(self, work: Path, tmp_path: Path) -> None:
+        model = tmp_path / "m"
+        asked = ("train", work / "train.parquet", "--size", 8, "--width", 8, "-o", model)
+        process = start(*asked, "--steps", 10**8)
+        self.interrupt(process, once=lambda: (model / "log.jsonl").read_text() != "")
+        assert process.returncode == 130
+        steps = Model.load(model).about["steps"]
+        made = run("sample", model, "-n", 4, "--steps", 2, "-o", tmp_path / "s.csv")
+        resumed = run(*asked, "--steps", steps + 2, "--resume", "--json")
+        assert made.code == 0
+        assert steps >= 20
+        assert json.loads(resumed.out)["steps"] == steps + 2
+        assert json.loads(resumed.out)["ended"] == "budget used"
+
+    def test_sample_leaves_nothing(self, work: Path, tmp_path: Path) -> None:
+        asked = ("sample", work / "model", "-n", 10**6, "--steps", 900, "-o", tmp_path / "s.csv")
+        terminal, stderr = os.openpty()
+        process = start(*asked, stderr=stderr)
+        os.read(terminal, 1)  # the bar is there: it samples
+        self.interrupt(process, once=lambda: True)
+        for end in (terminal, stderr):
+            os.close(end)
+        assert process.returncode == 130
+        assert list(tmp_path.iterdir()) == []
+
+    def interrupt(self, process: subprocess.Popen[str], once: Callable[[], bool]) -> None:
+        """Ctrl-C as soon as `once()` holds."""
+        ends = time.monotonic() + 60
+        while not _holds(once):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < ends, "nothing happened for a minute"
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+
+
+def _holds(condition: Callable[[], bool]) -> bool:
+    try:
+        return condition()
+    except FileNotFoundError:
+        return False
