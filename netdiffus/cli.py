@@ -175,13 +175,12 @@ def sample(
 ) -> None:
     """Make new traces of the classes asked for."""
     from netdiffus.files import refuse_existing
-    from netdiffus.formats import SUFFIXES
+    from netdiffus.formats import check_suffix
     from netdiffus.model import Model
     from netdiffus.sampling import sample as run
 
     refuse_existing(out, force)
-    if out.suffix not in SUFFIXES:  # said before the work is done, not after
-        raise InputError(f"{out}: unknown kind of file; use one of {', '.join(SUFFIXES)}")
+    check_suffix(out)  # before the work is done, not after
     loaded = Model.load(model)
     with bar("sample", float(n)) as progress:
         traces = run(

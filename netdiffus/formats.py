@@ -25,7 +25,7 @@ TEXT_COLUMNS = ("label", "trace_id", "group")
 
 def read(path: Path) -> pa.Table:
     """The table in a file, channels as list columns. See `Traces.load`."""
-    _check_suffix(path)
+    check_suffix(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     if path.stat().st_size == 0:
@@ -40,13 +40,14 @@ def read(path: Path) -> pa.Table:
 
 def write(table: pa.Table, path: Path, *, force: bool = False) -> None:
     """Writes a table, whole or not at all. See `Traces.save`."""
-    _check_suffix(path)
+    check_suffix(path)
     refuse_existing(path, force)
     with whole_file(path) as part:
         _WRITERS[path.suffix](table, part)
 
 
-def _check_suffix(path: Path) -> None:
+def check_suffix(path: Path) -> None:
+    """Raises InputError if files of this name cannot be read or written."""
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: unknown kind of file; use one of {', '.join(SUFFIXES)}")
 

@@ -41,8 +41,12 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(*arguments: object, **options: object) -> subprocess.Popen[str]:
     """`netdiffus ARGUMENTS` in a process of its own."""
     command = [sys.executable, "-m", "netdiffus", *map(str, arguments)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-    return subprocess.Popen(command, text=True, **pipes)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "preexec_fn": _heed_ctrl_c}
+    return subprocess.Popen(command, text=True, **{**pipes, **options})
+
+
+def _heed_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # in a background job it is ignored from birth
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -312,7 +316,7 @@ class TestInterrupt:
     def test_train_stays_usable_and_resumes(self, work: Path, tmp_path: Path) -> None:
         model = tmp_path / "m"
         asked = ("train", work / "train.parquet", "--size", 8, "--width", 8, "-o", model)
-        process = start(*asked, "--steps", 10**8)
+        process = start(*asked, "--steps", 10**8, preexec_fn=_heed_interrupts)
         self.interrupt(process, once=lambda: (model / "log.jsonl").read_text() != "")
         assert process.returncode == 130
         steps = Model.load(model).about["steps"]
@@ -326,7 +330,7 @@ class TestInterrupt:
     def test_sample_leaves_nothing(self, work: Path, tmp_path: Path) -> None:
         asked = ("sample", work / "model", "-n", 10**6, "--steps", 900, "-o", tmp_path / "s.csv")
         terminal, stderr = os.openpty()
-        process = start(*asked, stderr=stderr)
+        process = start(*asked, stderr=stderr, preexec_fn=_heed_interrupts)
         os.read(terminal, 1)  # the bar is there: it samples
         self.interrupt(process, once=lambda: True)
         for end in (terminal, stderr):
@@ -336,13 +340,22 @@ class TestInterrupt:
 
     def interrupt(self, process: subprocess.Popen[str], once: Callable[[], bool]) -> None:
         """Ctrl-C as soon as `once()` holds."""
-        ends = time.monotonic() + 60
-        while not _holds(once):
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < ends, "nothing happened for a minute"
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        try:
+            ends = time.monotonic() + 60
+            while not _holds(once):
+                assert process.poll() is None, process.communicate()
+                assert time.monotonic() < ends, "nothing happened for a minute"
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def _heed_interrupts() -> None:
+    # Whoever started the tests in the background of a shell has them ignored.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _holds(condition: Callable[[], bool]) -> bool:

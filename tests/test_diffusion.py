@@ -128,6 +128,12 @@ def test_cross_entropy_is_least_at_the_mean() -> None:
     assert diffusion.activate(logit).item() == pytest.approx(x0.mean().item(), abs=1e-4)
 
 
+def test_shift_multiplies_noise_to_signal() -> None:
+    plain, shifted = (Diffusion(shift=s).alphas_cumprod for s in (1.0, 3.0))
+    ratios = [((1 - alpha) / alpha).sqrt() for alpha in (plain, shifted)]
+    torch.testing.assert_close(ratios[1], 3 * ratios[0])
+
+
 def test_symmetric_noise_has_unit_variance_off_the_diagonal() -> None:
     w = torch.randn(2000, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     z = Diffusion(symmetric=True).shape_noise(w)
@@ -145,6 +151,7 @@ def test_symmetric_noise_has_unit_variance_off_the_diagonal() -> None:
         ({"loss": "l1"}, "loss must be one of"),
         ({"loss": "cross_entropy"}, "needs prediction='x0'"),
         ({"num_timesteps": 0}, "num_timesteps must be at least 1"),
+        ({"shift": 0.0}, "shift must be a number above 0"),
     ],
 )
 def test_bad_settings(arguments: dict[str, object], message: str) -> None:
