@@ -101,7 +101,12 @@ def train(
         float | None, typer.Option(help="Minutes in all; 5 if no --steps either.")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps in all.")] = None,
-    size: Annotated[int, typer.Option(help="Height and width of the images.")] = 64,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            help="Height and width of the images; at most 128 for volumes, 64 for packets."
+        ),
+    ] = None,
     length: Length = None,
     channels: Channels = None,
     resize: Annotated[str, typer.Option(help="For longer traces: bin or area.")] = "bin",
@@ -122,11 +127,10 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a model on labelled traces. Ctrl-C keeps it usable; --resume goes on."""
-    from netdiffus.codec import GasfCodec
+    from netdiffus.codec import GasfCodec, default_size
     from netdiffus.training import Recipe
     from netdiffus.training import train as run
 
-    codec = GasfCodec(size, length=length, resize=resize, gamma=gamma, scales=_scales(scale or []))
     recipe = Recipe(
         steps=steps,
         minutes=5.0 if steps is None and minutes is None else minutes,
@@ -134,7 +138,10 @@ def train(
         learning_rate=learning_rate,
         seed=seed,
     )
+    chosen = _scales(scale or [])
     traces = _load(data, length, channels)
+    size = default_size(traces) if size is None else size
+    codec = GasfCodec(size, length=length, resize=resize, gamma=gamma, scales=chosen)
     with bar("train", 1.0) as progress:
         model = run(
             traces,

@@ -33,6 +33,15 @@ DEFAULT_SCALES: dict[str, ScaleChoice] = {
 }
 
 
+def default_size(traces: Traces) -> int:
+    """An image size that costs minutes, not hours, on a small machine.
+
+    Volumes get 128 points, as their bins would show if they were averaged; packets 64; shorter
+    traces their own length, so that they are not resized.
+    """
+    return min(int(traces.lengths.max()), 128 if _binned(traces) else 64)
+
+
 @dataclass(frozen=True, eq=False)
 class Images:
     """N traces as GASF images, with what else decoding needs.
@@ -198,9 +207,8 @@ class GasfCodec:
         return codec
 
     def _default_length(self, traces: Traces) -> int:
-        binned = any(channel.kind in ("volume", "number") for channel in traces.channels)
         longest = int(traces.lengths.max())
-        return longest if binned or self.size is None else min(longest, self.size)
+        return longest if _binned(traces) or self.size is None else min(longest, self.size)
 
     def _length(self, traces: Traces) -> int:
         if self.size is None or self.length is None:
@@ -235,6 +243,10 @@ class GasfCodec:
             for c in range(images.pixels.shape[1])
         ]
         return torch.stack([p[0] for p in parts], 1), torch.stack([p[1] for p in parts], 1)
+
+
+def _binned(traces: Traces) -> bool:
+    return any(channel.kind in ("volume", "number") for channel in traces.channels)
 
 
 def _fit_scale(channel: Channel, choice: ScaleChoice | None, points: Floats) -> Scale:

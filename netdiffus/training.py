@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from netdiffus.codec import GasfCodec
+from netdiffus.codec import GasfCodec, default_size
 from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError
 from netdiffus.files import refuse_existing, whole_file, write_text
@@ -111,7 +111,7 @@ def train(
         traces: What to learn from; at least two of each class.
         path: Folder for the model, its checkpoints and its log; None keeps all in memory.
         recipe: Budget and settings; None trains for two minutes.
-        codec: Not yet fitted; None is `GasfCodec()`.
+        codec: Not yet fitted; None is `GasfCodec(default_size(traces))`.
         diffusion: None takes the preset's own.
         preset: `default` or `paper`.
         width: Features at the finest level of the U-Net, None for the preset's own.
@@ -136,9 +136,8 @@ def train(
     else:
         if folder is not None:
             refuse_existing(folder / CONFIG, force)
-        model = Model.new(
-            traces, codec or GasfCodec(), diffusion, preset=preset, width=width, seed=recipe.seed
-        )
+        codec = codec or GasfCodec(default_size(traces))
+        model = Model.new(traces, codec, diffusion, preset=preset, width=width, seed=recipe.seed)
     return _run(model, traces, recipe, folder, resume, progress)
 
 

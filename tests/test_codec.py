@@ -10,7 +10,7 @@ import torch
 from pyts.image import GramianAngularField
 from small import packets, volumes
 
-from netdiffus.codec import GasfCodec, Images
+from netdiffus.codec import GasfCodec, Images, default_size
 from netdiffus.errors import InputError
 from netdiffus.ops.decode import gasf_decode, gasf_decode_area
 from netdiffus.ops.gasf import gasf_image
@@ -192,6 +192,12 @@ def test_packets_are_cut_and_volumes_are_binned() -> None:
     assert GasfCodec(4).fit(packets()).length == 4
     assert GasfCodec(4).fit(volumes()).length == 16
     assert GasfCodec(4).fit(volumes()).image_size == 4
+
+
+def test_default_size_resizes_no_short_trace() -> None:
+    assert default_size(volumes(length=40)) == 40
+    assert default_size(volumes(length=500)) == 128
+    assert default_size(packets(9, 100, fixed=True)) == 64
 
 
 def test_any_pixels_decode_to_possible_traces() -> None:
