@@ -277,7 +277,7 @@ def _averages(values: Floats, m: int, lengths: Ints | None = None) -> Floats:
 
 
 def _in_units(values: Floats, lengths: Ints, channels: tuple[Channel, ...]) -> Floats:
-    """Whole numbers whole, directions ±1, gaps as times again, nothing beyond the length."""
+    """As on disk: whole numbers, ±1, times for gaps, float32 where that is the element type."""
     for c, channel in enumerate(channels):
         if channel.kind == "direction":
             values[:, c] = np.where(values[:, c] < 0, -1.0, 1.0)
@@ -285,6 +285,7 @@ def _in_units(values: Floats, lengths: Ints, channels: tuple[Channel, ...]) -> F
             values[:, c] = np.cumsum(values[:, c], axis=1)
         if channel.is_integer:
             values[:, c] = np.rint(values[:, c])
+        values[:, c] = values[:, c].astype(pa.type_for_alias(channel.dtype).to_pandas_dtype())
     values = values[:, :, : int(lengths.max())]
     return np.where(_mask(lengths, values.shape[2])[:, None], values, 0.0)
 

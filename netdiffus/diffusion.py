@@ -210,6 +210,8 @@ def _dpmpp(diffusion: Diffusion, count: int) -> list[Step]:
     """Lu et al., 2022, Algorithm 2; h is the step in half log signal-to-noise ratio."""
     spaced = torch.linspace(0, diffusion.num_timesteps - 1, count + 1, dtype=torch.float64)
     times = [int(t) for t in spaced.round().flip(0)[:-1]]
+    if len(set(times)) < count:
+        raise InputError(f"dpm++ takes at most {diffusion.num_timesteps - 1} steps, got {count}")
     steps: list[Step] = []
     h_prev = 0.0
     for t, after in zip(times, [*times[1:], -1], strict=True):

@@ -78,7 +78,7 @@ class Model:
             channels=len(traces.channels),
             size=codec.image_size,
             classes=len(traces.classes),
-            width=width or (32 if preset == "paper" else 128),
+            width=(32 if preset == "paper" else 128) if width is None else width,
         )
         lengths = np.minimum(traces.lengths, codec.length or 0)
         rows, counts = np.unique(np.stack([traces.labels, lengths], 1), axis=0, return_counts=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -64,14 +65,15 @@ def sample(
         (see `GasfCodec.decode`).
 
     Raises:
-        InputError: n, label, mix, sampler, steps, seed or batch_size out of range.
+        InputError: n, label, mix, sampler, steps, seed, batch_size or device cannot be used.
     """
     _check(n, start, batch_size, mix)
     plan = model.diffusion.steps(
-        sampler, steps or DEFAULT_STEPS.get(sampler, model.diffusion.num_timesteps)
+        sampler,
+        DEFAULT_STEPS.get(sampler, model.diffusion.num_timesteps) if steps is None else steps,
     )
     seed = secrets.randbits(48) if seed is None else _checked_seed(seed)
-    target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    target = _device(device)
     unet = model.unet.to(target).eval()
     parts = []
     try:
@@ -123,7 +125,26 @@ def _decode(
         raise InputError("the model makes images that are not numbers; train it again")
     names = [f"synthetic-{model.classes[k]}-{int(i)}" for k, i in zip(labels, index, strict=True)]
     meta = pa.table({"trace_id": names, "seed": [seed] * len(names)})
-    return model.codec.decode(Images(pixels, lengths, labels, model.classes, meta))
+    return _from_zero(model.codec.decode(Images(pixels, lengths, labels, model.classes, meta)))
+
+
+def _from_zero(traces: Traces) -> Traces:
+    """Times count from the first packet."""
+    values = traces.values.copy()
+    for c, channel in enumerate(traces.channels):
+        if channel.kind == "time":
+            values[:, c] = np.where(traces.mask, values[:, c] - values[:, c, :1], 0.0)
+    return replace(traces, values=values)
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    try:
+        target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=target)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device {device!r} cannot be used: {reason}; try 'cpu'") from error
+    return target
 
 
 def _check(n: int, start: int, batch_size: int, mix: str) -> None:

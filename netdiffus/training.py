@@ -65,8 +65,8 @@ class Recipe:
         if self.steps is None and self.minutes is None:
             raise InputError("training needs an end: give steps or minutes")
         for name, value in asdict(self).items():
-            if name != "seed" and value is not None and value <= 0:
-                raise InputError(f"{name} must be above 0, got {value}")
+            if name != "seed" and value is not None and not 0 < value < math.inf:
+                raise InputError(f"{name} must be a number above 0, got {value}")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"seed must lie in 0..2**63 - 1, got {self.seed}")
 
@@ -130,14 +130,12 @@ def train(
     recipe = recipe or Recipe(minutes=2)
     _check_traces(traces)
     folder = None if path is None else Path(path)
+    if folder is not None and not resume:
+        refuse_existing(folder / CONFIG, force)
+    codec = codec or GasfCodec(default_size(traces))
+    model = Model.new(traces, codec, diffusion, preset=preset, width=width, seed=recipe.seed)
     if resume:
-        model = Model.load(_must(folder))
-        _check_same(model, traces)
-    else:
-        if folder is not None:
-            refuse_existing(folder / CONFIG, force)
-        codec = codec or GasfCodec(default_size(traces))
-        model = Model.new(traces, codec, diffusion, preset=preset, width=width, seed=recipe.seed)
+        _check_same(Model.load(_must(folder)), model)
     return _run(model, traces, recipe, folder, resume, progress)
 
 
@@ -410,9 +408,21 @@ def _check_traces(traces: Traces) -> None:
             )
 
 
-def _check_same(model: Model, traces: Traces) -> None:
-    if model.classes != traces.classes or model.codec.channels != traces.channels:
-        raise InputError("resume: the traces have other classes or channels than the model")
+def _check_same(before: Model, now: Model) -> None:
+    """Refuses to go on with a model of other classes or settings."""
+    old, new = ({"classes": m.classes, **_settings(m)} for m in (before, now))
+    for key, value in new.items():
+        if old[key] != value:
+            raise InputError(
+                f"resume: {key} was {old[key]!r} and is now {value!r}; a resumed run goes on with "
+                "the traces and settings it began with"
+            )
+
+
+def _settings(model: Model) -> dict[str, Any]:
+    config = model.config()
+    parts = {**config["codec"], **config["unet"], **config["diffusion"]}
+    return {**parts, "channels": [channel.name for channel in model.codec.channels]}
 
 
 def _must(folder: Path | None) -> Path:

@@ -249,7 +249,7 @@ class TestErrors:
     def test_other_settings_are_not_resumed(self, work: Path, tmp_path: Path) -> None:
         shutil.copytree(work / "model", tmp_path / "m")
         before = contents(tmp_path / "m")
-        asked = ("train", work / "train.parquet", "--resume", "-o", tmp_path / "m", "--steps", 9)
+        asked = ("train", work / "train.parquet", *SMALL, "--resume", "-o", tmp_path / "m")
         done = run(*asked, "--seed", 1)
         assert done.code == 2
         assert "resume: seed was 0 and is now 1" in done.err

@@ -55,6 +55,7 @@ def test_units_and_meta(packet_model: Model) -> None:
     assert made.points("packet_length").min() >= 40
     assert made.meta.column_names == ["trace_id", "seed", "residual"]
     assert made.meta["trace_id"][0].as_py() == "synthetic-ssh-0"
+    assert set(made.values[:, 2, 0]) == {0.0}
     assert made.meta["seed"].to_pylist() == [3] * 9
 
 
@@ -137,6 +138,9 @@ def test_progress_counts_traces(packet_model: Model) -> None:
         ({"mix": "even"}, "mix must be"),
         ({"sampler": "euler"}, "sampler must be one of"),
         ({"steps": 5000}, "steps must lie in"),
+        ({"steps": 0}, "steps must lie in"),
+        ({"steps": 1000}, "at most 999 steps"),
+        ({"device": "banana"}, "device 'banana' cannot be used"),
         ({"seed": -1}, "seed must lie in"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"start": -1}, "start must be at least 0"),

@@ -166,9 +166,11 @@ def test_refusals(tmp_path: Path) -> None:
         run(tmp_path / "m", 2)
     with pytest.raises(InputError, match="resume: seed was 0 and is now 5"):
         run(tmp_path / "m", 4, resume=True, recipe={"seed": 5})
+    with pytest.raises(InputError, match="resume: preset was 'default' and is now 'paper'"):
+        run(tmp_path / "m", 4, resume=True, preset="paper")
     with pytest.raises(InputError, match="resume: fingerprint was"):
         run(tmp_path / "m", 4, resume=True, traces=volumes(seed=9))
-    with pytest.raises(InputError, match="other classes or channels"):
+    with pytest.raises(InputError, match="resume: classes was"):
         run(tmp_path / "m", 4, resume=True, traces=packets())
     with pytest.raises(InputError, match="not a netdiffus model folder"):
         run(tmp_path / "none", 4, resume=True)
@@ -179,8 +181,10 @@ def test_refusals(tmp_path: Path) -> None:
 def test_bad_recipes_and_traces() -> None:
     with pytest.raises(InputError, match="give steps or minutes"):
         Recipe()
-    with pytest.raises(InputError, match="batch_size must be above 0, got 0"):
+    with pytest.raises(InputError, match="batch_size must be a number above 0, got 0"):
         Recipe(steps=1, batch_size=0)
+    with pytest.raises(InputError, match="minutes must be a number above 0, got nan"):
+        Recipe(minutes=float("nan"))
     lonely = Traces.from_lists({"value": [[1, 2], [2, 3], [3, 4]]}, ["a", "a", "b"])
     with pytest.raises(InputError, match="class 'b' has one trace"):
         train(lonely, recipe=Recipe(steps=1))
