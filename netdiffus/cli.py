@@ -45,7 +45,7 @@ def main() -> None:
 @app.command(epilog="Example: netdiffus demo -o demo")
 def demo(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for everything.")] = Path("demo"),
-    minutes: Annotated[float, typer.Option(help="Minutes to train.")] = 2.0,
+    minutes: Annotated[float, typer.Option(help="Minutes to train.")] = 2.5,
     seed: Seed = 0,
     force: Force = False,
     as_json: Json = False,
