@@ -134,7 +134,8 @@ class GasfCodec:
     def decode(self, images: Images, method: str = "image") -> Traces:
         """Traces of images, in real units, with a meta column `residual`.
 
-        Integer channels come back whole, directions ±1, times never run backwards.
+        Integer channels come back whole, directions ±1; times run backwards only where those of
+        the traces that were fitted do.
 
         Args:
             images: Pixels (N, C, m, m) and the length of each trace.
@@ -221,9 +222,10 @@ class GasfCodec:
     def _values(self, traces: Traces) -> tuple[Floats, Ints]:
         """Real units, gaps for times, (N, C, k), and how many of the k points are the trace's."""
         n = self._length(traces)
-        traces = traces.truncate(n).with_gaps()
-        short = n - traces.values.shape[2]
-        values = np.pad(traces.values, ((0, 0), (0, 0), (0, short))) if short > 0 else traces.values
+        traces = traces.truncate(n)
+        values = _with_gaps(traces)
+        short = n - values.shape[2]
+        values = np.pad(values, ((0, 0), (0, 0), (0, short))) if short > 0 else values
         m = self._side(n)
         if m == n or self.resize == "area":
             return values[:, :, :n], traces.lengths
@@ -254,6 +256,16 @@ def _fit_scale(channel: Channel, choice: ScaleChoice | None, points: Floats) -> 
     if isinstance(choice, str):
         return Scale.fit(choice, points, name=channel.name)
     return Scale.fit("minmax", points, bounds=choice, name=channel.name)
+
+
+def _with_gaps(traces: Traces) -> Floats:
+    """(N, C, L) with times as gaps, negative where a capture has packets out of order."""
+    values: Floats = traces.values.copy()
+    for c, channel in enumerate(traces.channels):
+        if channel.kind == "time":
+            gaps = np.diff(values[:, c], axis=1, prepend=0.0)
+            values[:, c] = np.where(traces.mask, gaps, 0.0)
+    return values
 
 
 def _mask(lengths: Ints, n: int) -> npt.NDArray[np.bool_]:

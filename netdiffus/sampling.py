@@ -131,11 +131,12 @@ def _decode(
 
 
 def _from_zero(traces: Traces) -> Traces:
-    """Times count from the first packet."""
+    """Times count from the first packet and never run backwards."""
     values = traces.values.copy()
     for c, channel in enumerate(traces.channels):
         if channel.kind == "time":
-            values[:, c] = np.where(traces.mask, values[:, c] - values[:, c, :1], 0.0)
+            since = np.maximum.accumulate(values[:, c] - values[:, c, :1], axis=1)
+            values[:, c] = np.where(traces.mask, since, 0.0)
     return replace(traces, values=values)
 
 

@@ -179,6 +179,12 @@ class TestDecode:
             gasf_decode(torch.zeros(3, 3), method="corner")
 
 
+def test_packets_out_of_order_come_back_so() -> None:
+    times = [[0.0, 0.5, 0.4999, 2.0], [0.0, 0.25, 0.5, 3.0]]
+    traces = Traces.from_lists({"timestamp": times}, ["a", "b"])
+    assert_same(round_trip(GasfCodec(8).fit(traces), traces), traces)
+
+
 def test_codec_state_survives() -> None:
     traces = packets()
     codec = GasfCodec(8).fit(traces)
