@@ -74,9 +74,15 @@ def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
     assert not same_weights(tmp_path / "a", tmp_path / "b")
 
 
-def test_averaged_weights_are_the_power_function_average() -> None:
-    model = run(None, 1)
-    assert model.about["steps"] == 1
+def test_averaged_weights_are_the_power_function_average(tmp_path: Path) -> None:
+    """After two steps: w1 / 2**10 + w2 (1 - 1 / 2**10), as width 0.1 means power 10."""
+    states = []
+    for steps in (1, 2):
+        run(tmp_path / str(steps), steps)
+        states.append(load_file(tmp_path / str(steps) / "training_state.safetensors"))
+    for name in [name for name in states[0] if name.startswith("net.")]:
+        expected = torch.lerp(states[0][name], states[1][name], 1 - 2.0**-10)
+        torch.testing.assert_close(states[1][name.replace("net.", "ema.")], expected)
 
 
 CTRL_C = """
