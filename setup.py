@@ -33,10 +33,13 @@ class CMakeBuild(build_ext):  # type: ignore[misc]  # setuptools leaves it untyp
             *shlex.split(os.environ.get("CMAKE_ARGS", "")),
         ]
         subprocess.check_call(["cmake", "-G", "Ninja", "-S", source, "-B", build, *configure])
-        subprocess.check_call(["cmake", "--build", build])
+        name = ext.name.rpartition(".")[2]
+        subprocess.check_call(["cmake", "--build", build, "--target", name])
 
+
+MODULES = [] if os.environ.get("NETDIFFUS_EXT") == "0" else ["_C", "_capture"]
 
 setup(
-    ext_modules=[] if os.environ.get("NETDIFFUS_EXT") == "0" else [Extension("netdiffus._C", [])],
+    ext_modules=[Extension(f"netdiffus.{name}", []) for name in MODULES],
     cmdclass={"build_ext": CMakeBuild},
 )

@@ -1,9 +1,14 @@
 // Module netdiffus._C. Arrays come as addresses, so that one build serves every torch version;
 // netdiffus/ops checks and allocates them.
-#include <pybind11/pybind11.h>
+#include "bindings.h"
 
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "cpu/loops.h"
 #include "kernels.h"
@@ -12,11 +17,6 @@ namespace py = pybind11;
 using namespace netdiffus;
 
 namespace {
-
-template <class T>
-T* at(uintptr_t address) {
-  return reinterpret_cast<T*>(address);
-}
 
 void gasf_image_py(uintptr_t x, int64_t batch, int64_t n, int64_t size, double gamma,
                    uintptr_t image, bool is_double, int threads) {
@@ -27,47 +27,153 @@ void gasf_image_py(uintptr_t x, int64_t batch, int64_t n, int64_t size, double g
     gasf_image(at<const float>(x), batch, n, size, gamma, at<float>(image), threads);
 }
 
-void normal_py(uint64_t seed, uintptr_t index, int64_t batch, uint32_t step, int64_t count,
-               uintptr_t noise, bool is_double, int threads) {
+void gasf_py(uintptr_t x, int64_t batch, int64_t n, uintptr_t field, bool is_double, int threads) {
   py::gil_scoped_release release;
   if (is_double)
-    normal(seed, at<const int64_t>(index), batch, step, count, at<double>(noise), threads);
+    gasf(at<const double>(x), batch, n, at<double>(field), threads);
   else
-    normal(seed, at<const int64_t>(index), batch, step, count, at<float>(noise), threads);
+    gasf(at<const float>(x), batch, n, at<float>(field), threads);
 }
 
-#ifdef NETDIFFUS_CUDA
-void gasf_image_cuda_py(uintptr_t x, int64_t batch, int64_t n, int64_t size, double gamma,
-                        uintptr_t image, bool is_double, uintptr_t stream) {
-  const int code = is_double ? gasf_image_cuda(at<const double>(x), batch, n, size, gamma,
-                                               at<double>(image), at<void>(stream))
-                             : gasf_image_cuda(at<const float>(x), batch, n, size, gamma,
-                                               at<float>(image), at<void>(stream));
-  if (code) throw std::runtime_error(std::string("gasf_image on CUDA: ") + cuda_error(code));
+void area_resize_py(uintptr_t image, int64_t batch, int64_t h, int64_t w, int64_t h2, int64_t w2,
+                    uintptr_t resized, bool is_double, int threads) {
+  py::gil_scoped_release release;
+  if (is_double)
+    area_resize(at<const double>(image), batch, h, w, h2, w2, at<double>(resized), threads);
+  else
+    area_resize(at<const float>(image), batch, h, w, h2, w2, at<float>(resized), threads);
 }
-#endif
 
-const char* isa() {
-#ifdef NETDIFFUS_HAS_CLONES
-  if (__builtin_cpu_supports("x86-64-v4")) return "x86-64-v4";
-  if (__builtin_cpu_supports("x86-64-v3")) return "x86-64-v3";
-#endif
-  return "baseline";
+void normal_py(Draws draw, Shape shape, uintptr_t noise, bool is_double, int threads) {
+  py::gil_scoped_release release;
+  if (is_double)
+    normal(draw_of(draw), as<Planes>(shape), at<double>(noise), threads);
+  else
+    normal(draw_of(draw), as<Planes>(shape), at<float>(noise), threads);
+}
+
+template <class T>
+void q_sample_as(uintptr_t x0, uintptr_t signal, uintptr_t sigma, const Draws& draw,
+                 const Shape& shape, int target, uintptr_t xt, uintptr_t goal, int threads) {
+  q_sample(at<const T>(x0), at<const T>(signal), at<const T>(sigma), draw_of(draw),
+           as<Planes>(shape), static_cast<Target>(target), at<T>(xt), at<T>(goal), threads);
+}
+
+void q_sample_py(uintptr_t x0, uintptr_t signal, uintptr_t sigma, Draws draw, Shape shape,
+                 int target, uintptr_t xt, uintptr_t goal, bool is_double, int threads) {
+  py::gil_scoped_release release;
+  (is_double ? q_sample_as<double> : q_sample_as<float>)(x0, signal, sigma, draw, shape, target, xt,
+                                                         goal, threads);
+}
+
+template <class T>
+void denoise_step_as(const Factors& f, uintptr_t xt, uintptr_t out, uintptr_t x0_prev,
+                     const Draws& draw, const Shape& shape, uintptr_t x_next, uintptr_t x0,
+                     int threads) {
+  denoise_step(as<Coefficients>(f), at<const T>(xt), at<const T>(out), at<const T>(x0_prev),
+               draw_of(draw), as<Planes>(shape), at<T>(x_next), at<T>(x0), threads);
+}
+
+void denoise_step_py(Factors factors, uintptr_t xt, uintptr_t out, uintptr_t x0_prev, Draws draw,
+                     Shape shape, uintptr_t x_next, uintptr_t x0, bool is_double, int threads) {
+  py::gil_scoped_release release;
+  (is_double ? denoise_step_as<double> : denoise_step_as<float>)(factors, xt, out, x0_prev, draw,
+                                                                 shape, x_next, x0, threads);
+}
+
+void gasf_decode_py(uintptr_t image, int64_t batch, int64_t m, double gamma, int iterations,
+                    double exact, uintptr_t x, uintptr_t residual, bool is_double, int threads) {
+  py::gil_scoped_release release;
+  if (is_double)
+    gasf_decode(at<const double>(image), batch, m, gamma, iterations, exact, at<double>(x),
+                at<double>(residual), threads);
+  else
+    gasf_decode(at<const float>(image), batch, m, gamma, iterations, exact, at<double>(x),
+                at<double>(residual), threads);
+}
+
+template <class T>
+void modulate_as(uintptr_t s, uintptr_t scale, uintptr_t shift, uintptr_t taps, uintptr_t bias,
+                 int64_t batch, int64_t length, int64_t width, uintptr_t out, int threads) {
+  modulate(at<const T>(s), at<const T>(scale), at<const T>(shift), at<const T>(taps),
+           at<const T>(bias), batch, length, width, at<T>(out), threads);
+}
+
+void modulate_py(uintptr_t s, uintptr_t scale, uintptr_t shift, uintptr_t taps, uintptr_t bias,
+                 int64_t batch, int64_t length, int64_t width, uintptr_t out, bool is_double,
+                 int threads) {
+  py::gil_scoped_release release;
+  (is_double ? modulate_as<double> : modulate_as<float>)(s, scale, shift, taps, bias, batch, length,
+                                                         width, out, threads);
+}
+
+template <class T>
+void modulate_backward_as(uintptr_t s, uintptr_t scale, uintptr_t shift, uintptr_t taps,
+                          uintptr_t g, int64_t batch, int64_t length, int64_t width, uintptr_t gs,
+                          uintptr_t gscale, uintptr_t gshift, uintptr_t gtaps, int threads) {
+  modulate_backward(at<const T>(s), at<const T>(scale), at<const T>(shift), at<const T>(taps),
+                    at<const T>(g), batch, length, width, at<T>(gs), at<T>(gscale), at<T>(gshift),
+                    at<T>(gtaps), threads);
+}
+
+void modulate_backward_py(uintptr_t s, uintptr_t scale, uintptr_t shift, uintptr_t taps,
+                          uintptr_t g, int64_t batch, int64_t length, int64_t width, uintptr_t gs,
+                          uintptr_t gscale, uintptr_t gshift, uintptr_t gtaps, bool is_double,
+                          int threads) {
+  py::gil_scoped_release release;
+  (is_double ? modulate_backward_as<double>
+             : modulate_backward_as<float>)(s, scale, shift, taps, g, batch, length, width, gs,
+                                            gscale, gshift, gtaps, threads);
+}
+
+// The levels this processor has, lowest first.
+std::vector<std::string> isas() {
+  const std::vector<std::string> names = {"baseline", "x86-64-v3", "x86-64-v4"};
+  return {names.begin(), names.begin() + static_cast<int>(highest_isa()) + 1};
+}
+
+void set_isa_py(const std::string& name) {
+  const std::vector<std::string> known = isas();
+  const auto found = std::find(known.begin(), known.end(), name);
+  if (found == known.end()) {
+    std::string message = "instruction set (NETDIFFUS_ISA): this processor has";
+    for (const std::string& level : known) message += " " + level;
+    throw std::invalid_argument(message + "; found '" + name + "'");
+  }
+  set_isa(static_cast<Isa>(found - known.begin()));
 }
 
 }  // namespace
 
 PYBIND11_MODULE(_C, module) {
+  module.def("gasf", &gasf_py, py::arg("x"), py::arg("batch"), py::arg("n"), py::arg("field"),
+             py::arg("double"), py::arg("threads"));
+  module.def("area_resize", &area_resize_py, py::arg("image"), py::arg("batch"), py::arg("h"),
+             py::arg("w"), py::arg("h2"), py::arg("w2"), py::arg("resized"), py::arg("double"),
+             py::arg("threads"));
   module.def("gasf_image", &gasf_image_py, py::arg("x"), py::arg("batch"), py::arg("n"),
              py::arg("size"), py::arg("gamma"), py::arg("image"), py::arg("double"),
              py::arg("threads"));
-  module.def("normal", &normal_py, py::arg("seed"), py::arg("index"), py::arg("batch"),
-             py::arg("step"), py::arg("count"), py::arg("noise"), py::arg("double"),
-             py::arg("threads"));
+  module.def("normal", &normal_py, py::arg("draw"), py::arg("shape"), py::arg("noise"),
+             py::arg("double"), py::arg("threads"));
+  module.def("q_sample", &q_sample_py, py::arg("x0"), py::arg("signal"), py::arg("sigma"),
+             py::arg("draw"), py::arg("shape"), py::arg("target"), py::arg("xt"), py::arg("goal"),
+             py::arg("double"), py::arg("threads"));
+  module.def("denoise_step", &denoise_step_py, py::arg("factors"), py::arg("xt"), py::arg("out"),
+             py::arg("x0_prev"), py::arg("draw"), py::arg("shape"), py::arg("x_next"),
+             py::arg("x0"), py::arg("double"), py::arg("threads"));
+  module.def("gasf_decode", &gasf_decode_py, py::arg("image"), py::arg("batch"), py::arg("m"),
+             py::arg("gamma"), py::arg("iterations"), py::arg("exact"), py::arg("x"),
+             py::arg("residual"), py::arg("double"), py::arg("threads"));
+  module.def("modulate", &modulate_py, py::arg("s"), py::arg("scale"), py::arg("shift"),
+             py::arg("taps"), py::arg("bias"), py::arg("batch"), py::arg("length"),
+             py::arg("width"), py::arg("out"), py::arg("double"), py::arg("threads"));
+  module.def("modulate_backward", &modulate_backward_py, py::arg("s"), py::arg("scale"),
+             py::arg("shift"), py::arg("taps"), py::arg("g"), py::arg("batch"), py::arg("length"),
+             py::arg("width"), py::arg("gs"), py::arg("gscale"), py::arg("gshift"),
+             py::arg("gtaps"), py::arg("double"), py::arg("threads"));
 #ifdef NETDIFFUS_CUDA
-  module.def("gasf_image_cuda", &gasf_image_cuda_py, py::arg("x"), py::arg("batch"), py::arg("n"),
-             py::arg("size"), py::arg("gamma"), py::arg("image"), py::arg("double"),
-             py::arg("stream"));
+  add_cuda(module);
   module.attr("cuda_built") = true;
   module.attr("cuda_architectures") = NETDIFFUS_CUDA;
 #else
@@ -80,5 +186,7 @@ PYBIND11_MODULE(_C, module) {
   module.attr("openmp") = false;
 #endif
   module.attr("compiler") = __VERSION__;
-  module.attr("isa") = isa();
+  module.def("isa", [] { return isas()[static_cast<int>(isa())]; });
+  module.def("isas", &isas);
+  module.def("set_isa", &set_isa_py, py::arg("name"));
 }

@@ -5,21 +5,99 @@
 
 namespace netdiffus {
 
+// Whose noise: Philox key, trace numbers (batch), step.
+struct Draw {
+  uint64_t seed;
+  const int64_t* index;
+  uint32_t step;
+};
+
+// The images of a batch of traces: planes (channels, or 1) of rows x columns each. Symmetric noise
+// needs rows == columns: eps_ij = w_ij for i < j and eps_ii = sqrt(2) w_ii, of the white draw w.
+struct Planes {
+  int64_t batch, planes, rows, columns;
+  bool symmetric;
+};
+
+// What the network learns to give.
+enum class Target { eps, v, x0 };
+
+// x0 = clip(a xt + b out, -1, 1); x_next = c xt + d x0 + e x0_prev + sigma noise. Where e or sigma
+// is 0, x0_prev or index is not read.
+struct Coefficients {
+  double a, b, c, d, e, sigma;
+};
+
+// x (batch, n) in [-1, 1] -> field (batch, n, n): cosines of angle sums.
+template <class T>
+void gasf(const T* x, int64_t batch, int64_t n, T* field, int threads);
+
 // x (batch, n) in [0, 1] -> image (batch, m, m) in [0, 1]: GASF, resized by area, to the power
 // gamma.
 template <class T>
 void gasf_image(const T* x, int64_t batch, int64_t n, int64_t m, double gamma, T* image,
                 int threads);
 
-// index (batch) -> noise (batch, count): standard normal by Philox(counter=(element, step, index)).
+// image (batch, h, w) -> resized (batch, h2, w2): means over areas, as OpenCV's INTER_AREA.
 template <class T>
-void normal(uint64_t seed, const int64_t* index, int64_t batch, uint32_t step, int64_t count,
-            T* noise, int threads);
+void area_resize(const T* image, int64_t batch, int64_t h, int64_t w, int64_t h2, int64_t w2,
+                 T* resized, int threads);
 
-// As gasf_image, on device pointers; queues on the stream and returns a cudaError_t.
+// Standard normal noise, by Philox(counter=(element / 4, step, index)).
+template <class T>
+void normal(Draw draw, Planes shape, T* noise, int threads);
+
+// signal, sigma (batch) -> xt = signal x0 + sigma eps, and goal: eps, or signal eps - sigma x0 for
+// v; for x0 it is not written.
+template <class T>
+void q_sample(const T* x0, const T* signal, const T* sigma, Draw draw, Planes shape, Target target,
+              T* xt, T* goal, int threads);
+
+// One reverse step. x_next may be xt, and x0 x0_prev.
+template <class T>
+void denoise_step(Coefficients k, const T* xt, const T* out, const T* x0_prev, Draw draw,
+                  Planes shape, T* x_next, T* x0, int threads);
+
+// image (batch, m, m) in [0, 1] -> x (batch, m), the series of the nearest GASF image, and residual
+// (batch), the root mean square distance to that. A distance up to `exact` ends the search.
+template <class T>
+void gasf_decode(const T* image, int64_t batch, int64_t m, double gamma, int iterations,
+                 double exact, double* x, double* residual, int threads);
+
+// s (batch, length, width) -> out: rows of mean 0 and variance 1, times 1 + scale, plus shift
+// (batch, width); then, with taps (5, width), plus bias (width) and the rows near, by their taps.
+template <class T>
+void modulate(const T* s, const T* scale, const T* shift, const T* taps, const T* bias,
+              int64_t batch, int64_t length, int64_t width, T* out, int threads);
+
+// From out's gradient g, those of s, scale, shift and, for each trace on its own, taps and bias
+// (batch, 6, width), which come in as zeros, scale's and shift's too.
+template <class T>
+void modulate_backward(const T* s, const T* scale, const T* shift, const T* taps, const T* g,
+                       int64_t batch, int64_t length, int64_t width, T* gs, T* gscale, T* gshift,
+                       T* gtaps, int threads);
+
+// The same on device pointers, with T float, __half or __nv_bfloat16: they queue on the stream and
+// return a cudaError_t. gasf_decode takes m of at most 1024.
+template <class T>
+int gasf_cuda(const T* x, int64_t batch, int64_t n, T* field, void* stream);
 template <class T>
 int gasf_image_cuda(const T* x, int64_t batch, int64_t n, int64_t m, double gamma, T* image,
                     void* stream);
+template <class T>
+int area_resize_cuda(const T* image, int64_t batch, int64_t h, int64_t w, int64_t h2, int64_t w2,
+                     T* resized, void* stream);
+template <class T>
+int gasf_decode_cuda(const T* image, int64_t batch, int64_t m, double gamma, int iterations,
+                     double exact, double* x, double* residual, void* stream);
+template <class T>
+int normal_cuda(Draw draw, Planes shape, T* noise, void* stream);
+template <class T>
+int q_sample_cuda(const T* x0, const T* signal, const T* sigma, Draw draw, Planes shape,
+                  Target target, T* xt, T* goal, void* stream);
+template <class T>
+int denoise_step_cuda(Coefficients k, const T* xt, const T* out, const T* x0_prev, Draw draw,
+                      Planes shape, T* x_next, T* x0, void* stream);
 
 // What that cudaError_t means.
 const char* cuda_error(int code);

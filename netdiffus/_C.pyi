@@ -1,22 +1,144 @@
 compiler: str
-isa: str
 openmp: bool
 cuda_built: bool
 cuda_architectures: str
 
+def isa() -> str: ...
+def isas() -> list[str]: ...
+def set_isa(name: str) -> None: ...
+def gasf(x: int, batch: int, n: int, field: int, double: bool, threads: int) -> None: ...
+def area_resize(
+    image: int,
+    batch: int,
+    h: int,
+    w: int,
+    h2: int,
+    w2: int,
+    resized: int,
+    double: bool,
+    threads: int,
+) -> None: ...
 def gasf_image(
     x: int, batch: int, n: int, size: int, gamma: float, image: int, double: bool, threads: int
 ) -> None: ...
-def gasf_image_cuda(
-    x: int, batch: int, n: int, size: int, gamma: float, image: int, double: bool, stream: int
-) -> None: ...
 def normal(
-    seed: int,
-    index: int,
-    batch: int,
-    step: int,
-    count: int,
+    draw: tuple[int, int, int],
+    shape: tuple[int, int, int, int, bool],
     noise: int,
     double: bool,
     threads: int,
+) -> None: ...
+def q_sample(
+    x0: int,
+    signal: int,
+    sigma: int,
+    draw: tuple[int, int, int],
+    shape: tuple[int, int, int, int, bool],
+    target: int,
+    xt: int,
+    goal: int,
+    double: bool,
+    threads: int,
+) -> None: ...
+def denoise_step(
+    factors: tuple[float, float, float, float, float, float],
+    xt: int,
+    out: int,
+    x0_prev: int,
+    draw: tuple[int, int, int],
+    shape: tuple[int, int, int, int, bool],
+    x_next: int,
+    x0: int,
+    double: bool,
+    threads: int,
+) -> None: ...
+def gasf_decode(
+    image: int,
+    batch: int,
+    m: int,
+    gamma: float,
+    iterations: int,
+    exact: float,
+    x: int,
+    residual: int,
+    double: bool,
+    threads: int,
+) -> None: ...
+def modulate(
+    s: int,
+    scale: int,
+    shift: int,
+    taps: int,
+    bias: int,
+    batch: int,
+    length: int,
+    width: int,
+    out: int,
+    double: bool,
+    threads: int,
+) -> None: ...
+def modulate_backward(
+    s: int,
+    scale: int,
+    shift: int,
+    taps: int,
+    g: int,
+    batch: int,
+    length: int,
+    width: int,
+    gs: int,
+    gscale: int,
+    gshift: int,
+    gtaps: int,
+    double: bool,
+    threads: int,
+) -> None: ...
+
+# Only where cuda_built.
+_Draw = tuple[int, int, int]
+_Shape = tuple[int, int, int, int, bool]
+
+def gasf_cuda(x: int, batch: int, n: int, field: int, dtype: str, stream: int) -> None: ...
+def gasf_image_cuda(
+    x: int, batch: int, n: int, size: int, gamma: float, image: int, dtype: str, stream: int
+) -> None: ...
+def area_resize_cuda(
+    image: int, batch: int, h: int, w: int, h2: int, w2: int, resized: int, dtype: str, stream: int
+) -> None: ...
+def gasf_decode_cuda(
+    image: int,
+    batch: int,
+    m: int,
+    gamma: float,
+    iterations: int,
+    exact: float,
+    x: int,
+    residual: int,
+    dtype: str,
+    stream: int,
+) -> None: ...
+def normal_cuda(draw: _Draw, shape: _Shape, noise: int, dtype: str, stream: int) -> None: ...
+def q_sample_cuda(
+    x0: int,
+    signal: int,
+    sigma: int,
+    draw: _Draw,
+    shape: _Shape,
+    target: int,
+    xt: int,
+    goal: int,
+    dtype: str,
+    stream: int,
+) -> None: ...
+def denoise_step_cuda(
+    factors: tuple[float, float, float, float, float, float],
+    xt: int,
+    out: int,
+    x0_prev: int,
+    draw: _Draw,
+    shape: _Shape,
+    x_next: int,
+    x0: int,
+    dtype: str,
+    stream: int,
 ) -> None: ...

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = version("netdiffus")
 
 if TYPE_CHECKING:
+    from netdiffus.capture import convert_captures as convert_captures
+    from netdiffus.capture import import_captures as import_captures
     from netdiffus.channels import Channel as Channel
     from netdiffus.codec import GasfCodec as GasfCodec
     from netdiffus.codec import Images as Images
@@ -19,8 +21,10 @@ if TYPE_CHECKING:
     from netdiffus.errors import InputError as InputError
     from netdiffus.evaluation import Report as Report
     from netdiffus.evaluation import evaluate as evaluate
+    from netdiffus.flow_tables import write_flows as write_flows
     from netdiffus.lab import lab_traffic as lab_traffic
     from netdiffus.model import Model as Model
+    from netdiffus.pcap_writer import write_capture as write_capture
     from netdiffus.sampling import sample as sample
     from netdiffus.traces import Traces as Traces
     from netdiffus.traces import concat as concat
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
 
 # Loaded when first asked for, so that reading traces does not wait for torch.
 _HOMES = {
+    "convert_captures": "capture",
+    "import_captures": "capture",
     "GasfCodec": "codec",
     "Images": "codec",
     "Diffusion": "diffusion",
@@ -43,6 +49,8 @@ _HOMES = {
     "concat": "traces",
     "Recipe": "training",
     "train": "training",
+    "write_capture": "pcap_writer",
+    "write_flows": "flow_tables",
 }
 
 __all__ = [*_HOMES, "__version__"]

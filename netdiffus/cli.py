@@ -1,4 +1,4 @@
-"""The command line: five verbs, `split` between them, and `info`."""
+"""The command line: the verbs of the path, `split` between them, `export` and `info`."""
 
 from __future__ import annotations
 
@@ -57,6 +57,78 @@ def demo(
 
     report = run(out, minutes=minutes, seed=seed, force=force, bar=bar)
     _print(where(out) | {"figures": report.summary()}, as_json)
+
+
+@app.command("import", epilog="Example: netdiffus import captures/ -o traces.parquet")
+def import_(
+    captures: Annotated[
+        list[Path], typer.Argument(help="pcap or pcapng, also .gz and .zst; folders of them.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Traces: a .parquet file.")],
+    label_from: Annotated[
+        str | None,
+        typer.Option(help="dir, file, a .csv (file or flow to label), or a column."),
+    ] = "dir",
+    per: Annotated[str, typer.Option(help="A trace per flow, host or capture.")] = "flow",
+    packets: Annotated[int, typer.Option(help="Packets kept of each trace; 0 for all.")] = 64,
+    bin_width: Annotated[
+        float | None, typer.Option(help="Seconds; bytes down and up in bins, not packets.")
+    ] = None,
+    bins: Annotated[int | None, typer.Option(help="Bins of every trace.")] = None,
+    size: Annotated[str, typer.Option(help="Bytes of a packet: ip, wire or payload.")] = "ip",
+    direction: Annotated[
+        str, typer.Option(help="The client is who sent the first packet, or the syn.")
+    ] = "first",
+    host: Annotated[
+        list[str] | None,
+        typer.Option(help="Network of hosts, such as 192.168.0.0/16; may be repeated."),
+    ] = None,
+    idle: Annotated[
+        float | None, typer.Option(help="Seconds without a packet that end a flow; 120.")
+    ] = None,
+    active: Annotated[
+        float | None, typer.Option(help="Seconds after which a flow is cut; 1800.")
+    ] = None,
+    tunnels: Annotated[
+        bool, typer.Option("--tunnels", help="Look into GRE, VXLAN and IP-in-IP.")
+    ] = False,
+    lenient: Annotated[
+        bool, typer.Option("--lenient", help="Damaged captures are no failure.")
+    ] = False,
+    threads: Annotated[int | None, typer.Option(help="Captures read at a time.")] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Turn captures into labelled traces. Exit code 1 if one was damaged."""
+    from netdiffus.capture import Rules, convert_captures
+
+    rules = Rules(
+        per=per,
+        packets=packets or None,
+        bin_width=bin_width,
+        bins=bins,
+        size=size,
+        direction=direction,
+        hosts=tuple(host or ()),
+        idle=idle,
+        active=active,
+        tunnels=tunnels,
+    )
+    with bar("import", 1.0) as progress:
+        report = convert_captures(
+            captures,
+            out,
+            label_from=label_from,
+            rules=rules,
+            threads=threads,
+            force=force,
+            progress=progress,
+        )
+    _print({"written": str(out), **report.summary(), "rules": report.rules}, as_json)
+    for problem in report.problems:
+        print(f"warning: {problem}", file=sys.stderr)
+    if report.problems and not lenient:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: netdiffus split traces.parquet --by trace_id --sep '#' -o parts")
@@ -119,7 +191,9 @@ def train(
     ] = None,
     preset: Annotated[str, typer.Option(help="U-Net: default or paper.")] = "default",
     width: Annotated[int | None, typer.Option(help="Features at the finest level.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Traces per step.")] = 16,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Traces per step  [default: 2048 image rows]")
+    ] = None,
     learning_rate: Annotated[float, typer.Option(help="Of AdamW.")] = 1e-3,
     seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
@@ -162,7 +236,9 @@ def train(
 @app.command(epilog="Example: netdiffus sample model -n 1000 --label youtube -o out.parquet")
 def sample(
     model: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help=".parquet, .csv or .npz.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help=".parquet, .csv, .npz, .pcap or .pcapng.")
+    ],
     n: Annotated[int, typer.Option("-n", help="How many traces.")] = 1000,
     label: Annotated[
         list[str] | None, typer.Option(help="Class; may be repeated. All if not given.")
@@ -184,11 +260,16 @@ def sample(
     from netdiffus.files import refuse_existing
     from netdiffus.formats import check_suffix
     from netdiffus.model import Model
+    from netdiffus.packets import check_channels
+    from netdiffus.pcap_writer import CAPTURES
     from netdiffus.sampling import sample as run
 
     refuse_existing(out, force)
-    check_suffix(out)  # before the work is done, not after
     loaded = Model.load(model)
+    if out.suffix in CAPTURES:  # before the work is done, not after
+        check_channels(loaded.codec.channels)
+    else:
+        check_suffix(out)
     with bar("sample", float(n)) as progress:
         traces = run(
             loaded,
@@ -204,9 +285,65 @@ def sample(
             device=device,
             progress=progress,
         )
-    traces.save(out, force=force)
+    if out.suffix in CAPTURES:
+        _save_capture(traces, out, force)
+    else:
+        traces.save(out, force=force)
     residual = sum(traces.meta["residual"].to_pylist()) / len(traces)
     _print({"traces": str(out), "classes": traces.counts(), "residual": residual}, as_json)
+
+
+@app.command(epilog="Example: netdiffus export out.parquet -o out.pcapng --ip 6")
+def export(
+    data: Annotated[Path, typer.Argument(help="Traces of packets: .parquet, .csv or .npz.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help=".pcap or .pcapng; of a table .csv or .parquet.")
+    ],
+    kind: Annotated[
+        str, typer.Option("--as", help="capture, or a table: flows, ppi or splt.")
+    ] = "capture",
+    size: Annotated[str, typer.Option(help="What sizes are: ip, wire or payload.")] = "ip",
+    ip: Annotated[int, typer.Option(help="4 or 6.")] = 4,
+    mtu: Annotated[int, typer.Option(help="Largest IP packet.")] = 1500,
+    protocol: Annotated[str, typer.Option(help="tcp or udp, where traces do not say.")] = "tcp",
+    server_port: Annotated[int, typer.Option(help="Where traces do not say.")] = 443,
+    start: Annotated[
+        str | None,
+        typer.Option(help="meta, sequence or together; meta if traces have it, else sequence."),
+    ] = None,
+    resolution: Annotated[str, typer.Option(help="Of times: ns or us.")] = "ns",
+    small: Annotated[
+        str, typer.Option(help="Sizes below that of the headers: refuse, or raise.")
+    ] = "refuse",
+    length: Length = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Write traces of packets as a capture with its labels, or as a table of flows."""
+    from netdiffus.flow_tables import write_flows
+    from netdiffus.pcap_writer import write_capture
+
+    traces = _load(data, length, None)
+    if kind != "capture":
+        write_flows(traces, out, kind, force=force)
+        _print({"table": str(out), "traces": len(traces)}, as_json)
+        return
+    with bar("export", 1.0) as progress:
+        written = write_capture(
+            traces,
+            out,
+            size=size,
+            ip=ip,
+            mtu=mtu,
+            protocol=protocol,
+            server_port=server_port,
+            start=start,
+            resolution=resolution,
+            small=small,
+            force=force,
+            progress=progress,
+        )
+    _print(written, as_json)
 
 
 @app.command(
@@ -260,7 +397,7 @@ def info(as_json: Json = False) -> None:
     """Versions, and which backends are there or why one is missing."""
     import torch
 
-    from netdiffus.ops import backends
+    from netdiffus.ops import backends, isa
 
     packages = (
         "numpy",
@@ -277,6 +414,7 @@ def info(as_json: Json = False) -> None:
             "python": platform.python_version(),
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
+            "instruction set": isa(),
             "backends": backends(),
             "packages": {name: _version(name) for name in packages},
         },
@@ -301,6 +439,18 @@ def _load(path: Path, length: int | None, channels: str | None) -> Any:
     if channels is None:
         return traces
     return traces.select([name.strip() for name in channels.split(",")])
+
+
+def _save_capture(traces: Any, out: Path, force: bool) -> None:
+    """Writes a capture; traces that it refuses are kept in another file, for `export`."""
+    from netdiffus.pcap_writer import write_capture
+
+    try:
+        write_capture(traces, out, force=force)
+    except InputError as error:
+        kept = out.with_suffix(".parquet")
+        traces.save(kept, force=force)
+        raise InputError(f"{error}. The traces are kept in {kept}: netdiffus export") from None
 
 
 def _scales(choices: list[str]) -> dict[str, str | tuple[float, float]]:

@@ -131,7 +131,7 @@ class GasfCodec:
         lengths = np.minimum(traces.lengths, self._length(traces))
         return Images(pixels, lengths, traces.labels, traces.classes, traces.meta)
 
-    def decode(self, images: Images, method: str = "image") -> Traces:
+    def decode(self, images: Images, method: str = "image", backend: str = "auto") -> Traces:
         """Traces of images, in real units, with a meta column `residual`.
 
         Integer channels come back whole, directions ±1; times run backwards only where those of
@@ -140,13 +140,14 @@ class GasfCodec:
         Args:
             images: Pixels (N, C, m, m) and the length of each trace.
             method: `image` fits all pixels, `diagonal` reads the diagonal alone.
+            backend: Of `netdiffus.ops.gasf_decode`.
 
         Returns:
             Traces; `residual` is the root mean square distance, over pixels and channels, of the
             images from the nearest GASF: 0 for a true one, a sign of quality for a made one.
         """
         n = self.length if self.size is not None else None
-        x, residual = self._solve(images, n or images.pixels.shape[-1], method)
+        x, residual = self._solve(images, n or images.pixels.shape[-1], method, backend)
         values = np.stack(
             [scale.decode(x[:, c].numpy()) for c, scale in enumerate(self.scales)], axis=1
         )
@@ -231,13 +232,11 @@ class GasfCodec:
             return values[:, :, :n], traces.lengths
         return _averages(values, m, traces.lengths), -(-traces.lengths * m // n)
 
-    def _solve(self, images: Images, n: int, method: str) -> tuple[Tensor, Tensor]:
+    def _solve(self, images: Images, n: int, method: str, backend: str) -> tuple[Tensor, Tensor]:
         """X (N, C, m) and the residual of each image (N, C)."""
         m = images.pixels.shape[-1]
-        if m == n or self.resize == "bin":
-            return gasf_decode(images.pixels, gamma=self.gamma, method=method)
-        if method == "diagonal":
-            return gasf_decode(images.pixels, gamma=self.gamma, method=method)
+        if m == n or self.resize == "bin" or method == "diagonal":
+            return gasf_decode(images.pixels, gamma=self.gamma, method=method, backend=backend)
         first_pad = torch.from_numpy(-(-images.lengths * m // n))
         anchor = torch.arange(m)[None] >= first_pad[:, None]
         parts = [

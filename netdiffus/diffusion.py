@@ -15,23 +15,11 @@ import torch
 from torch import Tensor
 
 from netdiffus.errors import InputError
+from netdiffus.ops.denoise import Step
+from netdiffus.ops.noise import PREDICTIONS, q_sample
 
 SCHEDULES = ("cosine", "linear")
-PREDICTIONS = ("eps", "v", "x0")
 LOSSES = ("mse", "cross_entropy")
-
-
-@dataclass(frozen=True)
-class Step:
-    """One reverse step: at time t, `x_next = c xt + d x0 + e x0_prev + sigma z`."""
-
-    t: int
-    a: float
-    b: float
-    c: float
-    d: float
-    e: float = 0.0
-    sigma: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -48,8 +36,8 @@ class Diffusion:
         shift: Noise-to-signal amplitude is this many times the schedule's at every time. The pixels
             of an m x m GASF tell of m angles only, so at the noise that hides a photograph it is
             still plain to see (Hoogeboom et al., 2023, on shifts for large images).
-        symmetric: Noise is symmetric as the images are, (w + w') / sqrt(2): of a symmetric image
-            the antisymmetric part of xt says nothing, so it is not drawn.
+        symmetric: Noise is symmetric as the images are: of a symmetric image the antisymmetric part
+            of xt says nothing, so it is not drawn.
 
     Raises:
         InputError: An unknown name, or a loss that does not fit the prediction.
@@ -90,32 +78,35 @@ class Diffusion:
         alphas = torch.cumprod(1 - betas, 0)
         return alphas / (alphas + self.shift**2 * (1 - alphas))
 
-    def shape_noise(self, w: Tensor) -> Tensor:
-        """White noise as this process wants it."""
-        return (w + w.mT) * math.sqrt(0.5) if self.symmetric else w
+    def q_sample(
+        self, x0: Tensor, t: Tensor, seed: int, index: Tensor, step: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """(xt, target) at times t (B,), with the noise of `netdiffus.ops.normal`.
 
-    def q_sample(self, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
-        """Xt = sqrt(ᾱ_t) x0 + sqrt(1 - ᾱ_t) eps, for t (B,)."""
-        signal, noise = self._signal_noise(t, x0)
-        return signal * x0 + noise * eps
+        ``xt = sqrt(ᾱ_t) x0 + sqrt(1 - ᾱ_t) eps``, and the target is what the network's output for
+        it should be.
+        """
+        alpha = self.alphas_cumprod.to(t.device)[t]
+        signal, sigma = alpha.sqrt().to(x0.dtype), (1 - alpha).sqrt().to(x0.dtype)
+        return q_sample(
+            x0,
+            signal,
+            sigma,
+            seed,
+            index,
+            step,
+            prediction=self.prediction,
+            symmetric=self.symmetric,
+        )
 
-    def target(self, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
-        """What the network's output should be."""
-        if self.prediction == "x0":
-            return x0
-        if self.prediction == "eps":
-            return eps
-        signal, noise = self._signal_noise(t, x0)
-        return signal * eps - noise * x0
-
-    def training_loss(self, out: Tensor, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+    def training_loss(self, out: Tensor, target: Tensor) -> Tensor:
         """Loss of each image, (B,)."""
         if self.loss == "cross_entropy":
             loss = torch.nn.functional.binary_cross_entropy_with_logits(
-                out, 0.5 * (x0 + 1), reduction="none"
+                out, 0.5 * (target + 1), reduction="none"
             )
         else:
-            loss = (out - self.target(x0, t, eps)).square()
+            loss = (out - target).square()
         return loss.flatten(1).mean(1)
 
     def activate(self, out: Tensor) -> Tensor:
@@ -147,34 +138,6 @@ class Diffusion:
         if self.prediction == "eps":
             return 1 / signal, -noise / signal
         return signal, -noise
-
-    def _signal_noise(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        alpha = self.alphas_cumprod.to(t.device)[t].view(-1, *[1] * (like.ndim - 1))
-        return alpha.sqrt().to(like.dtype), (1 - alpha).sqrt().to(like.dtype)
-
-
-def denoise_step(
-    step: Step, xt: Tensor, out: Tensor, x0_prev: Tensor | None, z: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """One reverse step for the network's output `out` at `xt`.
-
-    Args:
-        step: The coefficients.
-        xt: Images at time t.
-        out: The network's output for them.
-        x0_prev: The x0 of the step before; needed where `step.e` is not 0.
-        z: Standard normal noise; needed where `step.sigma` is not 0.
-
-    Returns:
-        (x_next, x0).
-    """
-    x0 = (step.a * xt + step.b * out).clamp(-1, 1)
-    x_next = step.c * xt + step.d * x0
-    if step.e and x0_prev is not None:
-        x_next = x_next + step.e * x0_prev
-    if step.sigma and z is not None:
-        x_next = x_next + step.sigma * z
-    return x_next, x0
 
 
 def _ddpm(diffusion: Diffusion, count: int) -> list[Step]:

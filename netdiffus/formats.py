@@ -49,7 +49,10 @@ def write(table: pa.Table, path: Path, *, force: bool = False) -> None:
 def check_suffix(path: Path) -> None:
     """Raises InputError if files of this name cannot be read or written."""
     if path.suffix not in SUFFIXES:
-        raise InputError(f"{path}: unknown kind of file; use one of {', '.join(SUFFIXES)}")
+        raise InputError(
+            f"{path}: unknown kind of file; use one of {', '.join(SUFFIXES)} (captures are read by "
+            "import_captures, written by write_capture)"
+        )
 
 
 def _read_parquet(path: Path) -> pa.Table:

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from netdiffus.codec import Images
-from netdiffus.diffusion import Step, denoise_step
 from netdiffus.errors import InputError
 from netdiffus.model import Model
+from netdiffus.ops.denoise import Step, denoise_step
 from netdiffus.ops.noise import normal, uniform
 from netdiffus.traces import Traces, concat
 
@@ -77,14 +77,15 @@ def sample(
     seed = secrets.randbits(48) if seed is None else _checked_seed(seed)
     target = _device(device)
     unet = model.unet.to(target).eval()
+    backend = "auto" if fast else "torch"
     parts = []
     try:
         for first in range(start, start + n, batch_size):
             index = torch.arange(first, min(first + batch_size, start + n))
             labels = _labels(model, label, mix, seed, index)
             lengths = _lengths(model, labels, seed, index)
-            pixels = _images(model, plan, seed, index.to(target), labels, lengths, fast)
-            parts.append(_decode(model, pixels.cpu(), labels, lengths, seed, index))
+            pixels = _images(model, plan, seed, index.to(target), labels, lengths, backend)
+            parts.append(_decode(model, pixels.cpu(), labels, lengths, seed, index, backend))
             if progress:
                 progress(float(index[-1] + 1 - start), f"{n} traces")
     finally:
@@ -100,34 +101,51 @@ def _images(
     index: Tensor,
     labels: Ints,
     lengths: Ints,
-    fast: bool,
+    backend: str,
 ) -> Tensor:
     """(B, C, m, m) images in [0, 1]."""
-    backend = "auto" if fast else "torch"
     config, diffusion, device = model.unet_config, model.diffusion, index.device
     shape = (config.channels, config.size, config.size)
     label = torch.from_numpy(labels).to(device)
     length = torch.from_numpy(lengths / (model.codec.length or 1)).float().to(device)
 
-    def noise(k: int) -> Tensor:
-        return diffusion.shape_noise(normal(seed, index, k, shape, backend=backend))
+    symmetric = diffusion.symmetric
 
-    xt, x0 = noise(0), None
+    xt = normal(seed, index, 0, shape, symmetric=symmetric, backend=backend)
+    x0 = torch.empty_like(xt)  # the first step reads none
     for k, step in enumerate(plan, start=1):
         t = torch.full((len(index),), step.t, device=device)
-        out = diffusion.activate(model.unet(xt, t, label, length))
-        xt, x0 = denoise_step(step, xt, out, x0, noise(k) if step.sigma else None)
+        out = diffusion.activate(model.unet(xt, t, label, length, backend))
+        denoise_step(
+            step,
+            xt,
+            out,
+            x0,
+            seed=seed,
+            index=index,
+            draw=k,
+            symmetric=symmetric,
+            out=(xt, x0),
+            backend=backend,
+        )
     return (0.5 * (xt + 1)).clamp(0, 1)
 
 
 def _decode(
-    model: Model, pixels: Tensor, labels: Ints, lengths: Ints, seed: int, index: Tensor
+    model: Model,
+    pixels: Tensor,
+    labels: Ints,
+    lengths: Ints,
+    seed: int,
+    index: Tensor,
+    backend: str,
 ) -> Traces:
     if not torch.isfinite(pixels).all():
         raise InputError("the model makes images that are not numbers; train it again")
     names = [f"synthetic-{model.classes[k]}-{int(i)}" for k, i in zip(labels, index, strict=True)]
     meta = pa.table({"trace_id": names, "seed": [seed] * len(names)})
-    return _from_zero(model.codec.decode(Images(pixels, lengths, labels, model.classes, meta)))
+    images = Images(pixels, lengths, labels, model.classes, meta)
+    return _from_zero(model.codec.decode(images, backend=backend))
 
 
 def _from_zero(traces: Traces) -> Traces:

@@ -26,11 +26,12 @@ from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError
 from netdiffus.files import refuse_existing, whole_file, write_text
 from netdiffus.model import CARD, CONFIG, Model
-from netdiffus.ops.noise import normal, uniform
+from netdiffus.ops.noise import uniform
 from netdiffus.traces import Traces
 
 STATE, LOG = "training_state.safetensors", "log.jsonl"
 LOG_EVERY = 20  # steps
+ROWS = 2048  # of images in a step: enough for matrix products to reach their speed
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps per parameter
 NOISE_DRAW, TIME_DRAW = 0, 1  # Philox steps
 
@@ -42,7 +43,8 @@ class Recipe:
     Attributes:
         steps: Total optimiser steps, counted over resumed runs; None has no such end.
         minutes: Total minutes of training, likewise.
-        batch_size: Traces per step, over all processes.
+        batch_size: Traces per step, over all processes; None takes as many as have 2048 image rows
+            together, so that a step costs about the same at every image size.
         learning_rate: Of AdamW, after a linear warm-up of 100 steps.
         ema_width: The averaged weights look back over about this share of the training so far
             (Karras et al., 2024, power-function averaging), so one value serves every budget.
@@ -55,7 +57,7 @@ class Recipe:
 
     steps: int | None = None
     minutes: float | None = None
-    batch_size: int = 16
+    batch_size: int | None = None
     learning_rate: float = 1e-3
     ema_width: float = 0.1
     checkpoint_seconds: float = 60.0
@@ -69,6 +71,10 @@ class Recipe:
                 raise InputError(f"{name} must be a number above 0, got {value}")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"seed must lie in 0..2**63 - 1, got {self.seed}")
+
+    def batch_of(self, size: int) -> int:
+        """Traces per step for images of this height and width."""
+        return self.batch_size or max(1, ROWS // size)
 
     def share_done(self, step: int, seconds: float) -> float:
         """0 at the start, 1 or more at the end."""
@@ -227,7 +233,8 @@ class _Data:
         self, model: Model, traces: Traces, recipe: Recipe, accelerator: Accelerator
     ) -> None:
         device = accelerator.device
-        self.codec, self.recipe = model.codec, recipe
+        self.codec, self.seed = model.codec, recipe.seed
+        self.batch_size = recipe.batch_of(model.unet_config.size)
         self.rank, self.world = accelerator.process_index, accelerator.num_processes
         self.series = self.codec.series(traces).float().to(device)
         self.labels = torch.from_numpy(traces.labels).to(device)
@@ -237,14 +244,13 @@ class _Data:
 
     def batch(self, step: int, num_timesteps: int) -> dict[str, Tensor]:
         """This process's share of the batch: images x0 in [-1, 1] and what goes with them."""
-        draws = step * self.recipe.batch_size + torch.arange(self.recipe.batch_size)
+        draws = step * self.batch_size + torch.arange(self.batch_size)
         draws = draws[self.rank :: self.world]
         rows = self._rows(draws)
         x0 = 2 * self.codec.draw(self.series[rows]) - 1
-        eps = normal(self.recipe.seed, draws, NOISE_DRAW, x0.shape[1:]).to(x0.device)
         return {
             "x0": x0,
-            "eps": eps,
+            "index": draws.to(x0.device),
             "t": self._times(step, draws, num_timesteps).to(x0.device),
             "label": self.labels[rows],
             "length": self.lengths[rows],
@@ -257,14 +263,14 @@ class _Data:
 
     def _epoch(self, epoch: int) -> Tensor:
         if self.order[0] != epoch:
-            seeded = torch.Generator().manual_seed((self.recipe.seed + 7919 * epoch) % 2**63)
+            seeded = torch.Generator().manual_seed((self.seed + 7919 * epoch) % 2**63)
             self.order = (epoch, torch.randperm(len(self.labels), generator=seeded))
         return self.order[1]
 
     def _times(self, step: int, draws: Tensor, num_timesteps: int) -> Tensor:
         """Times spread evenly over the batch, from one random start: less noise in the loss."""
-        size = self.recipe.batch_size
-        begin = uniform(self.recipe.seed, torch.tensor([step]), TIME_DRAW)
+        size = self.batch_size
+        begin = uniform(self.seed, torch.tensor([step]), TIME_DRAW)
         return ((begin + draws % size / size) % 1 * num_timesteps).long()
 
 
@@ -273,11 +279,11 @@ def _step(
 ) -> float:
     diffusion = model.diffusion
     b = data.batch(state.step, diffusion.num_timesteps)
-    eps = diffusion.shape_noise(b["eps"])
+    xt, target = diffusion.q_sample(b["x0"], b["t"], recipe.seed, b["index"], NOISE_DRAW)
     for group in state.optimizer.param_groups:
         group["lr"] = recipe.learning_rate * min(1.0, (state.step + 1) / 100)
-    out = state.net(diffusion.q_sample(b["x0"], b["t"], eps), b["t"], b["label"], b["length"])
-    loss = diffusion.training_loss(out, b["x0"], b["t"], eps).mean()
+    out = state.net(xt, b["t"], b["label"], b["length"])
+    loss = diffusion.training_loss(out, target).mean()
     state.optimizer.zero_grad()
     accelerator.backward(loss)
     accelerator.clip_grad_norm_(state.net.parameters(), 1.0)
@@ -296,7 +302,9 @@ def _average(state: State, width: float) -> None:
 
 def _new_state(model: Model, recipe: Recipe) -> State:
     net = model.unet.train()
-    optimizer = torch.optim.AdamW(net.parameters(), lr=recipe.learning_rate, weight_decay=1e-2)
+    optimizer = torch.optim.AdamW(
+        net.parameters(), lr=recipe.learning_rate, weight_decay=1e-2, fused=True
+    )
     return State(net, optimizer, [p.detach().clone() for p in net.parameters()])
 
 

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from netdiffus.errors import InputError
+from netdiffus.ops.linear import linear
+from netdiffus.ops.modulate import TAPS, modulate
 
 PRESETS = ("default", "paper")
 CONDITION = 192  # features of step, class and length together
@@ -48,7 +50,10 @@ class UNetConfig:
             raise InputError(f"width must be a multiple of {2 * HEADS}, got {self.width}")
 
     def build(self) -> nn.Module:
-        """The network: `net(xt, t, label, length) -> out`, out shaped as xt (B, C, m, m)."""
+        """The network: `net(xt, t, label, length, backend="auto") -> out`, both (B, C, m, m).
+
+        `backend="torch"` is the plain form of the same maths; `default` has faster ones.
+        """
         return PaperUNet(self) if self.preset == "paper" else DefaultUNet(self)
 
 
@@ -94,8 +99,10 @@ class PaperUNet(nn.Module):
         )
         self.out = nn.Conv2d(w, config.channels, 1)
 
-    def forward(self, xt: Tensor, t: Tensor, label: Tensor, length: Tensor) -> Tensor:
-        """See `UNetConfig.build`."""
+    def forward(
+        self, xt: Tensor, t: Tensor, label: Tensor, length: Tensor, backend: str = "auto"
+    ) -> Tensor:
+        """See `UNetConfig.build`; its layers are torch's own on every backend."""
         c = self.condition(t, label, length)
         first, second, bottom, third, fourth = self.levels
         x, m = _pad_to(xt, 4)
@@ -149,27 +156,29 @@ class DefaultUNet(nn.Module):
         nn.init.zeros_(self.free.weight)
         nn.init.zeros_(self.free.bias)
 
-    def forward(self, xt: Tensor, t: Tensor, label: Tensor, length: Tensor) -> Tensor:
+    def forward(
+        self, xt: Tensor, t: Tensor, label: Tensor, length: Tensor, backend: str = "auto"
+    ) -> Tensor:
         """See `UNetConfig.build`."""
         c = self.condition(t, label, length)
         b, channels, m, _ = xt.shape
-        s = self.rows(xt.transpose(1, 2).reshape(b, m, -1))
+        s = _map(self.rows, xt.transpose(1, 2).reshape(b, m, -1), backend)
         s = s + self.place(_waves(torch.arange(m, device=s.device)))
-        s = _apply(self.down, s, c)
-        s = self.join(torch.cat([s, self._below(s, c)], 2))
-        s = self.norm(_apply(self.up, s, c))
-        u, v = self.factors(s).view(b, m, 2, channels, RANK).permute(2, 0, 3, 1, 4)
-        free = self.free(s).view(b, m, channels, m).transpose(1, 2)
+        s = _apply(self.down, s, c, backend)
+        s = _map(self.join, torch.cat([s, self._below(s, c, backend)], 2), backend)
+        s = self.norm(_apply(self.up, s, c, backend))
+        u, v = _map(self.factors, s, backend).view(b, m, 2, channels, RANK).permute(2, 0, 3, 1, 4)
+        free = _map(self.free, s, backend).view(b, m, channels, m).transpose(1, 2)
         drawn, kept = self.gates(c).view(b, 2 * channels, 1, 1).chunk(2, 1)
         out: Tensor = free + drawn * (u @ v.mT) / math.sqrt(RANK) + kept * xt
         return 0.5 * (out + out.mT)
 
-    def _below(self, s: Tensor, c: Tensor) -> Tensor:
+    def _below(self, s: Tensor, c: Tensor, backend: str) -> Tensor:
         """Pairs of tokens as one, (B, m, w) -> (B, m, w)."""
         b, m, w = s.shape
         pairs = F.pad(s, (0, 0, 0, m % 2)).reshape(b, -1, 2 * w)
-        half = _apply(self.bottom, self.shrink(pairs), c)
-        return self.grow(half).reshape(b, -1, w)[:, :m]  # type: ignore[no-any-return]
+        half = _apply(self.bottom, _map(self.shrink, pairs, backend), c, backend)
+        return _map(self.grow, half, backend).reshape(b, -1, w)[:, :m]
 
 
 class Block(nn.Module):
@@ -182,7 +191,7 @@ class Block(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.modulate = nn.Linear(CONDITION, 6 * width)
-        self.near = nn.Conv1d(width, width, 5, padding=2, groups=width)
+        self.near = nn.Conv1d(width, width, TAPS, padding=TAPS // 2, groups=width)
         self.qkv = nn.Linear(width, 3 * width)
         self.join = nn.Linear(width, width)
         self.wide = nn.Linear(width, 4 * width)
@@ -190,28 +199,29 @@ class Block(nn.Module):
         nn.init.zeros_(self.modulate.weight)
         nn.init.zeros_(self.modulate.bias)
 
-    def forward(self, s: Tensor, c: Tensor) -> Tensor:
-        a, b, gate, a2, b2, gate2 = self.modulate(c).unsqueeze(1).chunk(6, 2)
-        h = _normalise(s) * (1 + a) + b
-        h = h + self.near(h.mT).mT
-        s = s + gate * self.join(self._attend(h))
-        h = _normalise(s) * (1 + a2) + b2
-        h = self.narrow(F.gelu(self.wide(h)))
-        return torch.addcmul(s, gate2, h)
+    def forward(self, s: Tensor, c: Tensor, backend: str) -> Tensor:
+        a, b, gate, a2, b2, gate2 = self.modulate(c).chunk(6, 1)
+        taps = self.near.weight.squeeze(1).T
+        h = modulate(s, a, b, taps, self.near.bias, backend=backend)
+        h = _map(self.join, self._attend(h, backend), backend)
+        s = torch.addcmul(s, gate.unsqueeze(1), h)
+        h = modulate(s, a2, b2, backend=backend)
+        h = _map(self.narrow, F.gelu(_map(self.wide, h, backend)), backend)
+        return torch.addcmul(s, gate2.unsqueeze(1), h)
 
-    def _attend(self, s: Tensor) -> Tensor:
+    def _attend(self, s: Tensor, backend: str) -> Tensor:
         b, k, width = s.shape
-        q, key, v = self.qkv(s).view(b, k, 3, HEADS, -1).permute(2, 0, 3, 1, 4)
+        q, key, v = _map(self.qkv, s, backend).view(b, k, 3, HEADS, -1).permute(2, 0, 3, 1, 4)
         return F.scaled_dot_product_attention(q, key, v).transpose(1, 2).reshape(b, k, width)
 
 
-def _normalise(s: Tensor) -> Tensor:
-    return F.layer_norm(s, s.shape[-1:])
+def _map(layer: nn.Linear, x: Tensor, backend: str) -> Tensor:
+    return linear(x, layer.weight, layer.bias, backend=backend)
 
 
-def _apply(blocks: nn.ModuleList, s: Tensor, c: Tensor) -> Tensor:
+def _apply(blocks: nn.ModuleList, s: Tensor, c: Tensor, backend: str) -> Tensor:
     for block in blocks:
-        s = block(s, c)
+        s = block(s, c, backend)
     return s
 
 

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import settings
 
-from netdiffus.ops import backends
+from netdiffus.ops import _backend, backends
 
 # Compiling what pyts imports takes half a minute, and nothing here runs it.
 os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
@@ -28,7 +28,7 @@ def demand_backend() -> Callable[[str, str, str], None]:
     return _demand_backend
 
 
-@pytest.fixture(params=["torch", "cpp", "cuda"])
+@pytest.fixture(params=["torch", "cpp", "cuda", "triton"])
 def backend(request: pytest.FixtureRequest) -> str:
     """Each backend; one that cannot run skips, or fails where NETDIFFUS_REQUIRE names it."""
     name: str = request.param
@@ -38,4 +38,19 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def device(backend: str) -> str:
+    if backend == "triton" and os.environ.get("TRITON_INTERPRET") != "1":
+        return "cuda"
     return "cuda" if backend == "cuda" else "cpu"
+
+
+@pytest.fixture(params=["baseline", "x86-64-v3", "x86-64-v4"])
+def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each instruction set that the processor has, in force while the test runs."""
+    _demand_backend("cpp", backends()["cpp"], os.environ.get("NETDIFFUS_REQUIRE", ""))
+    kernels, name = _backend._C, request.param
+    if name not in kernels.isas():
+        pytest.skip(f"this processor lacks {name}")
+    before = kernels.isa()
+    kernels.set_isa(name)
+    yield name
+    kernels.set_isa(before)

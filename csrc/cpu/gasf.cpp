@@ -1,6 +1,8 @@
-// GASF images. Memory-bound: each pixel is written once, from vectors that stay in the first cache.
+// GASF fields and images. Memory-bound: each pixel is written once, from vectors that stay in the
+// first cache.
 #include <vector>
 
+#include "cpu/area.h"
 #include "cpu/loops.h"
 #include "cpu/stream.h"
 #include "formulas.h"
@@ -11,7 +13,7 @@ namespace {
 
 // One loop for each kind of power, as a choice inside the loop would keep it from vectorising.
 template <class T>
-NETDIFFUS_FN void contrast_line(T* line, int64_t m, T gamma) {
+NETDIFFUS_FN void contrast_lines(T* line, int64_t m, T gamma) {
   if (gamma == T(0.25)) {
     for (int64_t j = 0; j < m; ++j) line[j] = contrast(line[j], T(0.25));
   } else if (gamma == T(0.5)) {
@@ -21,58 +23,133 @@ NETDIFFUS_FN void contrast_line(T* line, int64_t m, T gamma) {
   }
 }
 
-// Everything one thread needs beside its input and output.
+// x and d = flat(x) side by side, so that one instruction adds to both sums.
+typedef double Two __attribute__((vector_size(16), aligned(8), may_alias));
+
+// Area means of x and of d; values has room for 2 n, sums for 2 m.
+template <class T>
+NETDIFFUS_FN void means(const T* __restrict x, int64_t n, const Window* windows, int64_t m,
+                        double* __restrict values, double* __restrict sums, T* __restrict mean,
+                        T* __restrict drop, T* __restrict half_drop) {
+  for (int64_t t = 0; t < n; ++t) {
+    const T d = flat(x[t]);
+    values[2 * t] = x[t];
+    values[2 * t + 1] = d;
+  }
+  const Two* pairs = reinterpret_cast<const Two*>(values);
+  for (int64_t o = 0; o < m; ++o) {
+    const Window& w = windows[o];
+    const Two *first = pairs + w.first, *last = pairs + w.last;
+    Two sum = {0, 0};
+    for (const Two* p = first + 1; p < last; ++p) sum += *p;
+    reinterpret_cast<Two*>(sums)[o] =
+        first == last ? *first : w.head * *first + w.body * sum + w.tail * *last;
+  }
+  for (int64_t o = 0; o < m; ++o) {
+    mean[o] = at_most_one<T>(sums[2 * o]);
+    drop[o] = at_most_one<T>(sums[2 * o + 1]);
+    half_drop[o] = T(0.5) * drop[o];
+  }
+}
+
+// Lines made in place, or beside it to be streamed.
+template <class T>
+NETDIFFUS_FN void put(const T* lines, int64_t count, T* to) {
+  if (lines != to)
+    stream_copy(reinterpret_cast<char*>(to), reinterpret_cast<const char*>(lines),
+                count * static_cast<int64_t>(sizeof(T)));
+}
+
+constexpr int64_t kRows = 4;  // made in one pass, as each value of a column serves all of them
+
+// `rows` rows of an image from row i on. The halves are exact, so that the pixels are gasf_pixel's
+// for one multiplication less.
+template <int64_t rows, class T>
+NETDIFFUS_FN void image_rows(const T* __restrict mean, const T* __restrict drop,
+                             const T* __restrict half_drop, int64_t i, int64_t m,
+                             T* __restrict lines) {
+  for (int64_t j = 0; j < m; ++j)
+    for (int64_t r = 0; r < rows; ++r)
+      lines[r * m + j] = T(0.5) * mean[i + r] * mean[j] +
+                         ((half_drop[i + r] + half_drop[j]) - half_drop[i + r] * drop[j]);
+}
+
+// What one thread needs beside its input and output.
 template <class T>
 struct Scratch {
-  Scratch(int64_t n, int64_t m) : d(n), row(m), flat(m), line(m) {}
-  std::vector<T> d, row, flat, line;
+  Scratch(int64_t n, int64_t m)
+      : values(2 * n), sums(2 * m), mean(m), drop(m), half_drop(m), lines(kRows * m) {}
+  std::vector<double> values, sums;
+  std::vector<T> mean, drop, half_drop, lines;
 };
 
+// Rows [begin, end) of one image.
 template <class T>
-NETDIFFUS_FN void one_image(const T* x, int64_t n, int64_t m, T gamma, bool stream, Scratch<T>& s,
-                            T* image) {
-  T *d = s.d.data(), *row = s.row.data(), *drop = s.flat.data();
-  for (int64_t t = 0; t < n; ++t) d[t] = flat(x[t]);
-  for (int64_t o = 0; o < m; ++o) {
-    row[o] = at_most_one<T>(area_mean(x, n, m, o));
-    drop[o] = at_most_one<T>(area_mean(d, n, m, o));
-  }
-  for (int64_t i = 0; i < m; ++i) {
-    T* line = stream ? s.line.data() : image + i * m;
-    for (int64_t j = 0; j < m; ++j) line[j] = gasf_pixel(row[i], drop[i], row[j], drop[j]);
-    contrast_line(line, m, gamma);
-    if (stream)
-      stream_copy(reinterpret_cast<char*>(image + i * m), reinterpret_cast<const char*>(line),
-                  m * static_cast<int64_t>(sizeof(T)));
+NETDIFFUS_FN void image_part(const T* x, int64_t n, const Window* windows, int64_t m, T gamma,
+                             int64_t begin, int64_t end, bool stream, Scratch<T>& s, T* image) {
+  T *mean = s.mean.data(), *drop = s.drop.data(), *half_drop = s.half_drop.data();
+  means(x, n, windows, m, s.values.data(), s.sums.data(), mean, drop, half_drop);
+  for (int64_t i = begin, rows; i < end; i += rows) {
+    T *to = image + i * m, *lines = stream ? s.lines.data() : to;
+    rows = end - i < kRows ? 1 : kRows;
+    if (rows == kRows)
+      image_rows<kRows>(mean, drop, half_drop, i, m, lines);
+    else
+      image_rows<1>(mean, drop, half_drop, i, m, lines);
+    contrast_lines(lines, rows * m, gamma);
+    put(lines, rows * m, to);
   }
 }
 
-NETDIFFUS_CLONES void image_of(const float* x, int64_t n, int64_t m, float gamma, bool stream,
-                               Scratch<float>& scratch, float* image) {
-  one_image(x, n, m, gamma, stream, scratch, image);
-}
-
-NETDIFFUS_CLONES void image_of(const double* x, int64_t n, int64_t m, double gamma, bool stream,
-                               Scratch<double>& scratch, double* image) {
-  one_image(x, n, m, gamma, stream, scratch, image);
+// Rows [begin, end) of one field; s has room for n, and so has beside, unless it is null.
+template <class T>
+NETDIFFUS_FN void field_part(const T* __restrict x, int64_t n, int64_t begin, int64_t end,
+                             T* __restrict s, T* beside, T* field) {
+  for (int64_t t = 0; t < n; ++t) s[t] = std::sqrt((1 - x[t]) * (1 + x[t]));
+  for (int64_t i = begin; i < end; ++i) {
+    T* __restrict line = beside ? beside : field + i * n;
+    const T xi = x[i], si = s[i];
+    for (int64_t j = 0; j < n; ++j) line[j] = xi * x[j] - si * s[j];
+    put(line, n, field + i * n);
+  }
 }
 
 }  // namespace
+
+template <class T>
+void gasf(const T* x, int64_t batch, int64_t n, T* field, int threads) {
+  const int64_t elements = batch * n * n;
+  const bool stream = worth_streaming(elements * static_cast<int64_t>(sizeof(T)));
+  threads = useful_threads(batch * n, elements, threads);
+  std::vector<T> scratch(2 * n * threads);
+  for_ranges(batch * n, threads, [&](int thread, int64_t first, int64_t last) {
+    T *s = scratch.data() + 2 * n * thread, *beside = stream ? s + n : nullptr;
+    for_images(first, last, n, [&](int64_t b, int64_t begin, int64_t end) {
+      best<field_part<T>>(x + b * n, n, begin, end, s, beside, field + b * n * n);
+    });
+    if (stream) stream_fence();
+  });
+}
 
 template <class T>
 void gasf_image(const T* x, int64_t batch, int64_t n, int64_t m, double gamma, T* image,
                 int threads) {
   const int64_t elements = batch * m * m;
   const bool stream = worth_streaming(elements * static_cast<int64_t>(sizeof(T)));
-  threads = useful_threads(batch, elements, threads);
+  threads = useful_threads(batch * m, elements, threads);
+  const std::vector<Window> all = windows(n, m);
   std::vector<Scratch<T>> scratch(threads, Scratch<T>(n, m));
-  for_ranges(batch, threads, [&](int thread, int64_t begin, int64_t end) {
-    for (int64_t b = begin; b < end; ++b)
-      image_of(x + b * n, n, m, static_cast<T>(gamma), stream, scratch[thread], image + b * m * m);
+  for_ranges(batch * m, threads, [&](int thread, int64_t first, int64_t last) {
+    for_images(first, last, m, [&](int64_t b, int64_t begin, int64_t end) {
+      best<image_part<T>>(x + b * n, n, all.data(), m, static_cast<T>(gamma), begin, end, stream,
+                          scratch[thread], image + b * m * m);
+    });
     if (stream) stream_fence();
   });
 }
 
+template void gasf(const float*, int64_t, int64_t, float*, int);
+template void gasf(const double*, int64_t, int64_t, double*, int);
 template void gasf_image(const float*, int64_t, int64_t, int64_t, double, float*, int);
 template void gasf_image(const double*, int64_t, int64_t, int64_t, double, double*, int);
 

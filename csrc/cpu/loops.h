@@ -1,19 +1,10 @@
-// How CPU loops are spread over threads and instruction sets.
+// How CPU loops are spread over threads.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 
-// A function so marked is compiled for several instruction sets; the loader picks one. It needs
-// ifunc, so glibc. No OpenMP pragma may stand inside: its body would lose the choice.
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && \
-    __GNUC__ >= 12
-#define NETDIFFUS_CLONES \
-  __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#define NETDIFFUS_HAS_CLONES 1
-#else
-#define NETDIFFUS_CLONES
-#endif
+#include "cpu/isa.h"
 
 namespace netdiffus {
 
@@ -22,6 +13,18 @@ template <class Body>
 void for_ranges(int64_t count, int threads, const Body& body) {
 #pragma omp parallel for num_threads(threads) if (threads > 1)
   for (int k = 0; k < threads; ++k) body(k, count * k / threads, count * (k + 1) / threads);
+}
+
+// Calls body(image, begin, end) for the part [begin, end) of each image that lies in rows
+// [begin, end) of the batch.
+template <class Body>
+void for_images(int64_t begin, int64_t end, int64_t rows, const Body& body) {
+  while (begin < end) {
+    const int64_t image = begin / rows, top = image * rows;
+    const int64_t stop = std::min(end, top + rows);
+    body(image, begin - top, stop - top);
+    begin = stop;
+  }
 }
 
 // Threads worth starting for so much output: below 64 Ki elements waking them costs more.

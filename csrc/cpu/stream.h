@@ -15,12 +15,13 @@ namespace netdiffus {
 
 // Whether so many bytes of output are better written past the caches.
 inline bool worth_streaming(int64_t bytes) {
-#if defined(__SSE2__) && defined(_SC_LEVEL3_CACHE_SIZE)
+#ifndef __SSE2__
+  return bytes < 0;  // there are no such stores
+#elif defined(_SC_LEVEL3_CACHE_SIZE)
   static const int64_t found = sysconf(_SC_LEVEL3_CACHE_SIZE);
   return bytes > (found > 0 ? found : int64_t{32} << 20);
 #else
-  (void)bytes;
-  return false;
+  return bytes > int64_t{32} << 20;
 #endif
 }
 

@@ -1,27 +1,39 @@
-#include <cuda_runtime.h>
-
-#include <algorithm>
-
 #include "cuda/gasf.cuh"
+#include "cuda/launch.h"
 #include "kernels.h"
 
 namespace netdiffus {
+namespace {
+
+template <class T, class Field>
+int field(Field maths, int64_t batch, int64_t m, T* image, void* stream) {
+  const bool whole = aligned(image) && m % kGroup<T> == 0;
+  const int64_t patches = pieces(m, kRows<T>) * pieces(m, kColumns);
+  return launch(field_kernel<T, Field>, batch * patches, stream, maths, static_cast<int>(m), whole,
+                image);
+}
+
+}  // namespace
+
+template <class T>
+int gasf_cuda(const T* x, int64_t batch, int64_t n, T* image, void* stream) {
+  return field(Gasf<T>{x, n}, batch, n, image, stream);
+}
 
 template <class T>
 int gasf_image_cuda(const T* x, int64_t batch, int64_t n, int64_t m, double gamma, T* image,
                     void* stream) {
-  const int64_t down = (m + kTileRows - 1) / kTileRows;
-  const int64_t across = (m + kTileColumns - 1) / kTileColumns;
-  // Blocks stride over the tiles, so a grid need not be as large as a batch may be.
-  const int64_t blocks = std::min<int64_t>(batch * down * across, 1 << 20);
-  gasf_image_kernel<<<static_cast<unsigned>(blocks), dim3(kThreadsX, kThreadsY), 0,
-                      static_cast<cudaStream_t>(stream)>>>(x, batch, n, m, static_cast<T>(gamma),
-                                                           image);
-  return cudaGetLastError();
+  const GasfImage<T> maths{x, scale_of(n, m), static_cast<float>(gamma)};
+  return field(maths, batch, m, image, stream);
 }
 
-template int gasf_image_cuda(const float*, int64_t, int64_t, int64_t, double, float*, void*);
-template int gasf_image_cuda(const double*, int64_t, int64_t, int64_t, double, double*, void*);
+#define NETDIFFUS_FOR(T)                                         \
+  template int gasf_cuda(const T*, int64_t, int64_t, T*, void*); \
+  template int gasf_image_cuda(const T*, int64_t, int64_t, int64_t, double, T*, void*);
+NETDIFFUS_FOR(float)
+NETDIFFUS_FOR(__half)
+NETDIFFUS_FOR(__nv_bfloat16)
+#undef NETDIFFUS_FOR
 
 const char* cuda_error(int code) { return cudaGetErrorString(static_cast<cudaError_t>(code)); }
 

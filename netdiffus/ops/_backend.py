@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import os
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
+from typing import Any
 
 import torch  # before the extension, so that both share torch's OpenMP runtime
 from torch import Tensor
@@ -18,9 +22,15 @@ except ImportError as error:
     )
 else:
     _why_missing = "ok"
+    if _level := os.environ.get("NETDIFFUS_ISA"):
+        _C.set_isa(_level)  # a level that this processor lacks stops the import
 
-NAMES = ("auto", "torch", "cpp", "cuda")
-_NATIVE = {"cpu": "cpp", "cuda": "cuda"}
+NAMES = ("auto", "torch", "cpp", "cuda", "triton")
+HALF = (torch.float16, torch.bfloat16)
+_NATIVE = {"cpu": ("cpp",), "cuda": ("cuda", "triton")}
+_LARGEST_IMAGE = 2**31 - 1  # elements: kernels count within an image in 32 bits
+
+Kernels = Mapping[str, tuple[torch.dtype, ...]]
 
 
 @cache
@@ -30,9 +40,27 @@ def _cuda_status() -> str:
         return _why_missing
     if not _C.cuda_built:
         return "netdiffus._C was built without CUDA: install again with nvcc on PATH"
-    if not torch.cuda.is_available():
-        return "torch finds no CUDA device"
-    return "ok"
+    return "ok" if torch.cuda.is_available() else "torch finds no CUDA device"
+
+
+@cache
+def _triton_status() -> str:
+    if not find_spec("triton"):
+        return "triton is not installed: pip install 'netdiffus[triton]'"
+    if _interpreted() or torch.cuda.is_available():
+        return "ok"
+    return "torch finds no CUDA device; TRITON_INTERPRET=1 runs the kernels on the CPU"
+
+
+@cache  # triton itself looks once, when a kernel is defined
+def _interpreted() -> bool:
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def _status(name: str) -> str:
+    if name == "cpp":
+        return _why_missing
+    return _cuda_status() if name == "cuda" else _triton_status()
 
 
 def backends() -> dict[str, str]:
@@ -41,33 +69,46 @@ def backends() -> dict[str, str]:
     Returns:
         Backend name to ``"ok"``, or to the reason why it cannot run.
     """
-    return {"torch": "ok", "cpp": _why_missing, "cuda": _cuda_status()}
+    return {"torch": "ok"} | {name: _status(name) for name in NAMES[2:]}
 
 
-def _check(backend: str, x: Tensor, kernels: tuple[str, ...], differentiate: bool) -> None:
-    if backend not in NAMES:
-        raise ValueError(f"backend: expected one of {', '.join(NAMES)}, found {backend!r}")
-    if backend not in kernels:
-        raise ValueError(
-            f"backend={backend!r}: this op has no such kernel; use {kernels} or 'torch'"
-        )
-    if (reason := backends()[backend]) != "ok":
-        raise RuntimeError(f"backend={backend!r} cannot run: {reason}; use backend='auto'")
-    if _NATIVE.get(x.device.type) != backend:
-        raise ValueError(f"backend={backend!r} cannot run on a tensor on {x.device}")
-    if differentiate:
-        raise ValueError(f"backend={backend!r} has no gradient: use 'auto', 'torch' or no_grad()")
+def isa() -> str:
+    """Names the instruction set that the CPU kernels use.
+
+    It is the best that the processor has, unless the environment variable ``NETDIFFUS_ISA`` named
+    a lower one at import.
+
+    Returns:
+        ``"baseline"``, ``"x86-64-v3"`` or ``"x86-64-v4"``; ``"none"`` without compiled kernels.
+    """
+    return _C.isa() if _why_missing == "ok" else "none"
 
 
-def choose(backend: str, x: Tensor, kernels: tuple[str, ...]) -> str:
+def wants_gradient(*tensors: Tensor) -> bool:
+    """Says whether a result made from the tensors has to carry a gradient."""
+    for tensor in tensors:  # any() would cost more than all the rest
+        if tensor.requires_grad:
+            return torch.is_grad_enabled()
+    return False
+
+
+def is_traced(*tensors: Tensor) -> bool:
+    """Says whether torch traces the call, so that no tensor has an address to give a kernel."""
+    for tensor in tensors:
+        if type(tensor) is not Tensor:
+            return True
+    return torch.compiler.is_compiling()
+
+
+def choose(backend: str, x: Tensor, kernels: Kernels, *, differentiate: bool = False) -> str:
     """Chooses the implementation that runs on ``x``.
 
     Args:
-        backend: ``"auto"``, ``"torch"``, ``"cpp"`` or ``"cuda"``. ``"auto"`` takes the native
-            kernel of the tensor's device where there is one, and torch where a gradient is
-            wanted or ``torch.compile`` traces.
+        backend: ``"auto"``, ``"torch"``, ``"cpp"``, ``"cuda"`` or ``"triton"``. ``"auto"`` takes
+            the first native kernel for the tensor's device and dtype that can run, else torch.
         x: The input tensor.
-        kernels: Native backends this op has.
+        kernels: The native backends that this op has, each with the dtypes it takes.
+        differentiate: The result needs a gradient and only torch can make it.
 
     Returns:
         ``"torch"`` or one of ``kernels``.
@@ -78,19 +119,41 @@ def choose(backend: str, x: Tensor, kernels: tuple[str, ...]) -> str:
     """
     if backend == "torch":
         return backend
-    differentiate = x.requires_grad and torch.is_grad_enabled()
     if backend != "auto":
-        _check(backend, x, kernels, differentiate)
+        _check_backend(backend, x, kernels, differentiate)
         return backend
-    native = _NATIVE.get(x.device.type)
-    if native not in kernels or differentiate or torch.compiler.is_compiling():
-        return "torch"
-    status = _why_missing if native == "cpp" else _cuda_status()
-    return native if status == "ok" else "torch"
+    if not differentiate:
+        for name in _NATIVE.get(x.device.type, ()):
+            if x.dtype in kernels.get(name, ()) and _status(name) == "ok":
+                return name
+    return "torch"
+
+
+def _check_backend(backend: str, x: Tensor, kernels: Kernels, differentiate: bool) -> None:
+    if backend not in NAMES:
+        raise ValueError(f"backend: expected one of {', '.join(NAMES)}, found {backend!r}")
+    if backend not in kernels:
+        names = ", ".join(repr(name) for name in (*kernels, "torch"))
+        raise ValueError(f"backend={backend!r}: this op has no such kernel; use one of {names}")
+    if (reason := _status(backend)) != "ok":
+        raise RuntimeError(f"backend={backend!r} cannot run: {reason}; use backend='auto'")
+    if not _takes_device(backend, x.device.type):
+        raise ValueError(f"backend={backend!r} cannot run on a tensor on {x.device}")
+    if x.dtype not in kernels[backend]:
+        names = ", ".join(str(dtype) for dtype in kernels[backend])
+        raise ValueError(f"backend={backend!r}: expected {names}, found {x.dtype}; use 'auto'")
+    if differentiate:
+        raise ValueError(f"backend={backend!r} has no gradient: use 'auto', 'torch' or no_grad()")
+
+
+def _takes_device(backend: str, device: str) -> bool:
+    if backend == "triton" and _interpreted():
+        return device in _NATIVE
+    return backend in _NATIVE.get(device, ())
 
 
 def check_out(
-    out: Tensor, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
+    out: Tensor, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, name: str = "out"
 ) -> None:
     """Refuses an ``out`` that a kernel cannot fill.
 
@@ -99,10 +162,74 @@ def check_out(
     """
     if out.shape != shape or out.dtype != dtype or out.device != device:
         raise ValueError(
-            f"out: expected {shape} {dtype} on {device}, "
+            f"{name}: expected {shape} {dtype} on {device}, "
             f"found {tuple(out.shape)} {out.dtype} on {out.device}"
         )
     if not out.is_contiguous():
-        raise ValueError("out: expected a contiguous tensor; pass out.contiguous()")
+        raise ValueError(f"{name}: expected a contiguous tensor; pass a new one")
     if out.requires_grad:
-        raise ValueError("out: expected a tensor without gradient; pass out.detach()")
+        raise ValueError(f"{name}: expected a tensor without gradient; pass {name}.detach()")
+
+
+def into(out: Tensor | None, result: Tensor) -> Tensor:
+    """Copies a result that an op made anew into ``out``, where one is given, and returns it.
+
+    Raises:
+        ValueError: The result has a gradient, which ``out`` cannot carry.
+    """
+    if out is None:
+        return result
+    if result.requires_grad:
+        raise ValueError("out: cannot carry a gradient; leave it out, or use no_grad()")
+    return out.copy_(result)
+
+
+def all_into(out: Sequence[Tensor] | None, results: Sequence[Tensor]) -> Sequence[Tensor]:
+    """As :func:`into`, for an op of several results."""
+    if out is None:
+        return results
+    return [into(place, result) for place, result in zip(out, results, strict=True)]
+
+
+def check_apart(out: Tensor, name: str, x: Tensor) -> None:
+    """Refuses an ``out`` that shares memory with the input ``name``: it would be read half new.
+
+    Raises:
+        ValueError: The two overlap.
+    """
+    if is_traced(out, x) or out.is_meta or not (out.numel() and x.numel()):
+        return
+    begin, other = out.data_ptr(), x.data_ptr()
+    if begin < other + _extent(x) and other < begin + _extent(out):
+        raise ValueError(f"out: shares memory with {name}; pass a tensor of its own")
+
+
+def _extent(x: Tensor) -> int:
+    """Bytes from the first element to the end of the last."""
+    if x.is_contiguous():
+        return x.nbytes
+    last = sum((size - 1) * stride for size, stride in zip(x.shape, x.stride(), strict=True))
+    return (last + 1) * x.element_size()
+
+
+def check_size(name: str, shape: tuple[int, ...]) -> None:
+    """Refuses a result too large for the kernels; ``name`` is the argument to make smaller.
+
+    Raises:
+        ValueError: More than 2**31 - 1 elements in the last two axes, or a total whose bytes
+            overflow 64 bits.
+    """
+    if math.prod(shape[-2:]) > _LARGEST_IMAGE:
+        raise ValueError(f"{name}: an image of {shape[-2:]} has more than 2**31 - 1 elements")
+    if math.prod(shape) >= 2**60:
+        raise ValueError(f"{name}: {shape} has more than 2**60 elements; work on parts of it")
+
+
+def native(backend: str, op: str, x: Tensor, *arguments: Any) -> None:
+    """Calls the compiled kernel of an op for tensors of the dtype and device of ``x``."""
+    if backend == "cpp":
+        getattr(_C, op)(*arguments, x.dtype is torch.float64, torch.get_num_threads())
+        return
+    with torch.cuda.device(x.device):
+        stream = torch.cuda.current_stream().cuda_stream
+        getattr(_C, f"{op}_cuda")(*arguments, str(x.dtype), stream)

@@ -7,6 +7,22 @@ import math
 import torch
 from torch import Tensor
 
+from netdiffus.ops import _backend
+from netdiffus.ops._library import register
+
+_KERNELS = {
+    "cpp": (torch.float32, torch.float64),
+    "cuda": (torch.float32, *_backend.HALF),
+    "triton": (torch.float32, *_backend.HALF),
+}
+_LARGEST_ON_GPU = 1024  # m: one block of threads holds a series
+# The residual that rounding to the dtype alone can leave.
+_EXACT = {
+    torch.float64: 1e-12,
+    torch.float32: 1e-6,
+    torch.float16: 1e-3,
+    torch.bfloat16: 1e-2,
+}
 CHUNK = 64 << 20  # bytes of one float64 batch of images worked on at a time
 
 
@@ -16,6 +32,7 @@ def gasf_decode(
     gamma: float = 1.0,
     method: str = "image",
     iterations: int = 6,
+    backend: str = "auto",
 ) -> tuple[Tensor, Tensor]:
     """Finds the series whose unresized GASF image is nearest.
 
@@ -23,35 +40,47 @@ def gasf_decode(
     ``sum_ij (G_ij - cos(theta_i + theta_j))**2`` over theta in [0, pi/2] by Gauss-Newton steps,
     started from the diagonal, x_i = sqrt(image_ii). The normal matrix has a closed form: with
     ``S_ij = sin(theta_i + theta_j)**2`` it is ``S + diag(S 1)``. An image that is a GASF already is
-    answered from its diagonal, which is exact.
+    answered from its diagonal, which is exact. The search ends at a step that gains nothing.
+
+    The reference solves with the dense matrix; the kernels use that S has rank 3, so a step costs
+    O(m**2). A diagonal that is all 0 or all 1 is a saddle, which they need not leave alike.
 
     Args:
-        image: (..., m, m) in [0, 1], float32 or float64.
-        gamma: Contrast of the image.
+        image: (..., m, m) in [0, 1], float32, float64, float16 or bfloat16.
+        gamma: Contrast of the image, above 0.
         method: `image` uses every pixel; `diagonal` the diagonal alone (NetDiffus, Eq. 8).
         iterations: Gauss-Newton steps at most.
+        backend: ``"auto"``, ``"torch"``, ``"cpp"``, ``"cuda"`` or ``"triton"``; the last two
+            compute in float32 and take m up to 1024.
 
     Returns:
         (x, residual): float64 (..., m) in [0, 1], and float64 (...), the root mean square distance
-        over pixels between the image (gamma undone) and the GASF image of x.
+        over pixels between the image (gamma undone) and the GASF image of x. Neither has a
+        gradient. Of an image with a NaN both are NaN.
 
     Raises:
-        ValueError: An image that is not square, or an unknown method.
+        ValueError: An image that is not square, or another argument of the wrong dtype or value.
+        RuntimeError: The asked backend cannot run here.
     """
-    if image.ndim < 2 or image.shape[-1] != image.shape[-2] or image.shape[-1] < 1:
-        raise ValueError(f"image: expected (..., m, m), found {tuple(image.shape)}")
-    if method not in ("image", "diagonal"):
-        raise ValueError(f"method: expected 'image' or 'diagonal', found {method!r}")
-    m = image.shape[-1]
-    steps = iterations if method == "image" else 0
-    exact = 1e-6 if image.dtype is torch.float32 else 1e-12
-    parts = [
-        _nearest(_undo_gamma(part, gamma), steps, exact)
-        for part in torch.split(image.reshape(-1, m, m), max(1, CHUNK // (8 * m * m)))
-    ]
-    x = torch.cat([part[0] for part in parts]) if parts else image.new_empty(0, m).double()
-    residual = torch.cat([part[1] for part in parts]) if parts else image.new_empty(0).double()
+    _check(image, gamma, method, iterations)
+    steps, m = iterations if method == "image" else 0, image.shape[-1]
+    images = image.detach().reshape(-1, m, m)
+    traced = backend != "torch" and _backend.is_traced(images)
+    x, residual = (_op if traced else _decoded)(images, gamma, steps, backend)
     return x.reshape(image.shape[:-1]), residual.reshape(image.shape[:-2])
+
+
+def gasf_decode_reference(
+    image: Tensor, gamma: float, iterations: int, exact: float
+) -> tuple[Tensor, Tensor]:
+    """The formula of :func:`gasf_decode` in torch, for (B, m, m) images."""
+    m = image.shape[-1]
+    parts = [
+        _nearest(_undo_gamma(part, gamma), iterations, exact)
+        for part in torch.split(image, max(1, CHUNK // (8 * m * m)))
+    ]
+    x, residual = (torch.cat(part) for part in zip(*parts, strict=True))
+    return torch.where(residual.isnan().unsqueeze(-1), torch.nan, x), residual
 
 
 def gasf_decode_area(image: Tensor, anchor: Tensor, *, gamma: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -83,6 +112,53 @@ def gasf_decode_area(image: Tensor, anchor: Tensor, *, gamma: float = 1.0) -> tu
     weight = torch.where(anchor.any(-1, keepdim=True), anchor, torch.ones_like(anchor)).double()
     b = _boost(x, s, weight)
     return (x * b.cosh() + s * b.sinh()).clamp(0, 1), residual
+
+
+def _check(image: Tensor, gamma: float, method: str, iterations: int) -> None:
+    if image.ndim < 2 or image.shape[-1] != image.shape[-2] or image.shape[-1] < 1:
+        raise ValueError(f"image: expected (..., m, m), found {tuple(image.shape)}")
+    if image.dtype not in _EXACT:
+        raise ValueError(f"image: expected float32, float64 or a half, found {image.dtype}")
+    if not 0 < gamma < math.inf:
+        raise ValueError(f"gamma: expected a number above 0, found {gamma}")
+    if method not in ("image", "diagonal"):
+        raise ValueError(f"method: expected 'image' or 'diagonal', found {method!r}")
+    if not 0 <= iterations < 2**31:
+        raise ValueError(f"iterations: expected 0 or more, found {iterations}")
+    _backend.check_size("image", tuple(image.shape))
+
+
+def _decoded(image: Tensor, gamma: float, iterations: int, backend: str) -> tuple[Tensor, Tensor]:
+    m, exact = image.shape[-1], _EXACT[image.dtype]
+    kernels = _KERNELS if m <= _LARGEST_ON_GPU else {"cpp": _KERNELS["cpp"]}
+    chosen = _backend.choose(backend, image, kernels)
+    if chosen == "torch":
+        return gasf_decode_reference(image, gamma, iterations, exact)
+    x, residual = _room(image)
+    if not image.numel():
+        return x, residual
+    image = image.contiguous()
+    if chosen == "triton":
+        from netdiffus.ops.triton import decode
+
+        decode.gasf_decode(image, gamma, iterations, exact, x, residual)
+    else:
+        search = (len(image), m, gamma, iterations, exact, x.data_ptr(), residual.data_ptr())
+        _backend.native(chosen, "gasf_decode", image, image.data_ptr(), *search)
+    return x, residual
+
+
+def _room(image: Tensor) -> tuple[Tensor, Tensor]:
+    batch, m = image.shape[:2]
+    x = image.new_empty((batch, m), dtype=torch.float64)
+    return x, image.new_empty(batch, dtype=torch.float64)
+
+
+_op = register(
+    "gasf_decode(Tensor image, float gamma, int iterations, str backend) -> (Tensor, Tensor)",
+    _decoded,
+    fake=lambda image, gamma, iterations, backend: _room(image),
+)
 
 
 def _undo_gamma(image: Tensor, gamma: float) -> Tensor:

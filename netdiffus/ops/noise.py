@@ -13,7 +13,15 @@ import torch
 from torch import Tensor
 
 from netdiffus.ops import _backend
+from netdiffus.ops._library import register
 
+KERNELS = {
+    "cpp": (torch.float32, torch.float64),
+    "cuda": (torch.float32, *_backend.HALF),
+    "triton": (torch.float32, *_backend.HALF),
+}
+DTYPES = (torch.float32, torch.float64, *_backend.HALF)
+PREDICTIONS = ("eps", "v", "x0")  # in the order of the native code's Target
 _MASK = 0xFFFFFFFF
 _UNIFORM_BLOCK = _MASK  # a block that normal() never reaches, so the two never share bits
 
@@ -44,6 +52,7 @@ def normal(
     step: int,
     shape: Sequence[int],
     *,
+    symmetric: bool = False,
     dtype: torch.dtype = torch.float32,
     out: Tensor | None = None,
     backend: str = "auto",
@@ -52,16 +61,19 @@ def normal(
 
     Element ``e`` of trace ``i`` comes from lane ``e % 4`` of ``Philox(counter=(e // 4, step, i),
     key=seed)`` by Box and Muller's transform of lane pairs (0, 1) and (2, 3):
-    ``sqrt(-2 ln u1) * (cos(2 pi u2), sin(2 pi u2))``.
+    ``sqrt(-2 ln u1) * (cos(2 pi u2), sin(2 pi u2))``. Symmetric noise takes the upper triangle of
+    these w: ``eps_ij = eps_ji = w_ij`` for i < j, and ``eps_ii = sqrt(2) w_ii``. That is the law of
+    ``(w + w') / sqrt(2)``.
 
     Args:
         seed: Key, 0 <= seed < 2**64.
         index: Trace numbers, (B,) int64; the result is on their device.
         step: Which draw, 0 <= step < 2**32.
-        shape: Shape of one trace's noise.
-        dtype: float32 or float64; the values are float32 in either.
+        shape: Shape of one trace's noise, at most 2**31 - 1 elements.
+        symmetric: Noise equal to its transpose in the last two axes, which must be square.
+        dtype: float32 or float64, or float16 or bfloat16; the values are float32 rounded to it.
         out: Contiguous tensor to write into.
-        backend: ``"auto"``, ``"torch"`` or ``"cpp"``; they agree to 1e-6.
+        backend: ``"auto"``, ``"torch"``, ``"cpp"``, ``"cuda"`` or ``"triton"``; they agree to 1e-6.
 
     Returns:
         Noise of shape (B, *shape).
@@ -70,34 +82,122 @@ def normal(
         ValueError: An argument of the wrong shape, dtype or value.
         RuntimeError: The asked backend cannot run here.
     """
-    _check(seed, index, step)
-    count = math.prod(shape)
-    if dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"dtype: expected float32 or float64, found {dtype}")
-    if not 0 <= count < 4 * _UNIFORM_BLOCK:
-        raise ValueError(f"shape: expected fewer than 2**34 - 4 elements, found {tuple(shape)}")
-    full = (len(index), *shape)
+    full = (len(index) if index.ndim else 0, *shape)
+    check_draw(seed, index, step)
+    check_planes("shape", full, symmetric)
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype: expected float32, float64 or a half, found {dtype}")
     if out is not None:
         _backend.check_out(out, full, dtype, index.device)
-    chosen = _backend.choose(backend, index, ("cpp",))
-    if chosen == "torch":
-        noise = normal_reference(seed, index, step, count).reshape(full).to(dtype)
-        return noise if out is None else out.copy_(noise)
+    if backend != "torch" and _backend.is_traced(index):
+        found = _normal_op(as_signed(seed), index, step, list(shape), symmetric, dtype, backend)
+        return _backend.into(out, found)
     if out is None:
-        out = torch.empty(full, dtype=dtype)
-    _run(seed, index.contiguous(), step, count, out)
+        out = torch.empty(full, dtype=dtype, device=index.device)
+    chosen = _backend.choose(backend, out, KERNELS)
+    if chosen == "torch":
+        return out.copy_(normal_reference(seed, index, step, shape, symmetric))
+    if not out.numel():
+        return out
+    index = index.contiguous()
+    if chosen == "triton":
+        from netdiffus.ops.triton import noise as kernels
+
+        kernels.normal(seed, index, step, symmetric, out)
+    else:
+        draw, places = (seed, index.data_ptr(), step), planes(full, symmetric)
+        _backend.native(chosen, "normal", out, draw, places, out.data_ptr())
     return out
 
 
-def normal_reference(seed: int, index: Tensor, step: int, count: int) -> Tensor:
-    """The formula of :func:`normal` in torch: float32 noise of shape (B, count).
+def normal_reference(
+    seed: int, index: Tensor, step: int, shape: Sequence[int], symmetric: bool = False
+) -> Tensor:
+    """The formula of :func:`normal` in torch: float32 noise of shape (B, *shape).
 
     The uniforms are float32; the transform runs in float64 and is rounded once.
     """
+    count = math.prod(shape)
     block = torch.arange((count + 3) // 4, device=index.device)
     bits = philox4x32(_counter(block, step, index.unsqueeze(-1)), _key(seed))
     lanes = torch.stack(_box_muller(bits[0], bits[1]) + _box_muller(bits[2], bits[3]), dim=-1)
-    return lanes.reshape(len(index), 4 * len(block))[:, :count]
+    white = lanes.reshape(len(index), 4 * len(block))[:, :count].reshape(len(index), *shape)
+    if not symmetric:
+        return white
+    upper = white.triu(1)
+    return upper + upper.mT + torch.diag_embed(math.sqrt(2) * white.diagonal(dim1=-2, dim2=-1))
+
+
+def q_sample(
+    x0: Tensor,
+    signal: Tensor,
+    sigma: Tensor,
+    seed: int,
+    index: Tensor,
+    step: int = 0,
+    *,
+    prediction: str = "v",
+    symmetric: bool = True,
+    out: Sequence[Tensor] | None = None,
+    backend: str = "auto",
+) -> tuple[Tensor, Tensor]:
+    """Adds noise to images, and says what a network should make of them.
+
+    With ``eps = normal(seed, index, step, x0.shape[1:], symmetric=symmetric)``: ``xt = signal x0 +
+    sigma eps`` (Ho et al., 2020, Eq. 4), and the target is ``eps``, ``v = signal eps - sigma x0``
+    (Salimans and Ho, 2022) or ``x0``. The noise is drawn inside and never stored on its own.
+
+    Args:
+        x0: Images in [-1, 1], (B, ...), float32 or float64; float16 and bfloat16 are computed in
+            float32 and rounded once.
+        signal: sqrt(alphas_cumprod) at each trace's time, (B,) of the dtype of ``x0``.
+        sigma: sqrt(1 - alphas_cumprod), likewise.
+        seed: As in :func:`normal`, with ``index`` and ``step``.
+        index: Trace numbers, (B,) int64.
+        step: Which draw.
+        prediction: ``"eps"``, ``"v"`` or ``"x0"``.
+        symmetric: Symmetric noise, for square images.
+        out: Contiguous tensors to write (xt, target) into; for ``"x0"`` only (xt,).
+        backend: ``"auto"``, ``"torch"``, ``"cpp"``, ``"cuda"`` or ``"triton"``. Where an input
+            needs a gradient, ``"auto"`` takes torch.
+
+    Returns:
+        (xt, target), of the shape and dtype of ``x0``; for ``"x0"`` the target is ``x0`` itself.
+
+    Raises:
+        ValueError: An argument of the wrong shape, dtype or value, or overlapping memory.
+        RuntimeError: The asked backend cannot run here.
+    """
+    _check_q_sample(x0, signal, sigma, seed, index, step, prediction, symmetric)
+    if out is not None:
+        _check_room(out, x0, signal, sigma, prediction)
+    drawn = (index, step, prediction, symmetric, backend)
+    traced = backend != "torch" and _backend.is_traced(x0, signal, sigma, index)
+    if traced and not _backend.wants_gradient(x0, signal, sigma):
+        found = _backend.all_into(out, _q_sample_op(x0, signal, sigma, as_signed(seed), *drawn))
+    else:
+        found = _q_sample(x0, signal, sigma, seed, *drawn, out)
+    return found[0], x0 if prediction == "x0" else found[1]
+
+
+def q_sample_reference(
+    x0: Tensor,
+    signal: Tensor,
+    sigma: Tensor,
+    seed: int,
+    index: Tensor,
+    step: int,
+    prediction: str,
+    symmetric: bool,
+) -> list[Tensor]:
+    """The formula of :func:`q_sample` in torch: [xt, target], and [xt] for ``"x0"``."""
+    eps = normal_reference(seed, index, step, x0.shape[1:], symmetric)
+    keep, add = (v.reshape(-1, *[1] * (x0.ndim - 1)) for v in (wide(signal), wide(sigma)))
+    clean = wide(x0)
+    found = [keep * clean + add * eps]
+    if prediction != "x0":
+        found.append(keep * eps - add * clean if prediction == "v" else eps)
+    return [v.to(x0.dtype) for v in found]
 
 
 def uniform(seed: int, index: Tensor, step: int) -> Tensor:
@@ -116,7 +216,7 @@ def uniform(seed: int, index: Tensor, step: int) -> Tensor:
     Raises:
         ValueError: An argument of the wrong shape, dtype or value.
     """
-    _check(seed, index, step)
+    check_draw(seed, index, step)
     block = torch.full_like(index, _UNIFORM_BLOCK)
     high, low, _, _ = philox4x32(_counter(block, step, index), _key(seed))
     return ((high >> 5) * 2.0**26 + (low >> 6).double()) * 2.0**-53
@@ -145,11 +245,24 @@ def _box_muller(bits_1: Tensor, bits_2: Tensor) -> tuple[Tensor, Tensor]:
     return (radius * torch.cos(angle)).float(), (radius * torch.sin(angle)).float()
 
 
-def _check(seed: int, index: Tensor, step: int) -> None:
+def planes(shape: tuple[int, ...], symmetric: bool) -> tuple[int, int, int, int, bool]:
+    """A batch's shape as native code takes it: batch, planes, rows, columns, symmetric."""
+    one = shape[1:]
+    if not symmetric:
+        return shape[0], 1, 1, math.prod(one), False
+    return shape[0], math.prod(one[:-2]), one[-2], one[-1], True
+
+
+def check_draw(seed: int, index: Tensor, step: int, name: str = "step") -> None:
+    """Refuses a seed, trace numbers or a draw that are no counter.
+
+    Raises:
+        ValueError: One out of range or of another type.
+    """
     if not 0 <= seed < 2**64:
         raise ValueError(f"seed: expected 0 <= seed < 2**64, found {seed}")
     if not 0 <= step < 2**32:
-        raise ValueError(f"step: expected 0 <= step < 2**32, found {step}")
+        raise ValueError(f"{name}: expected 0 <= {name} < 2**32, found {step}")
     if index.ndim != 1 or index.dtype is not torch.int64:
         raise ValueError(
             f"index: expected (B,) int64, found {tuple(index.shape)} {index.dtype}; "
@@ -157,14 +270,145 @@ def _check(seed: int, index: Tensor, step: int) -> None:
         )
 
 
-def _run(seed: int, index: Tensor, step: int, count: int, out: Tensor) -> None:
-    _backend._C.normal(
-        seed,
-        index.data_ptr(),
-        len(index),
-        step,
-        count,
-        out.data_ptr(),
-        out.dtype is torch.float64,
-        torch.get_num_threads(),
-    )
+def check_planes(name: str, shape: tuple[int, ...], symmetric: bool) -> None:
+    """Refuses a shape (B, ...) that has no such noise.
+
+    Raises:
+        ValueError: Too many elements, or symmetric noise of what is not square.
+    """
+    _backend.check_size(name, (shape[0], 1, math.prod(shape[1:])))
+    if symmetric and (len(shape) < 3 or shape[-1] != shape[-2]):
+        raise ValueError(
+            f"{name}: symmetric noise needs square last axes, found {tuple(shape)}; "
+            "pass symmetric=False"
+        )
+
+
+def check_images(name: str, x: Tensor, index: Tensor | None, symmetric: bool) -> None:
+    """Refuses images (B, ...) that cannot be given noise for the traces of ``index``.
+
+    Raises:
+        ValueError: A wrong dtype, rank, batch size or device, or no such noise.
+    """
+    if x.dtype not in DTYPES:
+        raise ValueError(f"{name}: expected float32, float64 or a half, found {x.dtype}")
+    if x.ndim < 1:
+        raise ValueError(f"{name}: expected (B, ...), found a scalar")
+    if index is None:
+        return
+    check_planes(name, x.shape, symmetric)
+    if index.shape[0] != x.shape[0] or index.device != x.device:
+        raise ValueError(
+            f"index: expected ({len(x)},) on {x.device} as {name}, "
+            f"found ({index.shape[0]},) on {index.device}"
+        )
+
+
+def wide(x: Tensor) -> Tensor:
+    """Halves as float32, to compute with; the rest as it is."""
+    return x.float() if x.dtype in _backend.HALF else x
+
+
+def as_signed(seed: int) -> int:
+    """The 64 bits of a seed as torch's ops take integers; modulo 2**64 it is the seed again."""
+    return seed - 2**64 if seed >= 2**63 else seed
+
+
+def _check_q_sample(
+    x0: Tensor,
+    signal: Tensor,
+    sigma: Tensor,
+    seed: int,
+    index: Tensor,
+    step: int,
+    prediction: str,
+    symmetric: bool,
+) -> None:
+    check_draw(seed, index, step)
+    check_images("x0", x0, index, symmetric)
+    if prediction not in PREDICTIONS:
+        raise ValueError(
+            f"prediction: expected one of {', '.join(PREDICTIONS)}, found {prediction!r}"
+        )
+    batch, dtype, device = x0.shape[:1], x0.dtype, x0.device
+    for name, v in (("signal", signal), ("sigma", sigma)):
+        if v.shape != batch or v.dtype != dtype or v.device != device:
+            raise ValueError(
+                f"{name}: expected ({len(x0)},) {x0.dtype} on {x0.device} as x0, "
+                f"found {tuple(v.shape)} {v.dtype} on {v.device}"
+            )
+
+
+def _check_room(
+    out: Sequence[Tensor], x0: Tensor, signal: Tensor, sigma: Tensor, prediction: str
+) -> None:
+    if len(out) != (1 if prediction == "x0" else 2):
+        raise ValueError(f"out: expected (xt, target), (xt,) for 'x0', found {len(out)} tensors")
+    for k, place in enumerate(out):
+        _backend.check_out(place, tuple(x0.shape), x0.dtype, x0.device, f"out[{k}]")
+        for name, v in (("x0", x0), ("signal", signal), ("sigma", sigma)):
+            _backend.check_apart(place, name, v)
+    if len(out) == 2:
+        _backend.check_apart(out[0], "out[1]", out[1])
+
+
+def _q_sample(
+    x0: Tensor,
+    signal: Tensor,
+    sigma: Tensor,
+    seed: int,
+    index: Tensor,
+    step: int,
+    prediction: str,
+    symmetric: bool,
+    backend: str,
+    out: Sequence[Tensor] | None = None,
+) -> Sequence[Tensor]:
+    differentiate = _backend.wants_gradient(x0, signal, sigma)
+    chosen = _backend.choose(backend, x0, KERNELS, differentiate=differentiate)
+    if chosen == "torch":
+        found = q_sample_reference(x0, signal, sigma, seed, index, step, prediction, symmetric)
+        return _backend.all_into(out, found)
+    x0, index = x0.contiguous(), index.contiguous()
+    signal, sigma = signal.contiguous(), sigma.contiguous()
+    made = _room(x0, prediction) if out is None else out
+    if not x0.numel():
+        return made
+    goal = made[1] if len(made) == 2 else None
+    if chosen == "triton":
+        from netdiffus.ops.triton import noise as kernels
+
+        mixing = (seed, index, step, prediction, symmetric, made[0], goal)
+        kernels.q_sample(x0, signal, sigma, *mixing)
+    else:
+        addresses = (x0.data_ptr(), signal.data_ptr(), sigma.data_ptr())
+        drawn = ((seed, index.data_ptr(), step), planes(tuple(x0.shape), symmetric))
+        places = (made[0].data_ptr(), 0 if goal is None else goal.data_ptr())
+        target = PREDICTIONS.index(prediction)
+        _backend.native(chosen, "q_sample", x0, *addresses, *drawn, target, *places)
+    return made
+
+
+def _room(x0: Tensor, prediction: str) -> list[Tensor]:
+    like = x0.contiguous()
+    return [torch.empty_like(like) for _ in range(1 if prediction == "x0" else 2)]
+
+
+_normal_op = register(
+    "normal(int seed, Tensor index, int step, SymInt[] shape, bool symmetric, ScalarType dtype, "
+    "str backend) -> Tensor",
+    lambda seed, index, step, shape, symmetric, dtype, backend: normal(
+        seed % 2**64, index, step, shape, symmetric=symmetric, dtype=dtype, backend=backend
+    ),
+    fake=lambda seed, index, step, shape, symmetric, dtype, backend: index.new_empty(
+        (len(index), *shape), dtype=dtype
+    ),
+)
+_q_sample_op = register(
+    "q_sample(Tensor x0, Tensor signal, Tensor sigma, int seed, Tensor index, int step, "
+    "str prediction, bool symmetric, str backend) -> Tensor[]",
+    lambda x0, signal, sigma, seed, *drawn: list(
+        _q_sample(x0, signal, sigma, seed % 2**64, *drawn)
+    ),
+    fake=lambda x0, signal, sigma, seed, index, step, prediction, *_: _room(x0, prediction),
+)

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <vector>
 
+#include "cpu/isa.h"
 #include "cpu/stream.h"
 #include "kernels.h"
 
@@ -26,12 +27,62 @@ void check_gasf(int64_t batch, int64_t n, int64_t m, double gamma, int threads) 
 }
 
 template <class T>
-void check_normal(int64_t batch, int64_t count, int threads) {
+void check_field(int64_t batch, int64_t n, int threads) {
+  std::vector<T> x(batch * n), field(batch * n * n, T(9));
+  for (size_t k = 0; k < x.size(); ++k) x[k] = T(k % 11) / 10;
+  netdiffus::gasf(x.data(), batch, n, field.data(), threads);
+  for (T cosine : field) expect(cosine >= -1 && cosine <= 1, "a cosine outside [-1, 1]");
+}
+
+template <class T>
+void check_resize(int64_t batch, int64_t h, int64_t w, int64_t h2, int64_t w2, int threads) {
+  std::vector<T> image(batch * h * w, T(3)), resized(batch * h2 * w2, T(9));
+  netdiffus::area_resize(image.data(), batch, h, w, h2, w2, resized.data(), threads);
+  for (T mean : resized) expect(std::abs(mean - 3) < 1e-4, "a mean of threes that is no three");
+}
+
+std::vector<int64_t> numbers(int64_t batch) {
   std::vector<int64_t> index(batch);
   std::iota(index.begin(), index.end(), -1);
-  std::vector<T> noise(batch * count, T(99));
-  netdiffus::normal(1, index.data(), batch, 2, count, noise.data(), threads);
-  for (T z : noise) expect(std::abs(z) < 7, "a value that was not drawn");
+  return index;
+}
+
+template <class T>
+void check_noise(netdiffus::Planes shape, int threads) {
+  const std::vector<int64_t> index = numbers(shape.batch);
+  const netdiffus::Draw draw = {1, index.data(), 2};
+  const int64_t count = shape.batch * shape.planes * shape.rows * shape.columns;
+  std::vector<T> noise(count, T(99)), x0(count, T(0.5)), xt(count, T(99)), goal(count, T(99));
+  std::vector<T> level(shape.batch, T(0.5));
+  netdiffus::normal(draw, shape, noise.data(), threads);
+  for (T z : noise) expect(std::abs(z) < 10, "a value that was not drawn");
+  for (netdiffus::Target target : {netdiffus::Target::eps, netdiffus::Target::v})
+    netdiffus::q_sample(x0.data(), level.data(), level.data(), draw, shape, target, xt.data(),
+                        goal.data(), threads);
+  netdiffus::q_sample<T>(x0.data(), level.data(), level.data(), draw, shape, netdiffus::Target::x0,
+                         xt.data(), nullptr, threads);
+  for (int64_t k = 0; k < count; ++k) {
+    expect(std::abs(xt[k] - (T(0.25) + noise[k] / 2)) < 1e-6, "xt");
+    expect(std::abs(goal[k] - (noise[k] / 2 - T(0.25))) < 1e-6, "v");
+  }
+  netdiffus::denoise_step<T>({1, 0, 0, 1, 0, 0}, xt.data(), goal.data(), nullptr, {}, shape,
+                             noise.data(), goal.data(), threads);
+  expect(noise == goal, "a step to x0");
+  netdiffus::denoise_step({1, 1, 1, 1, 1, 1}, xt.data(), noise.data(), x0.data(), draw, shape,
+                          xt.data(), x0.data(), threads);
+  for (T v : x0) expect(v >= -1 && v <= 1, "an x0 outside [-1, 1]");
+}
+
+template <class T>
+void check_decode(int64_t batch, int64_t m, double gamma, int threads) {
+  std::vector<T> image(batch * m * m);
+  for (size_t k = 0; k < image.size(); ++k) image[k] = T(k * k % 11) / 10;
+  if (batch) image[0] = std::nan("");
+  std::vector<double> x(batch * m, 99), residual(batch, 99);
+  netdiffus::gasf_decode(image.data(), batch, m, gamma, 4, 1e-6, x.data(), residual.data(),
+                         threads);
+  for (int64_t k = 0; k < batch * m; ++k)
+    expect(k < m ? std::isnan(x[k]) : x[k] >= 0 && x[k] <= 1, "a decoded value");
 }
 
 void check_stream_copy() {
@@ -49,9 +100,7 @@ void check_stream_copy() {
     }
 }
 
-}  // namespace
-
-int main() {
+void check_all() {
   for (int64_t batch : {0, 1, 3})
     for (int64_t n : {1, 2, 7, 70, 500})
       for (int64_t m : {1, 5, 64, 125})
@@ -61,9 +110,44 @@ int main() {
         }
   check_gasf<float>(700, 9, 128, 1, 3);  // 46 MB, enough to stream on most machines
   for (int64_t batch : {0, 1, 3})
-    for (int64_t count : {0, 1, 5, 1024, 70001}) {
-      check_normal<float>(batch, count, 3);
-      check_normal<double>(batch, count, 1);
+    for (int64_t n : {1, 2, 7, 33, 256}) {
+      check_field<float>(batch, n, 3);
+      check_field<double>(batch, n, 1);
     }
+  check_field<float>(170, 257, 3);  // 45 MB
+  for (int64_t batch : {0, 1, 3})
+    for (int64_t h : {1, 7, 70, 300})
+      for (int64_t h2 : {1, 5, 64, 125}) {
+        check_resize<float>(batch, h, h + 3, h2, h2, 3);
+        check_resize<double>(batch, h, 50, h2, 9, 1);
+      }
+  for (int64_t batch : {0, 1, 3})
+    for (int64_t count : {0, 1, 5, 1024, 70001}) {
+      check_noise<float>({batch, 1, 1, count, false}, 3);
+      check_noise<double>({batch, 1, 1, count, false}, 1);
+    }
+  for (int64_t planes : {1, 3})
+    for (int64_t m : {0, 1, 2, 5, 16, 33, 150}) {
+      check_noise<float>({3, planes, m, m, true}, 3);
+      check_noise<double>({3, planes, m, m, true}, 1);
+    }
+  check_noise<float>({180, 1, 256, 256, true}, 3);  // enough to stream
+  for (int64_t batch : {0, 1, 3})
+    for (int64_t m : {1, 2, 7, 33, 160})
+      for (double gamma : {1.0, 0.25, 0.5, 0.3}) {
+        check_decode<float>(batch, m, gamma, 2);
+        check_decode<double>(batch, m, gamma, 1);
+      }
   check_stream_copy();
+}
+
+}  // namespace
+
+int main() {
+  using netdiffus::Isa;
+  for (Isa level : {Isa::baseline, Isa::v3, Isa::v4})
+    if (level <= netdiffus::highest_isa()) {
+      netdiffus::set_isa(level);
+      check_all();
+    }
 }

@@ -1,21 +1,27 @@
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import netdiffus
-from netdiffus.ops import _backend, backends, gasf_image, normal
+from netdiffus.ops import _backend, area_resize, backends, gasf, gasf_image, isa, normal
 
-KERNELS = ("cpp", "cuda")
+KERNELS = {name: (torch.float32,) for name in ("cpp", "cuda", "triton")}
 
 
 def test_backends_says_ok_or_why_not() -> None:
     status = backends()
-    assert list(status) == ["torch", "cpp", "cuda"]
+    assert list(status) == ["torch", "cpp", "cuda", "triton"]
     assert status["torch"] == "ok"
     assert all(status.values())
 
@@ -44,41 +50,145 @@ def test_unknown_backend() -> None:
         gasf_image(torch.rand(3), 2, backend="gpu")
 
 
-def test_op_without_cuda_kernel() -> None:
-    with pytest.raises(ValueError, match="no such kernel"):
-        normal(0, torch.arange(2), 0, (3,), backend="cuda")
+def test_op_without_such_a_kernel() -> None:
+    with pytest.raises(ValueError, match=r"no such kernel; use one of 'cpp', 'torch'"):
+        _backend.choose("cuda", torch.empty(3), {"cpp": (torch.float32,)})
 
 
 def test_explicit_backend_refuses_other_device(backend: str) -> None:
+    meta = torch.empty(3, device="meta")
     if backend == "torch":
-        assert _backend.choose(backend, torch.empty(3, device="meta"), KERNELS) == "torch"
+        assert _backend.choose(backend, meta, KERNELS) == "torch"
         return
     with pytest.raises(ValueError, match="cannot run on a tensor on meta"):
-        _backend.choose(backend, torch.empty(3, device="meta"), KERNELS)
+        _backend.choose(backend, meta, KERNELS)
 
 
-def test_explicit_native_backend_refuses_gradient(backend: str, device: str) -> None:
-    x = torch.rand(3, device=device, requires_grad=True)
+def test_explicit_backend_refuses_other_dtype(backend: str, device: str) -> None:
+    x = torch.empty(3, dtype=torch.float64, device=device)
+    assert _backend.choose("auto", x, KERNELS) == "torch"
     if backend == "torch":
-        assert gasf_image(x, 2, backend=backend).requires_grad
+        assert _backend.choose(backend, x, KERNELS) == "torch"
+        return
+    with pytest.raises(ValueError, match=r"expected torch.float32, found torch.float64"):
+        _backend.choose(backend, x, KERNELS)
+
+
+def test_op_without_gradient(backend: str, device: str) -> None:
+    x = torch.empty(3, device=device)
+    assert _backend.choose("auto", x, KERNELS, differentiate=True) == "torch"
+    if backend == "torch":
+        assert _backend.choose(backend, x, KERNELS, differentiate=True) == "torch"
         return
     with pytest.raises(ValueError, match="has no gradient"):
-        gasf_image(x, 2, backend=backend)
-    with torch.no_grad():
-        assert gasf_image(x, 2, backend=backend).shape == (2, 2)
+        _backend.choose(backend, x, KERNELS, differentiate=True)
 
 
-def test_auto_keeps_gradient() -> None:
+def test_out_carries_no_gradient() -> None:
     x = torch.rand(3, requires_grad=True)
-    assert _backend.choose("auto", x, KERNELS) == "torch"
-    gasf_image(x, 2).sum().backward()
-    assert x.grad is not None
+    with pytest.raises(ValueError, match="out: cannot carry a gradient"):
+        gasf_image(x, 2, out=torch.empty(2, 2))
+    with torch.no_grad():
+        assert not gasf_image(x, 2, out=torch.empty(2, 2)).requires_grad
 
 
-def test_compiles_into_one_graph() -> None:
+def test_overlap() -> None:
+    room = torch.rand(60)
+    strided = room[:30].reshape(5, 6).mT[::2]  # elements 0 to 28
+    _backend.check_apart(room[29:], "x", strided)
+    _backend.check_apart(room[29:29], "x", strided)
+    with pytest.raises(ValueError, match="out: shares memory with x"):
+        _backend.check_apart(room[28:], "x", strided)
+
+
+@pytest.mark.parametrize("shape", [(46341, 46341), (2**30, 2**30, 1)])
+def test_too_many_elements(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"image: .* more than 2\*\*(31 - 1|60) elements"):
+        area_resize(torch.zeros(1).expand(shape), 3)
+
+
+def test_instruction_set_is_named() -> None:
+    assert isa() in ("none", "baseline", "x86-64-v3", "x86-64-v4")
+
+
+def test_environment_lowers_the_instruction_set() -> None:
+    done = _import_with("baseline")
+    assert done.stdout.strip() == ("baseline" if backends()["cpp"] == "ok" else "none"), done.stderr
+
+
+@pytest.mark.usefixtures("instruction_set")
+def test_unknown_instruction_set() -> None:
+    with pytest.raises(ValueError, match=r"processor has baseline.*; found 'x86-64-v9'"):
+        _backend._C.set_isa("x86-64-v9")
+
+
+@pytest.mark.skipif(backends()["cpp"] != "ok", reason="no compiled kernels")
+def test_unknown_instruction_set_stops_the_import() -> None:
+    done = _import_with("fast")
+    assert done.returncode != 0
+    assert "(NETDIFFUS_ISA): this processor has baseline" in done.stderr
+
+
+def _import_with(level: str) -> subprocess.CompletedProcess[str]:
+    code = "from netdiffus.ops import isa; print(isa())"
+    environment = os.environ | {"NETDIFFUS_ISA": level}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+OPS = {
+    "gasf": lambda x: gasf(x),
+    "gasf_image": lambda x: gasf_image(x, 70),
+    "gasf_image, a quarter": lambda x: gasf_image(x, 128, gamma=0.25),
+    "gasf_image, a power": lambda x: gasf_image(x, 31, gamma=0.3),
+    "area_resize": lambda x: area_resize(x.expand(3, 50, 99), (21, 64)),
+    "normal": lambda x: normal(3, torch.arange(len(x)), 0, (1001,)),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("op", OPS.values(), ids=list(OPS))
+def test_instruction_sets_agree_to_the_bit(
+    instruction_set: str, op: Callable[[Tensor], Tensor], dtype: torch.dtype
+) -> None:
+    x = torch.rand(50, 99, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    found = op(x)
+    _backend._C.set_isa("baseline")
+    assert torch.equal(found, op(x))
+
+
+def _three(x: Tensor) -> Tensor:
+    """A function of the ops with a gradient; the sum keeps every part."""
+    return area_resize(gasf(x), 3) + gasf_image(x, 3, gamma=0.5)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, inside inductor
+@pytest.mark.parametrize("compiler", ["eager", "aot_eager", "inductor"])
+def test_compiles_into_one_graph(compiler: str) -> None:
+    if compiler == "inductor" and not shutil.which(os.environ.get("CXX", "g++")):
+        pytest.skip("no C++ compiler for inductor")
+    torch._dynamo.reset()
+    compiled = torch.compile(_three, fullgraph=True, backend=compiler)
+    x = 0.1 + 0.8 * torch.rand(2, 7, dtype=torch.float64)
+    torch.testing.assert_close(compiled(x), _three(x))
+    gradients = []
+    for function in (compiled, _three):
+        v = x.clone().requires_grad_()
+        function(v).sum().backward()
+        gradients.append(v.grad)
+    torch.testing.assert_close(*gradients)
+
+
+def test_exports_and_runs_on_fake_tensors() -> None:
+    class Three(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return _three(x)
+
     x = torch.rand(2, 7)
-    compiled = torch.compile(lambda v: gasf_image(v, 5), fullgraph=True, backend="eager")
-    torch.testing.assert_close(compiled(x), gasf_image(x, 5, backend="torch"))
+    torch.testing.assert_close(torch.export.export(Three(), (x,)).module()(x), _three(x))
+    with FakeTensorMode():
+        fake = _three(torch.empty(2, 7, device="cuda", dtype=torch.bfloat16))
+    assert (fake.shape, fake.device.type, fake.dtype) == ((2, 3, 3), "cuda", torch.bfloat16)
 
 
 def test_one_importer_of_the_extension() -> None:

@@ -1,0 +1,143 @@
+"""How fast captures are read, in which memory, and beside a loop over dpkt.
+
+`NETDIFFUS_BENCH_GB=1 pytest bench/test_capture.py -s`: the size of the capture that is made in the
+system's folder for temporary files; 0.2 GB if not given.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from capture_oracle import flows
+
+from netdiffus.capture import Rules, convert_captures, import_captures
+
+GIGABYTES = float(os.environ.get("NETDIFFUS_BENCH_GB", "0.2"))
+PACKETS_PER_S = 500_000  # on one core
+SIZES = (66, 1514, 66, 1514, 583, 342, 90, 1514)  # frames of one round: bytes, and to whom they go
+PROTOCOLS = (6, 6, 6, 6, 6, 17, 17, 6)
+ROUNDS = 20_000  # made at a time
+
+
+def frame(size: int, protocol: int) -> np.ndarray:
+    """Ethernet, IPv4 and TCP or UDP without addresses and ports."""
+    made = np.zeros(size, np.uint8)
+    made[12:15] = 8, 0, 0x45
+    made[16:18] = divmod(size - 14, 256)
+    made[23] = protocol
+    if protocol == 6:
+        made[46:48] = 0x50, 0x10
+    else:
+        made[38:40] = divmod(size - 34, 256)
+    return made
+
+
+def words(values: np.ndarray, dtype: str) -> np.ndarray:
+    """Each value's bytes, (N, width)."""
+    return values.astype(dtype).view(np.uint8).reshape(len(values), -1)
+
+
+def make_capture(path: Path, size: float) -> int:
+    """Writes about `size` bytes of interleaved flows of some 16 packets; returns the packets."""
+    block = np.concatenate(
+        [
+            np.concatenate([np.zeros(16, np.uint8), frame(*one)])
+            for one in zip(SIZES, PROTOCOLS, strict=True)
+        ]
+    )
+    rounds = max(1, int(size / len(block)))
+    rng, now = np.random.default_rng(0), 1_700_000_000 * 10**9
+    with path.open("wb") as file:
+        file.write(np.array([0xA1B23C4D, 4 << 16 | 2, 0, 0, 262144, 1], "<u4").tobytes())
+        for start in range(0, rounds, ROUNDS):
+            count = min(ROUNDS, rounds - start)
+            flow = (start + np.arange(count)) // 16 * 4 + rng.integers(0, 4, count)
+            times = now + np.cumsum(rng.integers(100_000, 400_000, 8 * count)).reshape(count, 8)
+            now = int(times[-1, -1])
+            file.write(filled(block, flow, times).tobytes())
+    return rounds * len(SIZES)
+
+
+def filled(block: np.ndarray, flow: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Rounds of packets with their times, addresses and ports."""
+    out, at = np.tile(block, (len(flow), 1)), 0
+    client = words(10 << 24 | flow, ">u4")
+    server = np.array([203, 0, 113, 7], np.uint8)
+    port, well_known = words(1024 + flow % 50_000, ">u2"), np.array([1, 187], np.uint8)
+    for i, size in enumerate(SIZES):
+        ends = [(client, port), (server, well_known)][:: 1 if i % 2 == 0 else -1]
+        seconds, rest = np.divmod(times[:, i], 10**9)
+        out[:, at : at + 4], out[:, at + 4 : at + 8] = words(seconds, "<u4"), words(rest, "<u4")
+        out[:, at + 8 : at + 16] = np.array([size, size], "<u4").view(np.uint8)
+        for j, (address, number) in enumerate(ends):
+            out[:, at + 42 + 4 * j : at + 46 + 4 * j] = address
+            out[:, at + 50 + 2 * j : at + 52 + 2 * j] = number
+        at += 16 + size
+    return out
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    path = tmp_path_factory.mktemp("capture") / "big.pcap"
+    return path, make_capture(path, GIGABYTES * 1e9)
+
+
+def test_packets_per_second(capture: tuple[Path, int], tmp_path: Path) -> None:
+    """From the file to Parquet, by processor time of all threads: so it is per core."""
+    path, packets = capture
+    convert_captures(path, tmp_path / "warm.parquet", threads=1)  # and the file is in memory
+    began, cpu = time.perf_counter(), time.process_time()
+    report = convert_captures(path, tmp_path / "t.parquet", threads=1)
+    wall, cpu = time.perf_counter() - began, time.process_time() - cpu
+    print(
+        f"\n{path.stat().st_size / 1e9:.2f} GB, {packets} packets, {report.traces} flows: "
+        f"{packets / cpu / 1e6:.2f} million packets/s of one core, {packets / wall / 1e6:.2f} by "
+        "the clock"
+    )
+    assert report.packets == packets
+    assert packets / cpu >= PACKETS_PER_S
+
+
+def test_five_times_a_loop_over_dpkt(tmp_path: Path) -> None:
+    path = tmp_path / "small.pcap"
+    packets = make_capture(path, 10e6)
+    ratios = []
+    for _ in range(3):  # in turns, so that other load hits both alike
+        began = time.perf_counter()
+        theirs = flows(path, 1)
+        middle = time.perf_counter()
+        ours, _ = import_captures(path, rules=Rules(packets=None))
+        ratios.append((middle - began) / (time.perf_counter() - middle))
+    assert ours.meta["start"].to_pylist() == [flow.start for flow in theirs]
+    assert ours.lengths.tolist() == [len(flow.points) for flow in theirs]
+    for one, n, flow in zip(ours.values, ours.lengths, theirs, strict=True):
+        one[2] = np.rint(one[2] * 1e9)
+        assert one[:, :n].T.tolist() == [list(point) for point in flow.points]
+    print(f"\n{packets} packets: {np.median(ratios):.0f} times as fast as the loop over dpkt")
+    assert np.median(ratios) >= 5
+
+
+def test_memory_does_not_grow_with_the_capture(tmp_path: Path) -> None:
+    """Flows end as the capture goes on, so four times as much of it needs no more."""
+    # VmHWM, as a child's ru_maxrss begins with its parent's.
+    code = (
+        "import re, sys; from netdiffus.capture import Rules, convert_captures; "
+        "convert_captures(sys.argv[1], sys.argv[2], rules=Rules(idle=5), threads=1); "
+        "print(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())[1])"
+    )
+    peaks = []
+    for gigabytes in (GIGABYTES / 4, GIGABYTES):
+        path = tmp_path / "c.pcap"
+        make_capture(path, gigabytes * 1e9)
+        command = [sys.executable, "-c", code, path, tmp_path / f"{gigabytes}.parquet"]
+        peaks.append(int(subprocess.check_output(command)) / 1024)
+    print(f"\npeak memory {peaks[0]:.0f} MiB, then {peaks[1]:.0f} MiB")
+    assert peaks[1] < 1.25 * peaks[0]

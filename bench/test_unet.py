@@ -1,0 +1,148 @@
+"""Training and sampling of the default model, beside the same in plain torch and in diffusers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import Ratio, interleaved
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import netdiffus
+from netdiffus.codec import GasfCodec
+from netdiffus.diffusion import Diffusion
+from netdiffus.lab import lab_traffic
+from netdiffus.model import Model
+from netdiffus.ops.linear import linear
+from netdiffus.ops.modulate import TAPS, modulate
+from netdiffus.training import ROWS
+from netdiffus.unet import UNetConfig
+
+SIZE, STEPS, TRACES = 64, 20, 256
+BATCH = ROWS // SIZE
+
+
+class Training:
+    """A network, its optimiser and averaged weights, and a batch to learn from."""
+
+    def __init__(self, backend: str) -> None:
+        torch.manual_seed(0)
+        self.backend, self.diffusion = backend, Diffusion()
+        self.net = UNetConfig(channels=2, size=SIZE, classes=9).build()
+        fused = {"fused": True} if backend == "auto" else {}
+        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=1e-3, **fused)
+        self.ema = [p.detach().clone() for p in self.net.parameters()]
+        image = torch.rand(BATCH, 2, SIZE, SIZE)
+        self.x0 = image + image.mT - 1
+        self.t, self.index = torch.randint(0, 1000, (BATCH,)), torch.arange(BATCH)
+        self.label, self.length = torch.randint(0, 9, (BATCH,)), torch.rand(BATCH)
+
+    def noisy(self) -> tuple[Tensor, Tensor]:
+        if self.backend == "auto":
+            return self.diffusion.q_sample(self.x0, self.t, 0, self.index)
+        w = torch.randn_like(self.x0)
+        eps = (w + w.mT) * 0.5**0.5
+        alpha = self.diffusion.alphas_cumprod[self.t].float().view(-1, 1, 1, 1)
+        signal, sigma = alpha.sqrt(), (1 - alpha).sqrt()
+        return signal * self.x0 + sigma * eps, signal * eps - sigma * self.x0
+
+    def step(self) -> None:
+        xt, target = self.noisy()
+        loss = F.mse_loss(self.net(xt, self.t, self.label, self.length, self.backend), target)
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        self.optimizer.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(self.ema, list(self.net.parameters()), 0.01)
+
+
+def test_training_step_beside_plain(ratio: Ratio) -> None:
+    ours, plain = Training("auto"), Training("torch")
+    ratio(ours.step, plain.step, bar=1.3, guard=1.15)
+
+
+def test_training_step_beside_products(ratio: Ratio) -> None:
+    """How near a step comes to the time that its arithmetic takes in one large product."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    training = Training("auto")
+    with FlopCounterMode(display=False) as counted:
+        training.step()
+    x, weight = torch.rand(2048, 1024), torch.rand(1024, 1024)
+    share = counted.get_total_flops() / (2 * x.numel() * len(weight))
+
+    def products() -> None:
+        for _ in range(round(share)):
+            linear(x, weight, None)
+
+    ratio(training.step, products, bar=0.5, guard=0.3)
+
+
+def test_modulate_beside_torch(ratio: Ratio) -> None:
+    held = [torch.randn(shape) for shape in ((BATCH, SIZE, 128), *[(BATCH, 128)] * 2)]
+    held = [v.requires_grad_() for v in (*held, torch.randn(TAPS, 128), torch.randn(128))]
+    g = torch.randn(BATCH, SIZE, 128)
+
+    def run(backend: str) -> None:
+        modulate(*held, backend=backend).backward(g)
+
+    ratio(lambda: run("auto"), lambda: run("torch"), bar=2, guard=2)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    torch.manual_seed(0)
+    return Model.new(lab_traffic(), GasfCodec(SIZE))
+
+
+def with_diffusers(model: Model) -> Tensor:
+    """The images of as many traces, by diffusers' own sampler and torch's noise."""
+    from diffusers import DPMSolverMultistepScheduler
+
+    scheduler = DPMSolverMultistepScheduler(
+        trained_betas=_betas(model.diffusion.alphas_cumprod), prediction_type="v_prediction"
+    )
+    scheduler.set_timesteps(STEPS)
+    parts = []
+    for first in range(0, TRACES, 64):
+        label = torch.arange(first, first + 64) % len(model.classes)
+        xt = torch.randn(64, model.unet_config.channels, SIZE, SIZE)
+        for t in scheduler.timesteps:
+            out = model.unet(xt, t.expand(64), label, torch.ones(64), "torch")
+            xt = scheduler.step(out, t, xt).prev_sample
+        scheduler.set_timesteps(STEPS)
+        parts.append(xt)
+    return torch.cat(parts)
+
+
+def _betas(alphas_cumprod: Tensor) -> list[float]:
+    before = torch.cat([torch.ones(1), alphas_cumprod[:-1]])
+    return (1 - alphas_cumprod / before).tolist()
+
+
+def test_sampling_beside_reference(ratio: Ratio, model: Model) -> None:
+    def run(fast: bool) -> None:
+        netdiffus.sample(model, TRACES, fast=fast, steps=STEPS, seed=0)
+
+    ratio(lambda: run(True), lambda: run(False), bar=1.5, guard=1.2)
+
+
+def test_sampling_beside_diffusers(ratio: Ratio, model: Model) -> None:
+    """Theirs makes images only; ours reads them back as traces, too."""
+
+    def theirs() -> None:
+        with torch.inference_mode():
+            with_diffusers(model)
+
+    ours = lambda: netdiffus.sample(model, TRACES, steps=STEPS, seed=0)  # noqa: E731
+    ratio(ours, theirs, bar=1.5, guard=1.2)
+
+
+def test_reference_beside_diffusers(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+    """The third of the three times, for the record: the plain path beside diffusers' loop."""
+    ours = lambda: netdiffus.sample(model, TRACES, fast=False, steps=STEPS, seed=0)  # noqa: E731
+    with torch.inference_mode(), capsys.disabled():
+        print(
+            f"\nfast=False beside diffusers: {interleaved(ours, lambda: with_diffusers(model)):.2f}"
+        )

@@ -1,0 +1,109 @@
+// Module netdiffus._capture: what netdiffus/capture/ reads captures with. It stands apart from _C,
+// so that reading captures needs neither torch nor OpenMP.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <utility>
+
+#include "reader.h"
+
+namespace py = pybind11;
+using namespace netdiffus::capture;
+
+namespace {
+
+// The vector's own memory, kept by the array.
+template <class T>
+py::array_t<T> array(std::vector<T>&& values) {
+  auto kept = std::make_unique<std::vector<T>>(std::move(values));
+  const auto size = static_cast<py::ssize_t>(kept->size());
+  T* data = kept->data();
+  py::capsule owner(kept.release(), [](void* p) { delete static_cast<std::vector<T>*>(p); });
+  return py::array_t<T>(size, data, owner);
+}
+
+py::dict take(Reader& reader, size_t points) {
+  Batch batch;
+  {
+    py::gil_scoped_release release;
+    batch = reader.take(points);
+  }
+  py::dict columns;
+  columns["offsets"] = array(std::move(batch.offsets));
+  columns["packet_length"] = array(std::move(batch.sizes));
+  columns["direction"] = array(std::move(batch.directions));
+  columns["time"] = array(std::move(batch.times));
+  columns["value"] = array(std::move(batch.down));
+  columns["value_up"] = array(std::move(batch.up));
+  columns["start"] = array(std::move(batch.start));
+  columns["duration"] = array(std::move(batch.duration));
+  columns["packets"] = array(std::move(batch.packets));
+  columns["bytes_up"] = array(std::move(batch.bytes_up));
+  columns["bytes_down"] = array(std::move(batch.bytes_down));
+  columns["client"] = batch.client;
+  columns["client_port"] = array(std::move(batch.client_port));
+  columns["server"] = batch.server;
+  columns["server_port"] = array(std::move(batch.server_port));
+  columns["protocol"] = array(std::move(batch.protocol));
+  columns["synthetic"] = array(std::move(batch.synthetic));
+  return columns;
+}
+
+void feed(Reader& reader, const py::buffer& data) {
+  const py::buffer_info info = data.request();
+  const auto size = static_cast<size_t>(info.size * info.itemsize);
+  py::gil_scoped_release release;
+  reader.feed({static_cast<const uint8_t*>(info.ptr), size});
+}
+
+void finish(Reader& reader) {
+  py::gil_scoped_release release;
+  reader.finish();
+}
+
+std::map<std::string, uint64_t> dropped(const Reader& reader) {
+  std::map<std::string, uint64_t> reasons;
+  for (const auto& [verdict, packets] : reader.dropped()) reasons[describe(verdict)] += packets;
+  return reasons;
+}
+
+Network network(const std::pair<py::bytes, int>& host) {
+  const auto prefix = static_cast<std::string_view>(host.first);
+  Network network = {{}, host.second};
+  if (prefix.size() != network.prefix.size() || host.second < 0 || host.second > 128)
+    throw py::value_error("hosts: 16 bytes of address and 0 to 128 bits are wanted");
+  std::copy(prefix.begin(), prefix.end(), network.prefix.begin());
+  return network;
+}
+
+std::unique_ptr<Reader> reader(int size, bool tunnels, int per, bool syn, int64_t packets,
+                               int64_t bin_ns, int64_t bins, int64_t idle_ns, int64_t active_ns,
+                               const std::vector<std::pair<py::bytes, int>>& hosts) {
+  Rules rules = {static_cast<Per>(per), syn, packets, bin_ns, bins, idle_ns, active_ns, {}};
+  for (const auto& host : hosts) rules.hosts.push_back(network(host));
+  return std::make_unique<Reader>(Reading{static_cast<Size>(size), tunnels}, rules);
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_capture, module) {
+  py::class_<Reader>(module, "Reader")
+      .def(py::init(&reader), py::kw_only(), py::arg("size"), py::arg("tunnels"), py::arg("per"),
+           py::arg("syn"), py::arg("packets"), py::arg("bin_ns"), py::arg("bins"),
+           py::arg("idle_ns"), py::arg("active_ns"), py::arg("hosts"))
+      .def("feed", &feed, py::arg("data"))
+      .def("finish", &finish)
+      .def("take", &take, py::arg("points"))
+      .def_property_readonly("problem", &Reader::problem)
+      .def_property_readonly("problem_at", &Reader::problem_at)
+      .def_property_readonly("started", &Reader::started)
+      .def_property_readonly("packets", &Reader::packets)
+      .def_property_readonly("reordered", &Reader::reordered)
+      .def_property_readonly("untimed", &Reader::untimed)
+      .def_property_readonly("fragments", &Reader::fragments)
+      .def_property_readonly("shortened", &Reader::shortened)
+      .def_property_readonly("late", &Reader::late)
+      .def_property_readonly("dropped", &dropped);
+}

@@ -1,0 +1,255 @@
+#include "traces.h"
+
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace netdiffus::capture {
+namespace {
+
+const Address kMapped = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
+uint64_t mix(uint64_t h, uint64_t word) {
+  h = (h ^ word) * 0x9e3779b97f4a7c15;
+  return h ^ h >> 32;
+}
+
+uint64_t mix(uint64_t h, const Address& address) {
+  uint64_t words[2];
+  std::memcpy(words, address.data(), sizeof words);
+  return mix(mix(h, words[0]), words[1]);
+}
+
+std::string text(const Endpoint& end) {
+  char buffer[INET6_ADDRSTRLEN];
+  if (std::equal(kMapped.begin(), kMapped.begin() + 12, end.address.begin()))
+    return inet_ntop(AF_INET, end.address.data() + 12, buffer, sizeof buffer);
+  if (end.address == Address{}) return "";
+  return inet_ntop(AF_INET6, end.address.data(), buffer, sizeof buffer);
+}
+
+bool inside(const Address& address, const Network& network) {
+  const int bytes = network.bits / 8, bits = network.bits % 8;
+  if (!std::equal(address.begin(), address.begin() + bytes, network.prefix.begin())) return false;
+  return !bits || (address[bytes] ^ network.prefix[bytes]) >> (8 - bits) == 0;
+}
+
+}  // namespace
+
+size_t Traces::Hash::operator()(const Key& key) const {
+  const uint64_t h = mix(mix(key.protocol, key.low.address), key.high.address);
+  return mix(h, uint64_t{key.low.port} << 16 | key.high.port);
+}
+
+Verdict Traces::add(Packet packet) {
+  if (rules_.per == Per::flow && !find_ports(packet)) return {Drop::fragment, 0};
+  expire(packet.time);
+  if (rules_.per == Per::flow) return add_to_flow(packet);
+  return rules_.per == Per::host ? add_to_hosts(packet) : add_to_capture(packet);
+}
+
+// Only a datagram's first fragment has its ports; the later ones are found by its number.
+bool Traces::find_ports(Packet& packet) {
+  if (packet.fragment == Fragment::none) return true;
+  const uint64_t h =
+      mix(mix(packet.fragment_id, packet.source.address), packet.destination.address);
+  FirstFragment& seen = fragments_[h % kFragments];
+  if (packet.fragment == Fragment::first) {
+    seen = {packet.source.address, packet.destination.address, packet.fragment_id,
+            packet.protocol,       packet.source.port,         packet.destination.port};
+    return true;
+  }
+  if (seen.source != packet.source.address || seen.destination != packet.destination.address ||
+      seen.id != packet.fragment_id)
+    return false;
+  packet.protocol = seen.protocol;  // IPv6 names what follows only in the first
+  packet.source.port = seen.source_port;
+  packet.destination.port = seen.destination_port;
+  return true;
+}
+
+Verdict Traces::add_to_flow(const Packet& packet) {
+  const bool forward = packet.source < packet.destination;
+  const Key key = {forward ? packet.source : packet.destination,
+                   forward ? packet.destination : packet.source, packet.protocol};
+  if (packet.framing) {
+    const auto found = open_.find(key);
+    if (found != open_.end() && packet.tcp_flags & (kFin | kRst)) end(*found->second);
+    return {Drop::framing, 0};
+  }
+  const bool reversed = packet.origin == Origin::server;
+  Trace& trace = trace_of(key, packet, reversed ? packet.destination : packet.source,
+                          reversed ? packet.source : packet.destination);
+  const bool from_client = packet.origin == Origin::wild ? packet.source == trace.client
+                                                         : packet.origin == Origin::client;
+  note_flags(trace, packet, from_client);
+  return append(trace, packet, from_client ? 1 : -1);
+}
+
+Verdict Traces::add_to_hosts(const Packet& packet) {
+  if (packet.framing) return {Drop::framing, 0};
+  Verdict verdict = {Drop::no_host, 0};
+  for (const bool up : {true, false}) {
+    const Endpoint host = {(up ? packet.source : packet.destination).address, 0};
+    if (!is_host(host.address)) continue;
+    verdict = append(trace_of({host, {}, 0}, packet, host, {}), packet, up ? 1 : -1);
+  }
+  return verdict;
+}
+
+Verdict Traces::add_to_capture(const Packet& packet) {
+  if (packet.framing) return {Drop::framing, 0};
+  const bool reversed = packet.origin == Origin::server;
+  const Endpoint& sender = reversed ? packet.destination : packet.source;
+  Trace& trace = trace_of({}, packet, {sender.address, 0}, {});
+  bool up = packet.source.address == trace.client.address;
+  if (!rules_.hosts.empty()) up = is_host(packet.source.address);
+  if (packet.origin != Origin::wild) up = !reversed;
+  return append(trace, packet, up ? 1 : -1);
+}
+
+bool Traces::is_host(const Address& address) const {
+  return std::any_of(rules_.hosts.begin(), rules_.hosts.end(),
+                     [&](const Network& network) { return inside(address, network); });
+}
+
+void Traces::expire(int64_t now) {
+  while (oldest_ && now - oldest_->last >= rules_.idle_ns) end(*oldest_);
+}
+
+// The open trace of this key, or a new one.
+Traces::Trace& Traces::trace_of(const Key& key, const Packet& packet, const Endpoint& client,
+                                const Endpoint& server) {
+  const auto found = open_.find(key);
+  Trace next;
+  next.key = key;
+  next.client = client;
+  next.server = server;
+  next.start = next.end = next.last = packet.time;
+  if (found != open_.end()) {
+    Trace& current = *found->second;
+    if (!over(current, packet)) return current;
+    if (!current.closed) {  // cut by its age alone: both ends remain what they were
+      next.client = current.client;
+      next.server = current.server;
+      next.swapped = current.swapped;
+    }
+    end(current);
+  }
+  traces_.push_back(std::move(next));
+  Trace& added = traces_.back();
+  added.synthetic = packet.origin != Origin::wild;
+  open_[key] = &added;
+  if (!added.synthetic) link(added);
+  return added;
+}
+
+bool Traces::over(const Trace& trace, const Packet& packet) const {
+  if (trace.synthetic) return false;
+  if (packet.time - trace.start >= rules_.active_ns) return true;
+  return trace.closed && (packet.tcp_flags & (kSyn | kAck)) == kSyn;
+}
+
+Verdict Traces::append(Trace& trace, const Packet& packet, int direction) {
+  const int64_t time = packet.time - trace.start, bin = rules_.bin_ns ? time / rules_.bin_ns : 0;
+  trace.last = packet.time;
+  if (!trace.synthetic) {
+    unlink(trace);
+    link(trace);
+  }
+  if (bin >= (rules_.bins ? rules_.bins : kMaxBins)) return {Drop::beyond, 0};
+  trace.end = packet.time;
+  ++trace.packets;
+  (direction > 0 ? trace.bytes_up : trace.bytes_down) += packet.size;
+  if (rules_.bin_ns) {
+    if (trace.bins.empty() || trace.bins.back().index != bin) trace.bins.push_back({bin, 0, 0});
+    (direction > 0 ? trace.bins.back().up : trace.bins.back().down) += packet.size;
+  } else if (static_cast<int64_t>(trace.points.size()) < rules_.packets) {
+    const auto size = static_cast<int32_t>(packet.size);
+    trace.points.push_back({time, size, static_cast<int8_t>(direction)});
+  }
+  return kKept;
+}
+
+void Traces::note_flags(Trace& trace, const Packet& packet, bool from_client) {
+  if (packet.protocol != kTcp) return;
+  if (packet.tcp_flags & kFin) trace.fins |= from_client ? 1 : 2;
+  if (packet.tcp_flags & kRst || trace.fins == 3) trace.closed = true;
+  if (packet.tcp_flags & kSyn && rules_.syn_is_client && packet.origin == Origin::wild)
+    trace.swapped = from_client == !!(packet.tcp_flags & kAck);
+}
+
+void Traces::end(Trace& trace) {
+  if (!trace.synthetic) unlink(trace);
+  open_.erase(trace.key);
+  trace.finished = true;
+}
+
+void Traces::finish() {
+  for (Trace& trace : traces_) trace.finished = true;
+  open_.clear();
+  oldest_ = newest_ = nullptr;
+}
+
+void Traces::link(Trace& trace) {
+  trace.older = newest_;
+  trace.newer = nullptr;
+  (newest_ ? newest_->newer : oldest_) = &trace;
+  newest_ = &trace;
+}
+
+void Traces::unlink(Trace& trace) {
+  (trace.older ? trace.older->newer : oldest_) = trace.newer;
+  (trace.newer ? trace.newer->older : newest_) = trace.older;
+}
+
+void Traces::take(size_t points, Batch& batch) {
+  while (!traces_.empty() && traces_.front().finished &&
+         static_cast<size_t>(batch.offsets.back()) < points) {
+    write(traces_.front(), batch);
+    traces_.pop_front();
+  }
+}
+
+void Traces::write(const Trace& trace, Batch& batch) const {
+  const int sign = trace.swapped ? -1 : 1;
+  if (rules_.bin_ns) {
+    write_bins(trace, batch);
+  } else {
+    for (const Point& point : trace.points) {
+      batch.sizes.push_back(point.size);
+      batch.directions.push_back(static_cast<int8_t>(sign * point.direction));
+      batch.times.push_back(point.time);
+    }
+    batch.offsets.push_back(static_cast<int64_t>(batch.sizes.size()));
+  }
+  const Endpoint& client = trace.swapped ? trace.server : trace.client;
+  const Endpoint& server = trace.swapped ? trace.client : trace.server;
+  batch.start.push_back(trace.start);
+  batch.duration.push_back(trace.end - trace.start);
+  batch.packets.push_back(trace.packets);
+  batch.bytes_up.push_back(trace.swapped ? trace.bytes_down : trace.bytes_up);
+  batch.bytes_down.push_back(trace.swapped ? trace.bytes_up : trace.bytes_down);
+  batch.client.push_back(text(client));
+  batch.server.push_back(text(server));
+  batch.client_port.push_back(client.port);
+  batch.server_port.push_back(server.port);
+  batch.protocol.push_back(trace.key.protocol);
+  batch.synthetic.push_back(trace.synthetic);
+}
+
+void Traces::write_bins(const Trace& trace, Batch& batch) const {
+  const int64_t count = rules_.bins ? rules_.bins : trace.bins.back().index + 1;
+  const size_t from = batch.down.size();
+  batch.down.resize(from + static_cast<size_t>(count));
+  batch.up.resize(from + static_cast<size_t>(count));
+  for (const Bin& bin : trace.bins) {
+    const size_t at = from + static_cast<size_t>(bin.index);
+    batch.down[at] = trace.swapped ? bin.up : bin.down;
+    batch.up[at] = trace.swapped ? bin.down : bin.up;
+  }
+  batch.offsets.push_back(static_cast<int64_t>(batch.down.size()));
+}
+
+}  // namespace netdiffus::capture

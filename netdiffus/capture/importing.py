@@ -1,0 +1,123 @@
+"""From capture files to traces in memory, or to a Parquet file without holding them all."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from netdiffus.capture.reading import Progress, Source
+from netdiffus.capture.report import CaptureReport
+from netdiffus.capture.rules import Rules
+from netdiffus.errors import InputError
+from netdiffus.files import refuse_existing, whole_file
+from netdiffus.traces import Traces
+
+ROWS = 10_000  # of a Parquet row group, about: small ones read slowly
+Paths = str | Path | Sequence[str | Path]
+
+
+def import_captures(
+    paths: Paths,
+    *,
+    label_from: str | Path | None = "dir",
+    rules: Rules | None = None,
+    threads: int | None = None,
+    lenient: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Traces, CaptureReport]:
+    """Reads captures into traces.
+
+    pcap (µs and ns) and pcapng, of both byte orders, plain, gzip or zstd, known by their first
+    bytes; Ethernet with VLAN, PPPoE and MPLS, RAW, Linux cooked (SLL and SLL2), NULL and LOOP.
+    Times are whole nanoseconds until they are written: `timestamp` is that number over 1e9 as
+    float64, from which `round(timestamp * 1e9)` gives it back for every trace shorter than 26 days
+    (2**51 ns). Finer times are cut to nanoseconds. Packets out of order by up to 65536 packets are
+    put in order; later ones are left out, which the report calls a problem of the capture.
+
+    Args:
+        paths: A file or folder, or several. Folders are searched for captures to their depth.
+        label_from: `dir`, `file`, the path of a .csv, the name of a column, or None. The .csv has
+            the columns file,label or label and some of src_ip, src_port, dst_ip, dst_port,
+            protocol, start, end; flows that no line of it fits are left out and counted.
+        rules: What a trace is; flows of 64 packets if not given.
+        threads: Files read at a time; the number of cores if not given.
+        lenient: Do not warn of problems with captures; the report names them all the same.
+        progress: Called with (share of the bytes done, a note).
+
+    Returns:
+        The traces, in order of captures and then of first packets, and the report. Meta columns are
+        `trace_id`, `capture`, the two ends, `packets`, `bytes_up`, `bytes_down`, `duration` (s; all
+        of the whole trace, not of the packets kept), `start` (ns since 1970) and `synthetic`.
+
+    Raises:
+        InputError: No captures, no traces (with the packets counted by reason), or labels that
+            cannot be.
+    """
+    source = Source(_listed(paths), label_from, rules or Rules(), threads, progress)
+    traces = Traces.from_arrow(pa.concat_tables(source.tables()))
+    if not lenient:
+        for problem in source.report.problems:
+            warnings.warn(problem, stacklevel=2)
+    return traces, source.report
+
+
+def convert_captures(
+    paths: Paths,
+    out: str | Path,
+    *,
+    label_from: str | Path | None = "dir",
+    rules: Rules | None = None,
+    threads: int | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> CaptureReport:
+    """Reads captures into a Parquet file of traces, in memory that does not grow with them.
+
+    As `import_captures`; the rules stand in the schema's metadata under `netdiffus_capture`.
+
+    Args:
+        paths: As for `import_captures`.
+        out: The .parquet file, written whole or not at all.
+        label_from: As for `import_captures`.
+        rules: As for `import_captures`.
+        threads: As for `import_captures`.
+        force: Replace the file if it is there.
+        progress: As for `import_captures`.
+
+    Raises:
+        InputError: As for `import_captures`.
+        FileExistsError: The file is there and `force` is false.
+    """
+    out = Path(out)
+    if out.suffix != ".parquet":
+        raise InputError(f"{out}: captures are imported to Parquet; end the name in .parquet")
+    refuse_existing(out, force)
+    source = Source(_listed(paths), label_from, rules or Rules(), threads, progress)
+    with whole_file(out) as part:
+        tables = _gathered(source.tables())
+        first = next(tables)
+        with pa.parquet.ParquetWriter(part, first.schema, compression="zstd") as writer:
+            writer.write_table(first)
+            for table in tables:
+                writer.write_table(table)
+    return source.report
+
+
+def _listed(paths: Paths) -> list[str | Path]:
+    return [paths] if isinstance(paths, (str, Path)) else list(paths)
+
+
+def _gathered(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in tables of at least ROWS, but for the last."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(one.num_rows for one in waiting) >= ROWS:
+            yield pa.concat_tables(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting)

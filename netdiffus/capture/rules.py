@@ -1,0 +1,151 @@
+"""How packets become traces: the rules, as they are stated in what is written."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from ipaddress import IPv4Network, ip_network
+from typing import TYPE_CHECKING, Any
+
+from netdiffus.channels import Channel
+from netdiffus.errors import InputError
+
+if TYPE_CHECKING:
+    from netdiffus._capture import Reader
+
+SIZES = ("ip", "wire", "payload")
+PERS = ("flow", "host", "capture")
+DIRECTIONS = ("first", "syn")
+PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10")
+IDLE_S, ACTIVE_S = 120.0, 1800.0  # of flows: the defaults of nfstream and of most NetFlow exporters
+NEVER_NS = 2**62
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a trace is.
+
+    A flow is all packets between two addresses and ports of one protocol, both ways; protocols
+    without ports (ICMP) go by address. It ends when `idle` seconds bring no packet, or with the
+    first packet `active` seconds or more after its start; the rest is a new flow between the same
+    client and server. A TCP flow that has seen an RST, or a FIN from both ends, ends with the next
+    SYN. VLAN tags and MPLS labels are not looked at. Later fragments of a datagram belong to the
+    flow of its first one. Each capture is read alone, and all traces end with it.
+
+    Attributes:
+        per: One trace per `flow`, per `host` (an address in `hosts`), or per `capture`.
+        packets: Packets kept of each trace, from its first; None for all.
+        bin_width: Seconds; bytes down and up in bins of that width instead of single packets.
+        bins: Bins of every trace: zero after its last packet, and what comes later left out. None:
+            up to the last packet.
+        size: Bytes of a packet: `ip`, from the IP header on; `wire`, the frame as captured without
+            regard to snap length; `payload`, what TCP, UDP or ICMP carries.
+        direction: Who the client is: the sender of the `first` packet, or of the `syn` where there
+            is one. +1 is from the client. Of a host's trace the client is the host, of a
+            capture's it is the sender of the first packet or, if given, all of `hosts`.
+        hosts: Networks whose addresses are hosts; the private ones for `per="host"` if not given.
+        idle: Seconds; 120 for flows and never for the others if not given.
+        active: Seconds; 1800 for flows and never for the others if not given.
+        tunnels: Count packets in GRE, VXLAN and IP-in-IP by the inner packet's headers.
+
+    Raises:
+        InputError: Names the rule that cannot be.
+    """
+
+    per: str = "flow"
+    packets: int | None = 64
+    bin_width: float | None = None
+    bins: int | None = None
+    size: str = "ip"
+    direction: str = "first"
+    hosts: tuple[str, ...] = ()
+    idle: float | None = None
+    active: float | None = None
+    tunnels: bool = False
+
+    def __post_init__(self) -> None:
+        _one_of("per", self.per, PERS)
+        _one_of("size", self.size, SIZES)
+        _one_of("direction", self.direction, DIRECTIONS)
+        for name in ("packets", "bin_width", "bins", "idle", "active"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(f"{name} must be above 0, got {value}")
+        if self.bins is not None and self.bin_width is None:
+            raise InputError("bins is given without bin_width: say how many seconds a bin has")
+        if self.bin_width is not None and not 1e-9 <= self.bin_width < 1e9:
+            raise InputError(f"bin_width must be 1 ns at least, got {self.bin_width} s")
+        if self.bins is not None and self.bins > 1_000_000:
+            raise InputError(f"bins must be at most 1000000, got {self.bins}; take wider bins")
+        if self.direction == "syn" and self.per != "flow":
+            raise InputError(f"direction 'syn' is a rule for flows, not for per={self.per!r}")
+        if self.per == "host" and not self.hosts:
+            object.__setattr__(self, "hosts", PRIVATE)
+        for name, seconds in (("idle", IDLE_S), ("active", ACTIVE_S)):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, seconds if self.per == "flow" else math.inf)
+        _networks(self.hosts)
+
+    def channels(self) -> tuple[Channel, ...]:
+        """What the lists of a trace are."""
+        if self.bin_width is None:
+            return (
+                Channel.named("packet_length", "int32"),
+                Channel.named("direction", "int8"),
+                Channel.named("timestamp", "double"),
+            )
+        return tuple(
+            Channel(name, "volume", "per bin", "int64", self.bin_width)
+            for name in ("value", "value_up")
+        )
+
+    def about(self) -> dict[str, Any]:
+        """The rules as JSON can hold them."""
+        finite = {k: None if v == math.inf else v for k, v in asdict(self).items()}
+        return {**finite, "hosts": list(self.hosts)}
+
+    def reader(self) -> Reader:
+        """A native reader that goes by these rules."""
+        try:
+            from netdiffus._capture import Reader
+        except ImportError as error:
+            raise InputError(
+                f"captures are read by compiled code, which is not there ({error}): install "
+                "netdiffus again without NETDIFFUS_EXT=0"
+            ) from None
+        return Reader(
+            size=SIZES.index(self.size),
+            tunnels=self.tunnels,
+            per=PERS.index(self.per),
+            syn=self.direction == "syn",
+            packets=self.packets or NEVER_NS,
+            bin_ns=_ns(self.bin_width) if self.bin_width else 0,
+            bins=self.bins or 0,
+            idle_ns=_ns(self.idle),
+            active_ns=_ns(self.active),
+            hosts=_networks(self.hosts),
+        )
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise InputError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+
+
+def _ns(seconds: float | None) -> int:
+    return NEVER_NS if seconds is None or seconds > 1e9 else round(seconds * 1e9)
+
+
+def _networks(hosts: tuple[str, ...]) -> list[tuple[bytes, int]]:
+    """Each network as 16 bytes and the number of bits that count, IPv4 mapped into IPv6."""
+    found = []
+    for host in hosts:
+        try:
+            network = ip_network(host, strict=False)
+        except ValueError as error:
+            raise InputError(f"hosts: {error}; write a network such as 192.168.0.0/16") from None
+        first, bits = network.network_address.packed, network.prefixlen
+        if isinstance(network, IPv4Network):
+            first, bits = bytes(10) + b"\xff\xff" + first, bits + 96
+        found.append((first, bits))
+    return found

@@ -1,0 +1,76 @@
+"""Finished traces as Arrow tables, one row per trace."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from netdiffus.capture.rules import Rules
+from netdiffus.lists import SCHEMA_KEY
+
+RULES_KEY = b"netdiffus_capture"  # schema metadata: the rules, as JSON
+PROTOCOLS = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 47: "gre", 50: "esp", 58: "icmpv6"}
+PROTOCOLS |= {132: "sctp"}
+
+
+def to_table(found: dict[str, Any], rules: Rules, capture: str, first: int) -> pa.Table:
+    """A table without labels.
+
+    Args:
+        found: Columns of `_capture.Reader.take`.
+        rules: What a trace is.
+        capture: Name of the capture, for `capture` and `trace_id`.
+        first: Number of the first trace.
+
+    Returns:
+        `trace_id`, meta, then one list column per channel; `timestamp` in s since the trace's
+        first packet, the float64 next to the whole number of nanoseconds; `start` in ns since 1970.
+    """
+    count = len(found["start"])
+    ids = [f"{capture}#{number:06d}" for number in range(first, first + count)]
+    columns: dict[str, Any] = {
+        "trace_id": pa.array(ids, pa.string()),
+        "capture": pa.array([capture] * count, pa.string()),
+        **_ends(found, rules),
+        "packets": found["packets"],
+        "bytes_up": found["bytes_up"],
+        "bytes_down": found["bytes_down"],
+        "duration": found["duration"] / 1e9,
+        "start": found["start"],
+        "synthetic": found["synthetic"].astype(bool),
+    }
+    found = {**found, "timestamp": found["time"] / 1e9}
+    for channel in rules.channels():
+        items = pa.array(found[channel.name])
+        columns[channel.name] = pa.ListArray.from_arrays(found["offsets"].astype(np.int32), items)
+    return pa.table(columns)
+
+
+def labelled(table: pa.Table, labels: pa.Array, rules: Rules) -> pa.Table:
+    """The rows that have a label, with it first, and the schema's metadata."""
+    table = table.add_column(0, "label", labels).filter(labels.is_valid())
+    about = {"channels": [asdict(channel) for channel in rules.channels()]}
+    metadata = {SCHEMA_KEY: json.dumps(about), RULES_KEY: json.dumps(rules.about())}
+    return table.replace_schema_metadata(metadata)
+
+
+def _ends(found: dict[str, Any], rules: Rules) -> dict[str, Any]:
+    """Who talks to whom, as far as a trace of this kind has it."""
+    client = pa.array(found["client"], pa.string())
+    if rules.per == "host":
+        return {"host": client}
+    if rules.per == "capture":
+        return {"client": client}
+    numbers = found["protocol"].tolist()
+    protocols = [PROTOCOLS.get(number, str(number)) for number in numbers]
+    return {
+        "protocol": pa.array(protocols, pa.string()),
+        "client": client,
+        "client_port": found["client_port"].astype(np.int32),
+        "server": pa.array(found["server"], pa.string()),
+        "server_port": found["server_port"].astype(np.int32),
+    }

@@ -1,0 +1,69 @@
+"""The CUDA sources as a host compiler takes them: results, thread orders, sanitizers, mutants."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import stand_in
+import toolchain
+import torch
+from cases import CASES, Case, check, outputs
+
+pytestmark = pytest.mark.skipif(
+    not shutil.which(toolchain.COMPILER), reason=f"no C++ compiler {toolchain.COMPILER}"
+)
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> stand_in.Host:
+    return stand_in.Host(
+        toolchain.on_host(tmp_path_factory.mktemp("host") / "kernels.so", "entries.cpp", "-shared")
+    )
+
+
+@pytest.mark.parametrize("dtype", stand_in.DTYPES, ids=str)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_results_in_any_order_of_threads(
+    host: stand_in.Host, case: Case, dtype: torch.dtype
+) -> None:
+    with stand_in.cuda(host):
+        host.order(0)
+        expected = check(case, dtype)
+        for order in (1, 12345):
+            host.order(order)
+            found = outputs(case, "cuda", dtype)
+            torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+
+
+def program(folder: Path, *flags: str, csrc: Path = toolchain.CSRC) -> Path:
+    return toolchain.on_host(folder / "kernels", "sanitized.cpp", "-O0", *flags, csrc=csrc)
+
+
+@pytest.mark.parametrize("flags", [toolchain.MEMORY, toolchain.RACES], ids=["memory", "races"])
+def test_sanitizers_find_nothing(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    result = subprocess.run([program(tmp_path, *flags)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+MISSING_BARRIER = ("noise.cuh", "  __syncthreads();\n  const int sides", "  const int sides")
+OFF_BY_ONE = ("gasf.cuh", "if (o < m) field.vectors", "if (o <= m) field.vectors")
+
+
+def test_orders_show_a_missing_barrier(tmp_path: Path) -> None:
+    csrc = toolchain.mutant(tmp_path / "csrc", *MISSING_BARRIER)
+    library = toolchain.on_host(tmp_path / "mutant.so", "entries.cpp", "-shared", csrc=csrc)
+    case = next(case for case in CASES if case.name == "normal-symmetric-2x33")
+    mutant = stand_in.Host(library)
+    mutant.order(1)
+    with stand_in.cuda(mutant), pytest.raises(AssertionError):
+        check(case, torch.float32)
+
+
+def test_address_sanitizer_shows_an_index_past_the_end(tmp_path: Path) -> None:
+    csrc = toolchain.mutant(tmp_path / "csrc", *OFF_BY_ONE)
+    flags = (*toolchain.MEMORY, "-DONLY_GASF")
+    result = subprocess.run([program(tmp_path, *flags, csrc=csrc)], capture_output=True, text=True)
+    assert "heap-buffer-overflow" in result.stderr, result.stderr

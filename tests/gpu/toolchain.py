@@ -1,0 +1,79 @@
+"""Builds the CUDA sources with what there is: a host compiler and the shim, or nvcc."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+HERE = Path(__file__).parent
+CSRC = HERE.parents[1] / "csrc"
+STEMS = ("area_resize", "decode", "denoise", "gasf", "noise")
+COMPILER = os.environ.get("CXX", "g++")
+MEMORY = ("-DSHIM_THREADS", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+RACES = ("-DSHIM_THREADS", "-fsanitize=thread")
+HOST = ("-std=c++20", "-O1", "-fPIC", "-ffp-contract=off", "-pthread", "-DSHIM")
+# As CMakeLists.txt has them.
+DEVICE = ("-std=c++17", "-O3", "--fmad=false")
+ARCHITECTURES = (80, 90)
+
+
+def on_host(target: Path, source: str, *flags: str, csrc: Path = CSRC) -> Path:
+    """Builds a source that includes the launchers and the shim."""
+    includes = ("-I", str(csrc), "-I", str(HERE / "shim"))
+    command = (COMPILER, *HOST, *flags, *includes, str(HERE / source), "-o", str(target))
+    subprocess.check_call(command)
+    return target
+
+
+def with_nvcc(folder: Path, library: Path, architectures: Sequence[int]) -> str:
+    """Builds the launchers against the stand-in runtime, and says what the assembler says.
+
+    Leaves STEM.compute_NN.ptx and .cubin in the folder.
+    """
+    codes = [f"-gencode=arch=compute_{k},code=sm_{k}" for k in architectures]
+    keep = ("--keep", "--keep-dir", str(folder), "-t", "2", "-Xptxas", "-v")
+    units = [str(CSRC / "cuda" / f"{stem}.cu") for stem in STEMS]
+    units += [str(HERE / name) for name in ("entries.cpp", "runtime.cpp")]
+    link = (
+        "-cudart",
+        "none",
+        "-shared",
+        "-Xcompiler",
+        "-fPIC",
+        "-I",
+        str(CSRC),
+        "-o",
+        str(library),
+    )
+    command = ("nvcc", *DEVICE, *codes, *keep, *link, *units)
+    return subprocess.run(command, check=True, capture_output=True, text=True).stderr
+
+
+def ptx(csrc: Path, stem: str) -> str:
+    """One source as PTX for sm_80."""
+    source = str(csrc / "cuda" / f"{stem}.cu")
+    command = ("nvcc", *DEVICE, "-arch=sm_80", "-ptx", "-I", str(csrc), source, "-o", "/dev/stdout")
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def cuobjdump() -> str | None:
+    """The disassembler of CUDA's toolkit, or of the triton wheel."""
+    found = importlib.util.find_spec("triton")
+    inside = Path(*found.submodule_search_locations or ["."]) if found else Path(".")
+    return shutil.which("cuobjdump") or shutil.which(
+        "cuobjdump", path=str(inside / "backends" / "nvidia" / "bin")
+    )
+
+
+def mutant(folder: Path, file: str, old: str, new: str) -> Path:
+    """A copy of csrc in which a file differs in one place."""
+    shutil.copytree(CSRC, folder)
+    path = folder / "cuda" / file
+    text = path.read_text()
+    assert text.count(old) == 1, f"{file} has {text.count(old)} times {old!r}"
+    path.write_text(text.replace(old, new))
+    return folder

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from netdiffus.unet import UNetConfig
+
+
+def inputs(config: UNetConfig, batch: int) -> tuple[Tensor, ...]:
+    generator = torch.Generator().manual_seed(2)
+    xt = torch.randn(batch, config.channels, config.size, config.size, generator=generator)
+    t = torch.randint(0, 1000, (batch,), generator=generator)
+    label = torch.randint(0, config.classes, (batch,), generator=generator)
+    return xt, t, label, torch.rand(batch, generator=generator)
+
+
+def learned(config: UNetConfig) -> torch.nn.Module:
+    """A network whose gates are open, as they are after training."""
+    torch.manual_seed(3)
+    net = config.build()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return net
+
+
+@pytest.mark.parametrize("preset", ["default", "paper"])
+@pytest.mark.parametrize("size", [1, 7, 32])
+def test_plain_and_fast_forms_agree(preset: str, size: int) -> None:
+    config = UNetConfig(preset, channels=2, size=size, classes=3, width=16)
+    net, made = learned(config), {}
+    for backend in ("auto", "torch"):
+        net.zero_grad()
+        out = net(*inputs(config, batch=9), backend)
+        out.square().mean().backward()
+        made[backend] = [out.detach(), *(p.grad.clone() for p in net.parameters())]
+    for fast, plain in zip(*made.values(), strict=True):
+        assert (fast - plain).abs().max() <= 1e-5 * plain.abs().max()
+
+
+def test_default_is_symmetric() -> None:
+    config = UNetConfig(channels=2, size=9, classes=3, width=16)
+    out = learned(config)(*inputs(config, batch=2))
+    assert torch.equal(out, out.mT)
+
+
+def test_default_depends_on_all_it_is_told() -> None:
+    config = UNetConfig(channels=1, size=9, classes=3, width=16)
+    net = learned(config)
+    xt, t, label, length = inputs(config, batch=1)
+    plain = net(xt, t, label, length)
+    assert not torch.allclose(plain, net(xt + 1, t, label, length))
+    assert not torch.allclose(plain, net(xt, 999 - t, label, length))
+    assert not torch.allclose(plain, net(xt, t, (label + 1) % 3, length))
+    assert not torch.allclose(plain, net(xt, t, label, 1 - length))

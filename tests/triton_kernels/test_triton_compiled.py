@@ -1,0 +1,133 @@
+"""What the compiler makes of the kernels for each generation of GPUs."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytest.importorskip("triton", reason="backend triton: triton is not installed")
+
+import torch
+from triton_cases import STEPS, indices, random
+
+from netdiffus.ops.triton import area_resize, decode, denoise, gasf, noise
+
+M = 64
+# Registers of a thread at most. The first ones move pixels and are bound by memory: 40 registers
+# leave three quarters of the threads that an SM can hold.
+ELEMENTWISE = {
+    "_gasf": 40,
+    "_gasf_image": 40,
+    "_normal_line": 40,
+    "_normal_pair": 40,
+    "_mix_line": 40,
+    "_mix_pair": 40,
+    "_step_plain": 40,
+    "_step_line": 40,
+    "_step_pair": 40,
+    "_undo_gamma": 40,
+}
+REGISTERS = ELEMENTWISE | {"_area_means": 40, "_area_resize": 64, "_nearest": 128}
+
+
+def launch_gasf(dtype: torch.dtype) -> None:
+    x, image = random(2, 500, dtype=dtype), torch.empty(2, M, M, dtype=dtype)
+    gasf.gasf_image(x, M, 0.25, image)
+    gasf.gasf(x[:, :M].contiguous(), image)
+
+
+def launch_area_resize(dtype: torch.dtype) -> None:
+    area_resize.area_resize(random(2, 500, 500, dtype=dtype), torch.empty(2, M, M, dtype=dtype))
+
+
+def launch_decode(dtype: torch.dtype) -> None:
+    x, residual = (torch.empty(shape, dtype=torch.float64) for shape in ((2, M), (2,)))
+    decode.gasf_decode(random(2, M, M, dtype=dtype), 1.0, 6, 1e-6, x, residual)
+
+
+def launch_noise(dtype: torch.dtype) -> None:
+    x, scale = random(2, 1, M, M, dtype=dtype), random(2, dtype=dtype)
+    for symmetric in (True, False):
+        noise.normal(5, indices(2), 3, symmetric, x)
+        noise.q_sample(x, scale, scale, 5, indices(2), 3, "v", symmetric, x + 1, x + 2)
+
+
+def launch_denoise(dtype: torch.dtype) -> None:
+    x = random(2, 1, M, M, dtype=dtype)
+    for step, symmetric in (("dpm++", True), ("all", True), ("all", False)):
+        tensors = (x, x + 1, x + 2, 5, indices(2), 3, symmetric, x + 3, x + 4)
+        denoise.denoise_step(STEPS[step], *tensors)
+
+
+LAUNCHES = (launch_gasf, launch_area_resize, launch_decode, launch_noise, launch_denoise)
+
+
+def occupancy(registers: int, warps: int) -> float:
+    """Share of the 64 warps of an SM (sm_80, sm_90) that 65,536 registers hold in whole blocks."""
+    of_a_warp = 32 * (-(-registers // 8) * 8)
+    return min(64, 65536 // of_a_warp // warps * warps) / 64
+
+
+@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("launch", LAUNCHES)
+def test_budgets(
+    offline: Callable[..., Any], launch: Callable[[torch.dtype], None], capability: int
+) -> None:
+    used = offline(capability=capability, execute=False)
+    launch(torch.float32)
+    assert used.launched
+    for made in used.launched:
+        usage, sass = made.usage, made.sass
+        assert usage["STACK"] == usage["LOCAL"] == 0, made.name
+        assert not re.search(r"\b(LDL|STL)\b", sass), made.name
+        assert usage["REG"] <= REGISTERS[made.name], (made.name, usage["REG"])
+        if made.name in ELEMENTWISE:
+            assert occupancy(usage["REG"], made.warps) >= 0.75, made.name
+            assert set(re.findall(r"\bSTG[.\w]*", sass)) == {"STG.E.128"}, made.name
+        if made.name in ("_mix_line", "_mix_pair", "_step_plain", "_step_line", "_step_pair"):
+            assert "LDG.E.128" in sass, made.name
+
+
+@pytest.mark.parametrize("launch", LAUNCHES)
+def test_arithmetic_is_single_and_exact(
+    offline: Callable[..., Any], launch: Callable[[torch.dtype], None]
+) -> None:
+    """No fused multiply-add, no approximation, and no double but the decoder's final conversion."""
+    used = offline(execute=False)
+    launch(torch.float32)
+    for made in used.launched:
+        assert not re.search(r"\b(fma|mad)\.\w*\.?f32|\.approx|\.full", made.ptx), made.name
+        doubles = set(re.findall(r"\S*\.f64\S*", made.ptx))
+        assert doubles <= ({"cvt.f64.f32"} if made.name == "_nearest" else set()), made.name
+        assert not re.search(r"\bD(ADD|MUL|FMA|SETP)\b|64H", made.sass), made.name
+
+
+def assert_barriers_around_stores(ptx: str) -> None:
+    """What the threads of a program hand each other through memory stands between barriers."""
+    pattern = r"(?P<store>st\.global[.\w]*\.b32)|(?P<load>ld\.global)|(?P<barrier>bar\.sync)"
+    events = [found.lastgroup for found in re.finditer(pattern, ptx)]
+    runs = [kind for kind, _ in itertools.groupby(events)]
+    assert "store" in runs
+    for before, kind, after in zip(runs, runs[1:], runs[2:], strict=False):
+        if kind == "store":
+            assert before == after == "barrier"
+
+
+def test_decoder_waits_for_its_threads(offline: Callable[..., Any]) -> None:
+    used = offline(execute=False)
+    launch_decode(torch.float32)
+    assert_barriers_around_stores(used.launched[-1].ptx)
+
+
+@pytest.mark.parametrize("capability", [75, 86, 89, 100, 120])
+def test_every_generation(offline: Callable[..., Any], capability: int) -> None:
+    used = offline(capability=capability, execute=False)
+    launch_gasf(torch.bfloat16)
+    launch_denoise(torch.float16)
+    for made in used.launched:
+        assert made.usage["STACK"] == made.usage["LOCAL"] == 0, made.name
+        assert f"sm_{capability}" in made.ptx

@@ -1,0 +1,144 @@
+"""The kernels as compiled for sm_80, executed instruction by instruction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytest.importorskip("triton", reason="backend triton: triton is not installed")
+
+import torch
+from torch import Tensor
+from triton_cases import (
+    SEED,
+    STEP,
+    STEPS,
+    Check,
+    assert_near,
+    cases,
+    check_area_resize,
+    check_denoise_step,
+    check_gasf,
+    check_gasf_decode,
+    check_gasf_image,
+    check_normal,
+    check_q_sample,
+    random,
+    white,
+)
+
+from netdiffus.ops.triton import denoise, noise
+
+single, half, brain = torch.float32, torch.float16, torch.bfloat16
+
+AWKWARD: dict[Check, list[tuple[Any, ...]]] = {
+    check_gasf: [(1, 1, single), (3, 127, single), (2, 100, half), (2, 80, brain)],
+    check_gasf_image: [
+        (1, 1, 1, 0.25, single),
+        (3, 449, 61, 0.3, single),
+        (16, 448, 128, 1.0, single),
+        (2, 70, 125, 2.2, single),
+        (2, 500, 96, 0.5, half),
+    ],
+    check_area_resize: [
+        (1, (1, 1), (1, 1), single),
+        (2, (131, 97), (61, 13), single),
+        (2, (61, 200), (127, 64), half),
+        (1, (70, 33), (125, 97), brain),
+    ],
+    check_normal: [
+        ((5, 1031), False, single),
+        ((2, 3, 1024), False, brain),
+        ((2, 2, 101, 101), True, single),
+        ((2, 3, 44, 44), True, half),
+    ],
+    check_q_sample: [
+        ((2, 2, 67, 67), True, "v", single),
+        ((3, 2047), False, "eps", single),
+        ((2, 1, 96, 96), True, "x0", brain),
+    ],
+    check_denoise_step: [
+        ((3, 1, 37, 37), True, "all", True, single),
+        ((2, 2, 100, 100), True, "ddpm", False, half),
+        ((5, 1031), False, "all", True, single),
+        ((3, 683), False, "dpm++", True, brain),
+    ],
+    check_gasf_decode: [
+        (2, 1, 1.0, 0.0, single),
+        (2, 8, 1.0, 0.5, single),
+        (3, 61, 0.3, 0.1, single),
+        (2, 128, 0.25, 0.02, single),
+        (1, 150, 1.0, 0.1, half),
+    ],
+}
+
+
+@pytest.mark.parametrize(("check", "arguments"), cases(AWKWARD))
+def test_results(offline: Callable[..., Any], check: Check, arguments: tuple[Any, ...]) -> None:
+    used = offline()
+    check(*arguments)
+    assert used.launched
+
+
+def last_of(tensor: Tensor) -> Tensor:
+    """70,000 traces of which only the last is there."""
+    return tensor.expand(70_000, *tensor.shape[1:])
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_more_elements_than_32_bits_count(offline: Callable[..., Any], symmetric: bool) -> None:
+    """The last programs of 4.6 billion elements write where they should."""
+    m, index, noisy = 256, torch.tensor([9]), STEPS["all"]
+    made = [torch.full((1, 1, m, m), torch.nan) for _ in range(4)]
+    xt, net, before = (random(1, 1, m, m) - k for k in range(3))
+    tensors = [last_of(tensor) for tensor in (xt, net, before)]
+    noise_out, x_next, x0, plain = (last_of(tensor) for tensor in made)
+    used = offline(last=36 if symmetric else 64)  # the programs of one trace
+    noise.normal(SEED, last_of(index), STEP, symmetric, noise_out)
+    denoise.denoise_step(noisy, *tensors, SEED, last_of(index), STEP, symmetric, x_next, x0)
+    used.last = 64
+    denoise.denoise_step(STEPS["ddim"], *tensors, SEED, None, STEP, symmetric, plain, x0)
+    z = white(index, (1, m, m), symmetric)
+    clean = net.double().clamp(-1, 1)
+    assert_near(made[0], z, 1e-6)
+    assert_near(made[1], noisy[2] * xt + noisy[3] * clean + noisy[4] * before + noisy[5] * z, 1e-6)
+    a, b, c, d, *_ = STEPS["ddim"]
+    assert_near(made[3], c * xt + d * (a * xt + b * net).double().clamp(-1, 1), 1e-6)
+
+
+ELEMENTWISE: dict[Check, list[tuple[Any, ...]]] = {
+    check_gasf: [(2, 64, dtype) for dtype in (single, half)],
+    check_normal: [((2, 1, 64, 64), symmetric, single) for symmetric in (True, False)],
+    check_q_sample: [((2, 1, 64, 64), symmetric, "v", single) for symmetric in (True, False)],
+    check_denoise_step: [
+        ((2, 1, 64, 64), True, "all", False, single),
+        ((2, 1, 64, 64), True, "all", False, half),
+        ((2, 1, 64, 64), False, "all", False, single),
+        ((2, 1, 64, 64), False, "dpm++", True, brain),
+    ],
+}
+
+
+@pytest.mark.parametrize(("check", "arguments"), cases(ELEMENTWISE))
+def test_memory_traffic(
+    offline: Callable[..., Any], check: Check, arguments: tuple[Any, ...]
+) -> None:
+    """No sector is moved that is not asked for, and no bank is waited for."""
+    used = offline()
+    check(*arguments)
+    assert any(kind == "st" for _, kind, _ in used.traffic)
+    for (line, kind, width), (requests, units, asked) in used.traffic.items():
+        if kind in ("ld", "st"):
+            assert 32 * units <= asked, f"PTX line {line}: {units} sectors for {asked} bytes"
+        else:
+            passes = max(1, width // 4) * requests
+            assert units <= passes, f"PTX line {line}: {units} passes, {passes} needed"
+
+
+def test_shared_memory_is_seen(offline: Callable[..., Any]) -> None:
+    """The check of the banks has something to check: transposes go through shared memory."""
+    used = offline()
+    check_normal((1, 64, 64), True, single)
+    assert any(kind == "sts" and units for (_, kind, _), (_, units, _) in used.traffic.items())
