@@ -45,9 +45,10 @@ def ratio(benchmark: Any, request: pytest.FixtureRequest) -> Ratio:
         bar: float,
         guard: float,
         work: float = 1,
+        pairs: int = PAIRS,
     ) -> float:
-        benchmark(ours)
-        found = work * interleaved(ours, other)
+        benchmark.pedantic(ours, rounds=min(pairs, 5), iterations=_calls(ours))
+        found = work * interleaved(ours, other, pairs)
         benchmark.extra_info["ratio"] = found
         print(f"\n{request.node.name}: {found:.2f} (bar {bar:g}, guard {guard:g})")
         _ratios(request.config)[request.node.name] = {"ratio": round(found, 2), "bar": bar}
@@ -57,16 +58,20 @@ def ratio(benchmark: Any, request: pytest.FixtureRequest) -> Ratio:
     return measure
 
 
-def interleaved(ours: Callable[[], object], other: Callable[[], object]) -> float:
+def interleaved(
+    ours: Callable[[], object], other: Callable[[], object], pairs: int = PAIRS
+) -> float:
     """Median over pairs of the time of `other` over that of `ours`."""
     calls, other_calls = _calls(ours), _calls(other)
-    pairs = [(_seconds(ours, calls), _seconds(other, other_calls)) for _ in range(PAIRS)]
-    return statistics.median(second / first for first, second in pairs)
+    taken = [(_seconds(ours, calls), _seconds(other, other_calls)) for _ in range(pairs)]
+    return statistics.median(second / first for first, second in taken)
 
 
 def _calls(function: Callable[[], object]) -> int:
-    _seconds(function, 2)  # warms up
-    return max(1, round(SLICE / _seconds(function, 3)))
+    """How many make a slice, after one to warm up."""
+    function()
+    once = _seconds(function, 1)
+    return max(1, round(SLICE / (once if once > SLICE else _seconds(function, 5))))
 
 
 def _seconds(function: Callable[[], object], calls: int) -> float:

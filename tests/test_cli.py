@@ -23,7 +23,7 @@ from netdiffus.model import Model
 from netdiffus.sampling import sample
 from netdiffus.traces import Traces
 
-VERBS = ["demo", "split", "train", "sample", "evaluate", "info"]
+VERBS = ["demo", "import", "split", "train", "sample", "export", "evaluate", "info"]
 SMALL = ("--steps", 3, "--size", 8, "--width", 8)
 
 

@@ -10,6 +10,7 @@ from command import run
 
 from netdiffus.channels import KINDS
 from netdiffus.lab import lab_traffic
+from netdiffus.pcap_writer import write_capture
 from netdiffus.traces import Traces
 
 ROOT = Path(__file__).parents[1]
@@ -54,6 +55,26 @@ def test_the_command_line_path_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         done = run(*shlex.split(line)[1:])
         assert done.code == 0, done.err
     assert Traces.load("made.parquet").counts() == dict.fromkeys(lab_traffic().classes, 4)
+    assert Path("report.html").is_file()
+
+
+def test_the_path_between_captures_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    packets = lab_traffic("packets")
+    for label, name in enumerate(packets.classes[:3]):
+        of_class = packets[np.flatnonzero(packets.labels == label)]
+        for part in range(5):
+            path = Path("captures", name, f"{part}.pcap")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_capture(of_class[part:20:5], path, small="raise")
+    budgets = {"--minutes 5": "--steps 2 --size 8", "-n 1000": "-n 36"}
+    lines = smaller(block("From captures to a capture"), budgets).splitlines()
+    verbs = ["import", "split", "train", "sample", "import", "evaluate"]
+    assert [line.split()[1] for line in lines] == verbs
+    for line in lines:
+        done = run(*shlex.split(line)[1:])
+        assert done.code == 0, done.err
+    assert Traces.load("made.parquet").counts() == dict.fromkeys(packets.classes[:3], 12)
     assert Path("report.html").is_file()
 
 
