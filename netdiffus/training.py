@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +154,7 @@ def _run(
     progress: Callable[[float, str], None] | None,
 ) -> Model:
     accelerator = Accelerator()
+    recipe = replace(recipe, batch_size=recipe.batch_of(model.unet_config.size))
     run = _fingerprint(traces, recipe)
     model.about |= {"traces": len(traces), **run}
     state = _new_state(model, recipe)

@@ -29,7 +29,7 @@ IMAGES_ACROSS = 12
 IMAGE_POINTS = 128
 PIXELS = 200_000  # of all images together, so that the page stays small
 FEW_VALUES = 8  # drawn as bars
-POINTS = 4_600  # of all example traces of one picture together
+POINTS = 4_608  # of all example traces of one picture together
 WIDTH = 10.6  # inches, 72 of the page's pixels each
 # Kinds whose images show log(1 + factor * value); gaps are told apart down to microseconds.
 LOGARITHMIC = {"size": 1.0, "volume": 1.0, "gap": 1e6}

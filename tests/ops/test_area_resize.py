@@ -27,7 +27,8 @@ SHAPES = [
     ((1, 1), (6, 6)),
 ]
 MIXED = [((50, 6), (3, 17)), ((6, 50), (17, 3)), ((1, 300), (4, 1))]
-# Rounding once to the dtype, and for float32 sums of up to 640 rows (measured: 5e-7).
+# Rounding once to the dtype, and for float32 sums of up to 640 rows (measured: 3.6e-7, over sizes
+# from 1 to 977 both ways).
 TOLERANCE = {
     torch.float32: 8e-7,
     torch.float64: 2e-15,
