@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import hashlib
 import json
 import math
@@ -154,6 +156,8 @@ def _run(
     progress: Callable[[float, str], None] | None,
 ) -> Model:
     accelerator = Accelerator()
+    if accelerator.num_processes > 1:
+        atexit.register(_leave_group)
     recipe = replace(recipe, batch_size=recipe.batch_of(model.unet_config.size))
     run = _fingerprint(traces, recipe)
     model.about |= {"traces": len(traces), **run}
@@ -180,6 +184,14 @@ def _run(
     if writes is not None:
         write_text(writes / CARD, model.card())
     return model
+
+
+def _leave_group() -> None:
+    """Ends the threads between processes; left running, they abort a process that is done."""
+    if torch.distributed.is_initialized():
+        gc.collect()  # networks wrapped for several processes hold the group
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 def _loop(
