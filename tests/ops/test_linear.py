@@ -2,29 +2,34 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from netdiffus.ops.linear import FEW, linear
 
+# Of the largest value; the same float32 sums in another order (measured: 1.0e-6).
+TOLERANCE = 3e-6
+
+
+def run(shape: tuple[int, ...], with_bias: bool, backend: str) -> list[Tensor]:
+    """What comes out, and the gradient of each argument."""
+    generator = torch.Generator().manual_seed(1)
+    sizes = (shape, (24, shape[-1]), *([(24,)] if with_bias else []))
+    leaves = [torch.randn(size, generator=generator, requires_grad=True) for size in sizes]
+    x, weight, *rest = leaves
+    out = linear(x, weight, rest[0] if rest else None, backend=backend)
+    out.square().sum().backward()
+    return [out.detach(), *(v.grad for v in leaves)]
+
 
 @pytest.mark.parametrize("shape", [(3, 5), (FEW, 5), (2, 100, 64), (0, 7), (4, 0, 7), (300, 1)])
 @pytest.mark.parametrize("with_bias", [True, False])
-def test_equals_torch(shape: tuple[int, ...], with_bias: bool) -> None:
-    made = {}
-    for backend in ("auto", "torch"):
-        generator = torch.Generator().manual_seed(1)
-        x, weight, bias = (
-            torch.randn(size, generator=generator, requires_grad=True)
-            for size in (shape, (24, shape[-1]), (24,))
-        )
-        out = linear(x, weight, bias if with_bias else None, backend=backend)
-        out.square().sum().backward()
-        made[backend] = [out, x.grad, weight.grad, *([bias.grad] if with_bias else [])]
-        assert torch.equal(out, F.linear(x, weight, bias if with_bias else None)) or (
-            backend == "auto"
-        )
-    for fast, plain in zip(*made.values(), strict=True):
-        torch.testing.assert_close(fast, plain, rtol=1e-5, atol=1e-4 * float(shape[-1]) ** 0.5)
+def test_both_forms_agree(shape: tuple[int, ...], with_bias: bool) -> None:
+    pairs = zip(run(shape, with_bias, "auto"), run(shape, with_bias, "torch"), strict=True)
+    for fast, plain in pairs:
+        assert fast.shape == plain.shape
+        if plain.numel():
+            assert (fast - plain).abs().max() <= TOLERANCE * plain.abs().max()
 
 
 def test_other_dtypes_take_the_plain_product() -> None:
