@@ -14,9 +14,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, backend: str = "au
 
     On the CPU, float32 rows go through a 1 x 1 convolution, which torch gives to oneDNN: its
     products use the widest vectors of every processor, those of MKL only of some (on an AMD EPYC
-    with AVX-512 they ran at half the speed, forward and backward). torch does so from two threads on;
-    with one, both forms are as fast. It is no kernel of ours, so ``backend`` only says whether to
-    do this.
+    with AVX-512 they ran at half the speed, forward and backward). torch does so from two threads
+    on; with one, both forms are as fast. It is no kernel of ours, so ``backend`` only says whether
+    to do this.
 
     Args:
         x: (..., inputs).
