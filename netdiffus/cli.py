@@ -194,7 +194,7 @@ def train(
     batch_size: Annotated[
         int | None, typer.Option(help="Traces per step  [default: 2048 image rows]")
     ] = None,
-    learning_rate: Annotated[float, typer.Option(help="Of AdamW.")] = 5e-4,
+    learning_rate: Annotated[float, typer.Option(help="Of Muon and AdamW.")] = 5e-3,
     seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
     force: Force = False,
@@ -202,7 +202,7 @@ def train(
 ) -> None:
     """Train a model on labelled traces. Ctrl-C keeps it usable; --resume goes on."""
     from netdiffus.codec import GasfCodec, default_size
-    from netdiffus.training import Recipe
+    from netdiffus.training import Recipe, border_of
     from netdiffus.training import train as run
 
     recipe = Recipe(
@@ -215,7 +215,8 @@ def train(
     chosen = _scales(scale or [])
     traces = _load(data, length, channels)
     size = default_size(traces) if size is None else size
-    codec = GasfCodec(size, length=length, resize=resize, gamma=gamma, scales=chosen)
+    border = border_of(preset)
+    codec = GasfCodec(size, length=length, resize=resize, gamma=gamma, scales=chosen, border=border)
     with bar("train", 1.0) as progress:
         model = run(
             traces,

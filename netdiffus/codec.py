@@ -71,6 +71,10 @@ class GasfCodec:
     a bin; `resize="area"` shrinks the n x n image by area as the paper does, at the price of a bias
     (see `gasf_decode_area`). Times are coded as gaps.
 
+    A border of constant points x = 1 may be drawn behind the series. Where it crosses point i the
+    image is cos(theta_i + 0) = x_i, so the series itself stands on the image's edge: values near 0,
+    where the diagonal 2 x**2 - 1 is flat, are then read as well as any.
+
     Args:
         size: Height and width m of the images; None never resizes (m is the longest trace).
         length: Points n kept of each trace. None keeps whole traces, except that traces of packets
@@ -79,6 +83,8 @@ class GasfCodec:
         gamma: Contrast; the paper uses 0.25.
         scales: For a channel's name, `minmax`, `log`, `quantile` or its bounds (lo, hi); the
             others get the default of their kind.
+        border: Constant points behind the series; images are that much larger than `size`. Only
+            with `resize="bin"`.
 
     Raises:
         InputError: An argument out of range.
@@ -92,6 +98,7 @@ class GasfCodec:
         resize: str = "bin",
         gamma: float = 1.0,
         scales: Mapping[str, ScaleChoice] | None = None,
+        border: int = 0,
     ) -> None:
         if resize not in ("bin", "area"):
             raise InputError(f"resize must be 'bin' or 'area', got {resize!r}")
@@ -100,7 +107,10 @@ class GasfCodec:
                 raise InputError(f"{name} must be at least 1, got {value}")
         if not 0 < gamma < float("inf"):
             raise InputError(f"gamma must be a number above 0, got {gamma}")
+        if border < 0 or (border and resize == "area"):
+            raise InputError(f"border must be 0, or above 0 with resize='bin', got {border}")
         self.size, self.length, self.resize, self.gamma = size, length, resize, gamma
+        self.border = border
         self.choices = dict(scales or {})
         self.channels: tuple[Channel, ...] = ()
         self.scales: list[Scale] = []
@@ -147,7 +157,9 @@ class GasfCodec:
             images from the nearest GASF: 0 for a true one, a sign of quality for a made one.
         """
         n = self.length if self.size is not None else None
-        x, residual = self._solve(images, n or images.pixels.shape[-1], method, backend)
+        side = images.pixels.shape[-1] - self.border
+        x, residual = self._solve(images, n or side, method, backend)
+        x = x[..., :side]
         values = np.stack(
             [scale.decode(x[:, c].numpy()) for c, scale in enumerate(self.scales)], axis=1
         )
@@ -172,16 +184,28 @@ class GasfCodec:
         return torch.from_numpy(np.where(_mask(lengths, x.shape[2])[:, None], x, 0.0))
 
     def draw(self, series: Tensor, out: Tensor | None = None, backend: str = "auto") -> Tensor:
-        """GASF images (N, C, m, m) of series (N, C, k)."""
-        side = self._side(series.shape[-1])
-        return gasf_image(series, side, gamma=self.gamma, out=out, backend=backend)
+        """GASF images (N, C, m, m) of series (N, C, k), the border included."""
+        side = self._side(series.shape[-1]) + self.border
+        whole = torch.nn.functional.pad(series, (0, self.border), value=1.0)
+        return gasf_image(whole, side, gamma=self.gamma, out=out, backend=backend)
+
+    def inside(self, lengths: Ints) -> Tensor:
+        """Which of the m points on an image belong to traces of these lengths, bool (N, m)."""
+        m, n = self.points, self.length or 0
+        points = -(-np.minimum(lengths, n) * m // n)
+        return torch.from_numpy(_mask(points, m))
+
+    @property
+    def points(self) -> int:
+        """Points m of a trace that an image of a fitted codec with a size shows."""
+        if self.length is None:
+            raise InputError("a codec with size=None has images of many sizes; give it a size")
+        return self._side(self.length)
 
     @property
     def image_size(self) -> int:
         """Height and width of the images of a fitted codec with a size."""
-        if self.length is None:
-            raise InputError("a codec with size=None has images of many sizes; give it a size")
-        return self._side(self.length)
+        return self.points + self.border
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """What `from_state` needs: JSON-able settings, and one float64 table per channel."""
@@ -190,6 +214,7 @@ class GasfCodec:
             "length": self.length,
             "resize": self.resize,
             "gamma": self.gamma,
+            "border": self.border,
             "channels": [asdict(channel) for channel in self.channels],
             "scales": [scale.kind for scale in self.scales],
         }
@@ -199,7 +224,7 @@ class GasfCodec:
     @classmethod
     def from_state(cls, settings: Mapping[str, Any], tables: Mapping[str, Tensor]) -> GasfCodec:
         """The codec that gave this `state`."""
-        arguments = {key: settings[key] for key in ("size", "length", "resize", "gamma")}
+        arguments = {key: settings[key] for key in _ARGUMENTS}
         codec = cls(**arguments)
         codec.channels = tuple(Channel(**one) for one in settings["channels"])
         codec.scales = [
@@ -234,7 +259,7 @@ class GasfCodec:
 
     def _solve(self, images: Images, n: int, method: str, backend: str) -> tuple[Tensor, Tensor]:
         """X (N, C, m) and the residual of each image (N, C)."""
-        m = images.pixels.shape[-1]
+        m = images.pixels.shape[-1] - self.border
         if m == n or self.resize == "bin" or method == "diagonal":
             return gasf_decode(images.pixels, gamma=self.gamma, method=method, backend=backend)
         first_pad = torch.from_numpy(-(-images.lengths * m // n))
@@ -244,6 +269,9 @@ class GasfCodec:
             for c in range(images.pixels.shape[1])
         ]
         return torch.stack([p[0] for p in parts], 1), torch.stack([p[1] for p in parts], 1)
+
+
+_ARGUMENTS = ("size", "length", "resize", "gamma", "border")
 
 
 def _binned(traces: Traces) -> bool:

@@ -18,8 +18,9 @@ from netdiffus.errors import InputError
 from netdiffus.ops.denoise import Step
 from netdiffus.ops.noise import PREDICTIONS, q_sample
 
-SCHEDULES = ("cosine", "linear")
-LOSSES = ("mse", "cross_entropy")
+SCHEDULES = ("cosine", "linear", "log")
+LOSSES = ("mse", "cross_entropy", "levels")
+LEAST_NOISE, MOST_NOISE = 0.004, 8.0  # of the log schedule, as shares of the signal
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,13 @@ class Diffusion:
 
     Attributes:
         num_timesteps: T; times run from 0 (least noise) to T - 1.
-        schedule: `cosine` (Nichol and Dhariwal, 2021, Eq. 17) or `linear` (Ho et al., 2020,
-            betas from 1e-4 to 0.02 at T = 1000).
+        schedule: `cosine` (Nichol and Dhariwal, 2021, Eq. 17), `linear` (Ho et al., 2020, betas
+            from 1e-4 to 0.02 at T = 1000), or `log`: the ratio of noise to signal runs from 0.004
+            to 8 in equal factors, as the levels of a point come apart at noises that far between.
         prediction: What the network's output means: `eps`, `v` (Salimans and Ho, 2022) or `x0`.
         loss: `mse` on that, or `cross_entropy` of sigmoid(output) against the image in [0, 1]
-            (needs `x0`; its minimiser is the same conditional mean).
-        shift: Noise-to-signal amplitude is this many times the schedule's at every time. The pixels
-            of an m x m GASF tell of m angles only, so at the noise that hides a photograph it is
-            still plain to see (Hoogeboom et al., 2023, on shifts for large images).
+            (needs `x0`; its minimiser is the same conditional mean), or `levels`: the network
+            judges by itself how likely it held the level of each point (needs `x0`).
         symmetric: Noise is symmetric as the images are: of a symmetric image the antisymmetric part
             of xt says nothing, so it is not drawn.
 
@@ -47,7 +47,6 @@ class Diffusion:
     schedule: str = "cosine"
     prediction: str = "v"
     loss: str = "mse"
-    shift: float = 1.0
     symmetric: bool = True
 
     def __post_init__(self) -> None:
@@ -58,14 +57,16 @@ class Diffusion:
                 )
         if self.num_timesteps < 1:
             raise InputError(f"num_timesteps must be at least 1, got {self.num_timesteps}")
-        if not 0 < self.shift < math.inf:
-            raise InputError(f"shift must be a number above 0, got {self.shift}")
-        if self.loss == "cross_entropy" and self.prediction != "x0":
-            raise InputError("loss='cross_entropy' needs prediction='x0'")
+        if self.loss != "mse" and self.prediction != "x0":
+            raise InputError(f"loss={self.loss!r} needs prediction='x0'")
 
     @cached_property
     def alphas_cumprod(self) -> Tensor:
         """Float64 (T,): the share of signal power left at each time."""
+        if self.schedule == "log":
+            ends = math.log(LEAST_NOISE), math.log(MOST_NOISE)
+            noise = torch.linspace(*ends, self.num_timesteps, dtype=torch.float64).exp()
+            return 1 / (1 + noise.square())
         t = torch.arange(self.num_timesteps + 1, dtype=torch.float64) / self.num_timesteps
         if self.schedule == "cosine":
             f = torch.cos((t + 0.008) / 1.008 * math.pi / 2).square()
@@ -75,8 +76,7 @@ class Diffusion:
             betas = torch.linspace(
                 1e-4 * scale, 0.02 * scale, self.num_timesteps, dtype=torch.float64
             )
-        alphas = torch.cumprod(1 - betas, 0)
-        return alphas / (alphas + self.shift**2 * (1 - alphas))
+        return torch.cumprod(1 - betas, 0)
 
     def q_sample(
         self, x0: Tensor, t: Tensor, seed: int, index: Tensor, step: int = 0

@@ -20,10 +20,11 @@ from netdiffus.codec import GasfCodec
 from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError
 from netdiffus.files import refuse_existing, whole_file, write_text
+from netdiffus.levels import Levels
 from netdiffus.traces import Traces
-from netdiffus.unet import UNetConfig
+from netdiffus.unet import DefaultUNet, UNetConfig
 
-FORMAT = 1
+FORMAT = 2
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 Ints = npt.NDArray[np.int64]
 
@@ -67,26 +68,37 @@ class Model:
             traces: Fix the classes and their lengths; the codec is fitted to them.
             codec: Not yet fitted.
             diffusion: None takes the preset's own: for `paper` x0 taught by cross-entropy on a
-                linear schedule, for `default` v on a cosine one.
+                linear schedule, for `default` x0 taught by the levels of its points on a log one.
             preset: `default` or `paper`.
             width: Features at the finest level, None for the preset's own.
             seed: Of the initial weights.
+
+        Raises:
+            InputError: The preset, the codec and the diffusion do not go together.
         """
         codec.fit(traces)
+        diffusion = diffusion or _default_diffusion(preset)
         config = UNetConfig(
             preset=preset,
             channels=len(traces.channels),
             size=codec.image_size,
+            border=codec.border,
+            gamma=codec.gamma,
+            steps=diffusion.num_timesteps,
             classes=len(traces.classes),
-            width=(32 if preset == "paper" else 128) if width is None else width,
+            width=(32 if preset == "paper" else 96) if width is None else width,
         )
         lengths = np.minimum(traces.lengths, codec.length or 0)
         rows, counts = np.unique(np.stack([traces.labels, lengths], 1), axis=0, return_counts=True)
+        _check_parts(preset, codec, diffusion)
+        unet = _build(config, seed)
+        if isinstance(unet, DefaultUNet):
+            unet.know(_levels(traces, codec), diffusion.alphas_cumprod)
         return cls(
-            unet=_build(config, seed),
+            unet=unet,
             unet_config=config,
             codec=codec,
-            diffusion=diffusion or _default_diffusion(preset),
+            diffusion=diffusion,
             classes=traces.classes,
             length_counts=np.column_stack([rows, counts]),
         )
@@ -200,14 +212,33 @@ Training:
 
 Limits: what it makes is synthetic and must be marked so; judge it with `netdiffus evaluate`
 against traces it was not trained on. It holds the exact lengths and value tables of its training
-traces, and nothing here bounds what it may reveal about them: treat it as you treat the traces.
+traces, and how often each class had each level at each place; nothing here bounds what it may
+reveal about them: treat it as you treat the traces.
 """
 
 
 def _default_diffusion(preset: str) -> Diffusion:
     if preset == "paper":
         return Diffusion(schedule="linear", prediction="x0", loss="cross_entropy", symmetric=False)
-    return Diffusion()
+    return Diffusion(schedule="log", prediction="x0", loss="levels")
+
+
+def _check_parts(preset: str, codec: GasfCodec, diffusion: Diffusion) -> None:
+    if preset == "default" and codec.resize == "area" and codec.points < (codec.length or 0):
+        raise InputError("resize='area' needs preset='paper'; 'default' takes resize='bin'")
+    if preset == "default" and diffusion.prediction != "x0":
+        raise InputError(
+            f"preset 'default' needs prediction='x0' of the diffusion, got {diffusion.prediction!r}"
+        )
+    if preset != "default" and diffusion.loss == "levels":
+        raise InputError(f"loss='levels' needs preset='default', got {preset!r}")
+
+
+def _levels(traces: Traces, codec: GasfCodec) -> Levels:
+    labels = torch.from_numpy(traces.labels)
+    return Levels.fit(
+        codec.series(traces), codec.inside(traces.lengths), labels, len(traces.classes)
+    )
 
 
 def _build(config: UNetConfig, seed: int) -> nn.Module:
@@ -232,7 +263,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     if config["format"] != FORMAT:
         raise InputError(
             f"{path}: format {config['format']} of netdiffus {config['netdiffus']}; this version "
-            f"reads format {FORMAT}: upgrade netdiffus"
+            f"reads format {FORMAT}: train the model again, or upgrade netdiffus"
         )
     _check_keys(
         path, "", config, {"format", "netdiffus", "classes", "unet", "diffusion", "codec", "about"}
@@ -240,7 +271,10 @@ def _read_config(path: Path) -> dict[str, Any]:
     _check_keys(path, "unet.", config["unet"], {f.name for f in fields(UNetConfig)})
     _check_keys(path, "diffusion.", config["diffusion"], {f.name for f in fields(Diffusion)})
     _check_keys(
-        path, "codec.", config["codec"], {"size", "length", "resize", "gamma", "channels", "scales"}
+        path,
+        "codec.",
+        config["codec"],
+        {"size", "length", "resize", "gamma", "border", "channels", "scales"},
     )
     return config
 

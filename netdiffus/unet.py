@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from netdiffus.errors import InputError
+from netdiffus.levels import LEVELS, Levels
 from netdiffus.ops.linear import linear
 from netdiffus.ops.modulate import TAPS, modulate
 
@@ -17,7 +18,6 @@ PRESETS = ("default", "paper")
 CONDITION = 192  # features of step, class and length together
 WAVES = 32
 HEADS = 4
-RANK = 16  # products u_i v_j per channel; a GASF has 2, the mean of many has more
 
 
 @dataclass(frozen=True)
@@ -27,18 +27,24 @@ class UNetConfig:
     Attributes:
         preset: `default` or `paper`.
         channels: Channels of the images.
-        size: Height and width of the images.
+        size: Height and width of the images, their border included.
+        border: Rows and columns of them that show constant points.
+        gamma: Contrast of the images.
+        steps: T, the times there are.
         classes: Number of classes.
-        width: Features at the finest level, a multiple of 8 for `default`.
-        blocks: `default` only: blocks per level.
+        width: Features at the finest level; of `default` at all levels, a multiple of 8.
+        blocks: `default` only: blocks per level, on the way down, below and up.
     """
 
     preset: str = "default"
     channels: int = 1
     size: int = 64
+    border: int = 0
+    gamma: float = 1.0
+    steps: int = 1000
     classes: int = 1
-    width: int = 128
-    blocks: int = 2
+    width: int = 96
+    blocks: int = 1
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
@@ -49,10 +55,17 @@ class UNetConfig:
         if self.preset == "default" and self.width % (2 * HEADS):
             raise InputError(f"width must be a multiple of {2 * HEADS}, got {self.width}")
 
+    @property
+    def points(self) -> int:
+        """Points of a trace that an image shows."""
+        return self.size - self.border
+
     def build(self) -> nn.Module:
         """The network: `net(xt, t, label, length, backend="auto") -> out`, both (B, C, m, m).
 
-        `backend="torch"` is the plain form of the same maths; `default` has faster ones.
+        `backend="torch"` is the plain form of the same maths; `default` has faster ones. Given
+        the `levels` (B, C, points) that the points of the traces lie in, `default` returns (B,)
+        instead: minus the logarithm of the chance that it gave them, as the mean over points.
         """
         return PaperUNet(self) if self.preset == "paper" else DefaultUNet(self)
 
@@ -129,49 +142,110 @@ class PlainLevel(nn.Module):
 
 
 class DefaultUNet(nn.Module):
-    """A U-Net over the rows of GASF images.
+    """A U-Net over the rows of GASF images, which corrects what counting already tells.
 
-    Row i of a GASF, in all channels, is about point i of the series, and every row sees it at
-    another angle. So rows are the tokens: two levels of blocks along the series, a level of half
-    as many tokens between them, a skip connection across. What comes out is drawn again as an
-    image: sums of products u_i v_j, as a GASF is one, and a free row, made symmetric.
+    Row i of a GASF, in all channels, is about point i of the series. Were the points of a trace
+    independent, Bayes' rule would give the chance of each level at each point: how often training
+    traces of the class had it there (`Levels`), times how likely the noise is that would explain
+    the image's border, where the series stands by itself. The network sees the rows and these
+    chances, one token a point at the fine level, one for two points below it, a skip connection
+    across, and adds to the logarithm of each chance what the whole image tells. So it starts as a
+    class-wise resampling of points and has only their dependence to learn.
+
+    The image that it answers with is the mean over the levels, of points taken as independent
+    given all that was seen: x_i x_j - s_i s_j with x and s the means of cosine and sine.
     """
+
+    counts: Tensor
+    usual: Tensor
+    spans: Tensor
+    noise: Tensor
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
-        w, c, m = config.width, config.channels, config.size
+        self.config = config
+        w, c, m = config.width, config.channels, config.points
         self.condition = Condition(config.classes, CONDITION)
-        self.rows = nn.Linear(c * m, w)
+        self.rows = nn.Linear(c * (config.size + LEVELS), w)
         self.place = nn.Linear(WAVES, w)
         self.down = nn.ModuleList(Block(w) for _ in range(config.blocks))
-        self.shrink = nn.Linear(2 * w, w + w // 2)
-        self.bottom = nn.ModuleList(Block(w + w // 2) for _ in range(config.blocks))
-        self.grow = nn.Linear(w + w // 2, 2 * w)
+        self.shrink = nn.Linear(2 * w, w)
+        self.bottom = nn.ModuleList(Block(w) for _ in range(config.blocks))
+        self.grow = nn.Linear(w, 2 * w)
         self.join = nn.Linear(2 * w, w)
         self.up = nn.ModuleList(Block(w) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(w)
-        self.free = nn.Linear(w, c * m)
-        self.factors = nn.Linear(w, 2 * c * RANK)
-        self.gates = nn.Linear(CONDITION, 2 * c)
-        nn.init.zeros_(self.free.weight)
-        nn.init.zeros_(self.free.bias)
+        self.levels = nn.Linear(w, c * LEVELS)
+        nn.init.zeros_(self.levels.weight)
+        nn.init.zeros_(self.levels.bias)
+        shape = (config.classes, c, m, LEVELS)
+        self.register_buffer("counts", torch.zeros(shape, dtype=torch.int32))
+        self.register_buffer("usual", torch.ones(shape[1:]))
+        self.register_buffer("spans", torch.zeros(c, LEVELS, 3))
+        self.register_buffer("noise", torch.ones(config.steps))
+
+    def know(self, levels: Levels, alphas_cumprod: Tensor) -> None:
+        """Takes over what was counted in the training traces, and the noise of each step."""
+        self.counts.copy_(levels.counts)
+        self.usual.copy_(levels.usual())
+        self.spans.copy_(_contrast(levels.spans, self.config.gamma))
+        self.noise.copy_(((1 - alphas_cumprod) / alphas_cumprod).sqrt())
 
     def forward(
-        self, xt: Tensor, t: Tensor, label: Tensor, length: Tensor, backend: str = "auto"
+        self,
+        xt: Tensor,
+        t: Tensor,
+        label: Tensor,
+        length: Tensor,
+        backend: str = "auto",
+        levels: Tensor | None = None,
     ) -> Tensor:
         """See `UNetConfig.build`."""
+        m = self.config.points
+        noise = self.noise[t].view(-1, 1, 1)
+        inside = torch.arange(m, device=t.device) < (length.unsqueeze(1) * m - 1e-3).ceil()
+        variance = noise.square() / max(self.config.border, 1)
+        edge = self._edge(xt) * (1 + noise.square()).sqrt()
+        chances = self._counted(label, levels)
+        if self.config.border:
+            chances = chances + self._explained(edge, variance)
         c = self.condition(t, label, length)
-        b, channels, m, _ = xt.shape
-        s = _map(self.rows, xt.transpose(1, 2).reshape(b, m, -1), backend)
+        chances = chances + self._told(xt[:, :, :m], chances.softmax(-1), c, backend)
+        if levels is not None:
+            lost = F.cross_entropy(chances.movedim(-1, 1), levels, reduction="none")
+            return (lost * inside.unsqueeze(1)).mean((1, 2))
+        return self._image(chances.softmax(-1), edge, variance, inside.unsqueeze(1))
+
+    def _edge(self, xt: Tensor) -> Tensor:
+        """The border as one column, (B, C, m); without one, nothing."""
+        m = self.config.points
+        return xt[:, :, :m, m:].mean(-1) if self.config.border else xt.new_zeros(xt.shape[:3])
+
+    def _counted(self, label: Tensor, own: Tensor | None) -> Tensor:
+        """Logarithm of how often each level came, (B, C, m, K), less the trace's own point."""
+        counts = self.counts[label].float()
+        if own is not None:
+            one = torch.ones_like(own, dtype=counts.dtype).unsqueeze(-1)
+            counts.scatter_add_(-1, own.unsqueeze(-1), -one)
+        return (counts.clamp(min=0) + self.usual).log()  # padding is a point that was not counted
+
+    def _explained(self, edge: Tensor, variance: Tensor) -> Tensor:
+        """Logarithm of how likely each level made the border what it is, up to a constant."""
+        low, middle, high = self.spans.unsqueeze(1).unbind(-1)
+        spread = variance.unsqueeze(-1) + (high - low).square() / 12
+        return -(edge.unsqueeze(-1) - middle).square() / (2 * spread)
+
+    def _told(self, rows: Tensor, chances: Tensor, c: Tensor, backend: str) -> Tensor:
+        """What the whole image adds to the logarithms, (B, C, m, K)."""
+        b, channels, m, _ = rows.shape
+        given = torch.cat([rows, 4 * chances.sqrt()], -1).transpose(1, 2).reshape(b, m, -1)
+        s = _map(self.rows, given, backend)
         s = s + self.place(_waves(torch.arange(m, device=s.device)))
         s = _apply(self.down, s, c, backend)
         s = _map(self.join, torch.cat([s, self._below(s, c, backend)], 2), backend)
         s = self.norm(_apply(self.up, s, c, backend))
-        u, v = _map(self.factors, s, backend).view(b, m, 2, channels, RANK).permute(2, 0, 3, 1, 4)
-        free = _map(self.free, s, backend).view(b, m, channels, m).transpose(1, 2)
-        drawn, kept = self.gates(c).view(b, 2 * channels, 1, 1).chunk(2, 1)
-        out: Tensor = free + drawn * (u @ v.mT) / math.sqrt(RANK) + kept * xt
-        return 0.5 * (out + out.mT)
+        told = _map(self.levels, s, backend)
+        return told.view(b, m, channels, LEVELS).transpose(1, 2)
 
     def _below(self, s: Tensor, c: Tensor, backend: str) -> Tensor:
         """Pairs of tokens as one, (B, m, w) -> (B, m, w)."""
@@ -179,6 +253,40 @@ class DefaultUNet(nn.Module):
         pairs = F.pad(s, (0, 0, 0, m % 2)).reshape(b, -1, 2 * w)
         half = _apply(self.bottom, _map(self.shrink, pairs, backend), c, backend)
         return _map(self.grow, half, backend).reshape(b, -1, w)[:, :m]
+
+    def _image(self, chances: Tensor, edge: Tensor, variance: Tensor, inside: Tensor) -> Tensor:
+        """The mean image in [-1, 1], (B, C, m, m) with the border."""
+        low, middle, high = self.spans.unsqueeze(1).unbind(-1)
+        width = (high - low).square() / 12
+        pull = width / (width + variance.unsqueeze(-1)) if self.config.border else 0.0 * width
+        pixel = middle + pull * (edge.unsqueeze(-1) - middle)
+        x = _plain(pixel.clamp(low, high), self.config.gamma)
+        means = [
+            torch.where(inside, (chances * part).sum(-1), padding)
+            for part, padding in (
+                (x, 0.0),
+                ((1 - x.square()).clamp(min=0).sqrt(), 1.0),
+                (x.square(), 0.0),
+            )
+        ]
+        border = self.config.border
+        cosine, sine, square = (
+            F.pad(mean, (0, border), value=end)
+            for mean, end in zip(means, (1.0, 0.0, 1.0), strict=True)
+        )
+        g = cosine.unsqueeze(-1) * cosine.unsqueeze(-2) - sine.unsqueeze(-1) * sine.unsqueeze(-2)
+        g.diagonal(dim1=-2, dim2=-1).copy_(2 * square - 1)
+        return _contrast(g, self.config.gamma)
+
+
+def _contrast(g: Tensor, gamma: float) -> Tensor:
+    """A GASF in [-1, 1] as the codec draws it, brought to [-1, 1] again."""
+    return g if gamma == 1 else 2 * (0.5 * (g + 1)).clamp(min=0) ** gamma - 1
+
+
+def _plain(pixel: Tensor, gamma: float) -> Tensor:
+    """Undoes `_contrast`."""
+    return pixel if gamma == 1 else 2 * (0.5 * (pixel + 1)) ** (1 / gamma) - 1
 
 
 class Block(nn.Module):
@@ -208,6 +316,10 @@ class Block(nn.Module):
         h = modulate(s, a2, b2, backend=backend)
         h = _map(self.narrow, F.gelu(_map(self.wide, h, backend)), backend)
         return torch.addcmul(s, gate2.unsqueeze(1), h)
+
+    def matrices(self) -> list[Tensor]:
+        """The weights that map features to features."""
+        return [layer.weight for layer in (self.qkv, self.join, self.wide, self.narrow)]
 
     def _attend(self, s: Tensor, backend: str) -> Tensor:
         b, k, width = s.shape

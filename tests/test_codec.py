@@ -56,6 +56,20 @@ def test_unresized_round_trip(scale: str, gamma: float) -> None:
         assert back.meta["trace_id"].equals(traces.meta["trace_id"])
 
 
+def test_the_border_shows_the_series_and_is_taken_off_again() -> None:
+    traces = packets()
+    codec = GasfCodec(64, border=3).fit(traces)
+    images = codec.encode(traces, torch.float64)
+    m = codec.points
+    assert images.pixels.shape[-1] == codec.image_size == m + 3
+    edge = 2 * images.pixels[..., :m, m:] - 1
+    series = codec.series(traces).unsqueeze(-1)
+    torch.testing.assert_close(edge, series.expand_as(edge), atol=1e-12, rtol=0)
+    assert_same(codec.decode(images), traces)
+    with pytest.raises(InputError, match="border must be 0, or above 0 with resize='bin'"):
+        GasfCodec(8, resize="area", border=1)
+
+
 def test_round_trip_in_float32() -> None:
     traces = packets(200, 60)
     assert_same(round_trip(GasfCodec(64).fit(traces), traces, torch.float32), traces)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 
 import diffusers
+import numpy as np
 import pytest
 import torch
 
@@ -131,10 +132,9 @@ def test_cross_entropy_is_least_at_the_mean() -> None:
     assert diffusion.activate(logit).item() == pytest.approx(x0.mean().item(), abs=1e-4)
 
 
-def test_shift_multiplies_noise_to_signal() -> None:
-    plain, shifted = (Diffusion(shift=s).alphas_cumprod for s in (1.0, 3.0))
-    ratios = [((1 - alpha) / alpha).sqrt() for alpha in (plain, shifted)]
-    torch.testing.assert_close(ratios[1], 3 * ratios[0])
+def test_log_schedule_goes_in_equal_factors() -> None:
+    alpha = Diffusion(schedule="log", num_timesteps=5).alphas_cumprod.numpy()
+    np.testing.assert_allclose(np.sqrt((1 - alpha) / alpha), np.geomspace(0.004, 8, 5), rtol=1e-9)
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
@@ -147,12 +147,12 @@ def test_noise_is_as_symmetric_as_asked(symmetric: bool) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"schedule": "sine"}, "schedule must be one of cosine, linear, got 'sine'"),
+        ({"schedule": "sine"}, "schedule must be one of cosine, linear, log, got 'sine'"),
         ({"prediction": "y"}, "prediction must be one of"),
         ({"loss": "l1"}, "loss must be one of"),
         ({"loss": "cross_entropy"}, "needs prediction='x0'"),
         ({"num_timesteps": 0}, "num_timesteps must be at least 1"),
-        ({"shift": 0.0}, "shift must be a number above 0"),
+        ({"loss": "levels"}, "needs prediction='x0'"),
     ],
 )
 def test_bad_settings(arguments: dict[str, object], message: str) -> None:

@@ -153,6 +153,6 @@ def test_bad_arguments(packet_model: Model, arguments: dict, message: str) -> No
 
 def test_a_broken_model_is_named(packet_model: Model) -> None:
     broken = Model.new(packets(), GasfCodec(8), width=8)
-    broken.unet.free.weight.data.fill_(float("nan"))
+    broken.unet.rows.weight.data.fill_(float("nan"))
     with pytest.raises(InputError, match="not numbers"):
         sample(broken, 1, seed=0)

@@ -36,8 +36,8 @@ def test_the_loss_falls(preset: str, tmp_path: Path) -> None:
     run(tmp_path, 300, preset=preset, recipe={"learning_rate": 3e-3})
     losses = [line["loss"] for line in read_log(tmp_path)]
     assert len(losses) == 15
-    # Cross-entropy has a floor: the entropy of the images themselves.
-    assert sum(losses[-3:]) < (0.5 if preset == "default" else 0.95) * sum(losses[:3])
+    # Both have a floor: the entropy of the levels, and that of the images themselves.
+    assert sum(losses[-3:]) < (0.9 if preset == "default" else 0.95) * sum(losses[:3])
 
 
 def test_a_folder_of_one_run(tmp_path: Path) -> None:

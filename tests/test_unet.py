@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from netdiffus.unet import UNetConfig
+from netdiffus.diffusion import Diffusion
+from netdiffus.levels import Levels
+from netdiffus.unet import DefaultUNet, UNetConfig
 
 
 def inputs(config: UNetConfig, batch: int) -> tuple[Tensor, ...]:
@@ -22,6 +24,11 @@ def learned(config: UNetConfig) -> torch.nn.Module:
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
+    if isinstance(net, DefaultUNet):
+        series = torch.rand(40, config.channels, config.points)
+        inside, labels = torch.ones(40, config.points) > 0, torch.arange(40) % config.classes
+        levels = Levels.fit(series, inside, labels, config.classes)
+        net.know(levels, Diffusion(schedule="log").alphas_cumprod)
     return net
 
 
