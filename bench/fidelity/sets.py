@@ -19,6 +19,7 @@ from netdiffus.traces import Floats, Traces
 HELD = 0.2  # share of the traces that judge
 PUBLISHED_SPLIT = 42  # gives mirage_appx 13,043 and 3,267 flows, 62 % of which it has seen
 LAB = "lab"
+SIGNED = Channel("signed_length", "number", "B", "int32")
 Rows = npt.NDArray[np.int64]
 
 
@@ -61,6 +62,12 @@ class FidelitySet:
         """(N, n): what the forests see of traces, from any generator. See `view`."""
         return view(traces, self.points)
 
+    @property
+    def files(self) -> Rows:
+        """(N,): for each held-out trace its unit of chance, a file that several were cut from."""
+        names = [str(name).split("#")[0] for name in self.holdout.meta["trace_id"].to_pylist()]
+        return np.unique(names, return_inverse=True)[1]
+
 
 def view(traces: Traces, points: int) -> Floats:
     """The raw first values of each trace, zero beyond its end.
@@ -90,11 +97,18 @@ def signed(traces: Traces) -> Traces:
 
     It is of the kind `number`, as a size cannot be negative; `view` reads either form alike.
     """
-    dtype = traces.select(["packet_length"]).channels[0].dtype
     product = view(traces, traces.values.shape[2])[:, None]
-    return replace(
-        traces, values=product, channels=(Channel("signed_length", "number", "B", dtype),)
-    )
+    return replace(traces, values=product, channels=(SIGNED,))
+
+
+def unsigned(traces: Traces) -> Traces:
+    """What `signed` made one channel, as packet length and direction again."""
+    if traces.channels[0].name != SIGNED.name:
+        return traces
+    value = traces.values[:, 0]
+    direction = np.where(traces.mask, np.where(value < 0, -1.0, 1.0), 0.0)
+    channels = (Channel.named("packet_length", SIGNED.dtype), Channel.named("direction", "int8"))
+    return replace(traces, values=np.stack([np.abs(value), direction], 1), channels=channels)
 
 
 def folder_of_data() -> Path:
