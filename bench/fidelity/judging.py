@@ -128,7 +128,7 @@ def _one_class(traces: Traces) -> Traces:
 
 
 def _sizes(fs: FidelitySet, traces: Traces, label: int) -> Floats:
-    sizes = np.abs(fs.view(traces)[traces.labels == label]).ravel()
+    sizes: Floats = np.abs(fs.view(traces)[traces.labels == label]).ravel()
     return sizes[sizes > 0]
 
 
@@ -140,8 +140,9 @@ def _shares(sizes: Floats, edges: Floats) -> Floats:
 
 
 def _ranks(x: Floats, known: Floats) -> Floats:
-    low, high = (np.searchsorted(known, x, side=side) for side in ("left", "right"))
-    return np.asarray((low + high) / (2 * len(known)))
+    below = np.searchsorted(known, x, side="left") + np.searchsorted(known, x, side="right")
+    ranks: Floats = below / (2 * len(known))
+    return ranks
 
 
 def _nearest(x: Floats, others: Floats) -> Floats:

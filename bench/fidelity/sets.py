@@ -194,7 +194,7 @@ def _mirage_appx(path: Path, points: int, seed: int) -> tuple[Traces, Traces]:
 def _lab(path: Path, points: int, seed: int) -> tuple[Traces, Traces]:
     """First packets of a ninth of the bundled sessions: small enough to be learned in seconds."""
     packets = lab_traffic("packets").select(["packet_length", "direction"]).truncate(points)
-    return packets[::9].split(0.25, seed=seed)
+    return _stratified(packets[::9], seed)
 
 
 def _stratified(traces: Traces, seed: int) -> tuple[Traces, Traces]:
@@ -220,5 +220,5 @@ SETS: dict[str, tuple[int, Bars | None, Reader]] = {
     "cell5g_apps": (64, Bars(0.94, 0.91, auc=0.75), _cell5g_apps),
     "alexa_voice": (64, Bars(0.46, 0.38, auc=0.80), _alexa_voice),
     "mirage_appx": (10, Bars(0.84, 0.76, hellinger=0.09), _mirage_appx),
-    LAB: (16, None, _lab),
+    LAB: (8, None, _lab),
 }
