@@ -76,7 +76,7 @@ def _of_real(ours: Result, real: Result) -> list[Bar]:
     floor = real["copies_floor"]
     original = _mean(real)
     return [
-        Bar("5x synthetic→real", _mean(ours, "times5"), original - 0.02, True),
+        Bar("5x synthetic→real", _mean(ours, "more"), original - 0.02, True),
         Bar("original + synthetic→real", _mean(ours, "with_real"), original, True),
         Bar("Wasserstein-1", ours["wasserstein"], 2 * real["wasserstein"], False),
         *(

@@ -146,8 +146,8 @@ def _ranks(x: Floats, known: Floats) -> Floats:
 
 
 def _nearest(x: Floats, others: Floats) -> Floats:
-    nearest: Floats = cdist(x, others, "cityblock").min(axis=1)
-    return nearest / x.shape[1]
+    nearest: Floats = cdist(x, others, "cityblock").min(axis=1) / x.shape[1]
+    return nearest
 
 
 def _among(x: Floats, others: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:

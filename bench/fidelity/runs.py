@@ -152,7 +152,7 @@ def _ours(fs: FidelitySet, model: Model, seed: int, protocol: Protocol, *, whole
     result = {**judge(fs, made, protocol), "ms_per_trace": ms, "steps": DEFAULT_STEPS["dpm++"]}
     if whole:
         more, _ = _sampled(fs, model, seed, times=TIMES)
-        for name, parts in (("times5", [more]), ("with_real", [made, fs.train])):
+        for name, parts in (("more", [more]), ("with_real", [made, fs.train])):
             result[name] = mean_figure(named(fs, parts, protocol), fs.files, protocol)
     return result
 
