@@ -10,12 +10,16 @@ from netdiffus.evaluation.distances import (
     autocorrelation,
     autocorrelation_distance,
     bin_edges,
-    jensen_shannon,
+    binned_distances,
     lag_count,
     wasserstein,
 )
 from netdiffus.evaluation.fidelity import fidelity, quantities, scales
 from netdiffus.traces import Traces
+
+
+def jensen_shannon(x, reference):
+    return binned_distances(x, reference)["jensen_shannon"]
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.25, -3.0, 1e6])
@@ -156,6 +160,8 @@ def test_quantities_of_packets():
         "packet_length",
         "direction",
         "gap",
+        "log gap",
+        "burst length",
         "trace length",
         "total packet_length",
         "trace duration",

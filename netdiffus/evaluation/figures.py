@@ -204,9 +204,9 @@ def _forest_figures(
         for rng in rngs
     ]
     return {
-        "accuracy": _spread([run["accuracy"] for run in runs]),
-        "balanced_accuracy": _spread([run["balanced_accuracy"] for run in runs]),
-        "confusion": np.sum([run["confusion"] for run in runs], axis=0).tolist(),
+        "accuracy": _spread([run.accuracy for run in runs]),
+        "balanced_accuracy": _spread([run.balanced_accuracy for run in runs]),
+        "confusion": np.sum([run.confusion for run in runs], axis=0).tolist(),
     }
 
 
