@@ -6,15 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from bench.fidelity.forests import Protocol, equal_draws, mean_figure, rightly_named, two_sample_auc
 from bench.fidelity.sets import FidelitySet, unsigned
+from netdiffus.evaluation.copying import copying
 from netdiffus.evaluation.fidelity import fidelity, scales
+from netdiffus.evaluation.frechet import RandomConvolutions, frechet_distance
+from netdiffus.evaluation.space import Space
 from netdiffus.traces import Floats, Traces, concat
 
 HELLINGER_BINS = 10
-NEAR = 5  # percent of held-out traces that are as near to a training trace
 
 
 def judge(fs: FidelitySet, made: Traces, protocol: Protocol) -> dict[str, Any]:
@@ -27,7 +28,8 @@ def judge(fs: FidelitySet, made: Traces, protocol: Protocol) -> dict[str, Any]:
 
     Returns:
         `n`, `missing` (classes without a trace), `accuracy` and `accuracy_distinct` (on held-out
-        traces that no training trace equals), `auc`, `wasserstein`, `hellinger`, `copies`.
+        traces that no training trace equals), `auc`, `wasserstein`, `hellinger`,
+        `frechet`, `copies`.
     """
     fs = replace(fs, train=unsigned(fs.train), holdout=unsigned(fs.holdout))
     made = unsigned(made)
@@ -43,7 +45,7 @@ def judge(fs: FidelitySet, made: Traces, protocol: Protocol) -> dict[str, Any]:
         "auc": two_sample_auc(*views, protocol),
         "wasserstein": wasserstein(fs, made, protocol.repeats),
         "hellinger": hellinger(fs, made),
-        "frechet": 0.0,
+        "frechet": frechet(fs, made, protocol.repeats),
         "copies": copies(fs, made),
     }
 
@@ -95,24 +97,38 @@ def hellinger(fs: FidelitySet, made: Traces) -> float:
     return float(np.mean(found))
 
 
-def copies(fs: FidelitySet, made: Traces) -> dict[str, float]:
-    """How many traces equal, or nearly equal, a training trace.
+def frechet(fs: FidelitySet, made: Traces, repeats: int) -> float:
+    """Fréchet distance on GASF images by random convolutions, see `netdiffus.evaluation.frechet`.
 
-    Distance is the mean absolute difference of the points, each replaced by its rank among all
-    training points, in [0, 1]. Near is what is at most as far from its nearest training trace as
-    the nearest 5 % of the held-out traces are from theirs.
+    Between the held-out traces and as many made ones (or all, if they are fewer), drawn whatever
+    their class; squared, as the FID is, and above 0 for real traces too.
+    """
+    features = RandomConvolutions(fs.train)
+    real, ours = features(fs.holdout), features(made)
+    n = min(len(made), len(fs.holdout))
+    draws = [np.random.default_rng(seed).permutation(len(made))[:n] for seed in range(repeats)]
+    return float(np.mean([frechet_distance(ours[rows], real) for rows in draws]))
+
+
+def copies(fs: FidelitySet, made: Traces) -> dict[str, float]:
+    """How much traces are like training traces, see `netdiffus.evaluation.copying`.
+
+    Args:
+        fs: Real traces.
+        made: Traces to judge; the held-out ones themselves give the floor.
 
     Returns:
-        `exact` and `near`, shares of the traces; for held-out traces `near` is the floor, 0.05
-        where no ties make it more.
+        `exact`, the share whose points are those of a training trace; `near`, the share of near
+        duplicates; `closer`, the chance that the nearest training trace is closer than the nearest
+        held-out one.
     """
-    train = fs.view(fs.train)
-    known = np.sort(train.ravel())
-    ours, held, theirs = (_ranks(fs.view(t), known) for t in (made, fs.holdout, fs.train))
-    limit = np.percentile(_nearest(held, theirs), NEAR)
+    place = Space(fs.train)
+    train, held = ((place(part), part.labels) for part in (fs.train, fs.holdout))
+    found = copying(held if made is fs.holdout else (place(made), made.labels), train, held)
     return {
-        "exact": float(_among(fs.view(made), train).mean()),
-        "near": float((_nearest(ours, theirs) <= limit).mean()),
+        "exact": float(_among(fs.view(made), fs.view(fs.train)).mean()),
+        "near": float(found.near.mean()),
+        "closer": float(found.closer.mean()),
     }
 
 
@@ -137,17 +153,6 @@ def _shares(sizes: Floats, edges: Floats) -> Floats:
     place = np.searchsorted(edges, sizes, side="right")
     place[sizes == edges[-1]] = len(edges) - 1
     return np.asarray(np.bincount(place, minlength=len(edges) + 1) / max(len(sizes), 1))
-
-
-def _ranks(x: Floats, known: Floats) -> Floats:
-    below = np.searchsorted(known, x, side="left") + np.searchsorted(known, x, side="right")
-    ranks: Floats = below / (2 * len(known))
-    return ranks
-
-
-def _nearest(x: Floats, others: Floats) -> Floats:
-    nearest: Floats = cdist(x, others, "cityblock").min(axis=1) / x.shape[1]
-    return nearest
 
 
 def _among(x: Floats, others: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:
