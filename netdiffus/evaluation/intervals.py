@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from netdiffus.evaluation.utility import Test
+from netdiffus.evaluation.utility import Answers
 from netdiffus.traces import Floats
 
 Z = 1.96
@@ -44,7 +44,7 @@ def half_sample_sd(halves: npt.ArrayLike) -> Floats:
     return sd
 
 
-def accuracy_figure(tests: Sequence[Test]) -> dict[str, float | None]:
+def accuracy_figure(tests: Sequence[Answers]) -> dict[str, float | None]:
     """Mean accuracy of classifiers on test traces.
 
     Its variance is that of one test, ``p (1 - p) / n``, which the bootstrap over its traces tends
@@ -56,13 +56,13 @@ def accuracy_figure(tests: Sequence[Test]) -> dict[str, float | None]:
     )
 
 
-def balanced_figure(tests: Sequence[Test]) -> dict[str, float | None]:
+def balanced_figure(tests: Sequence[Answers]) -> dict[str, float | None]:
     """The same for the mean over the K classes, ``sum p_k (1 - p_k) / n_k / K**2``."""
     p = np.array([test.balanced_accuracy for test in tests])
     return figure(float(p.mean()), _sd(p, [_balanced_variance(test) for test in tests]))
 
 
-def recall_figures(tests: Sequence[Test]) -> list[dict[str, float | None]]:
+def recall_figures(tests: Sequence[Answers]) -> list[dict[str, float | None]]:
     """The same for each class."""
     p = np.array([test.recalls for test in tests])
     n = np.bincount(tests[0].true, minlength=tests[0].classes)
@@ -91,7 +91,7 @@ def mean_figure(scores: Floats) -> dict[str, float | None]:
     return figure(float(scores.mean()), float(scores.std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan)
 
 
-def _balanced_variance(test: Test) -> float:
+def _balanced_variance(test: Answers) -> float:
     n = np.bincount(test.true, minlength=test.classes)
     p = test.recalls
     return float(np.nansum(p * (1 - p) / np.maximum(n, 1)) / (n > 0).sum() ** 2)

@@ -18,7 +18,7 @@ from netdiffus.evaluation.fidelity import MEASURES, fidelity, scales
 from netdiffus.evaluation.frechet import RandomConvolutions, frechet_distance
 from netdiffus.evaluation.joint import Joint
 from netdiffus.evaluation.space import Space
-from netdiffus.evaluation.utility import Test, train_and_test, two_sample_scores
+from netdiffus.evaluation.utility import Answers, train_and_test, two_sample_scores
 from netdiffus.traces import Floats, Ints, Traces
 
 Figures = dict[str, Any]
@@ -208,7 +208,7 @@ def _append(table: dict[str, list[float]], found: Mapping[str, float]) -> None:
         table.setdefault(name, []).append(value)
 
 
-def _test_figures(tests: Sequence[Test], classes: Sequence[str]) -> Figures:
+def _test_figures(tests: Sequence[Answers], classes: Sequence[str]) -> Figures:
     recalls = intervals.recall_figures(tests)
     return {
         "accuracy": intervals.accuracy_figure(tests),
