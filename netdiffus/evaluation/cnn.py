@@ -13,7 +13,7 @@ from netdiffus.traces import Floats, Traces
 WIDTHS = (32, 64, 128, 256)
 BATCH = 32
 RATE, MOMENTUM = 0.01, 0.9
-STEPS = 1_500
+STEPS = 500
 AT_ONCE = 256
 
 
@@ -32,8 +32,7 @@ def paper_cnn(real: Traces, *, size: int = SIZE, steps: int = STEPS) -> Learner:
         steps: Of training, 32 traces each.
 
     Returns:
-        A learner, as those in `classifiers.py`. 1,500 steps at 32 by 32 take about a minute and a
-        half on one core.
+        A learner, as those in `classifiers.py`.
     """
 
     def learn(train: Traces, seed: int) -> Classifier:

@@ -73,7 +73,11 @@ def bin_edges(reference: Floats) -> Floats:
     values = np.unique(reference)
     if len(values) <= min(MOST_ATOMS, max(len(reference) // PER_ATOM, 1)):
         return np.unique([values, np.nextafter(values, np.inf)])
-    bins = min(MOST_BINS, int(np.sqrt(len(reference))))
+    return quantile_edges(reference, min(MOST_BINS, int(np.sqrt(len(reference)))))
+
+
+def quantile_edges(reference: Floats, bins: int) -> Floats:
+    """Edges of quantile bins, with a bin of its own for any value that fills one."""
     cuts = np.quantile(reference, np.linspace(0, 1, bins + 1), method="inverted_cdf")
     ends = np.append(cuts[:-1][cuts[1:] == cuts[:-1]], cuts[-1])
     return np.unique(np.concatenate([cuts, np.nextafter(ends, np.inf)]))

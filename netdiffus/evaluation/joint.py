@@ -9,6 +9,43 @@ from netdiffus.evaluation.images import logarithmic
 from netdiffus.traces import Floats, Ints, Traces
 
 MOST = 1_000  # points of the data that the bandwidth is measured on
+MOST_POINTS = 500  # points of a set that are compared, each with each
+SEED = 0
+
+
+class Joint:
+    """Squared maximum mean discrepancy of points and of whole traces.
+
+    * `points`: all channels of a point at once, such as size, direction and gap; 500 random
+      points of a set, if it has more.
+    * `facts`: length, and sum of each size, volume and gap (bytes, duration), of a trace at once.
+
+    Args:
+        real: Real traces, which scale the numbers and give the kernel's widths.
+    """
+
+    def __init__(self, real: Traces) -> None:
+        self.real = real
+        self._width = {
+            "points": bandwidth(joint_points(real, real)),
+            "facts": bandwidth(joint_facts(real, real)),
+        }
+
+    def __call__(self, candidate: Traces, reference: Traces) -> dict[str, float]:
+        """Both by name; below 0 by chance where the sets are of one distribution."""
+        x, y = (_some_points(t, self.real) for t in (candidate, reference))
+        facts = [joint_facts(t, self.real) for t in (candidate, reference)]
+        return {
+            "points": mmd(x[0], y[0], self._width["points"], x[1], y[1]),
+            "facts": mmd(facts[0], facts[1], self._width["facts"]),
+        }
+
+
+def _some_points(traces: Traces, real: Traces) -> tuple[Floats, Ints]:
+    """At most 500 points, (n, C), and the trace of each, (n,)."""
+    points, rows = joint_points(traces, real), np.repeat(np.arange(len(traces)), traces.lengths)
+    some = np.random.default_rng(SEED).permutation(len(points))[:MOST_POINTS]
+    return points[some], rows[some]
 
 
 def bandwidth(real: Floats) -> float:

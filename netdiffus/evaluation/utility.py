@@ -17,7 +17,7 @@ FOLDS = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Test:
+class Answers:
     """What a classifier said of test traces.
 
     Attributes:
@@ -57,7 +57,7 @@ class Test:
 
 def train_and_test(
     train: Sequence[Traces], test: Traces, seed: int, learn: Learner = forest
-) -> Test:
+) -> Answers:
     """What a classifier that learned from `train` says of `test`.
 
     Args:
@@ -67,7 +67,7 @@ def train_and_test(
         learn: The kind of classifier.
     """
     chances = learn(pool(train), seed)(test)
-    return Test(test.labels, chances.argmax(axis=1), len(test.classes))
+    return Answers(test.labels, chances.argmax(axis=1), len(test.classes))
 
 
 def two_sample_scores(
