@@ -111,7 +111,7 @@ def test_copies_and_wasserstein_of_known_traces() -> None:
     holdout = of_sizes({"a": [[10, 21], [31, 40]], "b": [[50, 61], [71, 80]]})
     fs = FidelitySet("x", train, holdout, 2)
     assert copies(fs, train) == {"exact": 1, "near": 1, "closer": 1}
-    assert copies(fs, holdout)["exact"] == copies(fs, holdout)["near"] == 0
+    assert copies(fs, holdout)["exact"] == 0
     assert frechet(fs, holdout, 1) == pytest.approx(0, abs=1e-9)  # of the rounding of 64 features
     assert wasserstein(fs, holdout, 1) == 0
     assert wasserstein(fs, train, 1) > 0

@@ -51,10 +51,8 @@ def trained_gan(
         names=np.array([channel.name for channel in train.channels]),
         discrete=np.array([channel.kind == "direction" for channel in train.channels]),
     )
-    worker = [
-        *map(str, [python, "-Wignore", HERE / "gan_worker.py", source, target, cpu_seconds, seed])
-    ]
-    subprocess.run(worker, check=True)
+    worker = [python, "-Wignore", HERE / "gan_worker.py", source, target, cpu_seconds, seed]
+    subprocess.run([str(part) for part in worker], check=True)
     with np.load(target, allow_pickle=False) as made:
         traces = in_classes(
             as_traces(made["values"], made["lengths"], made["labels"], train), train

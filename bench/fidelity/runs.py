@@ -19,14 +19,14 @@ from bench.fidelity.gan import trained_gan
 from bench.fidelity.judging import copies, judge, named
 from bench.fidelity.sets import FidelitySet
 from netdiffus import Model, Recipe, sample, train
-from netdiffus.evaluation import baselines
+from netdiffus.evaluation.baselines import bootstrap, jitter, markov
 from netdiffus.files import write_text
 from netdiffus.sampling import DEFAULT_STEPS
 from netdiffus.traces import Traces
 from netdiffus.training import STATE
 
 TIMES = 5  # as many synthetic as training traces
-BASELINES = tuple(n for n in ("jitter", "bootstrap", "markov") if hasattr(baselines, n))
+BASELINES = {"jitter": jitter, "bootstrap": bootstrap, "markov": markov}
 Result = dict[str, Any]
 
 
@@ -100,7 +100,7 @@ def _real(fs: FidelitySet, protocol: Protocol) -> Result:
 def _baseline(fs: FidelitySet, kind: str, protocol: Protocol) -> Result:
     """A generator that learns little, of sizes with their signs: that suits it best."""
     train = sets.signed(fs.train)
-    return judge(fs, getattr(baselines, kind)(train, len(train)), protocol)
+    return judge(fs, BASELINES[kind](train, len(train)), protocol)
 
 
 def _run(fs: FidelitySet, plan: Plan, out: Path, seed: int, minutes: float) -> Result:
