@@ -151,8 +151,8 @@ def _ours(fs: FidelitySet, model: Model, seed: int, protocol: Protocol, *, whole
     made, ms = _sampled(fs, model, seed)
     result = {**judge(fs, made, protocol), "ms_per_trace": ms, "steps": DEFAULT_STEPS["dpm++"]}
     if whole:
-        more, _ = _sampled(fs, model, seed, times=TIMES)
-        for name, parts in (("more", [more]), ("with_real", [made, fs.train])):
+        more, _ = _sampled(fs, model, seed, rounds=range(1, TIMES))
+        for name, parts in (("more", [made, more]), ("with_real", [made, fs.train])):
             result[name] = mean_figure(named(fs, parts, protocol), fs.files, protocol)
     return result
 
@@ -169,16 +169,22 @@ def _gan(fs: FidelitySet, scratch: Path, seconds: float, seed: int, protocol: Pr
 
 
 def _sampled(
-    fs: FidelitySet, model: Model, seed: int, *, steps: int | None = None, times: int = 1
+    fs: FidelitySet,
+    model: Model,
+    seed: int,
+    *,
+    steps: int | None = None,
+    rounds: range = range(1),
 ) -> tuple[Traces, float]:
-    """Traces with the classes of the training traces, and milliseconds for each.
+    """Traces with the classes of the training traces, once a round, and milliseconds for each.
 
     All T steps are those of the ancestral sampler, which leaves nothing out.
     """
     labels = fs.train.label_names.tolist()
     sampler = "ddpm" if steps == model.diffusion.num_timesteps else "dpm++"
-    n, began = times * len(labels), time.perf_counter()
-    made = sample(model, n, label=labels, seed=seed, sampler=sampler, steps=steps)
+    n, first = len(rounds) * len(labels), rounds.start * len(labels)
+    began = time.perf_counter()
+    made = sample(model, n, label=labels, seed=seed, start=first, sampler=sampler, steps=steps)
     return made, 1000 * (time.perf_counter() - began) / n
 
 
