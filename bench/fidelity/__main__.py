@@ -27,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("Stopped; the same command goes on from here.", file=sys.stderr)
+        return 130
     for result in results:
         result["checks"] = [{**vars(bar), "passed": bar.passed} for bar in bars(result)]
     write_text(plan.out / "results.json", json.dumps(results, indent=1) + "\n")
