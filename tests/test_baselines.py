@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from netdiffus.errors import InputError
-from netdiffus.evaluation import bootstrap, copy, jitter
+from netdiffus.evaluation import bootstrap, copy, jitter, markov
 from netdiffus.traces import Traces
 
-BASELINES = [copy, jitter, bootstrap]
+BASELINES = [copy, jitter, bootstrap, markov]
 
 
 def packets(n: int = 60) -> Traces:
@@ -105,3 +105,40 @@ def test_bootstrap_breaks_joints():
     sizes = bootstrap(train, 3000, seed=6).of_class("b").values[:, 0]
     assert np.corrcoef(train.of_class("b").values[:, 0, 4:6].T)[0, 1] == pytest.approx(1)
     assert abs(np.corrcoef(sizes[:, 4:6].T)[0, 1]) < 0.1  # standard error 0.03
+
+
+def test_markov_has_the_transitions_of_a_class_and_not_more():
+    # Two states: a point stays with chance 0.9 in class a, changes with 0.9 in class b.
+    rng = np.random.default_rng(5)
+    stays = np.repeat([0.9, 0.1], 60)
+    moves = np.where(rng.random((120, 50)) < stays[:, None], 1, -1)
+    directions = np.cumprod(moves, axis=1)
+    train = Traces.from_lists({"direction": directions}, ["a"] * 60 + ["b"] * 60)
+    made = markov(train, 400, seed=1)
+    for name, stay in (("a", 0.9), ("b", 0.1)):
+        series = made.of_class(name).values[:, 0]
+        same = (series[:, 1:] == series[:, :-1]).mean()
+        # Standard error 0.005 of the training set's share and 0.003 of ours.
+        assert same == pytest.approx(stay, abs=0.025)
+        twice = (series[:, 2:] == series[:, :-2]).mean()
+        assert twice == pytest.approx(stay**2 + (1 - stay) ** 2, abs=0.03)
+
+
+def test_markov_keeps_channels_together_and_values_exact():
+    rng = np.random.default_rng(6)
+    sizes = rng.choice([52, 517, 1448], (50, 20), p=[0.5, 0.2, 0.3])
+    directions = np.where(sizes == 1448, -1, 1)
+    train = Traces.from_lists({"packet_length": sizes, "direction": directions}, ["a"] * 50)
+    made = markov(train, 100, seed=2)
+    assert set(made.points("packet_length")) == {52.0, 517.0, 1448.0}
+    np.testing.assert_array_equal(
+        made.points("direction"), np.where(made.points("packet_length") == 1448, -1, 1)
+    )
+
+
+def test_markov_of_single_points_and_of_states_that_nothing_follows():
+    short = Traces.from_lists({"speed": [[1.0], [2.0], [3.0]]}, ["a"] * 3)
+    assert set(markov(short, 9, seed=0).points("speed")) == {1.0, 2.0, 3.0}
+    # 9 stands only at the end of a trace, so what follows it may be any point that follows one.
+    ends = Traces.from_lists({"speed": [[1.0, 9.0], [9.0], [1.0, 2.0, 3.0]]}, ["a"] * 3)
+    assert set(markov(ends, 300, seed=0).points("speed")) <= {1.0, 2.0, 3.0, 9.0}

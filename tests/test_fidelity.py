@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import groupby
+
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -10,12 +12,16 @@ from netdiffus.evaluation.distances import (
     autocorrelation,
     autocorrelation_distance,
     bin_edges,
-    jensen_shannon,
+    binned_distances,
     lag_count,
     wasserstein,
 )
-from netdiffus.evaluation.fidelity import fidelity, quantities, scales
+from netdiffus.evaluation.fidelity import fidelity, quantities, runs, scales
 from netdiffus.traces import Traces
+
+
+def jensen_shannon(x, reference):
+    return binned_distances(x, reference)["jensen_shannon"]
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.25, -3.0, 1e6])
@@ -55,6 +61,41 @@ def test_jensen_shannon_equals_scipy_on_discrete_values():
     shares = [np.bincount(sample, minlength=6) / len(sample) for sample in (x, y)]
     expected = jensenshannon(*shares, base=2) ** 2
     assert jensen_shannon(x.astype(float), y.astype(float)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_hellinger_and_total_variation_of_discrete_values():
+    rng = np.random.default_rng(12)
+    p, q = rng.dirichlet(np.ones(6)), rng.dirichlet(np.ones(6))
+    x, y = rng.choice(6, 4000, p=p), rng.choice(6, 3000, p=q)
+    p, q = (np.bincount(sample, minlength=6) / len(sample) for sample in (x, y))
+    found = binned_distances(x.astype(float), y.astype(float))
+    assert found["hellinger"] == pytest.approx(np.sqrt(1 - np.sqrt(p * q).sum()), abs=1e-9)
+    assert found["total_variation"] == pytest.approx(largest_difference(p, q), abs=1e-12)
+
+
+def largest_difference(p, q):
+    """Largest difference of the chances of any event: those where p is above q."""
+    return float((p - q)[p > q].sum())
+
+
+def test_hellinger_and_total_variation_of_two_normals():
+    # N(0, 1) and N(1, 1): H² = 1 - exp(-1/8), TV = 2 Phi(1/2) - 1.
+    rng = np.random.default_rng(13)
+    found = binned_distances(rng.normal(1, 1, 100_000), rng.normal(0, 1, 100_000))
+    # 50 bins lose a little; chance adds less.
+    assert found["hellinger"] == pytest.approx(np.sqrt(1 - np.exp(-1 / 8)), abs=0.01)
+    assert found["total_variation"] == pytest.approx(2 * norm.cdf(0.5) - 1, abs=0.01)
+
+
+@pytest.mark.parametrize("measure", ["jensen_shannon", "hellinger", "total_variation"])
+def test_binned_distances_are_0_of_equal_and_1_of_disjoint_samples(measure):
+    x = np.random.default_rng(14).lognormal(size=500)
+    assert binned_distances(x, x)[measure] == 0
+    for far in (x + 1e4, -x - 1, np.full(3, 1e9)):
+        assert binned_distances(far, x)[measure] == pytest.approx(1, abs=1e-12)
+    constant = np.full(9, 7.0)
+    assert binned_distances(constant, constant)[measure] == 0
+    assert binned_distances(np.full(9, 7.1), constant)[measure] == 1
 
 
 def test_jensen_shannon_sees_values_between_those_of_the_reference():
@@ -156,6 +197,8 @@ def test_quantities_of_packets():
         "packet_length",
         "direction",
         "gap",
+        "log gap",
+        "burst length",
         "trace length",
         "total packet_length",
         "trace duration",
@@ -183,6 +226,34 @@ def test_fidelity_is_per_class_and_in_the_channels_unit():
     assert found["jensen_shannon"]["value"][1] > 0
     # A shift does not change the autocorrelation.
     np.testing.assert_allclose(found["autocorrelation"]["value"], [0, 0], atol=1e-9)
+
+
+def test_runs_equal_itertools():
+    rng = np.random.default_rng(15)
+    lengths = np.array([30, 1, 7, 30])
+    state = rng.integers(0, 2, (4, 30)).astype(float)
+    expected = [
+        (len(list(group)), value, row)
+        for row, n in enumerate(lengths)
+        for value, group in groupby(state[row, :n])
+    ]
+    found = runs(state, lengths)
+    assert list(zip(*(x.tolist() for x in found), strict=True)) == expected
+
+
+def test_bursts_of_directions_of_volumes_and_of_neither():
+    def bursts(traces):
+        return [q.values.tolist() for q in quantities(traces) if q.name == "burst length"]
+
+    assert bursts(packets()) == [[1, 1, 1, 2, 1]]
+    busy = Traces.from_lists({"value": [[0, 5, 5, 0, 5], [0, 0, 0, 0, 0]]}, ["a", "b"])
+    assert bursts(busy) == [[2, 1, 0]]
+    assert bursts(Traces.from_lists({"speed": [[1.0, 2.0]]}, ["a"])) == []
+
+
+def test_log_gaps_are_told_apart_down_to_a_microsecond():
+    found = {q.name: q for q in quantities(packets())}["log gap"]
+    assert found.values == pytest.approx([-6, np.log10(0.5), np.log10(1.5), -6, 0, -6])
 
 
 def test_scales_are_standard_deviations():

@@ -9,6 +9,7 @@ import pytest
 
 from netdiffus.errors import InputError
 from netdiffus.evaluation import Report, bootstrap, copy, evaluate
+from netdiffus.evaluation.fidelity import MEASURES
 from netdiffus.evaluation.verdict import grade, grade_distance, keys
 from netdiffus.traces import Traces
 
@@ -94,6 +95,34 @@ def test_copy_is_at_the_floor_and_is_found_out(good):
     candidates = good.figures["candidates"]
     assert candidates["copy"]["in_train"] == 1
     assert candidates["synthetic"]["in_train"] == 0
+    assert candidates["copy"]["copying"]["near"]["overall"]["mean"] == 1
+    closer = {name: c["copying"]["closer"]["overall"]["mean"] for name, c in candidates.items()}
+    assert closer["copy"] == 1  # as many are held out as were learned from
+    for name in ("synthetic", "real"):
+        assert closer[name] == pytest.approx(0.5, abs=0.15)
+    unseen = good.figures["sets"]["holdout"]["copying"]["closer"]["overall"]
+    assert unseen["mean"] == pytest.approx(0.5, abs=0.15)
+
+
+def test_every_figure_is_of_every_class_and_has_an_interval(good):
+    candidates = good.figures["candidates"]
+    assert set(candidates) == {"synthetic", "real", "copy", "jitter", "bootstrap", "markov"}
+    for figures in candidates.values():
+        for measure in (*MEASURES, "joint", "coverage", "frechet"):
+            for name, of_quantity in figures[measure]["quantities"].items():
+                assert of_quantity["overall"]["low"] <= of_quantity["overall"]["high"]
+                wanted = set() if name == "all classes" else set(NAMES)
+                assert set(of_quantity["classes"]) == wanted
+        for use in ("trained_on_equal", "trained_on_all", "trained_with_real"):
+            assert set(figures[use]["classes"]) == set(NAMES)
+        for auc in ("two_sample_auc", "two_sample_auc_network"):
+            assert figures[auc]["low"] <= figures[auc]["mean"] <= figures[auc]["high"]
+
+
+def test_joint_structure_is_judged(good):
+    joint = good.figures["candidates"]["synthetic"]["joint"]["quantities"]
+    for name in ("points", "facts"):
+        assert joint[name]["overall"]["mean"] == pytest.approx(0, abs=0.02)
 
 
 def test_bootstrap_has_the_marginals_and_not_the_structure(good):
@@ -112,6 +141,8 @@ def test_garbage_scores_badly():
     quantities = report.figures["candidates"]["synthetic"]["jensen_shannon"]["quantities"]
     assert quantities["packet_length"]["overall"]["mean"] == pytest.approx(1)
     assert quantities["trace length"]["overall"]["mean"] < 0.3
+    joint = report.figures["candidates"]["synthetic"]["joint"]["quantities"]
+    assert min(joint[name]["overall"]["mean"] for name in ("points", "facts")) > 0.5
     assert [key.grade for key in keys(report.figures)] == ["far"] * 4
 
 
@@ -140,7 +171,8 @@ def test_counts_are_equal_per_class():
     assert trained == {"b": 12, "a": 11}
     confusion = report.figures["candidates"]["synthetic"]["trained_on_equal"]["confusion"]
     assert np.sum(confusion) == 10
-    assert report.figures["candidates"]["real"]["two_sample_auc"]["sd"] is None
+    found = report.figures["candidates"]["real"]["two_sample_auc"]
+    assert found["high"] - found["low"] == pytest.approx(2 * 1.96 * found["sd"])
 
 
 def test_without_holdout_the_real_traces_are_halved():
@@ -171,7 +203,7 @@ def test_channels_may_come_in_another_order_and_as_gaps():
 def test_progress_counts_up():
     seen = []
     evaluate(volumes(0), volumes(1), repeats=1, progress=lambda *args: seen.append(args))
-    assert [done for done, _ in seen] == [0, 0.2, 0.4, 0.6, 0.8, 1]
+    assert [done for done, _ in seen] == pytest.approx(np.arange(7) / 6)
     assert seen[-1] == (1, "done")
 
 

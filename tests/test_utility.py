@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix
 
-from netdiffus.evaluation.utility import POINTS, features, train_and_test, two_sample_auc
+from netdiffus.evaluation.classifiers import POINTS, features
+from netdiffus.evaluation.utility import train_and_test, two_sample_auc
 from netdiffus.traces import Traces
 
 
@@ -38,8 +39,8 @@ def test_features_equal_numpy_trace_by_trace():
 
 def test_separable_classes_are_learned():
     found = train_and_test([noise(1, shift=10)], noise(2, shift=10), seed=0)
-    assert found["accuracy"] == found["balanced_accuracy"] == 1
-    np.testing.assert_array_equal(found["confusion"], np.diag([40, 40, 40]))
+    assert found.accuracy == found.balanced_accuracy == 1
+    np.testing.assert_array_equal(found.confusion, np.diag([40, 40, 40]))
 
 
 def test_shuffled_labels_give_chance():
@@ -47,7 +48,7 @@ def test_shuffled_labels_give_chance():
     shuffled = replace(train, labels=np.random.default_rng(4).permutation(train.labels))
     found = train_and_test([shuffled], noise(5, n=600, shift=10), seed=0)
     # Test traces of one class are alike, so their labels go wrong together: a wide interval.
-    assert found["balanced_accuracy"] == pytest.approx(1 / 3, abs=0.15)
+    assert found.balanced_accuracy == pytest.approx(1 / 3, abs=0.15)
 
 
 def test_balanced_accuracy_counts_classes_and_accuracy_traces():
@@ -57,15 +58,15 @@ def test_balanced_accuracy_counts_classes_and_accuracy_traces():
     train = replace(train, labels=np.where(train.labels == 2, 1, train.labels))
     found = train_and_test([train], test, seed=0)
     true, given = np.sort(test.labels), np.repeat([0, 1, 1], [40, 2, 2])
-    assert found["accuracy"] == pytest.approx(accuracy_score(true, given))
-    assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(true, given))
-    np.testing.assert_array_equal(found["confusion"], confusion_matrix(true, given))
+    assert found.accuracy == pytest.approx(accuracy_score(true, given))
+    assert found.balanced_accuracy == pytest.approx(balanced_accuracy_score(true, given))
+    np.testing.assert_array_equal(found.confusion, confusion_matrix(true, given))
 
 
 def test_sets_are_learned_together():
     every = noise(8, shift=10)
     parts = [every[every.labels == 0], every[every.labels > 0]]
-    assert train_and_test(parts, noise(9, shift=10), seed=0)["accuracy"] == 1
+    assert train_and_test(parts, noise(9, shift=10), seed=0).accuracy == 1
 
 
 def test_auc_of_one_distribution_is_a_half():
@@ -90,4 +91,4 @@ def test_same_seed_same_figures():
     a, b = noise(15), noise(16)
     assert two_sample_auc(a, b, seed=3) == two_sample_auc(a, b, seed=3)
     first, second = (train_and_test([a], b, seed=3) for _ in range(2))
-    np.testing.assert_array_equal(first["confusion"], second["confusion"])
+    np.testing.assert_array_equal(first.confusion, second.confusion)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 try:
-    from netdiffus.evaluation.baselines import bootstrap, copy, jitter
+    from netdiffus.evaluation.baselines import bootstrap, copy, jitter, markov
     from netdiffus.evaluation.figures import evaluate
     from netdiffus.evaluation.report import Report
 except ModuleNotFoundError as error:
@@ -12,4 +12,4 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
-__all__ = ["Report", "bootstrap", "copy", "evaluate", "jitter"]
+__all__ = ["Report", "bootstrap", "copy", "evaluate", "jitter", "markov"]

@@ -9,10 +9,12 @@ import numpy.typing as npt
 
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError
+from netdiffus.evaluation.distances import quantile_edges
 from netdiffus.traces import Floats, Ints, Traces
 
 NOISE = 0.1  # standard deviation of the logarithm of jitter's factors
 WARP = 0.3  # the same, for the steps of its time warp
+STATES = 8  # bins of each channel of the Markov chain
 
 
 def copy(train: Traces, n: int, seed: int = 0) -> Traces:
@@ -66,6 +68,29 @@ def bootstrap(train: Traces, n: int, seed: int = 0) -> Traces:
     return replace(source, values=np.where(source.mask[:, None], values, 0.0))
 
 
+def markov(train: Traces, n: int, seed: int = 0) -> Traces:
+    """A first-order Markov chain for each class.
+
+    The state of a point is the bin of each channel at once: 8 quantile bins, with one of its own
+    for any value that fills a bin. A trace starts with a random first point of its class. Each
+    next point is the one that followed a random point in the same state, all channels together, so
+    that every value is one of a training trace; if none followed, that of any state. Lengths are
+    those of training traces.
+
+    Args: see `copy`.
+    """
+    rng = np.random.default_rng(seed)
+    source = copy(train, n, seed)
+    train = train.with_gaps()
+    values = np.zeros_like(source.values)
+    for label in np.unique(source.labels):
+        mine = np.flatnonzero(source.labels == label)
+        longest = int(source.lengths[mine].max())
+        chains = _chains(train[train.labels == label], len(mine), longest, rng)
+        values[mine, :, :longest] = chains
+    return replace(source, values=np.where(source.mask[:, None], values, 0.0))
+
+
 def _rows(train: Traces, n: int, rng: np.random.Generator) -> Ints:
     """(n,): rows of `train`, its class mix rounded by largest remainder."""
     if n < 1:
@@ -114,3 +139,33 @@ def _resampled(
     channel = np.arange(shape[1])[:, None]
     drawn: Floats = train.values[longest_first][pick, channel, np.arange(shape[2])]
     return drawn
+
+
+def _chains(train: Traces, n: int, length: int, rng: np.random.Generator) -> Floats:
+    """(n, C, length): chains that never end."""
+    points = np.stack([train.points(c) for c in range(len(train.channels))], axis=1)
+    state, last = _states(points), np.cumsum(train.lengths) - 1
+    followed = np.setdiff1d(np.arange(len(points)), last)
+    followed = followed[np.argsort(state[followed], kind="stable")]
+    chains = np.empty((n, points.shape[1], length))
+    at = rng.choice(last - train.lengths + 1, n)
+    for t in range(length):
+        chains[:, :, t] = points[at]
+        if t + 1 < length:
+            at = _followers(state[at], state[followed], followed, rng)
+    return chains
+
+
+def _states(points: Floats) -> Ints:
+    """(M,): a number for the bins that a point's channels are in together."""
+    bins = [np.searchsorted(quantile_edges(x, STATES), x, side="right") for x in points.T]
+    found: Ints = np.unique(np.stack(bins), axis=1, return_inverse=True)[1].ravel()
+    return found
+
+
+def _followers(state: Ints, known: Ints, followed: Ints, rng: np.random.Generator) -> Ints:
+    """For each state the point after a random one of those in it; `known` ascends."""
+    first, end = (np.searchsorted(known, state, side=side) for side in ("left", "right"))
+    lost = first == end
+    first, end = np.where(lost, 0, first), np.where(lost, len(known), end)
+    return followed[rng.integers(first, end)] + 1

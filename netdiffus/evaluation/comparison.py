@@ -81,11 +81,27 @@ def draw(traces: Traces, counts: Ints, rng: np.random.Generator) -> Traces:
         counts: (K,), how many of each class.
         rng: Where chance comes from.
     """
+    return traces[draw_rows(traces, counts, rng)]
+
+
+def draw_rows(traces: Traces, counts: Ints, rng: np.random.Generator) -> Ints:
+    """The rows that `draw` takes."""
     rows = [
         rng.permutation(np.flatnonzero(traces.labels == label))[:n]
         for label, n in enumerate(counts)
     ]
-    return traces[np.concatenate(rows)]
+    return np.concatenate(rows)
+
+
+def halves(traces: Traces, rng: np.random.Generator) -> tuple[Ints, Ints]:
+    """The rows of two random halves of each class, the first larger by one if the number is odd."""
+    order = [
+        rng.permutation(np.flatnonzero(traces.labels == label))
+        for label in range(len(traces.classes))
+    ]
+    middle = [(len(rows) + 1) // 2 for rows in order]
+    first = np.concatenate([rows[:m] for rows, m in zip(order, middle, strict=True)])
+    return first, np.concatenate([rows[m:] for rows, m in zip(order, middle, strict=True)])
 
 
 def class_counts(traces: Traces) -> Ints:
@@ -103,7 +119,8 @@ def _same_channels(traces: Traces, real: Traces, name: str) -> Traces:
             f"{name}: the channels are {', '.join(found)}, those of the real traces "
             f"{', '.join(wanted)}; select the same channels on both sides"
         )
-    return traces.select(wanted)
+    # Element types may differ, which the figures do not depend on.
+    return replace(traces.select(wanted), channels=real.with_gaps().channels)
 
 
 def _common_classes(

@@ -27,24 +27,34 @@ def wasserstein(x: Floats, y: Floats) -> float:
     return float(stats.wasserstein_distance(x, y))
 
 
-def jensen_shannon(x: Floats, reference: Floats) -> float:
-    """Jensen-Shannon divergence of two samples, in bits.
+def binned_distances(x: Floats, reference: Floats) -> dict[str, float]:
+    """Distances of two samples by their shares p and q of the bins of `bin_edges`.
 
-    ``JS = H((p + q) / 2) - (H(p) + H(q)) / 2`` over the bins of `bin_edges`, which have no outer
-    limit: mass outside the range of the reference counts in full.
+    The bins have no outer limit: mass outside the range of the reference counts in full.
+
+    * `jensen_shannon`: divergence in bits, ``H((p + q) / 2) - (H(p) + H(q)) / 2``; its square root
+      is SciPy's distance.
+    * `hellinger`: ``sqrt(1 - sum sqrt(p q))``.
+    * `total_variation`: ``sum |p - q| / 2``.
 
     Args:
         x: (n,).
         reference: (m,), from which the bins are made.
 
     Returns:
-        0 (same shares in all bins) to 1 (no bin in common). Its square root is the distance.
+        The three by name, each 0 (same shares in all bins) to 1 (no bin in common).
     """
     edges = bin_edges(reference)
-    p, q = _shares(x, edges), _shares(reference, edges)
+    p, q = shares(x, edges), shares(reference, edges)
     m = (p + q) / 2
     bits = (special.rel_entr(p, m) + special.rel_entr(q, m)).sum() / (2 * np.log(2))
-    return float(np.clip(bits, 0.0, 1.0))
+    found = {
+        "jensen_shannon": bits,
+        # As a difference of roots, which rounding does not leave above 0 for equal shares.
+        "hellinger": np.sqrt(((np.sqrt(p) - np.sqrt(q)) ** 2).sum() / 2),
+        "total_variation": np.abs(p - q).sum() / 2,
+    }
+    return {name: float(np.clip(value, 0.0, 1.0)) for name, value in found.items()}
 
 
 def bin_edges(reference: Floats) -> Floats:
@@ -63,13 +73,17 @@ def bin_edges(reference: Floats) -> Floats:
     values = np.unique(reference)
     if len(values) <= min(MOST_ATOMS, max(len(reference) // PER_ATOM, 1)):
         return np.unique([values, np.nextafter(values, np.inf)])
-    bins = min(MOST_BINS, int(np.sqrt(len(reference))))
+    return quantile_edges(reference, min(MOST_BINS, int(np.sqrt(len(reference)))))
+
+
+def quantile_edges(reference: Floats, bins: int) -> Floats:
+    """Edges of quantile bins, with a bin of its own for any value that fills one."""
     cuts = np.quantile(reference, np.linspace(0, 1, bins + 1), method="inverted_cdf")
     ends = np.append(cuts[:-1][cuts[1:] == cuts[:-1]], cuts[-1])
     return np.unique(np.concatenate([cuts, np.nextafter(ends, np.inf)]))
 
 
-def _shares(x: Floats, edges: Floats) -> Floats:
+def shares(x: Floats, edges: Floats) -> Floats:
     """(k + 1,): the share of `x` in each of the bins that k edges make."""
     counts = np.bincount(np.searchsorted(edges, x, side="right"), minlength=len(edges) + 1)
     return counts / len(x)

@@ -10,13 +10,21 @@ from netdiffus.channels import Channel
 from netdiffus.evaluation.distances import (
     autocorrelation,
     autocorrelation_distance,
-    jensen_shannon,
+    binned_distances,
     lag_count,
     wasserstein,
 )
-from netdiffus.traces import Floats, Traces
+from netdiffus.traces import Floats, Ints, Traces
 
 ADDITIVE = ("size", "volume")
+MEASURES = (
+    "wasserstein",
+    "jensen_shannon",
+    "hellinger",
+    "total_variation",
+    "autocorrelation",
+)
+MICROSECOND = 1e-6
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,7 @@ class Quantity:
     unit: str
     kind: str
     values: Floats
-    trace: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+    trace: Ints
 
     @property
     def title(self) -> str:
@@ -44,7 +52,11 @@ class Quantity:
 
 
 def quantities(traces: Traces) -> list[Quantity]:
-    """Each channel's points, then each trace's length, total size or volume, and duration.
+    """Each channel's points, log gaps, bursts, and each trace's length, totals and duration.
+
+    Gaps are also taken as log10 of seconds, at least a microsecond. A burst is a run of points of
+    one direction; where no direction is known, a run of volumes above 0, and a trace without any
+    has one burst of length 0.
 
     Args:
         traces: With gaps in place of times.
@@ -55,6 +67,7 @@ def quantities(traces: Traces) -> list[Quantity]:
         Quantity(channel.name, channel.unit, channel.kind, traces.points(c), points)
         for c, channel in enumerate(traces.channels)
     ]
+    found += _log_gaps(traces, points) + _bursts(traces)
     found.append(
         Quantity("trace length", "points", "length", traces.lengths.astype(np.float64), rows)
     )
@@ -65,6 +78,52 @@ def quantities(traces: Traces) -> list[Quantity]:
             unit = "per trace" if channel.kind == "volume" else channel.unit
             found.append(Quantity(name, unit, kind, sums[:, c], rows))
     return found
+
+
+def _log_gaps(traces: Traces, rows: Ints) -> list[Quantity]:
+    return [
+        Quantity(f"log {ch.name}", "log10 s", "log gap", _log_gap(traces.points(c)), rows)
+        for c, ch in enumerate(traces.channels)
+        if ch.kind == "gap"
+    ]
+
+
+def _log_gap(gaps: Floats) -> Floats:
+    return np.log10(np.maximum(gaps, MICROSECOND))
+
+
+def _bursts(traces: Traces) -> list[Quantity]:
+    """Lengths of bursts, by the direction, or by the first volume; none without either."""
+    kinds = [channel.kind for channel in traces.channels]
+    if "direction" in kinds:
+        state = traces.values[:, kinds.index("direction")]
+    elif "volume" in kinds:
+        state = (traces.values[:, kinds.index("volume")] > 0).astype(np.float64)
+    else:
+        return []
+    lengths, of_state, rows = runs(state, traces.lengths)
+    busy = of_state != 0
+    idle = np.setdiff1d(rows, rows[busy])
+    values = np.concatenate([lengths[busy], np.zeros(len(idle))])
+    rows = np.concatenate([rows[busy], idle])
+    return [Quantity("burst length", "points", "burst", values, rows)]
+
+
+def runs(state: Floats, lengths: Ints) -> tuple[Ints, Floats, Ints]:
+    """Runs of equal values.
+
+    Args:
+        state: (N, L), anything beyond the lengths.
+        lengths: (N,).
+
+    Returns:
+        Of each run its length, its value and its row, (R,) each, row by row.
+    """
+    inside = np.arange(state.shape[1]) < lengths[:, None]
+    starts = inside.copy()
+    starts[:, 1:] &= state[:, 1:] != state[:, :-1]
+    run = np.cumsum(starts[inside]) - 1  # of each point, all rows one after another
+    return np.bincount(run), state[starts], np.nonzero(starts)[0]
 
 
 def _total_kind(channel: Channel) -> str | None:
@@ -86,21 +145,17 @@ def fidelity(candidate: Traces, reference: Traces) -> dict[str, dict[str, list[f
         reference: Traces to judge them by, with the same classes and channels.
 
     Returns:
-        For the measures `wasserstein` (in the quantity's unit), `jensen_shannon` (bits) and
-        `autocorrelation`, for each quantity, one number per class.
+        For each of `MEASURES` (`wasserstein` in the quantity's unit, `jensen_shannon` in bits),
+        for each quantity, one number per class.
     """
     pairs = list(zip(_by_class(candidate), _by_class(reference), strict=True))
-    measured: dict[str, dict[str, list[float]]] = {
-        "wasserstein": {},
-        "jensen_shannon": {},
-        "autocorrelation": {},
-    }
+    measured: dict[str, dict[str, list[float]]] = {measure: {} for measure in MEASURES}
     for ours, theirs in pairs:
         for x, y in zip(quantities(ours), quantities(theirs), strict=True):
-            w = wasserstein(x.values, y.values)
-            measured["wasserstein"].setdefault(x.name, []).append(w)
-            js = jensen_shannon(x.values, y.values)
-            measured["jensen_shannon"].setdefault(x.name, []).append(js)
+            found = {"wasserstein": wasserstein(x.values, y.values)}
+            found |= binned_distances(x.values, y.values)
+            for measure, distance in found.items():
+                measured[measure].setdefault(x.name, []).append(distance)
         for name, distance in _autocorrelation_distances(ours, theirs).items():
             measured["autocorrelation"].setdefault(name, []).append(distance)
     return measured

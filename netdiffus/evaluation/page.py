@@ -23,6 +23,7 @@ CANDIDATES = {
     "copy": "copy",
     "jitter": "jitter",
     "bootstrap": "bootstrap",
+    "markov": "Markov chain",
 }
 
 

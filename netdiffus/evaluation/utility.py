@@ -1,104 +1,125 @@
-"""What a random forest can do with the traces: learn classes from them, or tell two sets apart."""
+"""What a classifier can do with the traces: learn classes from them, or tell two sets apart."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
-from sklearn.ensemble import RandomForestClassifier
+from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
+from netdiffus.evaluation.classifiers import Learner, forest
 from netdiffus.traces import Floats, Ints, Traces
 
-TREES = 50
 FOLDS = 3
-POINTS = 64
-SUMMARY = ("mean", "sd", "min", "max", "sum", "mean step")
 
 
-def features(traces: Traces) -> Floats:
-    """What the forests see of each trace.
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a classifier said of test traces.
 
-    Per channel the first 64 points as they are (zero beyond the trace's end) and, over the whole
-    trace, mean, standard deviation, minimum, maximum, sum and mean absolute step; then its length.
-
-    Returns:
-        (N, C * (P + 6) + 1) with P = 64, whatever the lengths are.
+    Attributes:
+        true: (N,), their classes.
+        given: (N,), the classes it gave them.
+        classes: How many classes there are.
     """
-    n, channels, length = traces.values.shape
-    first = np.zeros((n, channels, POINTS))
-    first[:, :, :length] = traces.values[:, :, :POINTS]
-    parts = [first.reshape(n, -1), _summary(traces), traces.lengths[:, None]]
-    return np.concatenate(parts, axis=1)
+
+    true: Ints
+    given: Ints
+    classes: int
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the traces labelled rightly."""
+        return float(np.mean(self.true == self.given))
+
+    @property
+    def recalls(self) -> Floats:
+        """(K,): share of each class labelled rightly; NaN for a class without traces."""
+        right = np.bincount(self.true[self.true == self.given], minlength=self.classes)
+        all_of_it = np.bincount(self.true, minlength=self.classes)
+        return np.where(all_of_it > 0, right / np.maximum(all_of_it, 1), np.nan)
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean over the classes that have traces of the share labelled rightly."""
+        return float(np.nanmean(self.recalls))
+
+    @property
+    def confusion(self) -> Ints:
+        """(K, K): traces by true (row) and given class (column)."""
+        counts = np.zeros((self.classes, self.classes), dtype=np.int64)
+        np.add.at(counts, (self.true, self.given), 1)
+        return counts
 
 
-def _summary(traces: Traces) -> Floats:
-    """(N, C * 6)."""
-    values, count = traces.values, traces.lengths[:, None]
-    inside = traces.mask[:, None]
-    total = values.sum(axis=2)
-    mean = total / count
-    spread = np.sqrt((np.where(inside, values - mean[..., None], 0.0) ** 2).sum(axis=2) / count)
-    low = np.where(inside, values, np.inf).min(axis=2)
-    high = np.where(inside, values, -np.inf).max(axis=2)
-    steps = np.where(inside[..., 1:], np.abs(np.diff(values, axis=2)), 0.0).sum(axis=2)
-    parts = [mean, spread, low, high, total, steps / np.maximum(count - 1, 1)]
-    return np.concatenate(parts, axis=1)
-
-
-def train_and_test(train: Sequence[Traces], test: Traces, seed: int) -> dict[str, Any]:
-    """Accuracy on `test` of a forest that learned the classes from `train`.
+def train_and_test(
+    train: Sequence[Traces], test: Traces, seed: int, learn: Learner = forest
+) -> Answers:
+    """What a classifier that learned from `train` says of `test`.
 
     Args:
-        train: Sets to learn from together; all have the classes of `test`.
-        test: Traces to label, some of every class.
-        seed: Same seed, same forest.
-
-    Returns:
-        `accuracy`, `balanced_accuracy` (mean over classes of the share labelled rightly) and
-        `confusion` (K, K), rows true, columns given.
+        train: Sets to learn from together; all have the classes and channels of `test`.
+        test: Traces to label.
+        seed: Same seed, same classifier.
+        learn: The kind of classifier.
     """
-    x = np.concatenate([features(t) for t in train])
-    y = np.concatenate([t.labels for t in train])
-    given = _forest(x, y, seed).predict(features(test))
-    confusion = np.zeros((len(test.classes), len(test.classes)), dtype=np.int64)
-    np.add.at(confusion, (test.labels, given), 1)
-    right = np.diag(confusion)
-    return {
-        "accuracy": float(right.sum() / confusion.sum()),
-        "balanced_accuracy": float((right / confusion.sum(axis=1)).mean()),
-        "confusion": confusion,
-    }
+    chances = learn(pool(train), seed)(test)
+    return Answers(test.labels, chances.argmax(axis=1), len(test.classes))
 
 
-def two_sample_auc(candidate: Traces, reference: Traces, seed: int) -> float:
-    """Area under the ROC curve of a forest that tells one set of traces from another.
+def two_sample_scores(
+    candidate: Traces, reference: Traces, seed: int, learn: Learner = forest
+) -> tuple[Floats, Floats]:
+    """Chances that a classifier gives each trace of being of the reference.
 
-    Mean over three folds, each scored by a forest that did not see it.
+    Three folds: each trace is scored by a classifier that did not see it, and scores become
+    ranks within their fold, as those of different folds need not be on one scale.
 
     Args:
         candidate: Traces to judge.
         reference: As many traces to judge them by.
-        seed: Same seed, same folds and forests.
+        seed: Same seed, same folds and classifiers.
+        learn: The kind of classifier.
+
+    Returns:
+        Scores of the candidate (n,) and of the reference (m,).
+    """
+    both = pool([candidate, reference])
+    side = np.repeat([0, 1], [len(candidate), len(reference)])
+    both = replace(both, labels=side, classes=("candidate", "reference"))
+    scores = np.zeros(len(both))
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    for fit, held in folds.split(side, side):
+        scores[held] = rankdata(learn(both[fit], seed)(both[held])[:, 1]) / len(held)
+    return scores[side == 0], scores[side == 1]
+
+
+def two_sample_auc(
+    candidate: Traces, reference: Traces, seed: int, learn: Learner = forest
+) -> float:
+    """Area under the ROC curve of a classifier that tells one set of traces from another.
+
+    Args: see `two_sample_scores`.
 
     Returns:
         0.5 when the sets cannot be told apart, 1 when they always can. Below 0.5 is chance.
     """
-    x = np.concatenate([features(candidate), features(reference)])
-    y = np.repeat([0, 1], [len(candidate), len(reference)])
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(x, y)
-    return float(np.mean([_fold_auc(x, y, fit, held, seed) for fit, held in folds]))
+    ours, theirs = two_sample_scores(candidate, reference, seed, learn)
+    true = np.repeat([0, 1], [len(ours), len(theirs)])
+    return float(roc_auc_score(true, np.concatenate([ours, theirs])))
 
 
-def _fold_auc(x: Floats, y: Ints, fit: Ints, held: Ints, seed: int) -> float:
-    chance = _forest(x[fit], y[fit], seed).predict_proba(x[held])[:, 1]
-    return float(roc_auc_score(y[held], chance))
-
-
-def _forest(x: Floats, y: Ints, seed: int) -> RandomForestClassifier:
-    forest = RandomForestClassifier(TREES, random_state=seed, n_jobs=-1).fit(x, y)
-    # Threads would add the trees' votes in any order, and rounding could then turn a tie.
-    forest.n_jobs = 1
-    return forest
+def pool(sets: Sequence[Traces]) -> Traces:
+    """Sets with the same channels and classes as one, without meta."""
+    longest = max(t.values.shape[2] for t in sets)
+    wide = [np.pad(t.values, ((0, 0), (0, 0), (0, longest - t.values.shape[2]))) for t in sets]
+    return Traces(
+        np.concatenate(wide),
+        np.concatenate([t.lengths for t in sets]),
+        sets[0].channels,
+        np.concatenate([t.labels for t in sets]),
+        sets[0].classes,
+    )

@@ -1,0 +1,161 @@
+"""Every figure of one set of traces, from any generator."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from bench.fidelity.forests import Protocol, equal_draws, mean_figure, rightly_named, two_sample_auc
+from bench.fidelity.sets import FidelitySet, unsigned
+from netdiffus.evaluation.copying import copying
+from netdiffus.evaluation.fidelity import fidelity, scales
+from netdiffus.evaluation.frechet import RandomConvolutions, frechet_distance
+from netdiffus.evaluation.space import Space
+from netdiffus.traces import Floats, Traces, concat
+
+HELLINGER_BINS = 10
+
+
+def judge(fs: FidelitySet, made: Traces, protocol: Protocol) -> dict[str, Any]:
+    """The figures of one set of traces, each against the held-out traces.
+
+    Args:
+        fs: Real traces.
+        made: Traces to judge, with the classes of `fs.train`; sizes signed or with directions.
+        protocol: Of the forests.
+
+    Returns:
+        `n`, `missing` (classes without a trace), `accuracy` and `accuracy_distinct` (on held-out
+        traces that no training trace equals), `auc`, `wasserstein`, `hellinger`,
+        `frechet`, `copies`.
+    """
+    fs = replace(fs, train=unsigned(fs.train), holdout=unsigned(fs.holdout))
+    made = unsigned(made)
+    held = fs.holdout
+    right = named(fs, [made], protocol)
+    distinct = ~_among(fs.view(held), fs.view(fs.train))
+    views = fs.view(made), made.labels, fs.view(held), held.labels, fs.files
+    return {
+        "n": len(made),
+        "missing": sum(n == 0 for n in made.counts().values()),
+        "accuracy": mean_figure(right, fs.files, protocol),
+        "accuracy_distinct": mean_figure(right[distinct], fs.files[distinct], protocol),
+        "auc": two_sample_auc(*views, protocol),
+        "wasserstein": wasserstein(fs, made, protocol.repeats),
+        "hellinger": hellinger(fs, made),
+        "frechet": frechet(fs, made, protocol.repeats),
+        "copies": copies(fs, made),
+    }
+
+
+def named(fs: FidelitySet, parts: list[Traces], protocol: Protocol) -> Floats:
+    """(M,): how rightly forests that learned from all the parts name each held-out trace."""
+    traces = concat([unsigned(part) for part in parts])
+    return rightly_named(
+        fs.view(traces), traces.labels, fs.view(fs.holdout), fs.holdout.labels, protocol
+    )
+
+
+def wasserstein(fs: FidelitySet, made: Traces, repeats: int) -> float:
+    """Mean Wasserstein-1 distance to the held-out traces, over fields and classes.
+
+    Fields are those of `netdiffus.evaluation.fidelity`, each in units of its standard deviation
+    over the training traces; as many traces of each class on both sides. A class that `made` lacks
+    is left out.
+    """
+    yardstick = scales(fs.train)
+    found = []
+    for seed in range(repeats):
+        ours, theirs = equal_draws(made.labels, fs.holdout.labels, np.random.default_rng(seed))
+        for label in np.unique(made.labels[ours]):
+            pair = (
+                made[ours[made.labels[ours] == label]],
+                fs.holdout[theirs[fs.holdout.labels[theirs] == label]],
+            )
+            by_field = fidelity(*(_one_class(traces) for traces in pair))["wasserstein"]
+            found.append(
+                np.mean([w[0] / yardstick[name] for name, w in by_field.items() if yardstick[name]])
+            )
+    return float(np.mean(found))
+
+
+def hellinger(fs: FidelitySet, made: Traces) -> float:
+    """Mean over classes of the Hellinger distance of sizes, as published for mirage_appx.
+
+    ``H = sqrt(1 - sum_i sqrt(p_i q_i))`` over ten equal bins of the held-out sizes' range, without
+    sizes of 0. Sizes outside it, which the published figures drop, count in two more bins. A class
+    without sizes counts 1.
+    """
+    found = []
+    for label in np.unique(fs.holdout.labels):
+        real = _sizes(fs, fs.holdout, label)
+        edges = np.linspace(real.min(), real.max(), HELLINGER_BINS + 1)
+        p, q = (_shares(sizes, edges) for sizes in (real, _sizes(fs, made, label)))
+        found.append(np.sqrt(max(0.0, 1 - np.sqrt(p * q).sum())))
+    return float(np.mean(found))
+
+
+def frechet(fs: FidelitySet, made: Traces, repeats: int) -> float:
+    """Fréchet distance on GASF images by random convolutions, see `netdiffus.evaluation.frechet`.
+
+    Between the held-out traces and as many made ones (or all, if they are fewer), drawn whatever
+    their class; squared, as the FID is, and above 0 for real traces too.
+    """
+    features = RandomConvolutions(fs.train)
+    real, ours = features(fs.holdout), features(made)
+    n = min(len(made), len(fs.holdout))
+    draws = [np.random.default_rng(seed).permutation(len(made))[:n] for seed in range(repeats)]
+    return float(np.mean([frechet_distance(ours[rows], real) for rows in draws]))
+
+
+def copies(fs: FidelitySet, made: Traces) -> dict[str, float]:
+    """How much traces are like training traces, see `netdiffus.evaluation.copying`.
+
+    Args:
+        fs: Real traces.
+        made: Traces to judge; the held-out ones themselves give the floor.
+
+    Returns:
+        `exact`, the share whose points are those of a training trace; `near`, the share of near
+        duplicates; `closer`, the chance that the nearest training trace is closer than the nearest
+        held-out one.
+    """
+    place = Space(fs.train)
+    train, held = ((place(part), part.labels) for part in (fs.train, fs.holdout))
+    found = copying(held if made is fs.holdout else (place(made), made.labels), train, held)
+    return {
+        "exact": float(_among(fs.view(made), fs.view(fs.train)).mean()),
+        "near": float(found.near.mean()),
+        "closer": float(found.closer.mean()),
+    }
+
+
+def _one_class(traces: Traces) -> Traces:
+    only = traces.of_class(str(traces.label_names[0]))
+    return Traces(
+        only.values,
+        only.lengths,
+        only.channels,
+        np.zeros(len(only), dtype=np.int64),
+        (str(traces.label_names[0]),),
+    )
+
+
+def _sizes(fs: FidelitySet, traces: Traces, label: int) -> Floats:
+    sizes: Floats = np.abs(fs.view(traces)[traces.labels == label]).ravel()
+    return sizes[sizes > 0]
+
+
+def _shares(sizes: Floats, edges: Floats) -> Floats:
+    """(bins + 2,): below, the bins (the last with its upper edge), above."""
+    place = np.searchsorted(edges, sizes, side="right")
+    place[sizes == edges[-1]] = len(edges) - 1
+    return np.asarray(np.bincount(place, minlength=len(edges) + 1) / max(len(sizes), 1))
+
+
+def _among(x: Floats, others: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """(N,): whether a row of x is a row of the others."""
+    known = {row.tobytes() for row in others + 0.0}  # + 0.0 makes -0.0 plain
+    return np.array([row.tobytes() in known for row in x + 0.0])

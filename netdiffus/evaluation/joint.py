@@ -1,0 +1,136 @@
+"""Whether values occur together as in real traces: maximum mean discrepancy of several at once."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial.distance import cdist, pdist
+
+from netdiffus.evaluation.images import logarithmic
+from netdiffus.traces import Floats, Ints, Traces
+
+MOST = 1_000  # points of the data that the bandwidth is measured on
+MOST_POINTS = 500  # points of a set that are compared, each with each
+SEED = 0
+
+
+class Joint:
+    """Squared maximum mean discrepancy of points and of whole traces.
+
+    * `points`: all channels of a point at once, such as size, direction and gap; 500 random
+      points of a set, if it has more.
+    * `facts`: length, and sum of each size, volume and gap (bytes, duration), of a trace at once.
+
+    Args:
+        real: Real traces, which scale the numbers and give the kernel's widths.
+    """
+
+    def __init__(self, real: Traces) -> None:
+        self.real = real
+        self._width = {
+            "points": bandwidth(joint_points(real, real)),
+            "facts": bandwidth(joint_facts(real, real)),
+        }
+
+    def __call__(self, candidate: Traces, reference: Traces) -> dict[str, float]:
+        """Both by name; below 0 by chance where the sets are of one distribution."""
+        x, y = (_some_points(t, self.real) for t in (candidate, reference))
+        facts = [joint_facts(t, self.real) for t in (candidate, reference)]
+        return {
+            "points": mmd(x[0], y[0], self._width["points"], x[1], y[1]),
+            "facts": mmd(facts[0], facts[1], self._width["facts"]),
+        }
+
+
+def _some_points(traces: Traces, real: Traces) -> tuple[Floats, Ints]:
+    """At most 500 points, (n, C), and the trace of each, (n,)."""
+    points, rows = joint_points(traces, real), np.repeat(np.arange(len(traces)), traces.lengths)
+    some = np.random.default_rng(SEED).permutation(len(points))[:MOST_POINTS]
+    return points[some], rows[some]
+
+
+def bandwidth(real: Floats) -> float:
+    """Median distance between different real points: the width of the kernel.
+
+    Args:
+        real: (n, D).
+
+    Returns:
+        The median of the distances above 0 of at most 1,000 evenly spaced points; 1 if there are
+        none.
+    """
+    some = real[np.linspace(0, len(real) - 1, min(MOST, len(real))).astype(np.int64)]
+    apart = pdist(some)
+    apart = apart[apart > 0]
+    return float(np.median(apart)) if len(apart) else 1.0
+
+
+def mmd(
+    x: Floats, y: Floats, width: float, x_of: Ints | None = None, y_of: Ints | None = None
+) -> float:
+    """Squared maximum mean discrepancy, unbiased, with a Gaussian kernel.
+
+    ``mean k(x, x') + mean k(y, y') - 2 mean k(x, y)``, ``k(a, b) = exp(-|a - b|**2 / (2 w**2))``,
+    where x and x' are different points, or points of different traces (Gretton and others, 2012,
+    equation 3). 0 on average for two samples of one distribution, so it may be below 0.
+
+    Args:
+        x: (n, D).
+        y: (m, D).
+        width: w.
+        x_of: (n,), the trace that each point belongs to; each is its own without.
+        y_of: (m,), the same.
+
+    Returns:
+        The estimate; NaN where a side has points of one trace alone.
+    """
+    within = [_within(x, width, x_of), _within(y, width, y_of)]
+    return float(sum(within) - 2 * _kernel(x, y, width).mean())
+
+
+def _within(x: Floats, width: float, trace: Ints | None) -> float:
+    """Mean of the kernel over pairs of different traces."""
+    trace = np.arange(len(x)) if trace is None else trace
+    different = trace[:, None] != trace
+    pairs = int(different.sum())
+    return float((_kernel(x, x, width) * different).sum() / pairs) if pairs else float("nan")
+
+
+def _kernel(x: Floats, y: Floats, width: float) -> Floats:
+    kernel: Floats = np.exp(cdist(x, y, "sqeuclidean") / (-2 * width**2))
+    return kernel
+
+
+def joint_points(traces: Traces, real: Traces) -> Floats:
+    """(sum of lengths, C): all channels of each point, as numbers of like size.
+
+    The logarithm of sizes, volumes and gaps; every column divided by its standard deviation over
+    `real` (a column that never varies there is taken as it is).
+    """
+    return _scaled(_points(traces), _points(real))
+
+
+def joint_facts(traces: Traces, real: Traces) -> Floats:
+    """(N, F): length, and sum of each size, volume or gap, of each trace; scaled as points are."""
+    return _scaled(_facts(traces), _facts(real))
+
+
+def _points(traces: Traces) -> Floats:
+    columns = [logarithmic(traces.points(c), ch.kind) for c, ch in enumerate(traces.channels)]
+    return np.stack(columns, axis=1)
+
+
+def _facts(traces: Traces) -> Floats:
+    sums = traces.values.sum(axis=2)
+    columns = [np.log(traces.lengths)]
+    columns += [
+        logarithmic(sums[:, c], channel.kind)
+        for c, channel in enumerate(traces.channels)
+        if channel.kind in ("size", "volume", "gap")
+    ]
+    return np.stack(columns, axis=1)
+
+
+def _scaled(x: Floats, real: Floats) -> Floats:
+    varies = real.max(axis=0) > real.min(axis=0)  # rounding leaves a deviation where nothing does
+    scaled: Floats = x / np.where(varies, real.std(axis=0), 1.0)
+    return scaled

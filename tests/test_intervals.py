@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from netdiffus.evaluation import intervals
+from netdiffus.evaluation.utility import Answers
+
+
+def test_half_samples_of_a_mean_give_its_standard_error():
+    rng = np.random.default_rng(0)
+    x = rng.exponential(size=100)
+    halves = np.array([np.split(rng.permutation(x), 2) for _ in range(2000)]).mean(axis=2)
+    # Over all divisions the mean of (a - b)² / 4 is exactly s² / n; 2,000 of them leave 2 %.
+    assert intervals.half_sample_sd(halves) == pytest.approx(x.std(ddof=1) / 10, rel=0.07)
+
+
+def test_interval_of_a_difference_of_means_covers_it():
+    rng, hits = np.random.default_rng(1), 0
+    for _ in range(300):
+        x, y = rng.normal(1, 1, 60), rng.normal(0, 2, 60)
+        halves = [
+            [
+                a.mean() - b.mean()
+                for a, b in zip(*(np.split(rng.permutation(z), 2) for z in (x, y)), strict=True)
+            ]
+            for _ in range(6)
+        ]
+        found = intervals.figure(x.mean() - y.mean(), float(intervals.half_sample_sd(halves)))
+        hits += found["low"] <= 1 <= found["high"]
+    # Six divisions leave the interval a little short: 0.92 of 0.95, standard error 0.015.
+    assert 0.86 < hits / 300 < 0.98
+
+
+def test_auc_and_its_error_equal_scikit_learn_and_the_bootstrap():
+    rng = np.random.default_rng(2)
+    low, high = np.round(rng.normal(0, 1, 80), 1), np.round(rng.normal(1, 1, 60), 1)
+    true = np.repeat([0, 1], [80, 60])
+    found = intervals.auc_figure([(low, high)])
+    assert found["mean"] == pytest.approx(roc_auc_score(true, np.concatenate([low, high])))
+    again = [
+        roc_auc_score(true, np.concatenate([rng.choice(low, 80), rng.choice(high, 60)]))
+        for _ in range(1000)
+    ]
+    assert found["sd"] == pytest.approx(np.std(again), rel=0.1)  # 2 % of it by chance
+
+
+def test_accuracies_have_the_error_of_the_bootstrap():
+    rng = np.random.default_rng(3)
+    true = np.repeat([0, 1, 2], [50, 30, 20])
+    given = np.where(rng.random(100) < 0.7, true, (true + 1) % 3)
+    tests = [Answers(true, given, 3)]
+    plain, balanced = [], []
+    for _ in range(1000):
+        rows = [rng.choice(np.flatnonzero(true == k), (true == k).sum()) for k in range(3)]
+        again = Answers(true[np.concatenate(rows)], given[np.concatenate(rows)], 3)
+        balanced.append(again.balanced_accuracy)
+        plain.append(np.mean(rng.choice(true == given, 100)))
+    assert intervals.balanced_figure(tests)["sd"] == pytest.approx(np.std(balanced), rel=0.1)
+    assert intervals.accuracy_figure(tests)["sd"] == pytest.approx(np.std(plain), rel=0.1)
+    recalls = intervals.recall_figures(tests)
+    assert [r["mean"] for r in recalls] == pytest.approx(tests[0].recalls)
+
+
+def test_a_class_without_test_traces_is_left_out():
+    test = Answers(np.array([0, 0, 2]), np.array([0, 1, 2]), 3)
+    assert test.balanced_accuracy == 0.75
+    assert np.isnan(test.recalls[1])
+    assert intervals.balanced_figure([test])["mean"] == 0.75
+
+
+def test_spread_between_classifiers_counts():
+    true = np.zeros(1000, dtype=int)
+    tests = [Answers(true, np.repeat([0, 1], [n, 1000 - n]), 2) for n in (500, 900)]
+    assert intervals.accuracy_figure(tests)["sd"] > np.std([0.5, 0.9], ddof=1)
+
+
+def test_no_error_is_null_and_not_nan():
+    assert json.dumps(intervals.figure(1.0, np.nan), allow_nan=False)
+    assert intervals.mean_figure(np.array([0.5]))["sd"] is None
