@@ -25,6 +25,7 @@ CANDIDATES = {
     "bootstrap": "bootstrap",
     "markov": "Markov chain",
 }
+MEASURES = {"joint": "joint MMD", "coverage": "coverage", "frechet": "Fréchet"}
 
 
 def page(report: Report) -> str:
@@ -83,7 +84,28 @@ def _context(report: Report) -> dict[str, Any]:
         "titles": {q.name: q.title for q in quantities(report.real)},
         "shown": len(pictures.shown_classes(protocol["classes"])),
         "pictures": _pictures(report),
+        "wider": _wider(figures),
+        "copied": [("synthetic", figures["candidates"]["synthetic"])]
+        + [("holdout (floor)", figures["sets"]["holdout"])]
+        + [(CANDIDATES[name], figures["candidates"][name]) for name in ("jitter", "copy")],
     }
+
+
+def _wider(figures: dict[str, Any]) -> list[tuple[str, list[Any]]]:
+    """Rows of figures beyond the key ones, one figure per candidate."""
+    candidates = [figures["candidates"][name] for name in CANDIDATES]
+    rows = [
+        (
+            f"{title}, {quantity}",
+            [c[measure]["quantities"][quantity]["overall"] for c in candidates],
+        )
+        for measure, title in MEASURES.items()
+        for quantity in candidates[0][measure]["quantities"]
+    ]
+    for measure in ("hellinger", "total_variation"):
+        rows.append((measure.replace("_", " "), [c[measure]["overall"] for c in candidates]))
+    auc = [c["two_sample_auc_network"] for c in candidates]
+    return [*rows, ("told from real by a network, AUC", auc)]
 
 
 def _pictures(report: Report) -> dict[str, Any]:
