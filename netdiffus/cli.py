@@ -194,7 +194,7 @@ def train(
     batch_size: Annotated[
         int | None, typer.Option(help="Traces per step  [default: 2048 image rows]")
     ] = None,
-    learning_rate: Annotated[float, typer.Option(help="Of Muon and AdamW.")] = 5e-3,
+    learning_rate: Annotated[float, typer.Option(help="Of Muon and AdamW.")] = 2e-3,
     seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
     force: Force = False,

@@ -29,7 +29,7 @@ DEFAULT_SCALES: dict[str, ScaleChoice] = {
     "time": "quantile",
     "gap": "quantile",
     "volume": "quantile",
-    "number": "minmax",
+    "number": "quantile",
 }
 
 

@@ -67,7 +67,7 @@ class Recipe:
     steps: int | None = None
     minutes: float | None = None
     batch_size: int | None = None
-    learning_rate: float = 5e-3
+    learning_rate: float = 2e-3
     ema_width: float = 0.1
     checkpoint_seconds: float = 60.0
     seed: int = 0
