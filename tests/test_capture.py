@@ -6,6 +6,7 @@ import gzip
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,14 @@ from captures import (
     SYN,
     Record,
     conversation,
+    enhanced,
     ethernet,
     frames,
+    interface,
     ipv4,
     pcap,
     pcapng,
+    section,
     tcp,
     udp,
 )
@@ -36,7 +40,7 @@ from command import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netdiffus.capture import Rules, convert_captures, import_captures
+from netdiffus.capture import Rules, convert_captures, import_captures, reading
 from netdiffus.capture.ahead import in_order
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError
@@ -280,13 +284,81 @@ def test_packets_of_one_time_keep_the_order_of_the_file(tmp_path: Path) -> None:
     assert lists(imported(tmp_path, packets), "packet_length") == [[139, *range(40, 120)]]
 
 
-def test_a_packet_much_too_late_is_left_out_and_counted(tmp_path: Path) -> None:
+SORTED = "of captures so far out of order that they were sorted on disk"
+
+
+@pytest.fixture(scope="module")
+def unsorted() -> dict[str, list[Record]]:
+    """100,000 packets of two flows: more than are put in order on the way."""
+    flows = [ethernet(up(0, port=port)[1]) for port in (5, 6)]
+    packets = [Record(START + i * 10**6, flows[i % 2]) for i in range(100_000)]
+    rng = np.random.default_rng(0)
+    return {
+        "two parts": packets[30_000:] + packets[:30_000],
+        "a shuffle": [packets[i] for i in rng.permutation(len(packets))],
+        "backwards": packets[::-1],
+        "the first comes last": packets[1:] + packets[:1],
+    }
+
+
+@pytest.mark.parametrize("order", ["two parts", "a shuffle", "backwards", "the first comes last"])
+def test_packets_in_no_order_are_sorted_on_disk(
+    order: str, unsorted: dict[str, list[Record]], tmp_path: Path
+) -> None:
+    mixed = unsorted[order]
+    path = write(tmp_path / "a.pcap", pcap(mixed))
+    traces, report = import_captures(path, label_from=None, rules=ALL)
+    write(path, pcap(sorted(mixed)))
+    assert import_captures(path, label_from=None, rules=ALL)[0].equals(traces)
+    assert traces.lengths.tolist() == [50_000, 50_000]
+    times = np.array([record.time for record in mixed])
+    late = int(np.sum(times < np.maximum.accumulate(times)))
+    assert report.notes == {"put in order of time": late, SORTED: len(mixed)}
+    assert (report.packets, report.problems, dict(report.dropped)) == (len(mixed), [], {})
+
+
+def test_interfaces_that_are_written_one_after_the_other(tmp_path: Path) -> None:
+    """Each interface of a pcapng is in order, but their blocks are not."""
     packet = ethernet(ipv4(CLIENT, SERVER, 17, udp(1, 2)))
-    records = [Record(START + i, packet) for i in range(70_000)] + [Record(START, packet)] * 2
-    path = write(tmp_path / "a.pcap", pcap(records))
-    with pytest.warns(UserWarning, match=r"a.pcap: 2 packets come too late .*; sort the capture"):
-        _, report = import_captures(path)
-    assert report.dropped == {"out of order by more than 65536 packets": 2}
+    answer = ethernet(ipv4(SERVER, CLIENT, 17, udp(2, 1)))
+    ns = [enhanced(START + 2000 * i, packet, 0) for i in range(70_000)]
+    us = [enhanced(START // 1000 + 2 * i + 1, answer, 1) for i in range(70_000)]
+    blocks = [section(), interface(resolution=9), interface(resolution=6), *ns, *us]
+    path = write(tmp_path / "a.pcapng", b"".join(blocks))
+    traces, report = import_captures(path, rules=ALL)
+    assert traces.lengths.tolist() == [140_000]
+    assert lists(traces, "direction") == [[1, -1] * 70_000]
+    ticks = np.rint(traces.points("timestamp") * 1e9)
+    np.testing.assert_array_equal(ticks, 1000 * np.arange(140_000))
+    assert report.notes == {"put in order of time": 69_999, SORTED: 140_000}
+
+
+def test_a_sorted_capture_keeps_its_damage_and_its_place_among_others(
+    unsorted: dict[str, list[Record]], tmp_path: Path
+) -> None:
+    good = pcap(frames(PACKETS))
+    for name, data in {"1": good, "2": pcap(unsorted["two parts"])[:-1], "3": good}.items():
+        write(tmp_path / f"c/{name}.pcap", data)
+    shares: list[float] = []
+    with pytest.warns(UserWarning, match=r"2.pcap: byte \d+: the file ends within a packet"):
+        traces, report = import_captures(
+            tmp_path / "c", progress=lambda share, note: shares.append(share)
+        )
+    names = [name.partition("#")[0] for name in traces.meta["trace_id"].to_pylist()]
+    assert list(dict.fromkeys(names)) == ["1.pcap", "2.pcap", "3.pcap"]
+    assert report.packets == 2 * len(PACKETS) + 99_999
+    assert report.notes[SORTED] == 99_999
+    assert shares[-1] == 1.0
+
+
+def test_a_full_disk_is_no_fault_of_the_capture(
+    unsorted: dict[str, list[Record]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.pcap", pcap(unsorted["a shuffle"]))
+    files = iter([tempfile.TemporaryFile(), open("/dev/full", "r+b", buffering=0)])  # noqa: SIM115
+    monkeypatch.setattr(reading, "TemporaryFile", lambda: next(files))
+    with pytest.raises(OSError, match="No space left on device: 'temporary file of a capture"):
+        import_captures(path)
 
 
 def test_one_wild_time_spoils_no_other_packet(tmp_path: Path) -> None:

@@ -4,7 +4,10 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <cerrno>
 #include <memory>
+#include <optional>
+#include <system_error>
 #include <utility>
 
 #include "reader.h"
@@ -58,9 +61,9 @@ void feed(Reader& reader, const py::buffer& data) {
   reader.feed({static_cast<const uint8_t*>(info.ptr), size});
 }
 
-void finish(Reader& reader) {
+bool finish(Reader& reader, size_t packets) {
   py::gil_scoped_release release;
-  reader.finish();
+  return reader.finish(packets);
 }
 
 std::map<std::string, uint64_t> dropped(const Reader& reader) {
@@ -80,30 +83,41 @@ Network network(const std::pair<py::bytes, int>& host) {
 
 std::unique_ptr<Reader> reader(int size, bool tunnels, int per, bool syn, int64_t packets,
                                int64_t bin_ns, int64_t bins, int64_t idle_ns, int64_t active_ns,
-                               const std::vector<std::pair<py::bytes, int>>& hosts) {
+                               const std::vector<std::pair<py::bytes, int>>& hosts,
+                               std::optional<int> sort_in) {
   Rules rules = {static_cast<Per>(per), syn, packets, bin_ns, bins, idle_ns, active_ns, {}};
   for (const auto& host : hosts) rules.hosts.push_back(network(host));
-  return std::make_unique<Reader>(Reading{static_cast<Size>(size), tunnels}, rules);
+  const Reading reading = {static_cast<Size>(size), tunnels};
+  if (sort_in) return std::make_unique<Reader>(reading, rules, Sorter(*sort_in, Reader::kRun));
+  return std::make_unique<Reader>(reading, rules);
 }
 
 }  // namespace
 
 PYBIND11_MODULE(_capture, module) {
+  py::register_local_exception_translator([](std::exception_ptr error) {
+    try {
+      std::rethrow_exception(error);
+    } catch (const std::system_error& failed) {
+      errno = failed.code().value();
+      PyErr_SetFromErrnoWithFilename(PyExc_OSError, "temporary file of a capture to be sorted");
+    }
+  });
   py::class_<Reader>(module, "Reader")
       .def(py::init(&reader), py::kw_only(), py::arg("size"), py::arg("tunnels"), py::arg("per"),
            py::arg("syn"), py::arg("packets"), py::arg("bin_ns"), py::arg("bins"),
-           py::arg("idle_ns"), py::arg("active_ns"), py::arg("hosts"))
+           py::arg("idle_ns"), py::arg("active_ns"), py::arg("hosts"), py::arg("sort_in"))
       .def("feed", &feed, py::arg("data"))
-      .def("finish", &finish)
+      .def("finish", &finish, py::arg("packets"))
       .def("take", &take, py::arg("points"))
       .def_property_readonly("problem", &Reader::problem)
       .def_property_readonly("problem_at", &Reader::problem_at)
       .def_property_readonly("started", &Reader::started)
       .def_property_readonly("packets", &Reader::packets)
+      .def_property_readonly("unsorted", &Reader::unsorted)
       .def_property_readonly("reordered", &Reader::reordered)
       .def_property_readonly("untimed", &Reader::untimed)
       .def_property_readonly("fragments", &Reader::fragments)
       .def_property_readonly("shortened", &Reader::shortened)
-      .def_property_readonly("late", &Reader::late)
       .def_property_readonly("dropped", &dropped);
 }

@@ -52,7 +52,6 @@ enum class Drop : uint8_t {
   truncated,
   bad_header,
   fragment,
-  late,
   framing,
   no_host,
   beyond,

@@ -1,11 +1,12 @@
 #include "reader.h"
 
+#include <algorithm>
 #include <cstdio>
 
 namespace netdiffus::capture {
 
 void Reader::feed(Bytes bytes) {
-  if (!problem_.empty()) return;
+  if (!problem_.empty() || unsorted_) return;
   rest_.insert(rest_.end(), bytes.data, bytes.data + bytes.size);
   const size_t used = read({rest_.data(), rest_.size()});
   rest_.erase(rest_.begin(), rest_.begin() + static_cast<std::ptrdiff_t>(used));
@@ -27,15 +28,17 @@ size_t Reader::read(Bytes bytes) {
   return bytes.size - left.size;
 }
 
-void Reader::finish() {
+bool Reader::finish(size_t packets) {
   if (problem_.empty() && (!rest_.empty() || !container_.started())) {
     problem_ = container_.started() ? "the file ends within a packet or block, " +
                                           std::to_string(rest_.size()) + " bytes after its start"
                                     : "no pcap or pcapng: the file is too short";
     problem_at_ = container_.offset();
   }
-  reorder_.drain([this](const Packet& packet) { count(traces_.add(packet)); });
-  traces_.finish();
+  const auto take = [this](const Packet& packet) { count(traces_.add(packet)); };
+  const bool more = sorter_ ? sorter_->drain(packets, take) : reorder_.drain(packets, take);
+  if (!more) traces_.finish();
+  return more;
 }
 
 Batch Reader::take(size_t points) {
@@ -51,11 +54,15 @@ void Reader::add(const Record& record) {
   if (verdict.why != Drop::none) return count(verdict);
   fragments_ += packet.fragment != Fragment::none;
   shortened_ += record.data.size < record.length;
-  if (reorder_.too_late(packet)) {
-    ++late_;
-    return count({Drop::late, 0});
-  }
-  reorder_.push(packet, [this](const Packet& next) { count(traces_.add(next)); });
+  put_in_order(packet);
+}
+
+void Reader::put_in_order(const Packet& packet) {
+  reordered_ += packet.time < latest_;
+  latest_ = std::max(latest_, packet.time);
+  if (sorter_) return sorter_->push(packet);
+  unsorted_ |= reorder_.too_late(packet);
+  if (!unsorted_) reorder_.push(packet, [this](const Packet& next) { count(traces_.add(next)); });
 }
 
 void Reader::count(Verdict verdict) {
@@ -78,8 +85,6 @@ std::string describe(Verdict verdict) {
       return "impossible header";
     case Drop::fragment:
       return "fragment without its datagram's first";
-    case Drop::late:
-      return "out of order by more than 65536 packets";
     case Drop::framing:
       return "framing of a synthetic capture";
     case Drop::no_host:

@@ -24,19 +24,18 @@ class Reorder {
     if (count_ && packet.time < back().time) {
       late_.push_back({packet, sequence_++});
       std::push_heap(late_.begin(), late_.end());
-      ++reordered_;
     } else {
       ring_[(head_ + count_++) % ring_.size()] = packet;
     }
-    if (count_ + late_.size() == ring_.size()) pop(take);
+    if (held() == ring_.size()) pop(take);
   }
 
+  // Passes on up to `count` packets, once all have come; false: these were the last.
   template <class Take>
-  void drain(Take&& take) {
-    while (count_ + late_.size()) pop(take);
+  bool drain(size_t count, Take&& take) {
+    for (; count && held(); --count) pop(take);
+    return held();
   }
-
-  uint64_t reordered() const { return reordered_; }
 
  private:
   struct Late {
@@ -48,6 +47,7 @@ class Reorder {
     }
   };
 
+  size_t held() const { return count_ + late_.size(); }
   const Packet& back() const { return ring_[(head_ + count_ - 1) % ring_.size()]; }
 
   template <class Take>
@@ -68,7 +68,7 @@ class Reorder {
   std::vector<Packet> ring_;
   size_t head_ = 0, count_ = 0;
   std::vector<Late> late_;
-  uint64_t sequence_ = 0, reordered_ = 0;
+  uint64_t sequence_ = 0;
   int64_t passed_ = std::numeric_limits<int64_t>::min();
 };
 

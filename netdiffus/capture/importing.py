@@ -35,8 +35,10 @@ def import_captures(
     bytes; Ethernet with VLAN, PPPoE and MPLS, RAW, Linux cooked (SLL and SLL2), NULL and LOOP.
     Times are whole nanoseconds until they are written: `timestamp` is that number over 1e9 as
     float64, from which `round(timestamp * 1e9)` gives it back for every trace shorter than 26 days
-    (2**51 ns). Finer times are cut to nanoseconds. Packets out of order by up to 65536 packets are
-    put in order; later ones are left out, which the report calls a problem of the capture.
+    (2**51 ns). Finer times are cut to nanoseconds. Packets come in order of time, of one time in
+    that of the file: those out of order by up to 65536 packets are put in order on the way. A
+    capture where that is not enough is read twice, and its packets sorted in a temporary file, of
+    64 bytes per packet, in the system's folder for such (TMPDIR). The report counts both.
 
     Args:
         paths: A file or folder, or several. Folders are searched for captures to their depth.

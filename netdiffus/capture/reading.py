@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from netdiffus.capture.files import Capture, find_captures, pieces
 from netdiffus.capture.labels import labeller
 from netdiffus.capture.report import CaptureReport
 from netdiffus.capture.rules import Rules
-from netdiffus.capture.tables import labelled, to_table
+from netdiffus.capture.tables import labelled, once_all_are_there, to_table
 from netdiffus.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ class _Read:
     capture: Capture
     reader: Reader
     traces: int = 0
+    bytes: int = 0  # of the file
     unlabelled: int = 0  # packets
+    is_sorted: bool = False  # on disk, as it was in no order of time
     error: OSError | None = None
 
     def problems(self) -> list[str]:
@@ -47,11 +50,6 @@ class _Read:
             found.append(f"{self.error}{rest}")
         elif reader.problem:
             found.append(f"byte {reader.problem_at}: {reader.problem}{rest}")
-        if reader.late:
-            found.append(
-                f"{reader.late} packets come too late to be put in order and were left out; sort "
-                "the capture by time first, for example by reordercap"
-            )
         return [f"{self.capture.path}: {one}" for one in found]
 
 
@@ -77,7 +75,7 @@ class Source:
         self._label = labeller(label_from)
         self._captures, self.report.skipped = find_captures(paths)
         self._threads = threads or min(len(self._captures), os.cpu_count() or 1)
-        self._advance = _meter(self._captures, progress)
+        self._meter = _Meter(self._captures, progress)
 
     def tables(self) -> Iterator[pa.Table]:
         """Tables of traces, in order of captures and of first packets.
@@ -96,24 +94,51 @@ class Source:
             raise InputError(self.report.why_empty())
 
     def _count(self, read: _Read) -> None:
-        self.report.add(read.reader)
+        self.report.add(read.reader, read.is_sorted)
         self.report.problems += read.problems()
         if read.unlabelled:
             self.report.dropped[f"without a label in {self._label_from}"] += read.unlabelled
 
     def _read(self, capture: Capture) -> Iterator[pa.Table | _Read]:
-        """Tables of one capture, then its counts."""
+        """Tables of one capture, then its counts.
+
+        It may turn out late to be in no order of time, and the traces made so far to be wrong. So
+        they wait for its end, and such a capture is read again, sorted on disk.
+        """
         read = _Read(capture, self._rules.reader())
+        with TemporaryFile() as waiting:
+            for table in once_all_are_there(self._tables(read), waiting):
+                if read.reader.unsorted:
+                    break
+                yield table
+        if read.reader.unsorted:
+            self._meter.expect(read.bytes)
+            with TemporaryFile() as packets:
+                read = _Read(capture, self._rules.reader(packets.fileno()), is_sorted=True)
+                yield from self._tables(read)
+        yield read
+
+    def _tables(self, read: _Read) -> Iterator[pa.Table]:
+        """Tables of one capture, unless its reader finds it unsorted."""
+        for i, piece in enumerate(self._pieces(read), 1):
+            read.reader.feed(piece)
+            if read.reader.unsorted:
+                return
+            if i % PIECES == 0:
+                yield from self._ended(read)
+        while read.reader.finish(POINTS):
+            yield from self._ended(read)
+        yield from self._ended(read)
+
+    def _pieces(self, read: _Read) -> Iterator[pa.Buffer]:
+        def advance(count: int) -> None:
+            read.bytes += count
+            self._meter.advance(count)
+
         try:
-            for i, piece in enumerate(pieces(capture.path, self._advance), 1):
-                read.reader.feed(piece)
-                if i % PIECES == 0:
-                    yield from self._ended(read)
+            yield from pieces(read.capture.path, advance)
         except OSError as error:
             read.error = error
-        read.reader.finish()
-        yield from self._ended(read)
-        yield read
 
     def _ended(self, read: _Read) -> Iterator[pa.Table]:
         """Tables of the traces that have ended since the last look."""
@@ -130,16 +155,24 @@ class Source:
         return labelled(table, labels, self._rules)
 
 
-def _meter(captures: Sequence[Capture], progress: Progress | None) -> Callable[[int], None]:
-    """A function to call with bytes read, by any thread, that reports the share of all."""
-    total = sum(capture.path.stat().st_size for capture in captures) or 1
-    done, lock = 0, Lock()
+class _Meter:
+    """How much has been read, by all threads, of what is to be read."""
 
-    def advance(count: int) -> None:
-        nonlocal done
-        with lock:
-            done += count
-            if progress is not None:
-                progress(min(1.0, done / total), f"{done / 1e6:.0f} MB")
+    def __init__(self, captures: Sequence[Capture], progress: Progress | None) -> None:
+        self._progress, self._lock = progress, Lock()
+        self._done, self._total = 0, 0
+        for capture in captures:
+            self.expect(capture.path.stat().st_size)
 
-    return advance
+    def expect(self, count: int) -> None:
+        """So many more bytes of files are to be read."""
+        with self._lock:
+            self._total += count
+
+    def advance(self, count: int) -> None:
+        """So many more bytes of files have been read."""
+        with self._lock:
+            self._done += count
+            if self._progress is not None:
+                share = min(1.0, self._done / (self._total or 1))
+                self._progress(share, f"{self._done / 1e6:.0f} MB")

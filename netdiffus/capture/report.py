@@ -21,7 +21,7 @@ class CaptureReport:
         traces: Traces made.
         dropped: Packets that are in no trace, by reason.
         notes: Packets that are in traces but deserve a word, by what they are.
-        problems: Captures that are damaged, with the byte where it was met, or in no order of time.
+        problems: Captures that are damaged, with the byte where it was met.
         skipped: Files in the folders that are no captures.
     """
 
@@ -34,13 +34,16 @@ class CaptureReport:
     problems: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
-    def add(self, reader: Reader) -> None:
-        """Counts a capture that has been read."""
+    def add(self, reader: Reader, is_sorted: bool) -> None:
+        """Counts a capture that has been read; `is_sorted`: after being sorted on disk."""
         self.captures += 1
         self.packets += reader.packets
         self.dropped.update(reader.dropped)
         notes = {
             "put in order of time": reader.reordered,
+            "of captures so far out of order that they were sorted on disk": (
+                reader.packets if is_sorted else 0
+            ),
             "fragments": reader.fragments,
             "cut by snap length": reader.shortened,
             "without a time of their own": reader.untimed,

@@ -104,8 +104,13 @@ class Rules:
         finite = {k: None if v == math.inf else v for k, v in asdict(self).items()}
         return {**finite, "hosts": list(self.hosts)}
 
-    def reader(self) -> Reader:
-        """A native reader that goes by these rules."""
+    def reader(self, sort_in: int | None = None) -> Reader:
+        """A native reader that goes by these rules.
+
+        Args:
+            sort_in: Descriptor of an empty file in which it sorts all packets by time; None if they
+                come nearly in order.
+        """
         try:
             from netdiffus._capture import Reader
         except ImportError as error:
@@ -124,6 +129,7 @@ class Rules:
             idle_ns=_ns(self.idle),
             active_ns=_ns(self.active),
             hosts=_networks(self.hosts),
+            sort_in=sort_in,
         )
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
+from itertools import chain
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.ipc
 
 from netdiffus.capture.rules import Rules
 from netdiffus.lists import SCHEMA_KEY
@@ -56,6 +59,19 @@ def labelled(table: pa.Table, labels: pa.Array, rules: Rules) -> pa.Table:
     about = {"channels": [asdict(channel) for channel in rules.channels()]}
     metadata = {SCHEMA_KEY: json.dumps(about), RULES_KEY: json.dumps(rules.about())}
     return table.replace_schema_metadata(metadata)
+
+
+def once_all_are_there(tables: Iterator[pa.Table], file: BinaryIO) -> Iterator[pa.Table]:
+    """The same tables, all of one schema, after the last has come; they wait in the file."""
+    first = next(tables, None)
+    if first is None:
+        return
+    with pa.ipc.new_stream(file, first.schema) as writer:
+        for table in chain([first], tables):
+            writer.write_table(table)
+    file.seek(0)
+    for batch in pa.ipc.open_stream(file):
+        yield pa.Table.from_batches([batch])
 
 
 def _ends(found: dict[str, Any], rules: Rules) -> dict[str, Any]:

@@ -16,7 +16,7 @@ CSRC = HERE.parents[1] / "csrc"
 sys.path.insert(0, str(HERE.parent))
 COMPILER = os.environ.get("CXX", "g++")
 FLAGS = ["-std=c++17", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-SOURCES = ("container", "headers", "reader", "traces")
+SOURCES = ("container", "headers", "reader", "sorter", "traces")
 
 pytestmark = pytest.mark.skipif(not shutil.which(COMPILER), reason=f"no C++ compiler {COMPILER}")
 
