@@ -101,7 +101,8 @@ void try_input(const Input& input, uint64_t seed) {
   const Rules rules = random_rules();
   Reader in_memory(reading, rules, kLongest);  // no capture has more packets than bytes
   const Outcome whole = read(input, in_memory, false);
-  check(whole, sorted(input, reading, rules, 1 + below(8)), rules);
+  if (below(16) == 0)  // a file for every input would take most of the time
+    check(whole, sorted(input, reading, rules, 1 + below(8)), rules);
   Reader narrow(reading, rules, 1 + below(8));
   const Outcome pieces = read(input, narrow, true);
   if (!narrow.unsorted()) check(whole, pieces, rules);
@@ -167,6 +168,7 @@ std::vector<Input> load(int folders, char** names) {
       if (input.size() > kLongest) input.resize(kLongest);
       if (!input.empty()) inputs.push_back(std::move(input));
     }
+  std::sort(inputs.begin(), inputs.end());  // folders list their files in any order
   return inputs;
 }
 

@@ -96,6 +96,6 @@ def test_a_missing_check_is_found(
     source = tmp_path / f"{file}.cpp"
     source.write_text(text.replace(check, check.replace("if (", "if (false && ", 1)))
     broken = objects | {file: reader_part(tmp_path, source)}
-    result = fuzz(linked(tmp_path, broken), 30, seeds)
+    result = fuzz(linked(tmp_path, broken), 120, seeds)
     assert "Assertion" in result.stderr
     assert result.returncode != 0
