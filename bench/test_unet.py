@@ -8,55 +8,55 @@ import pytest
 import torch
 from conftest import Ratio, interleaved
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 import netdiffus
 from netdiffus.codec import GasfCodec
-from netdiffus.diffusion import Diffusion
 from netdiffus.lab import lab_traffic
+from netdiffus.levels import level_of
 from netdiffus.model import Model
 from netdiffus.ops.linear import linear
 from netdiffus.ops.modulate import TAPS, modulate
-from netdiffus.training import ROWS
-from netdiffus.unet import UNetConfig
+from netdiffus.training import BORDER, ROWS, Recipe, _new_state
 
 SIZE, STEPS, TRACES = 64, 20, 256
 BATCH = ROWS // SIZE
 
 
 class Training:
-    """A network, its optimiser and averaged weights, and a batch to learn from."""
+    """A model, its optimisers and averaged weights, and a batch to learn from."""
 
     def __init__(self, backend: str) -> None:
         torch.manual_seed(0)
-        self.backend, self.diffusion = backend, Diffusion()
-        self.net = UNetConfig(channels=2, size=SIZE, classes=9).build()
-        fused = {"fused": True} if backend == "auto" else {}
-        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=1e-3, **fused)
-        self.ema = [p.detach().clone() for p in self.net.parameters()]
-        image = torch.rand(BATCH, 2, SIZE, SIZE)
-        self.x0 = image + image.mT - 1
+        self.backend, traces = backend, lab_traffic()
+        self.model = Model.new(traces, GasfCodec(SIZE, border=BORDER))
+        self.state = _new_state(self.model, Recipe(steps=1))
+        rows = torch.arange(BATCH) * 7 % len(traces)
+        series, n = self.model.codec.series(traces)[rows], self.model.codec.length
+        self.levels = level_of(series)
+        self.x0 = 2 * self.model.codec.draw(series.float()) - 1
         self.t, self.index = torch.randint(0, 1000, (BATCH,)), torch.arange(BATCH)
-        self.label, self.length = torch.randint(0, 9, (BATCH,)), torch.rand(BATCH)
+        self.label = torch.from_numpy(traces.labels)[rows]
+        self.length = torch.from_numpy(traces.lengths)[rows].clamp(max=n).float() / n
 
-    def noisy(self) -> tuple[Tensor, Tensor]:
+    def noisy(self) -> Tensor:
+        diffusion = self.model.diffusion
         if self.backend == "auto":
-            return self.diffusion.q_sample(self.x0, self.t, 0, self.index)
+            return diffusion.q_sample(self.x0, self.t, 0, self.index)[0]
         w = torch.randn_like(self.x0)
-        eps = (w + w.mT) * 0.5**0.5
-        alpha = self.diffusion.alphas_cumprod[self.t].float().view(-1, 1, 1, 1)
-        signal, sigma = alpha.sqrt(), (1 - alpha).sqrt()
-        return signal * self.x0 + sigma * eps, signal * eps - sigma * self.x0
+        alpha = diffusion.alphas_cumprod[self.t].float().view(-1, 1, 1, 1)
+        return alpha.sqrt() * self.x0 + (1 - alpha).sqrt() * (w + w.mT) * 0.5**0.5
 
     def step(self) -> None:
-        xt, target = self.noisy()
-        loss = F.mse_loss(self.net(xt, self.t, self.label, self.length, self.backend), target)
-        self.optimizer.zero_grad()
+        given = self.noisy(), self.t, self.label, self.length, self.backend
+        loss = self.state.net(*given, levels=self.levels).mean()
+        for optimizer in self.state.optimizers:
+            optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-        self.optimizer.step()
+        nn.utils.clip_grad_norm_(self.state.net.parameters(), 1.0)
+        for optimizer in self.state.optimizers:
+            optimizer.step()
         with torch.no_grad():
-            torch._foreach_lerp_(self.ema, list(self.net.parameters()), 0.01)
+            torch._foreach_lerp_(self.state.ema, list(self.state.net.parameters()), 0.01)
 
 
 def test_training_step_beside_plain(ratio: Ratio) -> None:
@@ -82,9 +82,9 @@ def test_training_step_beside_products(ratio: Ratio) -> None:
 
 
 def test_modulate_beside_torch(ratio: Ratio) -> None:
-    held = [torch.randn(shape) for shape in ((BATCH, SIZE, 128), *[(BATCH, 128)] * 2)]
-    held = [v.requires_grad_() for v in (*held, torch.randn(TAPS, 128), torch.randn(128))]
-    g = torch.randn(BATCH, SIZE, 128)
+    held = [torch.randn(shape) for shape in ((BATCH, SIZE, 96), *[(BATCH, 96)] * 2)]
+    held = [v.requires_grad_() for v in (*held, torch.randn(TAPS, 96), torch.randn(96))]
+    g = torch.randn(BATCH, SIZE, 96)
 
     def run(backend: str) -> None:
         modulate(*held, backend=backend).backward(g)
@@ -95,7 +95,7 @@ def test_modulate_beside_torch(ratio: Ratio) -> None:
 @pytest.fixture(scope="module")
 def model() -> Model:
     torch.manual_seed(0)
-    return Model.new(lab_traffic(), GasfCodec(SIZE))
+    return Model.new(lab_traffic(), GasfCodec(SIZE, border=BORDER))
 
 
 def with_diffusers(model: Model) -> Tensor:
@@ -104,13 +104,14 @@ def with_diffusers(model: Model) -> Tensor:
 
     warnings.simplefilter("ignore")  # NumPy's deprecations inside diffusers; pytest restores them
     scheduler = DPMSolverMultistepScheduler(
-        trained_betas=_betas(model.diffusion.alphas_cumprod), prediction_type="v_prediction"
+        trained_betas=_betas(model.diffusion.alphas_cumprod), prediction_type="sample"
     )
     scheduler.set_timesteps(STEPS)
     parts = []
     for first in range(0, TRACES, 64):
         label = torch.arange(first, first + 64) % len(model.classes)
-        xt = torch.randn(64, model.unet_config.channels, SIZE, SIZE)
+        side = model.unet_config.size
+        xt = torch.randn(64, model.unet_config.channels, side, side)
         for t in scheduler.timesteps:
             out = model.unet(xt, t.expand(64), label, torch.ones(64), "torch")
             xt = scheduler.step(out, t, xt).prev_sample
