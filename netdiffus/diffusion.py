@@ -20,7 +20,7 @@ from netdiffus.ops.noise import PREDICTIONS, q_sample
 
 SCHEDULES = ("cosine", "linear", "log")
 LOSSES = ("mse", "cross_entropy", "levels")
-LEAST_NOISE, MOST_NOISE = 0.004, 8.0  # of the log schedule, as shares of the signal
+LEAST_NOISE, MOST_NOISE = 0.004, 40.0  # of the log schedule, as shares of the signal
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Diffusion:
         num_timesteps: T; times run from 0 (least noise) to T - 1.
         schedule: `cosine` (Nichol and Dhariwal, 2021, Eq. 17), `linear` (Ho et al., 2020, betas
             from 1e-4 to 0.02 at T = 1000), or `log`: the ratio of noise to signal runs from 0.004
-            to 8 in equal factors, as the levels of a point come apart at noises that far between.
+            to 40 in equal factors, as the levels of a point come apart at noises that far between.
         prediction: What the network's output means: `eps`, `v` (Salimans and Ho, 2022) or `x0`.
         loss: `mse` on that, or `cross_entropy` of sigmoid(output) against the image in [0, 1]
             (needs `x0`; its minimiser is the same conditional mean), or `levels`: the network
