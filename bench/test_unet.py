@@ -12,7 +12,6 @@ from torch import Tensor, nn
 import netdiffus
 from netdiffus.codec import GasfCodec
 from netdiffus.lab import lab_traffic
-from netdiffus.levels import level_of
 from netdiffus.model import Model
 from netdiffus.ops.linear import linear
 from netdiffus.ops.modulate import TAPS, modulate
@@ -32,7 +31,7 @@ class Training:
         self.state = _new_state(self.model, Recipe(steps=1))
         rows = torch.arange(BATCH) * 7 % len(traces)
         series, n = self.model.codec.series(traces)[rows], self.model.codec.length
-        self.levels = level_of(series)
+        self.levels = self.model.unet.level_of(series)
         self.x0 = 2 * self.model.codec.draw(series.float()) - 1
         self.t, self.index = torch.randint(0, 1000, (BATCH,)), torch.arange(BATCH)
         self.label = torch.from_numpy(traces.labels)[rows]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,15 @@ from torch import Tensor, nn
 
 from netdiffus import __version__
 from netdiffus.codec import GasfCodec
+from netdiffus.covariance import Covariance
 from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError
 from netdiffus.files import refuse_existing, whole_file, write_text
 from netdiffus.levels import Levels
 from netdiffus.traces import Traces
-from netdiffus.unet import DefaultUNet, UNetConfig
+from netdiffus.unet import DefaultUNet, UNetConfig, contrast
 
-FORMAT = 2
+FORMAT = 3
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 Ints = npt.NDArray[np.int64]
 
@@ -78,6 +79,9 @@ class Model:
         """
         codec.fit(traces)
         diffusion = diffusion or _default_diffusion(preset)
+        lengths = np.minimum(traces.lengths, codec.length or 0)
+        rows, counts = np.unique(np.stack([traces.labels, lengths], 1), axis=0, return_counts=True)
+        _check_parts(preset, codec, diffusion)
         config = UNetConfig(
             preset=preset,
             channels=len(traces.channels),
@@ -88,12 +92,11 @@ class Model:
             classes=len(traces.classes),
             width=(32 if preset == "paper" else 96) if width is None else width,
         )
-        lengths = np.minimum(traces.lengths, codec.length or 0)
-        rows, counts = np.unique(np.stack([traces.labels, lengths], 1), axis=0, return_counts=True)
-        _check_parts(preset, codec, diffusion)
+        if preset == "default":
+            config, known = _counted(traces, codec, config)
         unet = _build(config, seed)
         if isinstance(unet, DefaultUNet):
-            unet.know(_levels(traces, codec), diffusion.alphas_cumprod)
+            unet.know(*known, diffusion.alphas_cumprod)
         return cls(
             unet=unet,
             unet_config=config,
@@ -234,11 +237,15 @@ def _check_parts(preset: str, codec: GasfCodec, diffusion: Diffusion) -> None:
         raise InputError(f"loss='levels' needs preset='default', got {preset!r}")
 
 
-def _levels(traces: Traces, codec: GasfCodec) -> Levels:
-    labels = torch.from_numpy(traces.labels)
-    return Levels.fit(
-        codec.series(traces), codec.inside(traces.lengths), labels, len(traces.classes)
-    )
+def _counted(
+    traces: Traces, codec: GasfCodec, config: UNetConfig
+) -> tuple[UNetConfig, tuple[Levels, Covariance]]:
+    """What the default network starts from, and its shape with room for that."""
+    series = contrast(codec.series(traces), codec.gamma)
+    where = codec.inside(traces.lengths), torch.from_numpy(traces.labels), len(traces.classes)
+    levels, covariance = Levels.fit(series, *where), Covariance.fit(series, *where)
+    k, groups = levels.spans.shape[1], len(covariance.vectors)
+    return replace(config, levels=k, groups=groups), (levels, covariance)
 
 
 def _build(config: UNetConfig, seed: int) -> nn.Module:

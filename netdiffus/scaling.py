@@ -12,7 +12,7 @@ from netdiffus.errors import InputError
 
 Floats = npt.NDArray[np.float64]
 
-KNOTS = 256  # rows of a quantile table, but for common values
+KNOTS = 1024  # rows of a quantile table, but for common values
 COMMON = 64  # a value is common if its share of the data is above 1/COMMON
 
 

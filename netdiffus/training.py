@@ -27,7 +27,6 @@ from netdiffus.codec import GasfCodec, default_size
 from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError
 from netdiffus.files import refuse_existing, whole_file, write_text
-from netdiffus.levels import level_of
 from netdiffus.model import CARD, CONFIG, Model
 from netdiffus.muon import Muon
 from netdiffus.ops.noise import uniform
@@ -40,7 +39,7 @@ ROWS = 2048  # of images in a step: enough for matrix products to reach their sp
 MOMENTS = ("step", "exp_avg", "exp_avg_sq", "momentum")  # what AdamW or Muon keeps per parameter
 WARM_UP = 50  # steps
 WEIGHT_DECAY = 0.2  # of Muon: 2,400 traces were learnt by heart sooner without
-BORDER = 4  # constant points on the images of the default preset
+BORDER = 1  # constant points on the images of the default preset
 NOISE_DRAW, TIME_DRAW = 0, 1  # Philox steps
 
 
@@ -263,7 +262,10 @@ class _Data:
         self.batch_size = recipe.batch_of(model.unet_config.size)
         self.rank, self.world = accelerator.process_index, accelerator.num_processes
         series = self.codec.series(traces)
-        self.series, self.levels = series.float().to(device), level_of(series).to(device)
+        self.series = series.float().to(device)
+        self.levels = (
+            model.unet.level_of(series).to(device) if model.diffusion.loss == "levels" else None
+        )
         self.labels = torch.from_numpy(traces.labels).to(device)
         n = self.codec.length or 1
         self.lengths = torch.from_numpy(np.minimum(traces.lengths, n) / n).float().to(device)
@@ -275,14 +277,14 @@ class _Data:
         draws = draws[self.rank :: self.world]
         rows = self._rows(draws)
         x0 = 2 * self.codec.draw(self.series[rows]) - 1
-        return {
+        batch = {
             "x0": x0,
             "index": draws.to(x0.device),
             "t": self._times(step, draws, num_timesteps).to(x0.device),
             "label": self.labels[rows],
             "length": self.lengths[rows],
-            "levels": self.levels[rows],
         }
+        return batch if self.levels is None else batch | {"levels": self.levels[rows]}
 
     def _rows(self, draws: Tensor) -> Tensor:
         """Every trace once an epoch, in an order of its own."""
@@ -394,7 +396,7 @@ def _checkpoint(
     """Writes the model with averaged weights, and all that a resumed run needs."""
     _tell(model, state)
     names = [name for name, _ in net.named_parameters()]
-    model.save_weights(folder, dict(net.named_buffers()) | dict(zip(names, state.ema, strict=True)))
+    model.save_weights(folder, net.state_dict() | dict(zip(names, state.ema, strict=True)))
     write_text(folder / CONFIG, json.dumps(model.config(), indent=2) + "\n")
     tensors = {}
     for name, parameter, ema in zip(names, net.parameters(), state.ema, strict=True):

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from netdiffus.covariance import Covariance
 from netdiffus.errors import InputError
-from netdiffus.levels import LEVELS, Levels
+from netdiffus.levels import COSINES, Levels, cosines, level_of
 from netdiffus.ops.linear import linear
 from netdiffus.ops.modulate import TAPS, modulate
 
@@ -18,6 +19,7 @@ PRESETS = ("default", "paper")
 CONDITION = 192  # features of step, class and length together
 WAVES = 32
 HEADS = 4
+TAUGHT_BY = ("left_out", "share")  # what training alone needs; files do not hold it
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class UNetConfig:
         classes: Number of classes.
         width: Features at the finest level; of `default` at all levels, a multiple of 8.
         blocks: `default` only: blocks per level, on the way down, below and up.
+        levels: `default` only: levels K that a point may take.
+        groups: `default` only: covariance matrices, one to a class or 1 for all.
     """
 
     preset: str = "default"
@@ -45,15 +49,23 @@ class UNetConfig:
     classes: int = 1
     width: int = 96
     blocks: int = 1
+    levels: int = 1
+    groups: int = 1
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
             raise InputError(f"preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
-        for name in ("channels", "size", "classes", "width", "blocks"):
+        for name in ("channels", "size", "classes", "width", "blocks", "levels", "groups"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.preset == "default" and self.width % (2 * HEADS):
             raise InputError(f"width must be a multiple of {2 * HEADS}, got {self.width}")
+        if self.preset == "default" and not 0 < self.border < self.size:
+            raise InputError(
+                "preset 'default' reads the series on the border of its images: give the codec "
+                f"border=1 at least, and less than the size {self.size} of the images; it is "
+                f"{self.border}"
+            )
 
     @property
     def points(self) -> int:
@@ -142,31 +154,38 @@ class PlainLevel(nn.Module):
 
 
 class DefaultUNet(nn.Module):
-    """A U-Net over the rows of GASF images, which corrects what counting already tells.
+    """A U-Net over the points of GASF images, which corrects what counting already tells.
 
-    Row i of a GASF, in all channels, is about point i of the series. Were the points of a trace
-    independent, Bayes' rule would give the chance of each level at each point: how often training
-    traces of the class had it there (`Levels`), times how likely the noise is that would explain
-    the image's border, where the series stands by itself. The network sees the rows and these
+    The border of an image shows the series by itself. Bayes' rule gives the chance of each level
+    at each point of it: how often training traces of the class had it there (`Levels`), times how
+    likely the noise is that would explain the border, times what the other points tell if they
+    vary together as normal variables do (`Covariance`). The network sees the border and these
     chances, one token a point at the fine level, one for two points below it, a skip connection
-    across, and adds to the logarithm of each chance what the whole image tells. So it starts as a
-    class-wise resampling of points and has only their dependence to learn.
+    across, and adds to the logarithm of each chance what more the points tell of each other. So
+    it starts as a normal copula of each class's own distributions, and has only the rest to learn.
 
     The image that it answers with is the mean over the levels, of points taken as independent
-    given all that was seen: x_i x_j - s_i s_j with x and s the means of cosine and sine.
+    given all that was seen: x_i x_j - s_i s_j with x and s the means of cosine and sine. Given the
+    noisy border alone this is what sampling needs of the border to be exact; of the other pixels
+    it is so in the end, when all points are certain, and they are not read before.
     """
 
-    counts: Tensor
-    usual: Tensor
     spans: Tensor
+    cosines: Tensor
+    chances: Tensor
+    left_out: Tensor
     noise: Tensor
+    mean: Tensor
+    variances: Tensor
+    vectors: Tensor
+    share: Tensor
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         self.config = config
-        w, c, m = config.width, config.channels, config.points
+        w, c, m, k = config.width, config.channels, config.points, config.levels
         self.condition = Condition(config.classes, CONDITION)
-        self.rows = nn.Linear(c * (config.size + LEVELS), w)
+        self.points = nn.Linear(c * (1 + k + COSINES), w)
         self.place = nn.Linear(WAVES, w)
         self.down = nn.ModuleList(Block(w) for _ in range(config.blocks))
         self.shrink = nn.Linear(2 * w, w)
@@ -175,21 +194,34 @@ class DefaultUNet(nn.Module):
         self.join = nn.Linear(2 * w, w)
         self.up = nn.ModuleList(Block(w) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(w)
-        self.levels = nn.Linear(w, c * LEVELS)
+        self.levels = nn.Linear(w, c * (k + COSINES))
         nn.init.zeros_(self.levels.weight)
         nn.init.zeros_(self.levels.bias)
-        shape = (config.classes, c, m, LEVELS)
-        self.register_buffer("counts", torch.zeros(shape, dtype=torch.int32))
-        self.register_buffer("usual", torch.ones(shape[1:]))
-        self.register_buffer("spans", torch.zeros(c, LEVELS, 3))
-        self.register_buffer("noise", torch.ones(config.steps))
+        known = {
+            "spans": torch.zeros(c, k, 3),
+            "cosines": torch.zeros(c, k, COSINES),
+            "chances": torch.zeros(config.classes, c, m, k),
+            "left_out": torch.zeros(config.classes, c, m, k),
+            "noise": torch.ones(config.steps),
+            "mean": torch.zeros(config.classes, c * m),
+            "variances": torch.ones(config.groups, c * m),
+            "vectors": torch.eye(c * m).repeat(config.groups, 1, 1),
+            "share": torch.zeros(config.classes),
+        }
+        for name, tensor in known.items():
+            self.register_buffer(name, tensor, persistent=name not in TAUGHT_BY)
 
-    def know(self, levels: Levels, alphas_cumprod: Tensor) -> None:
+    def know(self, levels: Levels, covariance: Covariance, alphas_cumprod: Tensor) -> None:
         """Takes over what was counted in the training traces, and the noise of each step."""
-        self.counts.copy_(levels.counts)
-        self.usual.copy_(levels.usual())
-        self.spans.copy_(_contrast(levels.spans, self.config.gamma))
+        for part in (levels, covariance):
+            for name, tensor in vars(part).items():
+                self.get_buffer(name).copy_(tensor)
+        self.cosines.copy_(cosines(levels.spans))
         self.noise.copy_(((1 - alphas_cumprod) / alphas_cumprod).sqrt())
+
+    def level_of(self, series: Tensor) -> Tensor:
+        """The levels, int64 (N, C, m), of the points of series in [0, 1]."""
+        return level_of(contrast(series, self.config.gamma).to(self.spans.device), self.spans)
 
     def forward(
         self,
@@ -202,50 +234,63 @@ class DefaultUNet(nn.Module):
     ) -> Tensor:
         """See `UNetConfig.build`."""
         m = self.config.points
-        noise = self.noise[t].view(-1, 1, 1)
         inside = torch.arange(m, device=t.device) < (length.unsqueeze(1) * m - 1e-3).ceil()
-        variance = noise.square() / max(self.config.border, 1)
-        edge = self._edge(xt) * (1 + noise.square()).sqrt()
-        chances = self._counted(label, levels)
-        if self.config.border:
-            chances = chances + self._explained(edge, variance)
+        noise = self.noise[t].square()
+        border = xt[:, :, :m, m:].mean(-1)
+        edge = border * (1 + noise).sqrt().view(-1, 1, 1)
+        variance = noise / self.config.border
+        chances = self._explained(edge, variance.view(-1, 1, 1, 1))
+        chances += self._counted(label, levels)
+        chances += self._varied(edge, variance, label, inside, levels)
         c = self.condition(t, label, length)
-        chances = chances + self._told(xt[:, :, :m], chances.softmax(-1), c, backend)
+        chances = chances + self._told(border, chances.softmax(-1), c, backend)
         if levels is not None:
             lost = F.cross_entropy(chances.movedim(-1, 1), levels, reduction="none")
             return (lost * inside.unsqueeze(1)).mean((1, 2))
-        return self._image(chances.softmax(-1), edge, variance, inside.unsqueeze(1))
-
-    def _edge(self, xt: Tensor) -> Tensor:
-        """The border as one column, (B, C, m); without one, nothing."""
-        m = self.config.points
-        return xt[:, :, :m, m:].mean(-1) if self.config.border else xt.new_zeros(xt.shape[:3])
+        return self._image(
+            chances.softmax(-1), edge, variance.view(-1, 1, 1, 1), inside.unsqueeze(1)
+        )
 
     def _counted(self, label: Tensor, own: Tensor | None) -> Tensor:
         """Logarithm of how often each level came, (B, C, m, K), less the trace's own point."""
-        counts = self.counts[label].float()
+        chances = self.chances[label]
         if own is not None:
-            one = torch.ones_like(own, dtype=counts.dtype).unsqueeze(-1)
-            counts.scatter_add_(-1, own.unsqueeze(-1), -one)
-        return (counts.clamp(min=0) + self.usual).log()  # padding is a point that was not counted
+            own = own.unsqueeze(-1)
+            chances = chances.scatter(-1, own, self.left_out[label].gather(-1, own))
+        return chances
 
     def _explained(self, edge: Tensor, variance: Tensor) -> Tensor:
         """Logarithm of how likely each level made the border what it is, up to a constant."""
         low, middle, high = self.spans.unsqueeze(1).unbind(-1)
-        spread = variance.unsqueeze(-1) + (high - low).square() / 12
-        return -(edge.unsqueeze(-1) - middle).square() / (2 * spread)
+        sharpness = -0.5 / (variance + (high - low).square() / 12)
+        return (edge.unsqueeze(-1) - middle).square_().mul_(sharpness)
 
-    def _told(self, rows: Tensor, chances: Tensor, c: Tensor, backend: str) -> Tensor:
-        """What the whole image adds to the logarithms, (B, C, m, K)."""
-        b, channels, m, _ = rows.shape
-        given = torch.cat([rows, 4 * chances.sqrt()], -1).transpose(1, 2).reshape(b, m, -1)
-        s = _map(self.rows, given, backend)
+    def _varied(
+        self, edge: Tensor, variance: Tensor, label: Tensor, inside: Tensor, own: Tensor | None
+    ) -> Tensor:
+        """Logarithm of how much likelier the other points make each level, up to a constant."""
+        middle = self.spans[..., 1]
+        known = Covariance(self.mean, self.variances, self.vectors, self.share)
+        left_out = None if own is None else _taken(middle, own)
+        mean, after, before = known.others(edge, variance, label, inside, left_out)
+        usual = self.mean[label].view_as(mean)
+        curve, slope = 0.5 / before - 0.5 / after, mean / after - usual / before
+        x = middle.unsqueeze(1)
+        return torch.addcmul(slope.unsqueeze(-1), curve.unsqueeze(-1), x).mul_(x)
+
+    def _told(self, border: Tensor, chances: Tensor, c: Tensor, backend: str) -> Tensor:
+        """What the network adds to the logarithms, (B, C, m, K): a smooth part and a free one."""
+        b, channels, m = border.shape
+        smooth = torch.einsum("bcmk,ckj->bcmj", chances, self.cosines)
+        given = torch.cat([border.unsqueeze(-1), 4 * chances.sqrt(), smooth], -1)
+        s = _map(self.points, given.transpose(1, 2).reshape(b, m, -1), backend)
         s = s + self.place(_waves(torch.arange(m, device=s.device)))
         s = _apply(self.down, s, c, backend)
         s = _map(self.join, torch.cat([s, self._below(s, c, backend)], 2), backend)
         s = self.norm(_apply(self.up, s, c, backend))
-        told = _map(self.levels, s, backend)
-        return told.view(b, m, channels, LEVELS).transpose(1, 2)
+        told = _map(self.levels, s, backend).view(b, m, channels, -1).transpose(1, 2)
+        free, smooth = told.split([self.config.levels, COSINES], -1)
+        return free + torch.einsum("bcmj,ckj->bcmk", smooth, self.cosines)
 
     def _below(self, s: Tensor, c: Tensor, backend: str) -> Tensor:
         """Pairs of tokens as one, (B, m, w) -> (B, m, w)."""
@@ -255,12 +300,12 @@ class DefaultUNet(nn.Module):
         return _map(self.grow, half, backend).reshape(b, -1, w)[:, :m]
 
     def _image(self, chances: Tensor, edge: Tensor, variance: Tensor, inside: Tensor) -> Tensor:
-        """The mean image in [-1, 1], (B, C, m, m) with the border."""
+        """The mean image in [-1, 1], (B, C, m + border, m + border)."""
         low, middle, high = self.spans.unsqueeze(1).unbind(-1)
         width = (high - low).square() / 12
-        pull = width / (width + variance.unsqueeze(-1)) if self.config.border else 0.0 * width
+        pull = width / (width + variance)
         pixel = middle + pull * (edge.unsqueeze(-1) - middle)
-        x = _plain(pixel.clamp(low, high), self.config.gamma)
+        x = plain(pixel.clamp(low, high), self.config.gamma)
         means = [
             torch.where(inside, (chances * part).sum(-1), padding)
             for part, padding in (
@@ -276,16 +321,22 @@ class DefaultUNet(nn.Module):
         )
         g = cosine.unsqueeze(-1) * cosine.unsqueeze(-2) - sine.unsqueeze(-1) * sine.unsqueeze(-2)
         g.diagonal(dim1=-2, dim2=-1).copy_(2 * square - 1)
-        return _contrast(g, self.config.gamma)
+        return contrast(g, self.config.gamma)
 
 
-def _contrast(g: Tensor, gamma: float) -> Tensor:
+def _taken(middle: Tensor, level: Tensor) -> Tensor:
+    """The middles (C, K) of levels (B, C, m), (B, C, m)."""
+    wide = middle.unsqueeze(0).expand(len(level), -1, -1)
+    return wide.gather(2, level)
+
+
+def contrast(g: Tensor, gamma: float) -> Tensor:
     """A GASF in [-1, 1] as the codec draws it, brought to [-1, 1] again."""
     return g if gamma == 1 else 2 * (0.5 * (g + 1)).clamp(min=0) ** gamma - 1
 
 
-def _plain(pixel: Tensor, gamma: float) -> Tensor:
-    """Undoes `_contrast`."""
+def plain(pixel: Tensor, gamma: float) -> Tensor:
+    """Undoes `contrast`."""
     return pixel if gamma == 1 else 2 * (0.5 * (pixel + 1)) ** (1 / gamma) - 1
 
 

@@ -1,95 +1,146 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from scipy import stats
 
+from netdiffus.covariance import Covariance
 from netdiffus.diffusion import Diffusion
-from netdiffus.levels import CLASS_TRUST, LEVELS, PLACE_TRUST, Levels, level_of
+from netdiffus.levels import ABSENT, Levels, _chances, cosines, level_of
 from netdiffus.unet import DefaultUNet, UNetConfig
 
+CLASSES = 3
 
-def known() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, Levels]:
+
+def traffic() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     torch.manual_seed(0)
     series = torch.randint(0, 9, (30, 2, 5)) / 8
     inside = torch.arange(5) < torch.randint(1, 6, (30, 1))
-    labels = torch.arange(30) % 3
-    return series, inside, labels, Levels.fit(series, inside, labels, 3)
+    return series, inside, torch.arange(30) % CLASSES
 
 
-def test_counts_and_spans_are_numpys() -> None:
-    series, inside, labels, levels = known()
-    for k in range(3):
-        for c in range(2):
-            for i in range(5):
-                x = series[(labels == k) & inside[:, i], c, i].numpy()
-                expected, _ = np.histogram(x, bins=LEVELS, range=(0, 1))
-                np.testing.assert_array_equal(levels.counts[k, c, i].numpy(), expected)
-    taken = level_of(series[:, 0][inside]).unique()
-    for level in taken:
-        x = series[:, 0][inside][level_of(series[:, 0][inside]) == level]
-        torch.testing.assert_close(
-            levels.spans[0, level], torch.stack([x.min(), x.mean(), x.max()]), atol=1e-6, rtol=0
-        )
+def counts_of(series: torch.Tensor, inside: torch.Tensor, labels: torch.Tensor) -> np.ndarray:
+    """(classes, C, m, K) of `traffic`, whose levels are its nine values."""
+    counts = np.zeros((CLASSES, 2, 5, 9))
+    for n, c, i in np.ndindex(30, 2, 5):
+        if inside[n, i]:
+            counts[labels[n], c, i, int(8 * series[n, c, i])] += 1
+    return counts
 
 
-def test_usual_shares_out_as_all_classes_do() -> None:
-    *_, levels = known()
-    here = levels.counts.sum(0).double()
-    anywhere = here.sum(1, keepdim=True) + 1e-3
-    share = here + PLACE_TRUST * anywhere / anywhere.sum(-1, keepdim=True)
-    torch.testing.assert_close(
-        levels.usual().double(),
-        CLASS_TRUST * share / share.sum(-1, keepdim=True),
-        rtol=1e-5,
-        atol=0,
-    )
-    assert (levels.usual() > 0).all()
+def guess(counts: np.ndarray, k: int, c: int, i: int, j: int, less: float) -> float:
+    """By class times by place over by neither, for one level, with a trust of 3."""
+    own, here, every = counts[k, c].sum(0), counts[:, c, i].sum(0), counts[:, c].sum((0, 1))
+    usual = (max(every[j] - less, 0) + 0.5 * (every[j] > 0)) / every.sum()
+    beside = np.pad(own, 1)
+    near = 0.25 * beside[j] + 0.5 * own[j] + 0.25 * beside[j + 2]
+    near = max(near - 0.5 * less, 0) / own.sum()
+    by_class = max(own[j] - less, 0) + 3 * (near + usual)
+    return float(by_class * (max(here[j] - less, 0) + 3 * usual) / usual)
+
+
+@pytest.mark.parametrize("less", [0.0, 1.0])
+def test_chances_are_the_formulas(less: float) -> None:
+    counts = counts_of(*traffic())
+    made = _chances(torch.from_numpy(counts).float(), 2.0, 3.0, less).exp()
+    for place in ((0, 0, 0, 3), (1, 0, 4, 8), (2, 1, 2, 0), (1, 1, 1, 5)):
+        *where, level = place
+        mine = counts[tuple(where)]
+        share = guess(counts, *place, less) / sum(guess(counts, *where, j, 0.0) for j in range(9))
+        expected = (max(mine[level] - less, 0) + 2 * share) / (mine.sum() + 2)
+        np.testing.assert_allclose(made[place], expected, rtol=1e-5)
+    if not less:
+        torch.testing.assert_close(made.sum(-1), torch.ones(CLASSES, 2, 5))
+
+
+def test_places_that_say_nothing_are_leant_on_less() -> None:
+    """Where place matters, a level of another place is unlikely; where not, it is as any other."""
+    torch.manual_seed(0)
+    labels, inside = torch.arange(60) % 2, torch.ones(60, 6) > 0
+    anywhere = torch.randint(0, 6, (60, 1, 6)) / 5
+    by_place = (torch.arange(6) / 5).expand(60, 1, 6) + 0.01 * torch.randint(0, 3, (60, 1, 6))
+    loose, tight = (Levels.fit(s, inside, labels, 2) for s in (anywhere, by_place / 1.1))
+    assert loose.chances.exp().amax(-1).median() < 0.3
+    low = tight.spans[0, :, 0]
+    other = tight.chances[0, 0, 0][low > 0.1].exp().sum()
+    assert other < 0.01
+
+
+def test_cosines_are_orthonormal_over_the_levels_of_a_channel() -> None:
+    spans = torch.rand(2, 40, 3).sort(1).values
+    spans[1, 30:] = ABSENT
+    for waves, k in zip(cosines(spans), (40, 30), strict=True):
+        product = waves[:k].T @ waves[:k] / k
+        torch.testing.assert_close(product, torch.eye(16), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("most", [16, 32, 256])
+def test_common_values_keep_a_level_to_themselves(most: int) -> None:
+    rng = np.random.default_rng(most)
+    x = np.concatenate([rng.random(3000), np.repeat([0.0, 0.25, 0.7], 1000)]).astype(np.float32)
+    series = torch.from_numpy(x).view(-1, 1, 1)
+    inside, labels = torch.ones(len(x), 1) > 0, torch.zeros(len(x), dtype=torch.int64)
+    levels = Levels.fit(series, inside, labels, 1, most)
+    low, middle, high = levels.spans[0].unbind(-1)
+    assert most / 4 < len(low) <= most
+    taken = level_of(series, levels.spans).flatten()
+    for k in range(len(low)):
+        mine = x[taken.numpy() == k]
+        np.testing.assert_array_equal([low[k], high[k]], [mine.min(), mine.max()])
+        np.testing.assert_allclose(middle[k], mine.mean(dtype=np.float64), rtol=1e-6)
+        common = bool(np.isin(mine, np.float32([0.0, 0.25, 0.7])).any())
+        assert (mine.min() == mine.max()) if common else len(mine) < 2 * 3000 / (most - 7) + 2
+
+
+def test_channels_with_fewer_levels_never_have_the_others() -> None:
+    series, inside, labels = traffic()
+    series[:, 1] = (series[:, 1] > 0.5).float()
+    levels = Levels.fit(series, inside, labels, CLASSES)
+    assert levels.spans.shape[1] == 9
+    assert (levels.chances[:, 1, :, 2:].exp() < 1e-20).all()
+    assert level_of(series, levels.spans)[:, 1].max() == 1
 
 
 def untaught() -> DefaultUNet:
-    *_, levels = known()
-    net = UNetConfig(channels=2, size=8, border=3, classes=3, width=8).build()
+    given = traffic()
+    config = UNetConfig(
+        channels=2, size=8, border=3, classes=CLASSES, width=8, levels=9, groups=CLASSES
+    )
+    net = config.build()
     assert isinstance(net, DefaultUNet)
-    net.know(levels, Diffusion(schedule="log").alphas_cumprod)
+    known = Levels.fit(*given, CLASSES), Covariance.fit(*given, CLASSES)
+    net.know(*known, Diffusion(schedule="log").alphas_cumprod)
     return net
 
 
 def test_an_untaught_network_is_bayes_rule() -> None:
-    """Its border is the mean over levels, weighed by counts and the normal density of the noise."""
-    net, t, label = untaught(), torch.tensor([600]), torch.tensor([1])
-    noise = float(net.noise[600])
+    """Its border is the mean over levels, weighed by all that is known of each."""
+    net, t, label, given = untaught(), torch.tensor([500]), torch.tensor([1]), traffic()
+    noise = float(net.noise[500])
     xt = torch.randn(1, 2, 8, 8)
     xt = (xt + xt.mT) / 2
-    out = net(xt, t, label, torch.tensor([1.0]))
-    *_, levels = known()
-    low, middle, high = levels.spans.double().numpy().transpose(2, 0, 1)
-    edge = xt[0, :, :5, 5:].double().mean(-1).numpy() * np.sqrt(1 + noise**2)
-    prior = (levels.counts[1] + levels.usual()).double().numpy()
-    for c in range(2):
-        for i in range(5):
-            # All points of a level lie on one value here, so its spread is 0.
-            weight = prior[c, i] * stats.norm.pdf(edge[c, i], middle[c], noise / np.sqrt(3))
-            assert np.ptp([low[c], high[c]], axis=0).max() < 1e-6
-            expected = (weight * middle[c]).sum() / weight.sum()
-            np.testing.assert_allclose(out[0, c, i, 5:].detach().numpy(), expected, atol=1e-4)
+    out = net(xt, t, label, torch.tensor([1.0])).detach().numpy()
+    edge = xt[:, :, :5, 5:].mean(-1) * np.sqrt(1 + noise**2)
+    known, x = Covariance.fit(*given, CLASSES), np.arange(9) / 8
+    whole = torch.ones(1, 5) > 0
+    mean, variance, before = known.others(edge, torch.tensor([noise**2 / 3]), label, whole)
+    prior = Levels.fit(*given, CLASSES).chances.exp().numpy()[1]
+    for c, i in np.ndindex(2, 5):
+        weight = prior[c, i] * stats.norm.pdf(float(edge[0, c, i]), x, noise / np.sqrt(3))
+        weight *= stats.norm.pdf(x, float(mean[0, c, i]), float(variance[0, c, i]) ** 0.5)
+        weight /= stats.norm.pdf(x, float(known.mean[1, 5 * c + i]), float(before[0, c, i]) ** 0.5)
+        np.testing.assert_allclose(out[0, c, i, 5:], (weight @ x) / weight.sum(), atol=1e-4)
 
 
 def test_a_trace_does_not_vouch_for_itself() -> None:
-    """At the most noise an untaught network gives the level its share of the other traces."""
-    net, (series, inside, labels, levels) = untaught(), known()
+    """In training a network is told the chance of the right level as the other traces tell it."""
+    net, (series, inside, labels) = untaught(), traffic()
     row = int(torch.nonzero(inside.all(1))[0])
-    own = level_of(series[row : row + 1])
-    given = net._counted(labels[row : row + 1], own).exp()
-    expected = (levels.counts[labels[row]] + levels.usual()).unsqueeze(0)
-    expected = expected.scatter_add(-1, own.unsqueeze(-1), -torch.ones(1, 2, 5, 1))
-    torch.testing.assert_close(given, expected)
-    lost = net(
-        torch.zeros(1, 2, 8, 8),
-        torch.tensor([999]),
-        labels[row : row + 1],
-        torch.ones(1),
-        levels=own,
-    )
+    own, label = net.level_of(series[row : row + 1]), labels[row : row + 1]
+    given = net._counted(label, own)
+    there = torch.zeros_like(given, dtype=torch.bool).scatter_(-1, own.unsqueeze(-1), True)
+    assert torch.equal(given, torch.where(there, net.left_out[label], net.chances[label]))
+    lost = net(torch.zeros(1, 2, 8, 8), torch.tensor([999]), label, torch.ones(1), levels=own)
     assert lost.shape == (1,)
     assert lost > 0

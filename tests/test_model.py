@@ -16,7 +16,7 @@ from netdiffus.unet import UNetConfig
 
 @pytest.fixture
 def model() -> Model:
-    return Model.new(packets(), GasfCodec(8), width=16)
+    return Model.new(packets(), GasfCodec(8, border=1), width=16)
 
 
 @pytest.fixture
@@ -29,8 +29,11 @@ class TestUNet:
     @pytest.mark.parametrize("preset", ["default", "paper"])
     @pytest.mark.parametrize("size", [1, 7, 16, 30])
     def test_any_size_channels_and_classes(self, preset: str, size: int) -> None:
-        config = UNetConfig(preset, channels=3, size=size, classes=5, width=8)
-        xt = torch.randn(2, 3, size, size)
+        border = int(preset == "default")
+        config = UNetConfig(
+            preset, channels=3, size=size + border, border=border, classes=5, width=8, levels=6
+        )
+        xt = torch.randn(2, 3, config.size, config.size)
         out = config.build()(
             xt, torch.tensor([0, 999]), torch.tensor([0, 4]), torch.tensor([0.1, 1.0])
         )
@@ -66,6 +69,8 @@ class TestUNet:
             UNetConfig("large")
         with pytest.raises(InputError, match="width must be at least 1"):
             UNetConfig(width=0)
+        with pytest.raises(InputError, match="give the codec border=1 at least"):
+            UNetConfig()
 
 
 class TestFolder:
@@ -146,9 +151,10 @@ class TestFolder:
 
 def test_same_seed_same_weights() -> None:
     states = [
-        Model.new(volumes(), GasfCodec(8), width=8, seed=s).unet.state_dict() for s in (1, 1, 2)
+        Model.new(volumes(), GasfCodec(8, border=1), width=8, seed=s).unet.state_dict()
+        for s in (1, 1, 2)
     ]
-    name = "rows.weight"
+    name = "points.weight"
     assert torch.equal(states[0][name], states[1][name])
     assert not torch.equal(states[0][name], states[2][name])
 
@@ -162,7 +168,13 @@ def test_same_seed_same_weights() -> None:
             None,
             "resize='area' needs preset='paper'",
         ),
-        ("default", GasfCodec(8), Diffusion(), "needs prediction='x0' of the diffusion, got 'v'"),
+        ("default", GasfCodec(8), None, "give the codec border=1"),
+        (
+            "default",
+            GasfCodec(8, border=1),
+            Diffusion(),
+            "needs prediction='x0' of the diffusion, got 'v'",
+        ),
         (
             "paper",
             GasfCodec(8),

@@ -18,14 +18,16 @@ def model() -> Model:
     return train(
         volumes(64),
         recipe=Recipe(steps=400, batch_size=8, learning_rate=3e-3),
-        codec=GasfCodec(16),
+        codec=GasfCodec(16, border=1),
         width=16,
     )
 
 
 @pytest.fixture(scope="module")
 def packet_model() -> Model:
-    return train(packets(60), recipe=Recipe(steps=60, batch_size=8), codec=GasfCodec(16), width=8)
+    return train(
+        packets(60), recipe=Recipe(steps=60, batch_size=8), codec=GasfCodec(16, border=1), width=8
+    )
 
 
 def assert_close(first: Traces, second: Traces) -> None:
@@ -62,7 +64,7 @@ def test_units_and_meta(packet_model: Model) -> None:
 def test_lengths_are_the_classes_own() -> None:
     lists = [[1] * (3 if i % 2 else 9) for i in range(20)]
     traces = Traces.from_lists({"value": lists}, ["long", "short"] * 10)
-    made = sample(Model.new(traces, GasfCodec(16), width=8), 40, seed=0, steps=1)
+    made = sample(Model.new(traces, GasfCodec(16, border=1), width=8), 40, seed=0, steps=1)
     assert set(made.of_class("short").lengths) == {3}
     assert set(made.of_class("long").lengths) == {9}
 
@@ -115,7 +117,7 @@ def test_seeds_matter(packet_model: Model) -> None:
 
 def test_real_mix_follows_training() -> None:
     traces = Traces.from_lists({"value": [[1, 2]] * 50}, ["rare"] * 5 + ["usual"] * 45)
-    model = Model.new(traces, GasfCodec(4), width=8)
+    model = Model.new(traces, GasfCodec(4, border=1), width=8)
     made = sample(model, 400, mix="real", seed=0, steps=1)
     # Binomial(400, 0.1): five standard deviations are 30.
     assert abs(made.counts()["rare"] - 40) < 30
@@ -152,7 +154,7 @@ def test_bad_arguments(packet_model: Model, arguments: dict, message: str) -> No
 
 
 def test_a_broken_model_is_named(packet_model: Model) -> None:
-    broken = Model.new(packets(), GasfCodec(8), width=8)
-    broken.unet.rows.weight.data.fill_(float("nan"))
+    broken = Model.new(packets(), GasfCodec(8, border=1), width=8)
+    broken.unet.points.weight.data.fill_(float("nan"))
     with pytest.raises(InputError, match="not numbers"):
         sample(broken, 1, seed=0)

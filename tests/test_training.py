@@ -22,7 +22,9 @@ from netdiffus.training import Recipe, read_log, train
 
 def run(path: Path | None, steps: int, traces: Traces | None = None, **more: object) -> Model:
     recipe = Recipe(steps=steps, batch_size=4, **more.pop("recipe", {}))  # type: ignore[arg-type]
-    return train(traces or volumes(), path, recipe=recipe, codec=GasfCodec(8), width=8, **more)  # type: ignore[arg-type]
+    return train(
+        traces or volumes(), path, recipe=recipe, codec=GasfCodec(8, border=1), width=8, **more
+    )  # type: ignore[arg-type]
 
 
 def same_weights(first: Path, second: Path) -> bool:
@@ -174,7 +176,7 @@ def test_refusals(tmp_path: Path) -> None:
         run(tmp_path / "m", 4, resume=True, recipe={"seed": 5})
     with pytest.raises(InputError, match="resume: preset was 'default' and is now 'paper'"):
         run(tmp_path / "m", 4, resume=True, preset="paper")
-    with pytest.raises(InputError, match="resume: fingerprint was"):
+    with pytest.raises(InputError, match="resume: (levels|fingerprint) was"):
         run(tmp_path / "m", 4, resume=True, traces=volumes(seed=9))
     with pytest.raises(InputError, match="resume: classes was"):
         run(tmp_path / "m", 4, resume=True, traces=packets())
@@ -206,7 +208,11 @@ def test_minutes_end_the_run() -> None:
     seen: list[float] = []
     run_for = Recipe(minutes=0.02, batch_size=4)
     model = train(
-        volumes(), recipe=run_for, codec=GasfCodec(8), width=8, progress=lambda d, _: seen.append(d)
+        volumes(),
+        recipe=run_for,
+        codec=GasfCodec(8, border=1),
+        width=8,
+        progress=lambda d, _: seen.append(d),
     )
     assert model.about["seconds"] == pytest.approx(1.2, abs=1.0)
     assert seen == sorted(seen)

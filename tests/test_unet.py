@@ -4,9 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from netdiffus.covariance import Covariance
 from netdiffus.diffusion import Diffusion
 from netdiffus.levels import Levels
 from netdiffus.unet import DefaultUNet, UNetConfig
+
+
+def shape(preset: str = "default", **sizes: int) -> UNetConfig:
+    return UNetConfig(preset, border=1, classes=3, width=16, levels=20, groups=3, **sizes)
 
 
 def inputs(config: UNetConfig, batch: int) -> tuple[Tensor, ...]:
@@ -25,17 +30,19 @@ def learned(config: UNetConfig) -> torch.nn.Module:
         for parameter in net.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
     if isinstance(net, DefaultUNet):
-        series = torch.rand(40, config.channels, config.points)
+        series = torch.arange(40 * config.channels * config.points) % 20 / 20
+        series = series.view(config.channels, 40, config.points).transpose(0, 1)
         inside, labels = torch.ones(40, config.points) > 0, torch.arange(40) % config.classes
-        levels = Levels.fit(series, inside, labels, config.classes)
-        net.know(levels, Diffusion(schedule="log").alphas_cumprod)
+        given = series, inside, labels, config.classes
+        known = Levels.fit(*given), Covariance.fit(*given)
+        net.know(*known, Diffusion(schedule="log").alphas_cumprod)
     return net
 
 
 @pytest.mark.parametrize("preset", ["default", "paper"])
-@pytest.mark.parametrize("size", [1, 7, 32])
+@pytest.mark.parametrize("size", [2, 7, 32])
 def test_plain_and_fast_forms_agree(preset: str, size: int) -> None:
-    config = UNetConfig(preset, channels=2, size=size, classes=3, width=16)
+    config = shape(preset, channels=2, size=size)
     net, made = learned(config), {}
     for backend in ("auto", "torch"):
         net.zero_grad()
@@ -47,13 +54,13 @@ def test_plain_and_fast_forms_agree(preset: str, size: int) -> None:
 
 
 def test_default_is_symmetric() -> None:
-    config = UNetConfig(channels=2, size=9, classes=3, width=16)
+    config = shape(channels=2, size=9)
     out = learned(config)(*inputs(config, batch=2))
     assert torch.equal(out, out.mT)
 
 
 def test_default_depends_on_all_it_is_told() -> None:
-    config = UNetConfig(channels=1, size=9, classes=3, width=16)
+    config = shape(channels=1, size=9)
     net = learned(config)
     xt, t, label, length = inputs(config, batch=1)
     plain = net(xt, t, label, length)

@@ -1,0 +1,118 @@
+"""How the points of a series vary together, by class: what each tells of the others at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+CLASS_TRUST = 20.0  # traces that what all classes had weighs as much as, beside those of the class
+MEAN_TRUST = 4.0  # the same for the mean
+GRAIN = 1e-3  # variance of a point that no other explains, about that of a level's width
+LARGEST = 2**25  # numbers in the matrices of all classes; where there are more, one serves all
+
+
+@dataclass(frozen=True, eq=False)
+class Covariance:
+    """A normal distribution of series, as vectors of D = C m points, for each class.
+
+    Attributes:
+        mean: float32 (classes, D).
+        variances: float32 (G, D), eigenvalues of the covariances; G is `classes`, or 1.
+        vectors: float32 (G, D, D), their eigenvectors as columns.
+        share: float32 (classes,), of one trace in the covariance of its class.
+    """
+
+    mean: Tensor
+    variances: Tensor
+    vectors: Tensor
+    share: Tensor
+
+    @classmethod
+    def fit(cls, series: Tensor, inside: Tensor, labels: Tensor, classes: int) -> Covariance:
+        """Estimates from series; a point outside its trace counts as the mean.
+
+        Args:
+            series: (N, C, m).
+            inside: Bool (N, m).
+            labels: int64 (N,).
+            classes: Number of classes.
+        """
+        there = inside.unsqueeze(1).expand_as(series).flatten(1).double()
+        x = series.flatten(1).double() * there
+        mean = _means(x, there, labels, classes)
+        apart = (x - mean[labels]) * there
+        pooled = apart.T @ apart / len(x)
+        if classes * pooled.numel() > LARGEST:
+            share = torch.full((classes,), 1 / len(x), dtype=torch.float64)
+            matrices = pooled.unsqueeze(0)
+        else:
+            share = 1 / (torch.bincount(labels, minlength=classes).double() + CLASS_TRUST)
+            own = torch.stack([_squares(apart[labels == k]) for k in range(classes)])
+            matrices = (own + CLASS_TRUST * pooled) * share.view(-1, 1, 1)
+        values, vectors = torch.linalg.eigh(matrices)
+        variances = values.clamp(min=0) + GRAIN
+        return cls(mean.float(), variances.float(), vectors.float(), share.float())
+
+    def others(
+        self,
+        seen: Tensor,
+        noise: Tensor,
+        label: Tensor,
+        inside: Tensor,
+        left_out: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """What the other points of a series tell of each, before it is looked at itself.
+
+        With K the inverse of the covariance of noisy series, the distribution of noisy point i
+        given the others is normal with mean ``y_i - (K (y - mean))_i / K_ii`` and variance
+        ``1 / K_ii`` (Rasmussen and Williams, 2006, Eq. 5.12); without its noise it is point i's.
+
+        Args:
+            seen: y (B, C, m), series with normal noise.
+            noise: (B,), variance of that.
+            label: int64 (B,).
+            inside: Bool (B, m); what is seen outside a trace is not used.
+            left_out: (B, C, m), series whose share in the covariance is taken out first, that
+                training does not learn from the answer (Sherman and Morrison, 1950).
+
+        Returns:
+            Mean and variance, and the variance before any was seen, all (B, C, m).
+        """
+        group = label.clamp(max=len(self.vectors) - 1)
+        vectors, variances, mean = self.vectors[group], self.variances[group], self.mean[label]
+        there = inside.unsqueeze(1).expand_as(seen).flatten(1)
+        inverse = 1 / (variances + noise.unsqueeze(1))
+        before, kept = (vectors.square() @ torch.stack([variances, inverse], -1)).unbind(-1)
+        apart = (seen.flatten(1) - mean) * there
+        pulled = _times(vectors, inverse, apart)
+        if left_out is not None:
+            out = (left_out.flatten(1) - mean) * there
+            gone = _times(vectors, inverse, out)
+            share = self.share[label].unsqueeze(1)
+            gain = share / (1 - share * (out * gone).sum(1, keepdim=True)).clamp(min=0.05)
+            pulled = pulled + gain * gone * (gone * apart).sum(1, keepdim=True)
+            kept = kept + gain * gone.square()
+        variance = (1 / kept - noise.unsqueeze(1)).clamp(min=GRAIN).minimum(before)
+        found = mean + apart - pulled / kept, variance, before
+        return tuple(part.view_as(seen) for part in found)
+
+
+def _squares(apart: Tensor) -> Tensor:
+    return apart.T @ apart
+
+
+def _times(vectors: Tensor, values: Tensor, x: Tensor) -> Tensor:
+    """The symmetric matrices of these eigenvectors and eigenvalues times x (B, D)."""
+    inner = values * (vectors.mT @ x.unsqueeze(-1)).squeeze(-1)
+    return (vectors @ inner.unsqueeze(-1)).squeeze(-1)
+
+
+def _means(x: Tensor, there: Tensor, labels: Tensor, classes: int) -> Tensor:
+    everywhere = x.sum(0) / there.sum(0).clamp(min=1)
+    total, count = (
+        torch.zeros(classes, x.shape[1], dtype=x.dtype).index_add_(0, labels, part)
+        for part in (x, there)
+    )
+    return (total + MEAN_TRUST * everywhere) / (count + MEAN_TRUST)
