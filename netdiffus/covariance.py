@@ -62,7 +62,7 @@ class Covariance:
         label: Tensor,
         inside: Tensor,
         left_out: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """What the other points of a series tell of each, before it is looked at itself.
 
         With K the inverse of the covariance of noisy series, the distribution of noisy point i
@@ -95,8 +95,8 @@ class Covariance:
             pulled = pulled + gain * gone * (gone * apart).sum(1, keepdim=True)
             kept = kept + gain * gone.square()
         variance = (1 / kept - noise.unsqueeze(1)).clamp(min=GRAIN).minimum(before)
-        found = mean + apart - pulled / kept, variance, before
-        return tuple(part.view_as(seen) for part in found)
+        found = mean + apart - pulled / kept
+        return found.view_as(seen), variance.view_as(seen), before.view_as(seen)
 
 
 def _squares(apart: Tensor) -> Tensor:

@@ -87,7 +87,7 @@ def level_of(series: Tensor, spans: Tensor) -> Tensor:
 
 def _spans(x: Tensor, most: int) -> Tensor:
     """(K, 3) of the points of one channel."""
-    value, counts = x.unique(return_counts=True)
+    value, counts = torch.unique(x, return_counts=True)
     starts = torch.ones_like(value, dtype=torch.bool)
     if len(value) > most:
         starts = _starts(counts.double() / len(x), most)

@@ -31,7 +31,7 @@ from netdiffus.model import CARD, CONFIG, Model
 from netdiffus.muon import Muon
 from netdiffus.ops.noise import uniform
 from netdiffus.traces import Traces
-from netdiffus.unet import Block
+from netdiffus.unet import Block, DefaultUNet
 
 STATE, LOG = "training_state.safetensors", "log.jsonl"
 LOG_EVERY = 20  # steps
@@ -263,9 +263,9 @@ class _Data:
         self.rank, self.world = accelerator.process_index, accelerator.num_processes
         series = self.codec.series(traces)
         self.series = series.float().to(device)
-        self.levels = (
-            model.unet.level_of(series).to(device) if model.diffusion.loss == "levels" else None
-        )
+        self.levels: Tensor | None = None
+        if isinstance(model.unet, DefaultUNet):
+            self.levels = model.unet.level_of(series).to(device)
         self.labels = torch.from_numpy(traces.labels).to(device)
         n = self.codec.length or 1
         self.lengths = torch.from_numpy(np.minimum(traces.lengths, n) / n).float().to(device)

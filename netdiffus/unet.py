@@ -289,8 +289,8 @@ class DefaultUNet(nn.Module):
         s = _map(self.join, torch.cat([s, self._below(s, c, backend)], 2), backend)
         s = self.norm(_apply(self.up, s, c, backend))
         told = _map(self.levels, s, backend).view(b, m, channels, -1).transpose(1, 2)
-        free, smooth = told.split([self.config.levels, COSINES], -1)
-        return free + torch.einsum("bcmj,ckj->bcmk", smooth, self.cosines)
+        free, smooth = torch.split(told, [self.config.levels, COSINES], -1)
+        return torch.add(free, torch.einsum("bcmj,ckj->bcmk", smooth, self.cosines))
 
     def _below(self, s: Tensor, c: Tensor, backend: str) -> Tensor:
         """Pairs of tokens as one, (B, m, w) -> (B, m, w)."""
