@@ -215,8 +215,8 @@ Training:
 
 Limits: what it makes is synthetic and must be marked so; judge it with `netdiffus evaluate`
 against traces it was not trained on. It holds the exact lengths and value tables of its training
-traces, and how often each class had each level at each place; nothing here bounds what it may
-reveal about them: treat it as you treat the traces.
+traces, how likely each level was by class and place, and how points varied together; nothing here
+bounds what it may reveal about them: treat it as you treat the traces.
 """
 
 
@@ -233,7 +233,7 @@ def _check_parts(preset: str, codec: GasfCodec, diffusion: Diffusion) -> None:
         raise InputError(
             f"preset 'default' needs prediction='x0' of the diffusion, got {diffusion.prediction!r}"
         )
-    if preset != "default" and diffusion.loss == "levels":
+    if preset == "paper" and diffusion.loss == "levels":
         raise InputError(f"loss='levels' needs preset='default', got {preset!r}")
 
 
