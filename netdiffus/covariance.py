@@ -49,7 +49,8 @@ class Covariance:
             matrices = pooled.unsqueeze(0)
         else:
             share = 1 / (torch.bincount(labels, minlength=classes).double() + CLASS_TRUST)
-            own = torch.stack([_squares(apart[labels == k]) for k in range(classes)])
+            parts = (apart[labels == k] for k in range(classes))
+            own = torch.stack([part.T @ part for part in parts])
             matrices = (own + CLASS_TRUST * pooled) * share.view(-1, 1, 1)
         values, vectors = torch.linalg.eigh(matrices)
         variances = values.clamp(min=0) + GRAIN
@@ -84,23 +85,22 @@ class Covariance:
         vectors, variances, mean = self.vectors[group], self.variances[group], self.mean[label]
         there = inside.unsqueeze(1).expand_as(seen).flatten(1)
         inverse = 1 / (variances + noise.unsqueeze(1))
-        before, kept = (vectors.square() @ torch.stack([variances, inverse], -1)).unbind(-1)
+        spectra = torch.stack([variances, inverse, variances * inverse], -1)
+        before, kept, signal = (vectors.square() @ spectra).unbind(-1)
         apart = (seen.flatten(1) - mean) * there
         pulled = _times(vectors, inverse, apart)
         if left_out is not None:
             out = (left_out.flatten(1) - mean) * there
             gone = _times(vectors, inverse, out)
             share = self.share[label].unsqueeze(1)
-            gain = share / (1 - share * (out * gone).sum(1, keepdim=True)).clamp(min=0.05)
+            rest = 1 - share * (out * gone).sum(1, keepdim=True)  # above 0 but for rounding
+            gain = share / rest.clamp(min=0.05)
             pulled = pulled + gain * gone * (gone * apart).sum(1, keepdim=True)
             kept = kept + gain * gone.square()
-        variance = (1 / kept - noise.unsqueeze(1)).clamp(min=GRAIN).minimum(before)
+            signal = signal - noise.unsqueeze(1) * gain * gone.square()
+        variance = (signal / kept).clamp(min=GRAIN).minimum(before)  # 1 / K_ii - noise cancels
         found = mean + apart - pulled / kept
         return found.view_as(seen), variance.view_as(seen), before.view_as(seen)
-
-
-def _squares(apart: Tensor) -> Tensor:
-    return apart.T @ apart
 
 
 def _times(vectors: Tensor, values: Tensor, x: Tensor) -> Tensor:

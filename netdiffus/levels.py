@@ -14,8 +14,8 @@ LEVELS = 256  # to a channel, at most
 TRUSTS = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0)  # points that a guess may weigh as much as
 NEAR = (0.25, 0.5, 0.25)  # shares of a point that its level and those beside it get
 ABSENT = 2.0  # x of the levels that a channel has fewer of than another; images end at 1
-COSINES = 16
 NEVER = 1e-30  # chance of them
+COSINES = 16
 
 
 @dataclass(frozen=True, eq=False)

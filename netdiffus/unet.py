@@ -19,7 +19,7 @@ PRESETS = ("default", "paper")
 CONDITION = 192  # features of step, class and length together
 WAVES = 32
 HEADS = 4
-TAUGHT_BY = ("left_out", "share")  # what training alone needs; files do not hold it
+TRAINING_ONLY = ("left_out", "share")  # buffers that files do not hold
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ class DefaultUNet(nn.Module):
             "share": torch.zeros(config.classes),
         }
         for name, tensor in known.items():
-            self.register_buffer(name, tensor, persistent=name not in TAUGHT_BY)
+            self.register_buffer(name, tensor, persistent=name not in TRAINING_ONLY)
 
     def know(self, levels: Levels, covariance: Covariance, alphas_cumprod: Tensor) -> None:
         """Takes over what was counted in the training traces, and the noise of each step."""

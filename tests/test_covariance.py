@@ -41,7 +41,7 @@ def conditional(
     return mean[i] + weights @ (y - mean)[rest], s[i, i] - weights @ s[rest, i]
 
 
-@pytest.mark.parametrize("noise", [1e-4, 0.1, 100.0])
+@pytest.mark.parametrize("noise", [1e-4, 0.1, 100.0, 1600.0])
 def test_others_tell_what_conditioning_tells(noise: float) -> None:
     series, inside, labels = traffic()
     known = Covariance.fit(series, inside, labels, CLASSES)
@@ -49,10 +49,10 @@ def test_others_tell_what_conditioning_tells(noise: float) -> None:
     seen = series[:1] + 0.3
     found, variance, before = known.others(seen, torch.tensor([noise]), labels[:1], inside[:1])
     s = matrix(lacks, labels.numpy(), 0)
-    for i, y in enumerate(seen.flatten()):
+    for i in range(2 * POINTS):
         m, v = conditional(s, mean[0], seen.flatten().double().numpy(), noise, i)
-        np.testing.assert_allclose(found.flatten()[i], m, atol=2e-3, err_msg=f"{y} at {i}")
-        np.testing.assert_allclose(variance.flatten()[i], v, rtol=0.02, atol=1e-4)
+        np.testing.assert_allclose(found.flatten()[i], m, atol=1e-4)
+        np.testing.assert_allclose(variance.flatten()[i], v, rtol=1e-3)
     np.testing.assert_allclose(before.flatten(), np.diag(s), rtol=1e-4)
 
 
