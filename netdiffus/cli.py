@@ -187,7 +187,7 @@ def train(
     ] = 1.0,
     scale: Annotated[
         list[str] | None,
-        typer.Option(help="CHANNEL=minmax, =log, =quantile or =LO:HI; may be repeated."),
+        typer.Option(help="CHANNEL=minmax, =log, =quantile, =score or =LO:HI; may be repeated."),
     ] = None,
     preset: Annotated[str, typer.Option(help="U-Net: default or paper.")] = "default",
     width: Annotated[int | None, typer.Option(help="Features at the finest level.")] = None,
@@ -195,6 +195,9 @@ def train(
         int | None, typer.Option(help="Traces per step  [default: 2048 image rows]")
     ] = None,
     learning_rate: Annotated[float, typer.Option(help="Of Muon and AdamW.")] = 2e-3,
+    held: Annotated[
+        float, typer.Option(help="Share of the traces that tell when to stop; 0 uses all.")
+    ] = 0.1,
     seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
     force: Force = False,
@@ -210,6 +213,7 @@ def train(
         minutes=5.0 if steps is None and minutes is None else minutes,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        held=held,
         seed=seed,
     )
     chosen = _scales(scale or [])

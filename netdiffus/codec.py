@@ -17,18 +17,19 @@ from netdiffus.errors import InputError
 from netdiffus.ops.decode import gasf_decode, gasf_decode_area
 from netdiffus.ops.gasf import gasf_image
 from netdiffus.scaling import Scale
+from netdiffus.scores import Scores
 from netdiffus.traces import Traces
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-ScaleChoice = str | tuple[float, float]  # minmax, log, quantile, or given bounds (lo, hi)
+ScaleChoice = str | tuple[float, float]  # minmax, log, quantile, score, or given bounds (lo, hi)
 
 DEFAULT_SCALES: dict[str, ScaleChoice] = {
     "size": "quantile",
     "direction": (-1.0, 1.0),
-    "time": "quantile",
-    "gap": "quantile",
-    "volume": "quantile",
+    "time": "score",
+    "gap": "score",
+    "volume": "score",
     "number": "quantile",
 }
 
@@ -81,8 +82,9 @@ class GasfCodec:
             (no `volume` channel) keep their first `size` packets.
         resize: `bin` or `area`.
         gamma: Contrast; the paper uses 0.25.
-        scales: For a channel's name, `minmax`, `log`, `quantile` or its bounds (lo, hi); the
-            others get the default of their kind.
+        scales: For a channel's name, `minmax`, `log`, `quantile`, `score` or its bounds (lo, hi);
+            the others get the default of their kind. `score` scales each class and place by itself
+            (see `Scores`), which `resize="area"` mixes: there, its default is `quantile`.
         border: Constant points behind the series; images are that much larger than `size`. Only
             with `resize="bin"`.
 
@@ -113,21 +115,24 @@ class GasfCodec:
         self.border = border
         self.choices = dict(scales or {})
         self.channels: tuple[Channel, ...] = ()
-        self.scales: list[Scale] = []
+        self.classes: tuple[str, ...] = ()
+        self.scales: list[Scale | Scores] = []
 
     def fit(self, traces: Traces) -> GasfCodec:
-        """Learns the channels, their scales and the common length from traces."""
+        """Learns the channels, classes, scales and the common length from traces."""
         unknown = set(self.choices) - {channel.name for channel in traces.channels}
         if unknown:
             raise InputError(f"scales: no channel {', '.join(sorted(unknown))} in the traces")
-        self.channels = traces.channels
+        self.channels, self.classes = traces.channels, traces.classes
         if self.size is not None and self.length is None:
             self.length = self._default_length(traces)
         values, lengths = self._values(traces)
         mask = _mask(lengths, values.shape[2])
         self.scales = [
-            _fit_scale(channel, self.choices.get(channel.name), values[:, c][mask])
-            for c, channel in enumerate(self.channels)
+            Scores.fit(values[:, c], mask, traces.labels, len(traces.classes))
+            if choice == "score"
+            else _fit_scale(channel, choice, values[:, c][mask])
+            for c, (channel, choice) in enumerate(self._choices())
         ]
         return self
 
@@ -160,8 +165,15 @@ class GasfCodec:
         side = images.pixels.shape[-1] - self.border
         x, residual = self._solve(images, n or side, method, backend)
         x = x[..., :side]
+        labels = self._scored(images.labels, images.classes)
         values = np.stack(
-            [scale.decode(x[:, c].numpy()) for c, scale in enumerate(self.scales)], axis=1
+            [
+                scale.decode(x[:, c].numpy(), labels)
+                if isinstance(scale, Scores)
+                else scale.decode(x[:, c].numpy())
+                for c, scale in enumerate(self.scales)
+            ],
+            axis=1,
         )
         if n is not None and values.shape[2] != n:
             values = _averages(values, n)
@@ -179,8 +191,17 @@ class GasfCodec:
         if traces.channels != self.channels:
             names = ", ".join(channel.name for channel in self.channels)
             raise InputError(f"traces must have the channels the codec was fitted on: {names}")
+        labels = self._scored(traces.labels, traces.classes)
         values, lengths = self._values(traces)
-        x = np.stack([scale.encode(values[:, c]) for c, scale in enumerate(self.scales)], axis=1)
+        x = np.stack(
+            [
+                scale.encode(values[:, c], labels)
+                if isinstance(scale, Scores)
+                else scale.encode(values[:, c])
+                for c, scale in enumerate(self.scales)
+            ],
+            axis=1,
+        )
         return torch.from_numpy(np.where(_mask(lengths, x.shape[2])[:, None], x, 0.0))
 
     def draw(self, series: Tensor, out: Tensor | None = None, backend: str = "auto") -> Tensor:
@@ -215,6 +236,7 @@ class GasfCodec:
             "resize": self.resize,
             "gamma": self.gamma,
             "border": self.border,
+            "classes": list(self.classes),
             "channels": [asdict(channel) for channel in self.channels],
             "scales": [scale.kind for scale in self.scales],
         }
@@ -227,11 +249,33 @@ class GasfCodec:
         arguments = {key: settings[key] for key in _ARGUMENTS}
         codec = cls(**arguments)
         codec.channels = tuple(Channel(**one) for one in settings["channels"])
+        codec.classes = tuple(settings["classes"])
+        named = [tables[channel.name].numpy() for channel in codec.channels]
         codec.scales = [
-            Scale(kind, tables[channel.name].numpy())
-            for kind, channel in zip(settings["scales"], codec.channels, strict=True)
+            Scores(table) if kind == "score" else Scale(kind, table)
+            for kind, table in zip(settings["scales"], named, strict=True)
         ]
         return codec
+
+    def _choices(self) -> list[tuple[Channel, ScaleChoice]]:
+        mixed = self.resize == "area"
+        if mixed and "score" in self.choices.values():
+            raise InputError("scale 'score' needs resize='bin': 'area' mixes the places of a trace")
+        usual = DEFAULT_SCALES | {k: "quantile" for k, s in DEFAULT_SCALES.items() if s == "score"}
+        default = usual if mixed else DEFAULT_SCALES
+        return [(c, self.choices.get(c.name) or default[c.kind]) for c in self.channels]
+
+    def _scored(self, labels: Ints, classes: tuple[str, ...]) -> Ints:
+        """Labels by the classes that `score` was fitted on, which it scales each by itself."""
+        if classes == self.classes or not any(isinstance(s, Scores) for s in self.scales):
+            return labels
+        unknown = set(classes) - set(self.classes)
+        if unknown:
+            raise InputError(
+                f"class {', '.join(sorted(unknown))} is not among those that the codec was fitted "
+                f"on, and scale 'score' scales each by itself; known: {', '.join(self.classes)}"
+            )
+        return np.array([self.classes.index(name) for name in classes])[labels]
 
     def _default_length(self, traces: Traces) -> int:
         longest = int(traces.lengths.max())
@@ -278,8 +322,7 @@ def _binned(traces: Traces) -> bool:
     return any(channel.kind in ("volume", "number") for channel in traces.channels)
 
 
-def _fit_scale(channel: Channel, choice: ScaleChoice | None, points: Floats) -> Scale:
-    choice = choice or DEFAULT_SCALES[channel.kind]
+def _fit_scale(channel: Channel, choice: ScaleChoice, points: Floats) -> Scale:
     if isinstance(choice, str):
         return Scale.fit(choice, points, name=channel.name)
     return Scale.fit("minmax", points, bounds=choice, name=channel.name)

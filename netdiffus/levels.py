@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 LEVELS = 256  # to a channel, at most
+SCORE_LEVELS = 64  # to a channel of normal scores, in which no size is to be told from its like
 TRUSTS = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0)  # points that a guess may weigh as much as
 NEAR = (0.25, 0.5, 0.25)  # shares of a point that its level and those beside it get
 ABSENT = 2.0  # x of the levels that a channel has fewer of than another; images end at 1
@@ -43,7 +45,12 @@ class Levels:
 
     @classmethod
     def fit(
-        cls, series: Tensor, inside: Tensor, labels: Tensor, classes: int, most: int = LEVELS
+        cls,
+        series: Tensor,
+        inside: Tensor,
+        labels: Tensor,
+        classes: int,
+        scores: Sequence[Tensor | None] | None = None,
     ) -> Levels:
         """Counts the points of series.
 
@@ -52,10 +59,15 @@ class Levels:
             inside: Bool (N, m), which of the points are the trace's.
             labels: int64 (N,).
             classes: Number of classes.
-            most: K at most, at least 8.
+            scores: For a channel of normal scores, the points (classes, m, n) to be expected there
+                (`Scores.spread`), from which its chances are counted, into 64 levels. Of the
+                training points, scores put the due number into each level by class and place, so
+                that a level one point short would give away the trace that is left out.
         """
         series = series.float()
-        parts = [_spans(series[:, c][inside], most) for c in range(series.shape[1])]
+        scores = scores or [None] * series.shape[1]
+        most = [LEVELS if one is None else SCORE_LEVELS for one in scores]
+        parts = [_spans(series[:, c][inside], k) for c, k in enumerate(most)]
         k = max(len(part) for part in parts)
         spans = torch.stack([F.pad(p, (0, 0, 0, k - len(p)), value=ABSENT) for p in parts])
         counts = _counts(level_of(series, spans), inside, labels, classes, k).float()
@@ -64,7 +76,11 @@ class Levels:
             return float((counts * _chances(counts, *trusts, less=1.0)).sum(dtype=torch.float64))
 
         trusts = max(itertools.product(TRUSTS, TRUSTS[:4]), key=likely)
-        return cls(spans, _chances(counts, *trusts), _chances(counts, *trusts, less=1.0))
+        chances, left_out = (_chances(counts, *trusts, less=less) for less in (0.0, 1.0))
+        for c, points in enumerate(scores):
+            if points is not None:
+                chances[:, c] = left_out[:, c] = _expected(points, spans[c], counts[:, c])
+        return cls(spans, chances, left_out)
 
 
 def cosines(spans: Tensor) -> Tensor:
@@ -138,6 +154,18 @@ def _guess(counts: Tensor, near_trust: float, less: float) -> Tensor:
     by_class = (of_class - less).clamp(min=0) + near_trust * (near + usual)
     by_place = (here - less).clamp(min=0) + near_trust * usual
     return by_class * by_place / usual.clamp(min=NEVER)
+
+
+def _expected(points: Tensor, spans: Tensor, counts: Tensor) -> Tensor:
+    """Logarithm of the chance (classes, m, K) of levels that points (classes, m, n) fall into.
+
+    Each leans by one point in n on how often the level came, `counts`, anywhere.
+    """
+    level = level_of(points, spans.expand(points.shape[1], -1, -1))
+    found = torch.zeros_like(counts).scatter_add_(-1, level, torch.ones_like(points))
+    usual = counts.sum((0, 1)) + 0.5 * (spans[:, 0] < ABSENT)
+    chance = (found + usual / usual.sum()) / (points.shape[-1] + 1)
+    return chance.clamp(min=NEVER).log()
 
 
 def _near(counts: Tensor) -> Tensor:

@@ -22,10 +22,12 @@ from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError
 from netdiffus.files import refuse_existing, whole_file, write_text
 from netdiffus.levels import Levels
+from netdiffus.scores import Scores
 from netdiffus.traces import Traces
 from netdiffus.unet import DefaultUNet, UNetConfig, contrast
 
-FORMAT = 3
+FORMAT = 4
+SPREAD = 1024  # points that the chances of scores are counted from
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 Ints = npt.NDArray[np.int64]
 
@@ -243,7 +245,13 @@ def _counted(
     """What the default network starts from, and its shape with room for that."""
     series = contrast(codec.series(traces), codec.gamma)
     where = codec.inside(traces.lengths), torch.from_numpy(traces.labels), len(traces.classes)
-    levels, covariance = Levels.fit(series, *where), Covariance.fit(series, *where)
+    scores = [
+        contrast(torch.from_numpy(scale.spread(SPREAD)).float(), codec.gamma)
+        if isinstance(scale, Scores)
+        else None
+        for scale in codec.scales
+    ]
+    levels, covariance = Levels.fit(series, *where, scores), Covariance.fit(series, *where)
     k, groups = levels.spans.shape[1], len(covariance.vectors)
     return replace(config, levels=k, groups=groups), (levels, covariance)
 
@@ -281,7 +289,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         path,
         "codec.",
         config["codec"],
-        {"size", "length", "resize", "gamma", "border", "channels", "scales"},
+        {"size", "length", "resize", "gamma", "border", "classes", "channels", "scales"},
     )
     return config
 

@@ -49,7 +49,8 @@ class Scale:
             InputError: An unknown kind, or values outside the given bounds.
         """
         if kind not in _FIT:
-            raise InputError(f"scale of {name}: {kind!r} is unknown; use {', '.join(_FIT)}")
+            known = ", ".join([*_FIT, "score"])
+            raise InputError(f"scale of {name}: {kind!r} is unknown; use {known}")
         lo, hi = bounds or (float(points.min()), float(points.max()))
         if points.min() < lo or points.max() > hi:
             raise InputError(

@@ -16,31 +16,39 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from netdiffus.batches import Batches, loss_of
 from netdiffus.codec import GasfCodec, default_size
 from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError
 from netdiffus.files import refuse_existing, whole_file, write_text
 from netdiffus.model import CARD, CONFIG, Model
 from netdiffus.muon import Muon
-from netdiffus.ops.noise import uniform
 from netdiffus.traces import Traces
-from netdiffus.unet import Block, DefaultUNet
+from netdiffus.unet import Block
 
 STATE, LOG = "training_state.safetensors", "log.jsonl"
 LOG_EVERY = 20  # steps
 ROWS = 2048  # of images in a step: enough for matrix products to reach their speed
 MOMENTS = ("step", "exp_avg", "exp_avg_sq", "momentum")  # what AdamW or Muon keeps per parameter
+COUNTED = (
+    "step",
+    "seconds",
+    "losses",
+    "held_distance",
+    "best_step",
+    "least_distance",
+)  # in a checkpoint
 WARM_UP = 50  # steps
 WEIGHT_DECAY = 0.2  # of Muon: 2,400 traces were learnt by heart sooner without
 BORDER = 1  # constant points on the images of the default preset
-NOISE_DRAW, TIME_DRAW = 0, 1  # Philox steps
+CHECK_EVERY = 40  # steps
+TOLERATED = 1.05  # times the least distance from held traces
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,10 @@ class Recipe:
             linear warm-up of 50 steps.
         ema_width: The averaged weights look back over about this share of the training so far
             (Karras et al., 2024, power-function averaging), so one value serves every budget.
+        held: Share of each class that is kept from the network, 512 traces at most. They tell
+            whether what it learns holds for traces that it has not seen: training ends before the
+            budget if the averaged weights do 5 % worse on them than they did, and goes back to the
+            best ones. 0 uses all traces and never does.
         checkpoint_seconds: Time between checkpoints.
         seed: Of weights, order, times and noise.
 
@@ -68,14 +80,17 @@ class Recipe:
     batch_size: int | None = None
     learning_rate: float = 2e-3
     ema_width: float = 0.1
+    held: float = 0.1
     checkpoint_seconds: float = 60.0
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.steps is None and self.minutes is None:
             raise InputError("training needs an end: give steps or minutes")
+        if not 0 <= self.held <= 0.5:
+            raise InputError(f"held must lie in 0..0.5, got {self.held}")
         for name, value in asdict(self).items():
-            if name != "seed" and value is not None and not 0 < value < math.inf:
+            if name not in ("seed", "held") and value is not None and not 0 < value < math.inf:
                 raise InputError(f"{name} must be a number above 0, got {value}")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"seed must lie in 0..2**63 - 1, got {self.seed}")
@@ -98,9 +113,23 @@ class State:
     net: nn.Module
     optimizers: list[torch.optim.Optimizer]
     ema: list[Tensor]
+    best: list[Tensor]
     step: int = 0
     seconds: float = 0.0
     losses: list[float] = field(default_factory=list)
+    held_distance: float = math.inf
+    best_step: int = 0
+    least_distance: float = math.inf
+
+    @property
+    def is_late(self) -> bool:
+        """Whether held traces say that what was learned last is of the training traces alone."""
+        return self.held_distance > TOLERATED * self.least_distance
+
+    @property
+    def chosen(self) -> list[Tensor]:
+        """The averaged weights; those that did best on held traces if these are worse."""
+        return self.best if self.is_late else self.ema
 
 
 def train(
@@ -125,7 +154,7 @@ def train(
         traces: What to learn from; at least two of each class.
         path: Folder for the model, its checkpoints and its log; None keeps all in memory.
         recipe: Budget and settings; None trains for two minutes.
-        codec: Not yet fitted; None is `GasfCodec(default_size(traces), border=4)`, with no border
+        codec: Not yet fitted; None is `GasfCodec(default_size(traces), border=1)`, with no border
             for `paper`.
         diffusion: None takes the preset's own.
         preset: `default` or `paper`.
@@ -186,10 +215,11 @@ def _run(
         if writes is not None:
             _checkpoint(model, state, plain, writes, run)
 
-    data = _Data(model, traces, recipe, accelerator)
+    world = accelerator.process_index, accelerator.num_processes, accelerator.device
+    data = Batches(model, traces, recipe.batch_size or 1, recipe.held, recipe.seed, *world)
     with _interruptible() as interrupted:
         _loop(accelerator, state, data, model, recipe, writes, interrupted, save, progress)
-        model.about["ended"] = "interrupted" if interrupted.is_set() else "budget used"
+        model.about["ended"] = _why(state, interrupted.is_set())
         _tell(model, state)
         save()
     _finish(model, plain, state)
@@ -209,7 +239,7 @@ def _leave_group() -> None:
 def _loop(
     accelerator: Accelerator,
     state: State,
-    data: _Data,
+    data: Batches,
     model: Model,
     recipe: Recipe,
     folder: Path | None,
@@ -229,6 +259,8 @@ def _loop(
         state.step += 1
         state.seconds = time.monotonic() - began
         state.losses.append(loss)
+        if state.step % CHECK_EVERY == 0:
+            _check(state, data, model)
         if state.step % LOG_EVERY == 0:
             _log(state, folder)
         if time.monotonic() - saved > recipe.checkpoint_seconds:
@@ -240,7 +272,21 @@ def _loop(
 
 
 def _is_over(state: State, recipe: Recipe) -> bool:
-    return recipe.share_done(state.step, state.seconds) >= 1
+    return recipe.share_done(state.step, state.seconds) >= 1 or state.is_late
+
+
+def _why(state: State, interrupted: bool) -> str:
+    if interrupted:
+        return "interrupted"
+    return f"held traces did best at step {state.best_step}" if state.is_late else "budget used"
+
+
+def _check(state: State, data: Batches, model: Model) -> None:
+    """Notes the averaged weights if they do better on held traces than any before."""
+    state.held_distance = data.held_distance(model.unet, state.ema)
+    if state.held_distance < state.least_distance:
+        state.least_distance, state.best_step = state.held_distance, state.step
+        torch._foreach_copy_(state.best, state.ema)
 
 
 def _agreed(accelerator: Accelerator, stop: bool) -> bool:
@@ -251,70 +297,10 @@ def _agreed(accelerator: Accelerator, stop: bool) -> bool:
     return float(accelerator.reduce(wish)) > 0
 
 
-class _Data:
-    """The batch of each step, a function of seed and step alone."""
-
-    def __init__(
-        self, model: Model, traces: Traces, recipe: Recipe, accelerator: Accelerator
-    ) -> None:
-        device = accelerator.device
-        self.codec, self.seed = model.codec, recipe.seed
-        self.batch_size = recipe.batch_of(model.unet_config.size)
-        self.rank, self.world = accelerator.process_index, accelerator.num_processes
-        series = self.codec.series(traces)
-        self.series = series.float().to(device)
-        self.levels: Tensor | None = None
-        if isinstance(model.unet, DefaultUNet):
-            self.levels = model.unet.level_of(series).to(device)
-        self.labels = torch.from_numpy(traces.labels).to(device)
-        n = self.codec.length or 1
-        self.lengths = torch.from_numpy(np.minimum(traces.lengths, n) / n).float().to(device)
-        self.order: tuple[int, Tensor] = (-1, torch.empty(0))
-
-    def batch(self, step: int, num_timesteps: int) -> dict[str, Tensor]:
-        """This process's share of the batch: images x0 in [-1, 1] and what goes with them."""
-        draws = step * self.batch_size + torch.arange(self.batch_size)
-        draws = draws[self.rank :: self.world]
-        rows = self._rows(draws)
-        x0 = 2 * self.codec.draw(self.series[rows]) - 1
-        batch = {
-            "x0": x0,
-            "index": draws.to(x0.device),
-            "t": self._times(step, draws, num_timesteps).to(x0.device),
-            "label": self.labels[rows],
-            "length": self.lengths[rows],
-        }
-        return batch if self.levels is None else batch | {"levels": self.levels[rows]}
-
-    def _rows(self, draws: Tensor) -> Tensor:
-        """Every trace once an epoch, in an order of its own."""
-        n = len(self.labels)
-        return torch.stack([self._epoch(int(d) // n)[int(d) % n] for d in draws])
-
-    def _epoch(self, epoch: int) -> Tensor:
-        if self.order[0] != epoch:
-            seeded = torch.Generator().manual_seed((self.seed + 7919 * epoch) % 2**63)
-            self.order = (epoch, torch.randperm(len(self.labels), generator=seeded))
-        return self.order[1]
-
-    def _times(self, step: int, draws: Tensor, num_timesteps: int) -> Tensor:
-        """Times spread evenly over the batch, from one random start: less noise in the loss."""
-        size = self.batch_size
-        begin = uniform(self.seed, torch.tensor([step]), TIME_DRAW)
-        return ((begin + draws % size / size) % 1 * num_timesteps).long()
-
-
 def _step(
-    accelerator: Accelerator, state: State, data: _Data, model: Model, recipe: Recipe
+    accelerator: Accelerator, state: State, data: Batches, model: Model, recipe: Recipe
 ) -> float:
-    diffusion = model.diffusion
-    b = data.batch(state.step, diffusion.num_timesteps)
-    xt, target = diffusion.q_sample(b["x0"], b["t"], recipe.seed, b["index"], NOISE_DRAW)
-    given = xt, b["t"], b["label"], b["length"]
-    if diffusion.loss == "levels":
-        loss = state.net(*given, levels=b["levels"]).mean()
-    else:
-        loss = diffusion.training_loss(state.net(*given), target).mean()
+    loss = loss_of(state.net, model.diffusion, data.batch(state.step))
     for optimizer in state.optimizers:
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * min(1.0, (state.step + 1) / WARM_UP)
@@ -346,19 +332,26 @@ def _new_state(model: Model, recipe: Recipe) -> State:
     ]
     if inner:
         optimizers.append(Muon(inner, lr=rate, weight_decay=WEIGHT_DECAY))
-    return State(net, optimizers, [p.detach().clone() for p in net.parameters()])
+    ema, best = ([p.detach().clone() for p in net.parameters()] for _ in range(2))
+    return State(net, optimizers, ema, best)
 
 
 def _finish(model: Model, net: nn.Module, state: State) -> None:
-    """Leaves the averaged weights in the model."""
+    """Leaves the chosen weights in the model."""
     with torch.no_grad():
-        for parameter, average in zip(net.parameters(), state.ema, strict=True):
+        for parameter, average in zip(net.parameters(), state.chosen, strict=True):
             parameter.copy_(average)
     model.unet = net.cpu().eval()
 
 
 def _tell(model: Model, state: State) -> None:
     model.about |= {"steps": state.step, "seconds": round(state.seconds, 1)}
+    if state.best_step:
+        kept = state.least_distance if state.is_late else state.held_distance
+        model.about |= {
+            "held_distance": round(kept, 5),
+            "least_held_distance": round(state.least_distance, 5),
+        }
 
 
 def _start_folder(folder: Path, state: State) -> None:
@@ -376,6 +369,8 @@ def _log(state: State, folder: Path | None) -> None:
         "seconds": round(state.seconds, 2),
         "loss": sum(state.losses) / len(state.losses),
     }
+    if math.isfinite(state.held_distance):
+        line["held_distance"] = state.held_distance
     state.losses.clear()
     if folder is not None:
         with (folder / LOG).open("a", encoding="utf-8") as file:
@@ -396,14 +391,17 @@ def _checkpoint(
     """Writes the model with averaged weights, and all that a resumed run needs."""
     _tell(model, state)
     names = [name for name, _ in net.named_parameters()]
-    model.save_weights(folder, net.state_dict() | dict(zip(names, state.ema, strict=True)))
+    model.save_weights(folder, net.state_dict() | dict(zip(names, state.chosen, strict=True)))
     write_text(folder / CONFIG, json.dumps(model.config(), indent=2) + "\n")
     tensors = {}
-    for name, parameter, ema in zip(names, net.parameters(), state.ema, strict=True):
+    for name, parameter, ema, best in zip(
+        names, net.parameters(), state.ema, state.best, strict=True
+    ):
         tensors[f"net.{name}"], tensors[f"ema.{name}"] = parameter.detach(), ema
+        tensors[f"best.{name}"] = best
         for key, moment in _optimizer(state, parameter).state[parameter].items():
             tensors[f"{key}.{name}"] = moment
-    about = {**run, "step": state.step, "seconds": state.seconds, "losses": state.losses}
+    about = {**run, **{key: getattr(state, key) for key in COUNTED}}
     with whole_file(folder / STATE) as part:
         save_file(
             {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
@@ -430,11 +428,15 @@ def _load_state(state: State, path: Path, run: dict[str, Any]) -> None:
                 f"resume: {key} was {about.get(key)!r} and is now {value!r}; a resumed run goes on "
                 "with the traces and settings it began with"
             )
-    state.step, state.seconds, state.losses = about["step"], about["seconds"], about["losses"]
+    for key in COUNTED:
+        setattr(state, key, about[key])
     with torch.no_grad():
-        for (name, parameter), ema in zip(state.net.named_parameters(), state.ema, strict=True):
+        for (name, parameter), ema, best in zip(
+            state.net.named_parameters(), state.ema, state.best, strict=True
+        ):
             parameter.copy_(tensors[f"net.{name}"])
             ema.copy_(tensors[f"ema.{name}"])
+            best.copy_(tensors[f"best.{name}"])
             _optimizer(state, parameter).state[parameter] = {
                 key: tensors[f"{key}.{name}"] for key in MOMENTS if f"{key}.{name}" in tensors
             }
@@ -453,7 +455,7 @@ def _fingerprint(traces: Traces, recipe: Recipe) -> dict[str, Any]:
     """What must not change between the parts of one run, for a resume to be checked against."""
     digest = hashlib.sha256(traces.values.tobytes())
     digest.update(traces.lengths.tobytes() + traces.labels.tobytes())
-    kept = ("batch_size", "learning_rate", "ema_width", "seed")
+    kept = ("batch_size", "learning_rate", "ema_width", "held", "seed")
     return {"fingerprint": digest.hexdigest()[:16], **{key: getattr(recipe, key) for key in kept}}
 
 

@@ -76,8 +76,9 @@ class UNetConfig:
         """The network: `net(xt, t, label, length, backend="auto") -> out`, both (B, C, m, m).
 
         `backend="torch"` is the plain form of the same maths; `default` has faster ones. Given
-        the `levels` (B, C, points) that the points of the traces lie in, `default` returns (B,)
-        instead: minus the logarithm of the chance that it gave them, as the mean over points.
+        the `levels` (B, C, points) that the points of the traces lie in, `default` leaves the
+        traces out of what it knows by counting, and returns (B,) instead: minus the logarithm of
+        the chance that it gave the levels, as the mean over points; or, with `image=True`, `out`.
         """
         return PaperUNet(self) if self.preset == "paper" else DefaultUNet(self)
 
@@ -88,6 +89,7 @@ class Condition(nn.Module):
     def __init__(self, classes: int, width: int) -> None:
         super().__init__()
         self.label = nn.Embedding(classes, width)
+        nn.init.zeros_(self.label.weight)
         self.number = nn.Linear(2 * WAVES, width)
         self.out = nn.Linear(width, width)
 
@@ -231,6 +233,7 @@ class DefaultUNet(nn.Module):
         length: Tensor,
         backend: str = "auto",
         levels: Tensor | None = None,
+        image: bool = False,
     ) -> Tensor:
         """See `UNetConfig.build`."""
         m = self.config.points
@@ -244,7 +247,7 @@ class DefaultUNet(nn.Module):
         chances += self._varied(edge, variance, label, inside, levels)
         c = self.condition(t, label, length)
         chances = chances + self._told(border, chances.softmax(-1), c, backend)
-        if levels is not None:
+        if levels is not None and not image:
             lost = F.cross_entropy(chances.movedim(-1, 1), levels, reduction="none")
             return (lost * inside.unsqueeze(1)).mean((1, 2))
         return self._image(

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
+from netdiffus import levels as levels_module
 from netdiffus.covariance import Covariance
 from netdiffus.diffusion import Diffusion
 from netdiffus.levels import ABSENT, Levels, _chances, cosines, level_of
@@ -76,12 +77,15 @@ def test_cosines_are_orthonormal_over_the_levels_of_a_channel() -> None:
 
 
 @pytest.mark.parametrize("most", [16, 32, 256])
-def test_common_values_keep_a_level_to_themselves(most: int) -> None:
+def test_common_values_keep_a_level_to_themselves(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(levels_module, "LEVELS", most)
     rng = np.random.default_rng(most)
     x = np.concatenate([rng.random(3000), np.repeat([0.0, 0.25, 0.7], 1000)]).astype(np.float32)
     series = torch.from_numpy(x).view(-1, 1, 1)
     inside, labels = torch.ones(len(x), 1) > 0, torch.zeros(len(x), dtype=torch.int64)
-    levels = Levels.fit(series, inside, labels, 1, most)
+    levels = Levels.fit(series, inside, labels, 1)
     low, middle, high = levels.spans[0].unbind(-1)
     assert most / 4 < len(low) <= most
     taken = level_of(series, levels.spans).flatten()
@@ -144,3 +148,28 @@ def test_a_trace_does_not_vouch_for_itself() -> None:
     lost = net(torch.zeros(1, 2, 8, 8), torch.tensor([999]), label, torch.ones(1), levels=own)
     assert lost.shape == (1,)
     assert lost > 0
+
+
+def test_chances_of_scores_are_those_of_the_points_to_be_expected() -> None:
+    series, inside, labels = traffic()
+    plain = Levels.fit(series, inside, labels, CLASSES)
+    points = torch.rand(CLASSES, series.shape[2], 500).square()
+    known = Levels.fit(series, inside, labels, CLASSES, [None, points])
+    assert torch.equal(known.chances[:, 0], plain.chances[:, 0])
+    assert torch.equal(known.left_out[:, 1], known.chances[:, 1])
+    edges = [*known.spans[1, 1:, 0].tolist(), np.inf]
+    for k, place in np.ndindex(*points.shape[:2]):
+        below = (points[k, place].numpy()[:, None] < edges).mean(0)
+        found = known.chances[k, 1, place].exp().numpy().cumsum()
+        np.testing.assert_allclose(found, below, atol=1 / 500)
+
+
+def test_a_left_out_trace_is_not_given_away_by_its_scores() -> None:
+    """Scores are even by class and place; chances must not be short of a trace's own level."""
+    series = torch.linspace(0, 1, 48).repeat(2, 3, 1).permute(2, 0, 1)[torch.randperm(48)]
+    inside, labels = torch.ones(48, 3) > 0, torch.zeros(48, dtype=torch.int64)
+    points = torch.linspace(0, 1, 960).expand(1, 3, -1)
+    known = Levels.fit(series, inside, labels, 1, [points, points])
+    taken = level_of(series, known.spans).permute(1, 2, 0)
+    own = known.left_out[0].gather(-1, taken).exp()[(taken > 0) & (taken < 46)]  # not the ends
+    torch.testing.assert_close(own, torch.full_like(own, 1 / 48), rtol=0.1, atol=0)

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from small import packets, volumes
 
+from netdiffus.batches import Batches
 from netdiffus.codec import GasfCodec
 from netdiffus.errors import InputError
 from netdiffus.model import Model
@@ -191,6 +192,8 @@ def test_bad_recipes_and_traces() -> None:
         Recipe()
     with pytest.raises(InputError, match="batch_size must be a number above 0, got 0"):
         Recipe(steps=1, batch_size=0)
+    with pytest.raises(InputError, match=r"held must lie in 0..0.5, got 0.9"):
+        Recipe(steps=1, held=0.9)
     with pytest.raises(InputError, match="minutes must be a number above 0, got nan"):
         Recipe(minutes=float("nan"))
     lonely = Traces.from_lists({"value": [[1, 2], [2, 3], [3, 4]]}, ["a", "a", "b"])
@@ -223,3 +226,40 @@ def test_log_is_json_lines(tmp_path: Path) -> None:
     run(tmp_path, 40)
     lines = (tmp_path / "log.jsonl").read_text().splitlines()
     assert [set(json.loads(line)) for line in lines] == [{"step", "seconds", "loss"}] * 2
+
+
+def test_what_holds_for_no_other_trace_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The distance goes down, up by less than 5 %, down, and up by more."""
+    given = [1.0, 0.9, 0.94, 0.8, 0.85]
+    found, seen = iter(given), []
+
+    def distance(self: Batches, net: torch.nn.Module, weights: list[torch.Tensor]) -> float:
+        seen.append([w.clone() for w in weights])
+        return next(found)
+
+    monkeypatch.setattr(Batches, "held_distance", distance)
+    model = run(tmp_path, 2000, traces=volumes(80))
+    assert (model.about["steps"], len(seen)) == (200, 5)
+    assert model.about["ended"] == "held traces did best at step 160"
+    assert model.about["held_distance"] == model.about["least_held_distance"] == 0.8
+    for best, last, kept in zip(seen[3], seen[4], model.unet.parameters(), strict=True):
+        assert torch.equal(kept, best)
+        assert not torch.equal(kept, last)
+    saved = Model.load(tmp_path).unet.parameters()
+    assert all(torch.equal(a, b) for a, b in zip(saved, model.unet.parameters(), strict=True))
+    log = [line["held_distance"] for line in read_log(tmp_path) if "held_distance" in line]
+    assert log == [v for v in given for _ in range(2)][:9]
+
+
+def test_held_traces_are_resumed_with(tmp_path: Path) -> None:
+    more = {"traces": volumes(80), "recipe": {"held": 0.25}}
+    run(tmp_path / "whole", 130, **more)
+    run(tmp_path / "parts", 50, **more)
+    run(tmp_path / "parts", 130, resume=True, **more)
+    assert same_weights(tmp_path / "whole", tmp_path / "parts")
+    about = [Model.load(tmp_path / k).about for k in ("whole", "parts")]
+    assert about[0]["held_distance"] == about[1]["held_distance"] > 0
+    with pytest.raises(InputError, match=r"resume: held was 0\.25 and is now 0\.1"):
+        run(tmp_path / "parts", 140, resume=True, traces=volumes(80))

@@ -1,0 +1,153 @@
+"""What each training step learns from, and what it must not: traces held out to judge it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from netdiffus.diffusion import Diffusion
+from netdiffus.model import Model
+from netdiffus.ops.noise import uniform
+from netdiffus.traces import Traces
+from netdiffus.unet import DefaultUNet
+
+NOISE_DRAW, TIME_DRAW, HELD_DRAW = 0, 1, 2  # Philox steps
+FEWEST_HELD, MOST_HELD = 16, 512  # traces; fewer would judge by chance
+HELD_IMAGES = 256  # at least, of the same traces at several times
+GOLDEN = (math.sqrt(5) - 1) / 2  # multiples of it spread evenly, however many
+Batch = dict[str, Tensor]
+Ints = npt.NDArray[np.int64]
+
+
+class Batches:
+    """The batch of each step, a function of seed and step alone, and the held traces.
+
+    Args:
+        model: Its codec draws the images.
+        traces: All of them.
+        batch_size: Traces to a step, over all processes.
+        held: Share that `held_distance` is computed of, and no batch holds.
+        seed: Of order, times and noise.
+        rank: Of this process.
+        world: How many processes there are.
+        device: Where the batches go.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        traces: Traces,
+        batch_size: int,
+        held: float,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        device: torch.device | None = None,
+    ) -> None:
+        self.codec, self.diffusion, self.seed = model.codec, model.diffusion, seed
+        self.batch_size, self.rank, self.world = batch_size, rank, world
+        series = self.codec.series(traces)
+        self.series = series.float().to(device)
+        self.levels: Tensor | None = None
+        if isinstance(model.unet, DefaultUNet):
+            self.levels = model.unet.level_of(series).to(device)
+        self.labels = torch.from_numpy(traces.labels).to(device)
+        n = self.codec.length or 1
+        self.lengths = torch.from_numpy(np.minimum(traces.lengths, n) / n).float().to(device)
+        learned, self.held = split(traces.labels, held, seed)
+        self.learned = torch.from_numpy(learned)
+        self.order: tuple[int, Tensor] = (-1, torch.empty(0))
+
+    def batch(self, step: int) -> Batch:
+        """This process's share of the batch: noisy images xt and what goes with them."""
+        draws = step * self.batch_size + torch.arange(self.batch_size)
+        draws = draws[self.rank :: self.world]
+        return self._of(self._rows(draws), draws, self._times(step, draws), NOISE_DRAW)
+
+    def held_distance(self, net: nn.Module, weights: list[Tensor]) -> float:
+        """How far the network with these weights is from the held traces; infinite if none is held.
+
+        Each comes at times and noise of its own. Where levels teach, it is the mean square distance
+        of the answered images that counts, which is all that sampling uses: the logarithm of the
+        chances punishes a few confident misses long before images get worse.
+        """
+        if not len(self.held):
+            return math.inf
+        named = dict(zip((name for name, _ in net.named_parameters()), weights, strict=True))
+        rows = torch.from_numpy(np.resize(self.held, max(HELD_IMAGES, len(self.held))))
+        index = torch.arange(len(rows))
+        times = ((0.5 + GOLDEN * index) % 1 * self.diffusion.num_timesteps).long()
+        total = 0.0
+        with torch.no_grad():
+            for part in torch.split(index, self.batch_size):
+                batch = self._of(rows[part], part, times[part], HELD_DRAW)
+                total += float(self._distance(net, named, batch)) * len(part)
+        return total / len(rows)
+
+    def _distance(self, net: nn.Module, weights: dict[str, Tensor], batch: Batch) -> Tensor:
+        more = {"levels": batch["levels"], "image": True} if "levels" in batch else {}
+        out: Tensor = functional_call(net, weights, _given(batch), more)
+        if more:
+            return (out - batch["target"]).square().mean()
+        return self.diffusion.training_loss(out, batch["target"]).mean()
+
+    def _of(self, rows: Tensor, index: Tensor, t: Tensor, draw: int) -> Batch:
+        x0 = 2 * self.codec.draw(self.series[rows]) - 1
+        t, index = t.to(x0.device), index.to(x0.device)
+        xt, target = self.diffusion.q_sample(x0, t, self.seed, index, draw)
+        batch = {
+            "xt": xt,
+            "target": target,
+            "t": t,
+            "label": self.labels[rows],
+            "length": self.lengths[rows],
+        }
+        return batch if self.levels is None else batch | {"levels": self.levels[rows]}
+
+    def _rows(self, draws: Tensor) -> Tensor:
+        """Every trace that is not held once an epoch, in an order of its own."""
+        n = len(self.learned)
+        return torch.stack([self._epoch(int(d) // n)[int(d) % n] for d in draws])
+
+    def _epoch(self, epoch: int) -> Tensor:
+        if self.order[0] != epoch:
+            seeded = torch.Generator().manual_seed((self.seed + 7919 * epoch) % 2**63)
+            order = torch.randperm(len(self.learned), generator=seeded)
+            self.order = (epoch, self.learned[order])
+        return self.order[1]
+
+    def _times(self, step: int, draws: Tensor) -> Tensor:
+        """Times spread evenly over the batch, from one random start: less noise in the loss."""
+        size = self.batch_size
+        begin = uniform(self.seed, torch.tensor([step]), TIME_DRAW)
+        return ((begin + draws % size / size) % 1 * self.diffusion.num_timesteps).long()
+
+
+def loss_of(net: nn.Module, diffusion: Diffusion, batch: Batch) -> Tensor:
+    """Mean loss of a batch."""
+    if diffusion.loss == "levels":
+        lost: Tensor = net(*_given(batch), levels=batch["levels"])
+        return lost.mean()
+    return diffusion.training_loss(net(*_given(batch)), batch["target"]).mean()
+
+
+def _given(batch: Batch) -> tuple[Tensor, ...]:
+    return tuple(batch[name] for name in ("xt", "t", "label", "length"))
+
+
+def split(labels: Ints, held: float, seed: int) -> tuple[Ints, Ints]:
+    """Rows to learn from and rows to hold out, a share of each class; none if they are too few."""
+    rng = np.random.default_rng(seed)
+    held = min(held, MOST_HELD / len(labels))
+    chosen = []
+    for label in np.unique(labels):
+        mine = rng.permutation(np.flatnonzero(labels == label))
+        chosen.append(mine[: round(held * len(mine))])
+    out = np.sort(np.concatenate(chosen))
+    out = out if len(out) >= FEWEST_HELD else out[:0]
+    return np.setdiff1d(np.arange(len(labels)), out), out

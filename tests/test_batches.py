@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from small import packets, volumes
+
+from netdiffus.batches import FEWEST_HELD, MOST_HELD, Batches, loss_of, split
+from netdiffus.codec import GasfCodec
+from netdiffus.model import Model
+
+
+def batches(held: float = 0.25, world: int = 1, rank: int = 0) -> tuple[Model, Batches]:
+    traces = volumes(80)
+    model = Model.new(traces, GasfCodec(8, border=1), width=8)
+    return model, Batches(model, traces, 12, held, 3, rank, world)
+
+
+def test_each_class_holds_out_its_share() -> None:
+    labels = np.repeat([0, 1, 2], [100, 50, 30])
+    learned, held = split(labels, 0.1, seed=1)
+    assert np.bincount(labels[held]).tolist() == [10, 5, 3]
+    assert sorted([*learned, *held]) == list(range(180))
+    assert np.array_equal(split(labels, 0.1, seed=1)[1], held)
+    assert not np.array_equal(split(labels, 0.1, seed=2)[1], held)
+
+
+def test_too_few_hold_none_out_and_many_no_more_than_enough() -> None:
+    few = np.zeros(10 * FEWEST_HELD - 10, dtype=np.int64)
+    learned, held = split(few, 0.1, seed=0)
+    assert (len(learned), len(held)) == (len(few), 0)
+    assert len(split(np.zeros(100_000, dtype=np.int64), 0.1, seed=0)[1]) == MOST_HELD
+    assert len(split(np.zeros(100, dtype=np.int64), 0.0, seed=0)[1]) == 0
+
+
+def test_held_traces_are_in_no_batch_and_all_others_once_an_epoch() -> None:
+    _, data = batches()
+    assert len(data.held) == 20
+    seen = torch.cat([data._rows(step * 12 + torch.arange(12)) for step in range(5)])
+    assert sorted(seen.tolist()) == sorted(set(range(80)) - set(data.held.tolist()))
+
+
+def test_processes_share_a_batch() -> None:
+    _, whole = batches()
+    parts = [batches(world=2, rank=rank)[1].batch(4) for rank in range(2)]
+    for name, tensor in whole.batch(4).items():
+        for rank, part in enumerate(parts):
+            assert torch.equal(part[name], tensor[rank::2])
+
+
+def test_held_distance_is_that_of_a_network_with_the_weights() -> None:
+    model, data = batches()
+    other = copy.deepcopy(model.unet)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    before = [p.clone() for p in model.unet.parameters()]
+    weights = [p.detach() for p in other.parameters()]
+    found = data.held_distance(model.unet, weights)
+    assert found == pytest.approx(data.held_distance(other, weights), rel=1e-6)
+    assert found != pytest.approx(data.held_distance(model.unet, before), rel=1e-3)
+    assert all(torch.equal(a, b) for a, b in zip(before, model.unet.parameters(), strict=True))
+
+
+def test_the_trace_itself_is_left_out_of_what_is_known_of_it() -> None:
+    """As it is of what the network sees in training; else held traces would seem well known."""
+    model, data = batches()
+    loss = data.held_distance(model.unet, [p.detach() for p in model.unet.parameters()])
+    model.unet.left_out.copy_(model.unet.chances)  # type: ignore[union-attr]
+    model.unet.share.zero_()  # type: ignore[union-attr]
+    assert data.held_distance(model.unet, [p.detach() for p in model.unet.parameters()]) < loss
+
+
+def test_no_held_traces_no_loss() -> None:
+    model, data = batches(held=0.0)
+    assert data.held_distance(model.unet, []) == float("inf")
+
+
+def test_paper_preset_has_a_loss_too() -> None:
+    traces = packets(40)
+    model = Model.new(traces, GasfCodec(8), preset="paper", width=8)
+    data = Batches(model, traces, 12, 0.5, 0)
+    batch = data.batch(0)
+    assert "levels" not in batch
+    assert loss_of(model.unet, model.diffusion, batch) > 0
+    assert 0 < data.held_distance(model.unet, [p.detach() for p in model.unet.parameters()]) < 10
