@@ -15,8 +15,7 @@ LEVELS = 256  # to a channel, at most
 SCORE_LEVELS = 64  # to a channel of normal scores, in which no size is to be told from its like
 TRUSTS = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0)  # points that a guess may weigh as much as
 NEAR = (0.25, 0.5, 0.25)  # shares of a point that its level and those beside it get
-ABSENT = 2.0  # x of the levels that a channel has fewer of than another; images end at 1
-NEVER = 1e-30  # chance of them
+NEVER = 1e-30  # chance of a level with no point left
 COSINES = 16
 
 
@@ -25,7 +24,8 @@ class Levels:
     """Levels of the points of the training series, K <= 256 to a channel, and how likely each is.
 
     A value that more than 2 in K points have is a level of its own, so that packet sizes that
-    traffic is full of stay exact; the others share levels of about equal numbers of points.
+    traffic is full of stay exact; the others share levels of about equal numbers of points. The S
+    levels of all channels stand in a row, those of the first channel first.
 
     A level that no trace of the class had at a place may still come: where points are few, the
     chance leans on what the class has at all places, levels close by included, and what all
@@ -33,12 +33,14 @@ class Levels:
     the points likeliest, each when it is left out.
 
     Attributes:
-        spans: float32 (C, K, 3), least, mean and greatest x of the points in each level, rising.
-        chances: float32 (classes, C, m, K), logarithm of the chance of each level, by class,
-            channel and place.
+        sizes: K of each channel.
+        spans: float32 (S, 3), least, mean and greatest x of the points in each level, rising.
+        chances: float32 (classes, m, S), logarithm of the chance of each level of a channel, by
+            class and place.
         left_out: The same, had one of the points in the level not been counted.
     """
 
+    sizes: tuple[int, ...]
     spans: Tensor
     chances: Tensor
     left_out: Tensor
@@ -64,41 +66,44 @@ class Levels:
                 training points, scores put the due number into each level by class and place, so
                 that a level one point short would give away the trace that is left out.
         """
-        series = series.float()
-        scores = scores or [None] * series.shape[1]
-        most = [LEVELS if one is None else SCORE_LEVELS for one in scores]
-        parts = [_spans(series[:, c][inside], k) for c, k in enumerate(most)]
-        k = max(len(part) for part in parts)
-        spans = torch.stack([F.pad(p, (0, 0, 0, k - len(p)), value=ABSENT) for p in parts])
-        counts = _counts(level_of(series, spans), inside, labels, classes, k).float()
-
-        def likely(trusts: tuple[float, float]) -> float:
-            return float((counts * _chances(counts, *trusts, less=1.0)).sum(dtype=torch.float64))
-
-        trusts = max(itertools.product(TRUSTS, TRUSTS[:4]), key=likely)
-        chances, left_out = (_chances(counts, *trusts, less=less) for less in (0.0, 1.0))
-        for c, points in enumerate(scores):
-            if points is not None:
-                chances[:, c] = left_out[:, c] = _expected(points, spans[c], counts[:, c])
-        return cls(spans, chances, left_out)
+        channels = series.float().unbind(1)
+        spans, chances = [], []
+        for x, points in zip(channels, scores or [None] * len(channels), strict=True):
+            spans.append(_spans(x[inside], LEVELS if points is None else SCORE_LEVELS))
+            counts = _counts(_level(x, spans[-1]), inside, labels, classes, len(spans[-1]))
+            chances.append(
+                _leaning(counts) if points is None else _expected(points, spans[-1], counts)
+            )
+        known, left_out = (torch.cat(parts, -1) for parts in zip(*chances, strict=True))
+        return cls(tuple(len(one) for one in spans), torch.cat(spans), known, left_out)
 
 
-def cosines(spans: Tensor) -> Tensor:
-    """(C, K, 16) smooth functions of the rank of a level, 1 to 16 half waves each, mean square 1.
+def cosines(sizes: Sequence[int]) -> Tensor:
+    """(S, 16 C) smooth functions of the rank of a level, 1 to 16 half waves, mean square 1.
 
-    What levels close to each other share is learned by all their points through these.
+    Each is of one channel and 0 in the others. What levels close to each other share is learned by
+    all their points through these.
     """
-    k = torch.arange(spans.shape[1], device=spans.device) + 0.5
-    there = (spans[..., 0] < ABSENT).sum(1, keepdim=True)
-    waves = torch.arange(1, COSINES + 1, device=spans.device)
-    return 2**0.5 * torch.cos(math.pi * waves * (k / there).clamp(max=1).unsqueeze(-1))
+    each = torch.tensor(sizes)
+    channel = torch.arange(len(sizes)).repeat_interleave(each)
+    rank = (torch.cat([torch.arange(k) for k in sizes]) + 0.5) / each[channel]
+    waves = 2**0.5 * (math.pi * rank.unsqueeze(1) * torch.arange(1, COSINES + 1)).cos()
+    return (F.one_hot(channel).unsqueeze(2) * waves.unsqueeze(1)).flatten(1)
 
 
-def level_of(series: Tensor, spans: Tensor) -> Tensor:
-    """The level of each x of (N, C, m), int64: the last that begins at x or before."""
-    x = series.float().transpose(0, 1).contiguous()
-    found = torch.searchsorted(spans[..., 0].contiguous(), x.flatten(1), right=True) - 1
-    return found.clamp(min=0).view_as(x).transpose(0, 1).contiguous()
+def level_of(series: Tensor, spans: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Which of all levels each x of (N, C, m) lies in: int64 (N, m, C).
+
+    It is the last of the channel that begins at x or before.
+    """
+    begins = [sum(sizes[:c]) for c in range(len(sizes))]
+    parts = zip(series.unbind(1), torch.split(spans, list(sizes)), begins, strict=True)
+    return torch.stack([begin + _level(x, part) for x, part, begin in parts], 2)
+
+
+def _level(x: Tensor, spans: Tensor) -> Tensor:
+    begins = spans[:, 0].contiguous()
+    return (torch.searchsorted(begins, x.float().contiguous(), right=True) - 1).clamp(min=0)
 
 
 def _spans(x: Tensor, most: int) -> Tensor:
@@ -127,19 +132,24 @@ def _starts(share: Tensor, most: int) -> Tensor:
 
 
 def _counts(level: Tensor, inside: Tensor, labels: Tensor, classes: int, k: int) -> Tensor:
-    _, channels, m = level.shape
-    counts = torch.zeros(classes, channels, m, k, dtype=torch.int32)
-    for label in range(classes):
-        here = inside[labels == label].to(torch.int32)
-        ones = here[:, None, :].expand(-1, channels, -1)
-        counts[label].scatter_add_(
-            -1, level[labels == label].permute(1, 2, 0), ones.permute(1, 2, 0)
-        )
-    return counts
+    """How many points (N, m) of each class were in each level at each place, (classes, m, K)."""
+    m = level.shape[1]
+    where = (labels.unsqueeze(1) * m + torch.arange(m)) * k + level
+    return torch.bincount(where[inside], minlength=classes * m * k).view(classes, m, k).float()
+
+
+def _leaning(counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Chances and those with a point left out, that lean as far as serves the points."""
+
+    def likely(trusts: tuple[float, float]) -> float:
+        return float((counts * _chances(counts, *trusts, less=1.0)).sum(dtype=torch.float64))
+
+    trusts = max(itertools.product(TRUSTS, TRUSTS[:4]), key=likely)
+    return _chances(counts, *trusts), _chances(counts, *trusts, less=1.0)
 
 
 def _chances(counts: Tensor, trust: float, near_trust: float, less: float = 0.0) -> Tensor:
-    """Logarithm of chances (classes, C, m, K), with `less` points fewer in the level itself."""
+    """Logarithm of chances (classes, m, K), with `less` points fewer in the level itself."""
     guess = _guess(counts, near_trust, less) / _total(_guess(counts, near_trust, 0.0))
     chance = ((counts - less).clamp(min=0) + trust * guess) / (_total(counts) + trust)
     return chance.clamp(min=NEVER).log()
@@ -147,8 +157,8 @@ def _chances(counts: Tensor, trust: float, near_trust: float, less: float = 0.0)
 
 def _guess(counts: Tensor, near_trust: float, less: float) -> Tensor:
     """In proportion to the chance by class times that by place, over that of all points."""
-    everywhere = counts.sum((0, 2), keepdim=True)
-    of_class, here = counts.sum(2, keepdim=True), counts.sum(0, keepdim=True)
+    everywhere = counts.sum((0, 1), keepdim=True)
+    of_class, here = counts.sum(1, keepdim=True), counts.sum(0, keepdim=True)
     usual = ((everywhere - less).clamp(min=0) + 0.5 * (everywhere > 0)) / _total(everywhere)
     near = (_near(of_class) - NEAR[1] * less).clamp(min=0) / _total(of_class).clamp(min=1)
     by_class = (of_class - less).clamp(min=0) + near_trust * (near + usual)
@@ -156,16 +166,18 @@ def _guess(counts: Tensor, near_trust: float, less: float) -> Tensor:
     return by_class * by_place / usual.clamp(min=NEVER)
 
 
-def _expected(points: Tensor, spans: Tensor, counts: Tensor) -> Tensor:
+def _expected(points: Tensor, spans: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     """Logarithm of the chance (classes, m, K) of levels that points (classes, m, n) fall into.
 
-    Each leans by one point in n on how often the level came, `counts`, anywhere.
+    Each leans by one point in n on how often the level came, `counts`, anywhere. Twice, as no
+    point of a trace is counted in it.
     """
-    level = level_of(points, spans.expand(points.shape[1], -1, -1))
-    found = torch.zeros_like(counts).scatter_add_(-1, level, torch.ones_like(points))
-    usual = counts.sum((0, 1)) + 0.5 * (spans[:, 0] < ABSENT)
-    chance = (found + usual / usual.sum()) / (points.shape[-1] + 1)
-    return chance.clamp(min=NEVER).log()
+    found = torch.zeros_like(counts).scatter_add_(
+        -1, _level(points, spans), torch.ones_like(points)
+    )
+    usual = counts.sum((0, 1)) + 0.5
+    chance = ((found + usual / usual.sum()) / (points.shape[-1] + 1)).log()
+    return chance, chance
 
 
 def _near(counts: Tensor) -> Tensor:

@@ -156,7 +156,7 @@ class Model:
 
     @classmethod
     def _from_parts(cls, config: dict[str, Any], tensors: dict[str, Tensor]) -> Model:
-        unet_config = UNetConfig(**config["unet"])
+        unet_config = UNetConfig(**config["unet"] | {"levels": tuple(config["unet"]["levels"])})
         unet = unet_config.build()
         unet.load_state_dict(_under("unet.", tensors))
         return cls(
@@ -252,8 +252,8 @@ def _counted(
         for scale in codec.scales
     ]
     levels, covariance = Levels.fit(series, *where, scores), Covariance.fit(series, *where)
-    k, groups = levels.spans.shape[1], len(covariance.vectors)
-    return replace(config, levels=k, groups=groups), (levels, covariance)
+    config = replace(config, levels=levels.sizes, groups=len(covariance.vectors))
+    return config, (levels, covariance)
 
 
 def _build(config: UNetConfig, seed: int) -> nn.Module:

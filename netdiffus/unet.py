@@ -36,7 +36,7 @@ class UNetConfig:
         classes: Number of classes.
         width: Features at the finest level; of `default` at all levels, a multiple of 8.
         blocks: `default` only: blocks per level, on the way down, below and up.
-        levels: `default` only: levels K that a point may take.
+        levels: `default` only: how many levels a point may take, by channel.
         groups: `default` only: covariance matrices, one to a class or 1 for all.
     """
 
@@ -49,13 +49,13 @@ class UNetConfig:
     classes: int = 1
     width: int = 96
     blocks: int = 1
-    levels: int = 1
+    levels: tuple[int, ...] = (1,)
     groups: int = 1
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
             raise InputError(f"preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
-        for name in ("channels", "size", "classes", "width", "blocks", "levels", "groups"):
+        for name in ("channels", "size", "classes", "width", "blocks", "groups"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.preset == "default" and self.width % (2 * HEADS):
@@ -76,7 +76,7 @@ class UNetConfig:
         """The network: `net(xt, t, label, length, backend="auto") -> out`, both (B, C, m, m).
 
         `backend="torch"` is the plain form of the same maths; `default` has faster ones. Given
-        the `levels` (B, C, points) that the points of the traces lie in, `default` leaves the
+        the `levels` (B, points, C) that the points of the traces lie in, `default` leaves the
         traces out of what it knows by counting, and returns (B,) instead: minus the logarithm of
         the chance that it gave the levels, as the mean over points; or, with `image=True`, `out`.
         """
@@ -173,6 +173,8 @@ class DefaultUNet(nn.Module):
     """
 
     spans: Tensor
+    channel: Tensor
+    member: Tensor
     cosines: Tensor
     chances: Tensor
     left_out: Tensor
@@ -185,9 +187,9 @@ class DefaultUNet(nn.Module):
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         self.config = config
-        w, c, m, k = config.width, config.channels, config.points, config.levels
+        w, c, m, k = config.width, config.channels, config.points, sum(config.levels)
         self.condition = Condition(config.classes, CONDITION)
-        self.points = nn.Linear(c * (1 + k + COSINES), w)
+        self.points = nn.Linear(k + c * (1 + COSINES), w)
         self.place = nn.Linear(WAVES, w)
         self.down = nn.ModuleList(Block(w) for _ in range(config.blocks))
         self.shrink = nn.Linear(2 * w, w)
@@ -196,14 +198,13 @@ class DefaultUNet(nn.Module):
         self.join = nn.Linear(2 * w, w)
         self.up = nn.ModuleList(Block(w) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(w)
-        self.levels = nn.Linear(w, c * (k + COSINES))
+        self.levels = nn.Linear(w, k + c * COSINES)
         nn.init.zeros_(self.levels.weight)
         nn.init.zeros_(self.levels.bias)
         known = {
-            "spans": torch.zeros(c, k, 3),
-            "cosines": torch.zeros(c, k, COSINES),
-            "chances": torch.zeros(config.classes, c, m, k),
-            "left_out": torch.zeros(config.classes, c, m, k),
+            "spans": torch.zeros(k, 3),
+            "chances": torch.zeros(config.classes, m, k),
+            "left_out": torch.zeros(config.classes, m, k),
             "noise": torch.ones(config.steps),
             "mean": torch.zeros(config.classes, c * m),
             "variances": torch.ones(config.groups, c * m),
@@ -212,18 +213,23 @@ class DefaultUNet(nn.Module):
         }
         for name, tensor in known.items():
             self.register_buffer(name, tensor, persistent=name not in TRAINING_ONLY)
+        channel = torch.arange(len(config.levels)).repeat_interleave(torch.tensor(config.levels))
+        self.register_buffer("channel", channel, persistent=False)
+        self.register_buffer("member", F.one_hot(channel).float(), persistent=False)
+        self.register_buffer("cosines", cosines(config.levels), persistent=False)
 
     def know(self, levels: Levels, covariance: Covariance, alphas_cumprod: Tensor) -> None:
         """Takes over what was counted in the training traces, and the noise of each step."""
         for part in (levels, covariance):
-            for name, tensor in vars(part).items():
-                self.get_buffer(name).copy_(tensor)
-        self.cosines.copy_(cosines(levels.spans))
+            for name, known in vars(part).items():
+                if isinstance(known, Tensor):
+                    self.get_buffer(name).copy_(known)
         self.noise.copy_(((1 - alphas_cumprod) / alphas_cumprod).sqrt())
 
     def level_of(self, series: Tensor) -> Tensor:
-        """The levels, int64 (N, C, m), of the points of series in [0, 1]."""
-        return level_of(contrast(series, self.config.gamma).to(self.spans.device), self.spans)
+        """The levels, int64 (N, m, C), of the points of series (N, C, m) in [0, 1]."""
+        x = contrast(series, self.config.gamma).to(self.spans.device)
+        return level_of(x, self.spans, self.config.levels)
 
     def forward(
         self,
@@ -239,61 +245,67 @@ class DefaultUNet(nn.Module):
         m = self.config.points
         inside = torch.arange(m, device=t.device) < (length.unsqueeze(1) * m - 1e-3).ceil()
         noise = self.noise[t].square()
-        border = xt[:, :, :m, m:].mean(-1)
+        border = xt[:, :, :m, m:].mean(-1).mT
         edge = border * (1 + noise).sqrt().view(-1, 1, 1)
         variance = noise / self.config.border
-        chances = self._explained(edge, variance.view(-1, 1, 1, 1))
+        chances = self._explained(edge, variance)
         chances += self._counted(label, levels)
         chances += self._varied(edge, variance, label, inside, levels)
         c = self.condition(t, label, length)
-        chances = chances + self._told(border, chances.softmax(-1), c, backend)
+        chances = chances + self._told(border, self._shares(chances), c, backend)
         if levels is not None and not image:
-            lost = F.cross_entropy(chances.movedim(-1, 1), levels, reduction="none")
-            return (lost * inside.unsqueeze(1)).mean((1, 2))
-        return self._image(
-            chances.softmax(-1), edge, variance.view(-1, 1, 1, 1), inside.unsqueeze(1)
-        )
+            return self._lost(chances, levels, inside)
+        return self._image(self._shares(chances), edge, variance, inside.unsqueeze(1))
+
+    def _shares(self, chances: Tensor) -> Tensor:
+        """Logarithms of chances to shares of 1, in each channel."""
+        return torch.cat([part.softmax(-1) for part in self._by_channel(chances)], -1)
+
+    def _by_channel(self, chances: Tensor) -> tuple[Tensor, ...]:
+        return torch.split(chances, list(self.config.levels), -1)
+
+    def _lost(self, chances: Tensor, levels: Tensor, inside: Tensor) -> Tensor:
+        """Minus the logarithm of the chance of the right levels, mean over points, (B,)."""
+        total = torch.stack([part.logsumexp(-1) for part in self._by_channel(chances)], -1)
+        lost = total - chances.gather(-1, levels)
+        return (lost * inside.unsqueeze(2)).mean((1, 2))
 
     def _counted(self, label: Tensor, own: Tensor | None) -> Tensor:
-        """Logarithm of how often each level came, (B, C, m, K), less the trace's own point."""
+        """Logarithm of how often each level came, (B, m, S), less the trace's own point."""
         chances = self.chances[label]
         if own is not None:
-            own = own.unsqueeze(-1)
             chances = chances.scatter(-1, own, self.left_out[label].gather(-1, own))
         return chances
 
     def _explained(self, edge: Tensor, variance: Tensor) -> Tensor:
         """Logarithm of how likely each level made the border what it is, up to a constant."""
-        low, middle, high = self.spans.unsqueeze(1).unbind(-1)
-        sharpness = -0.5 / (variance + (high - low).square() / 12)
-        return (edge.unsqueeze(-1) - middle).square_().mul_(sharpness)
+        low, middle, high = self.spans.unbind(-1)
+        sharpness = -0.5 / (variance.view(-1, 1, 1) + (high - low).square() / 12)
+        return (edge[..., self.channel] - middle).square_().mul_(sharpness)
 
     def _varied(
         self, edge: Tensor, variance: Tensor, label: Tensor, inside: Tensor, own: Tensor | None
     ) -> Tensor:
         """Logarithm of how much likelier the other points make each level, up to a constant."""
-        middle = self.spans[..., 1]
+        middle = self.spans[:, 1]
         known = Covariance(self.mean, self.variances, self.vectors, self.share)
-        left_out = None if own is None else _taken(middle, own)
-        mean, after, before = known.others(edge, variance, label, inside, left_out)
+        left_out = None if own is None else middle[own].mT
+        mean, after, before = known.others(edge.mT, variance, label, inside, left_out)
         usual = self.mean[label].view_as(mean)
         curve, slope = 0.5 / before - 0.5 / after, mean / after - usual / before
-        x = middle.unsqueeze(1)
-        return torch.addcmul(slope.unsqueeze(-1), curve.unsqueeze(-1), x).mul_(x)
+        curve, slope = (part.mT[..., self.channel] for part in (curve, slope))
+        return curve.mul_(middle).add_(slope).mul_(middle)
 
     def _told(self, border: Tensor, chances: Tensor, c: Tensor, backend: str) -> Tensor:
-        """What the network adds to the logarithms, (B, C, m, K): a smooth part and a free one."""
-        b, channels, m = border.shape
-        smooth = torch.einsum("bcmk,ckj->bcmj", chances, self.cosines)
-        given = torch.cat([border.unsqueeze(-1), 4 * chances.sqrt(), smooth], -1)
-        s = _map(self.points, given.transpose(1, 2).reshape(b, m, -1), backend)
-        s = s + self.place(_waves(torch.arange(m, device=s.device)))
+        """What the network adds to the logarithms, (B, m, S): a smooth part and a free one."""
+        given = torch.cat([border, 4 * chances.sqrt(), chances @ self.cosines], -1)
+        s = _map(self.points, given, backend)
+        s = s + self.place(_waves(torch.arange(s.shape[1], device=s.device)))
         s = _apply(self.down, s, c, backend)
         s = _map(self.join, torch.cat([s, self._below(s, c, backend)], 2), backend)
         s = self.norm(_apply(self.up, s, c, backend))
-        told = _map(self.levels, s, backend).view(b, m, channels, -1).transpose(1, 2)
-        free, smooth = torch.split(told, [self.config.levels, COSINES], -1)
-        return torch.add(free, torch.einsum("bcmj,ckj->bcmk", smooth, self.cosines))
+        free, smooth = _map(self.levels, s, backend).tensor_split([len(self.spans)], -1)
+        return free + smooth @ self.cosines.mT
 
     def _below(self, s: Tensor, c: Tensor, backend: str) -> Tensor:
         """Pairs of tokens as one, (B, m, w) -> (B, m, w)."""
@@ -304,13 +316,13 @@ class DefaultUNet(nn.Module):
 
     def _image(self, chances: Tensor, edge: Tensor, variance: Tensor, inside: Tensor) -> Tensor:
         """The mean image in [-1, 1], (B, C, m + border, m + border)."""
-        low, middle, high = self.spans.unsqueeze(1).unbind(-1)
+        low, middle, high = self.spans.unbind(-1)
         width = (high - low).square() / 12
-        pull = width / (width + variance)
-        pixel = middle + pull * (edge.unsqueeze(-1) - middle)
+        pull = width / (width + variance.view(-1, 1, 1))
+        pixel = middle + pull * (edge[..., self.channel] - middle)
         x = plain(pixel.clamp(low, high), self.config.gamma)
         means = [
-            torch.where(inside, (chances * part).sum(-1), padding)
+            torch.where(inside, ((chances * part) @ self.member).mT, padding)
             for part, padding in (
                 (x, 0.0),
                 ((1 - x.square()).clamp(min=0).sqrt(), 1.0),
@@ -325,12 +337,6 @@ class DefaultUNet(nn.Module):
         g = cosine.unsqueeze(-1) * cosine.unsqueeze(-2) - sine.unsqueeze(-1) * sine.unsqueeze(-2)
         g.diagonal(dim1=-2, dim2=-1).copy_(2 * square - 1)
         return contrast(g, self.config.gamma)
-
-
-def _taken(middle: Tensor, level: Tensor) -> Tensor:
-    """The middles (C, K) of levels (B, C, m), (B, C, m)."""
-    wide = middle.unsqueeze(0).expand(len(level), -1, -1)
-    return wide.gather(2, level)
 
 
 def contrast(g: Tensor, gamma: float) -> Tensor:

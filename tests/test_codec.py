@@ -44,7 +44,7 @@ def assert_same(back: Traces, traces: Traces) -> None:
             assert np.abs(back.points(c) - traces.points(c)).max() <= 1e-5 * span
 
 
-@pytest.mark.parametrize("scale", ["minmax", "log", "quantile"])
+@pytest.mark.parametrize("scale", ["minmax", "log", "quantile", "score"])
 @pytest.mark.parametrize("gamma", [1.0, 0.25])
 def test_unresized_round_trip(scale: str, gamma: float) -> None:
     for traces in (packets(), volumes()):
@@ -223,7 +223,7 @@ def test_default_size_resizes_no_short_trace() -> None:
 def test_any_pixels_decode_to_possible_traces() -> None:
     codec = GasfCodec(8).fit(packets(40))
     pixels = torch.rand(30, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    back = codec.decode(Images(pixels, np.full(30, 7), np.zeros(30, np.int64), ("a",)))
+    back = codec.decode(Images(pixels, np.full(30, 7), np.zeros(30, np.int64), ("web",)))
     assert set(back.points("direction")) <= {-1.0, 1.0}
     assert np.all(back.points("packet_length") % 1 == 0)
     assert np.all(np.diff(back.values[:, 2, :7], axis=1) >= 0)
@@ -231,7 +231,7 @@ def test_any_pixels_decode_to_possible_traces() -> None:
 
 def test_constant_traces() -> None:
     traces = Traces.from_lists({"value": [[5, 5, 5], [5, 5]]}, ["a", "b"])
-    for scale in ("minmax", "log", "quantile"):
+    for scale in ("minmax", "log", "quantile", "score"):
         assert_same(round_trip(GasfCodec(3, scales={"value": scale}).fit(traces), traces), traces)
 
 

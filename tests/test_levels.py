@@ -8,7 +8,7 @@ from scipy import stats
 from netdiffus import levels as levels_module
 from netdiffus.covariance import Covariance
 from netdiffus.diffusion import Diffusion
-from netdiffus.levels import ABSENT, Levels, _chances, cosines, level_of
+from netdiffus.levels import Levels, _chances, cosines, level_of
 from netdiffus.unet import DefaultUNet, UNetConfig
 
 CLASSES = 3
@@ -22,17 +22,17 @@ def traffic() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def counts_of(series: torch.Tensor, inside: torch.Tensor, labels: torch.Tensor) -> np.ndarray:
-    """(classes, C, m, K) of `traffic`, whose levels are its nine values."""
-    counts = np.zeros((CLASSES, 2, 5, 9))
-    for n, c, i in np.ndindex(30, 2, 5):
+    """(classes, m, K) of a channel of `traffic`, whose levels are its nine values."""
+    counts = np.zeros((CLASSES, 5, 9))
+    for n, i in np.ndindex(30, 5):
         if inside[n, i]:
-            counts[labels[n], c, i, int(8 * series[n, c, i])] += 1
+            counts[labels[n], i, int(8 * series[n, 0, i])] += 1
     return counts
 
 
-def guess(counts: np.ndarray, k: int, c: int, i: int, j: int, less: float) -> float:
+def guess(counts: np.ndarray, k: int, i: int, j: int, less: float) -> float:
     """By class times by place over by neither, for one level, with a trust of 3."""
-    own, here, every = counts[k, c].sum(0), counts[:, c, i].sum(0), counts[:, c].sum((0, 1))
+    own, here, every = counts[k].sum(0), counts[:, i].sum(0), counts.sum((0, 1))
     usual = (max(every[j] - less, 0) + 0.5 * (every[j] > 0)) / every.sum()
     beside = np.pad(own, 1)
     near = 0.25 * beside[j] + 0.5 * own[j] + 0.25 * beside[j + 2]
@@ -45,14 +45,14 @@ def guess(counts: np.ndarray, k: int, c: int, i: int, j: int, less: float) -> fl
 def test_chances_are_the_formulas(less: float) -> None:
     counts = counts_of(*traffic())
     made = _chances(torch.from_numpy(counts).float(), 2.0, 3.0, less).exp()
-    for place in ((0, 0, 0, 3), (1, 0, 4, 8), (2, 1, 2, 0), (1, 1, 1, 5)):
+    for place in ((0, 0, 3), (1, 4, 8), (2, 2, 0), (1, 1, 5)):
         *where, level = place
         mine = counts[tuple(where)]
         share = guess(counts, *place, less) / sum(guess(counts, *where, j, 0.0) for j in range(9))
         expected = (max(mine[level] - less, 0) + 2 * share) / (mine.sum() + 2)
         np.testing.assert_allclose(made[place], expected, rtol=1e-5)
     if not less:
-        torch.testing.assert_close(made.sum(-1), torch.ones(CLASSES, 2, 5))
+        torch.testing.assert_close(made.sum(-1), torch.ones(CLASSES, 5))
 
 
 def test_places_that_say_nothing_are_leant_on_less() -> None:
@@ -63,17 +63,17 @@ def test_places_that_say_nothing_are_leant_on_less() -> None:
     by_place = (torch.arange(6) / 5).expand(60, 1, 6) + 0.01 * torch.randint(0, 3, (60, 1, 6))
     loose, tight = (Levels.fit(s, inside, labels, 2) for s in (anywhere, by_place / 1.1))
     assert loose.chances.exp().amax(-1).median() < 0.3
-    low = tight.spans[0, :, 0]
-    other = tight.chances[0, 0, 0][low > 0.1].exp().sum()
+    other = tight.chances[0, 0][tight.spans[:, 0] > 0.1].exp().sum()
     assert other < 0.01
 
 
 def test_cosines_are_orthonormal_over_the_levels_of_a_channel() -> None:
-    spans = torch.rand(2, 40, 3).sort(1).values
-    spans[1, 30:] = ABSENT
-    for waves, k in zip(cosines(spans), (40, 30), strict=True):
-        product = waves[:k].T @ waves[:k] / k
-        torch.testing.assert_close(product, torch.eye(16), atol=1e-5, rtol=0)
+    waves = cosines((40, 30))
+    assert waves.shape == (70, 32)
+    for part, k in ((waves[:40, :16], 40), (waves[40:, 16:], 30)):
+        torch.testing.assert_close(part.T @ part / k, torch.eye(16), atol=1e-5, rtol=0)
+    assert not waves[:40, 16:].any()
+    assert not waves[40:, :16].any()
 
 
 @pytest.mark.parametrize("most", [16, 32, 256])
@@ -86,9 +86,9 @@ def test_common_values_keep_a_level_to_themselves(
     series = torch.from_numpy(x).view(-1, 1, 1)
     inside, labels = torch.ones(len(x), 1) > 0, torch.zeros(len(x), dtype=torch.int64)
     levels = Levels.fit(series, inside, labels, 1)
-    low, middle, high = levels.spans[0].unbind(-1)
+    low, middle, high = levels.spans.unbind(-1)
     assert most / 4 < len(low) <= most
-    taken = level_of(series, levels.spans).flatten()
+    taken = level_of(series, levels.spans, levels.sizes).flatten()
     for k in range(len(low)):
         mine = x[taken.numpy() == k]
         np.testing.assert_array_equal([low[k], high[k]], [mine.min(), mine.max()])
@@ -97,19 +97,23 @@ def test_common_values_keep_a_level_to_themselves(
         assert (mine.min() == mine.max()) if common else len(mine) < 2 * 3000 / (most - 7) + 2
 
 
-def test_channels_with_fewer_levels_never_have_the_others() -> None:
+def test_channels_have_levels_of_their_own() -> None:
     series, inside, labels = traffic()
+    whole = Levels.fit(series, inside, labels, CLASSES)
     series[:, 1] = (series[:, 1] > 0.5).float()
     levels = Levels.fit(series, inside, labels, CLASSES)
-    assert levels.spans.shape[1] == 9
-    assert (levels.chances[:, 1, :, 2:].exp() < 1e-20).all()
-    assert level_of(series, levels.spans)[:, 1].max() == 1
+    assert (whole.sizes, levels.sizes) == ((9, 9), (9, 2))
+    assert torch.equal(levels.chances[..., :9], whole.chances[..., :9])
+    torch.testing.assert_close(levels.chances[..., 9:].exp().sum(-1), torch.ones(CLASSES, 5))
+    level = level_of(series, levels.spans, levels.sizes)
+    assert torch.equal(level[..., 0], (8 * series[:, 0]).long())
+    assert torch.equal(level[..., 1], 9 + series[:, 1].long())
 
 
 def untaught() -> DefaultUNet:
     given = traffic()
     config = UNetConfig(
-        channels=2, size=8, border=3, classes=CLASSES, width=8, levels=9, groups=CLASSES
+        channels=2, size=8, border=3, classes=CLASSES, width=8, levels=(9, 9), groups=CLASSES
     )
     net = config.build()
     assert isinstance(net, DefaultUNet)
@@ -131,7 +135,9 @@ def test_an_untaught_network_is_bayes_rule() -> None:
     mean, variance, before = known.others(edge, torch.tensor([noise**2 / 3]), label, whole)
     prior = Levels.fit(*given, CLASSES).chances.exp().numpy()[1]
     for c, i in np.ndindex(2, 5):
-        weight = prior[c, i] * stats.norm.pdf(float(edge[0, c, i]), x, noise / np.sqrt(3))
+        weight = prior[i, 9 * c : 9 * c + 9] * stats.norm.pdf(
+            float(edge[0, c, i]), x, noise / np.sqrt(3)
+        )
         weight *= stats.norm.pdf(x, float(mean[0, c, i]), float(variance[0, c, i]) ** 0.5)
         weight /= stats.norm.pdf(x, float(known.mean[1, 5 * c + i]), float(before[0, c, i]) ** 0.5)
         np.testing.assert_allclose(out[0, c, i, 5:], (weight @ x) / weight.sum(), atol=1e-4)
@@ -143,7 +149,7 @@ def test_a_trace_does_not_vouch_for_itself() -> None:
     row = int(torch.nonzero(inside.all(1))[0])
     own, label = net.level_of(series[row : row + 1]), labels[row : row + 1]
     given = net._counted(label, own)
-    there = torch.zeros_like(given, dtype=torch.bool).scatter_(-1, own.unsqueeze(-1), True)
+    there = torch.zeros_like(given, dtype=torch.bool).scatter_(-1, own, True)
     assert torch.equal(given, torch.where(there, net.left_out[label], net.chances[label]))
     lost = net(torch.zeros(1, 2, 8, 8), torch.tensor([999]), label, torch.ones(1), levels=own)
     assert lost.shape == (1,)
@@ -155,12 +161,12 @@ def test_chances_of_scores_are_those_of_the_points_to_be_expected() -> None:
     plain = Levels.fit(series, inside, labels, CLASSES)
     points = torch.rand(CLASSES, series.shape[2], 500).square()
     known = Levels.fit(series, inside, labels, CLASSES, [None, points])
-    assert torch.equal(known.chances[:, 0], plain.chances[:, 0])
-    assert torch.equal(known.left_out[:, 1], known.chances[:, 1])
-    edges = [*known.spans[1, 1:, 0].tolist(), np.inf]
+    assert torch.equal(known.chances[..., :9], plain.chances[..., :9])
+    assert torch.equal(known.left_out[..., 9:], known.chances[..., 9:])
+    edges = [*known.spans[10:, 0].tolist(), np.inf]
     for k, place in np.ndindex(*points.shape[:2]):
         below = (points[k, place].numpy()[:, None] < edges).mean(0)
-        found = known.chances[k, 1, place].exp().numpy().cumsum()
+        found = known.chances[k, place, 9:].exp().numpy().cumsum()
         np.testing.assert_allclose(found, below, atol=1 / 500)
 
 
@@ -170,6 +176,6 @@ def test_a_left_out_trace_is_not_given_away_by_its_scores() -> None:
     inside, labels = torch.ones(48, 3) > 0, torch.zeros(48, dtype=torch.int64)
     points = torch.linspace(0, 1, 960).expand(1, 3, -1)
     known = Levels.fit(series, inside, labels, 1, [points, points])
-    taken = level_of(series, known.spans).permute(1, 2, 0)
+    taken = level_of(series, known.spans, known.sizes)[..., 0].T
     own = known.left_out[0].gather(-1, taken).exp()[(taken > 0) & (taken < 46)]  # not the ends
     torch.testing.assert_close(own, torch.full_like(own, 1 / 48), rtol=0.1, atol=0)

@@ -31,7 +31,13 @@ class TestUNet:
     def test_any_size_channels_and_classes(self, preset: str, size: int) -> None:
         border = int(preset == "default")
         config = UNetConfig(
-            preset, channels=3, size=size + border, border=border, classes=5, width=8, levels=6
+            preset,
+            channels=3,
+            size=size + border,
+            border=border,
+            classes=5,
+            width=8,
+            levels=(6, 2, 4),
         )
         xt = torch.randn(2, 3, config.size, config.size)
         out = config.build()(

@@ -11,7 +11,8 @@ from netdiffus.unet import DefaultUNet, UNetConfig
 
 
 def shape(preset: str = "default", **sizes: int) -> UNetConfig:
-    return UNetConfig(preset, border=1, classes=3, width=16, levels=20, groups=3, **sizes)
+    levels = (20,) * sizes.get("channels", 1)
+    return UNetConfig(preset, border=1, classes=3, width=16, groups=3, levels=levels, **sizes)
 
 
 def inputs(config: UNetConfig, batch: int) -> tuple[Tensor, ...]:
