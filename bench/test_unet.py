@@ -16,6 +16,7 @@ from netdiffus.model import Model
 from netdiffus.ops.linear import linear
 from netdiffus.ops.modulate import TAPS, modulate
 from netdiffus.training import BORDER, ROWS, Recipe, _new_state
+from netdiffus.variants import variants_of
 
 SIZE, STEPS, TRACES = 64, 20, 256
 BATCH = ROWS // SIZE
@@ -34,7 +35,7 @@ class Training:
         self.levels = self.model.unet.level_of(series)
         self.x0 = 2 * self.model.codec.draw(series.float()) - 1
         self.t, self.index = torch.randint(0, 1000, (BATCH,)), torch.arange(BATCH)
-        self.label = torch.from_numpy(traces.labels)[rows]
+        self.variant = torch.from_numpy(variants_of(traces)[0])[rows]
         self.length = torch.from_numpy(traces.lengths)[rows].clamp(max=n).float() / n
 
     def noisy(self) -> Tensor:
@@ -46,7 +47,7 @@ class Training:
         return alpha.sqrt() * self.x0 + (1 - alpha).sqrt() * (w + w.mT) * 0.5**0.5
 
     def step(self) -> None:
-        given = self.noisy(), self.t, self.label, self.length, self.backend
+        given = self.noisy(), self.t, self.variant, self.length, self.backend
         loss = self.state.net(*given, levels=self.levels).mean()
         for optimizer in self.state.optimizers:
             optimizer.zero_grad()

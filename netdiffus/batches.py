@@ -15,6 +15,7 @@ from netdiffus.model import Model
 from netdiffus.ops.noise import uniform
 from netdiffus.traces import Traces
 from netdiffus.unet import DefaultUNet
+from netdiffus.variants import variants_of
 
 NOISE_DRAW, TIME_DRAW, HELD_DRAW = 0, 1, 2  # Philox steps
 FEWEST_HELD, MOST_HELD = 16, 512  # traces; fewer would judge by chance
@@ -56,7 +57,7 @@ class Batches:
         self.levels: Tensor | None = None
         if isinstance(model.unet, DefaultUNet):
             self.levels = model.unet.level_of(series).to(device)
-        self.labels = torch.from_numpy(traces.labels).to(device)
+        self.variants = torch.from_numpy(variants_of(traces)[0]).to(device)
         n = self.codec.length or 1
         self.lengths = torch.from_numpy(np.minimum(traces.lengths, n) / n).float().to(device)
         learned, self.held = split(traces.labels, held, seed)
@@ -104,7 +105,7 @@ class Batches:
             "xt": xt,
             "target": target,
             "t": t,
-            "label": self.labels[rows],
+            "variant": self.variants[rows],
             "length": self.lengths[rows],
         }
         return batch if self.levels is None else batch | {"levels": self.levels[rows]}
@@ -137,7 +138,7 @@ def loss_of(net: nn.Module, diffusion: Diffusion, batch: Batch) -> Tensor:
 
 
 def _given(batch: Batch) -> tuple[Tensor, ...]:
-    return tuple(batch[name] for name in ("xt", "t", "label", "length"))
+    return tuple(batch[name] for name in ("xt", "t", "variant", "length"))
 
 
 def split(labels: Ints, held: float, seed: int) -> tuple[Ints, Ints]:

@@ -25,6 +25,7 @@ from netdiffus.levels import Levels
 from netdiffus.scores import Scores
 from netdiffus.traces import Traces
 from netdiffus.unet import DefaultUNet, UNetConfig, contrast
+from netdiffus.variants import Table, variants_of
 
 FORMAT = 4
 SPREAD = 1024  # points that the chances of scores are counted from
@@ -42,7 +43,9 @@ class Model:
         codec: Traces to images and back.
         diffusion: The noise process.
         classes: Names of the classes.
-        length_counts: int64 (K, 3), rows (class, length, number of training traces).
+        variants: As columns: `class` of each variant, an index, and what meta-data it has
+            (`variants_of`).
+        length_counts: int64 (K, 3), rows (variant, length, number of training traces).
         about: How it was made, for the model card.
     """
 
@@ -51,6 +54,7 @@ class Model:
     codec: GasfCodec
     diffusion: Diffusion
     classes: tuple[str, ...]
+    variants: Table
     length_counts: Ints
     about: dict[str, Any] = field(default_factory=dict)
 
@@ -82,7 +86,8 @@ class Model:
         codec.fit(traces)
         diffusion = diffusion or _default_diffusion(preset)
         lengths = np.minimum(traces.lengths, codec.length or 0)
-        rows, counts = np.unique(np.stack([traces.labels, lengths], 1), axis=0, return_counts=True)
+        variant, variants = variants_of(traces)
+        rows, counts = np.unique(np.stack([variant, lengths], 1), axis=0, return_counts=True)
         _check_parts(preset, codec, diffusion)
         config = UNetConfig(
             preset=preset,
@@ -92,6 +97,7 @@ class Model:
             gamma=codec.gamma,
             steps=diffusion.num_timesteps,
             classes=len(traces.classes),
+            variants=tuple(variants["class"]),
             width=(32 if preset == "paper" else 96) if width is None else width,
         )
         if preset == "default":
@@ -105,6 +111,7 @@ class Model:
             codec=codec,
             diffusion=diffusion,
             classes=traces.classes,
+            variants=variants,
             length_counts=np.column_stack([rows, counts]),
         )
 
@@ -130,6 +137,7 @@ class Model:
             "format": FORMAT,
             "netdiffus": __version__,
             "classes": list(self.classes),
+            "variants": self.variants,
             "unet": asdict(self.unet_config),
             "diffusion": asdict(self.diffusion),
             "codec": self.codec.state()[0],
@@ -156,7 +164,8 @@ class Model:
 
     @classmethod
     def _from_parts(cls, config: dict[str, Any], tensors: dict[str, Tensor]) -> Model:
-        unet_config = UNetConfig(**config["unet"] | {"levels": tuple(config["unet"]["levels"])})
+        sequences = {name: tuple(config["unet"][name]) for name in ("variants", "levels")}
+        unet_config = UNetConfig(**config["unet"] | sequences)
         unet = unet_config.build()
         unet.load_state_dict(_under("unet.", tensors))
         return cls(
@@ -165,15 +174,20 @@ class Model:
             codec=GasfCodec.from_state(config["codec"], _under("scale.", tensors)),
             diffusion=Diffusion(**config["diffusion"]),
             classes=tuple(config["classes"]),
+            variants=config["variants"],
             length_counts=tensors["length_counts"].numpy(),
             about=config["about"],
         )
 
+    def class_counts(self) -> Ints:
+        """How many training traces each class had."""
+        label = np.array(self.variants["class"])[self.length_counts[:, 0]]
+        counts = np.bincount(label, self.length_counts[:, 2], minlength=len(self.classes))
+        return counts.astype(np.int64)
+
     def card(self) -> str:
         """The model card, Markdown."""
-        counts = np.bincount(
-            self.length_counts[:, 0], self.length_counts[:, 2], minlength=len(self.classes)
-        )
+        counts = self.class_counts()
         classes = "\n".join(
             f"| {c} | {int(n)} |" for c, n in zip(self.classes, counts, strict=True)
         )
@@ -281,7 +295,10 @@ def _read_config(path: Path) -> dict[str, Any]:
             f"reads format {FORMAT}: train the model again, or upgrade netdiffus"
         )
     _check_keys(
-        path, "", config, {"format", "netdiffus", "classes", "unet", "diffusion", "codec", "about"}
+        path,
+        "",
+        config,
+        {"format", "netdiffus", "classes", "variants", "unet", "diffusion", "codec", "about"},
     )
     _check_keys(path, "unet.", config["unet"], {f.name for f in fields(UNetConfig)})
     _check_keys(path, "diffusion.", config["diffusion"], {f.name for f in fields(Diffusion)})

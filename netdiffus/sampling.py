@@ -63,8 +63,9 @@ def sample(
         progress: Called with (traces done, a note).
 
     Returns:
-        Traces in the units of the training traces, with meta `trace_id`, `seed` and `residual`
-        (see `GasfCodec.decode`).
+        Traces in the units of the training traces, with meta `trace_id`, `seed`, `residual` (see
+        `GasfCodec.decode`), and `protocol` and `server_port` if the training traces had them: drawn
+        together with the length, and what the network makes is made for them.
 
     Raises:
         InputError: n, label, mix, sampler, steps, seed, batch_size or device cannot be used.
@@ -83,9 +84,9 @@ def sample(
         for first in range(start, start + n, batch_size):
             index = torch.arange(first, min(first + batch_size, start + n))
             labels = _labels(model, label, mix, seed, index)
-            lengths = _lengths(model, labels, seed, index)
-            pixels = _images(model, plan, seed, index.to(target), labels, lengths, backend)
-            parts.append(_decode(model, pixels.cpu(), labels, lengths, seed, index, backend))
+            variants, lengths = _flows(model, labels, seed, index)
+            pixels = _images(model, plan, seed, index.to(target), variants, lengths, backend)
+            parts.append(_decode(model, pixels.cpu(), variants, lengths, seed, index, backend))
             if progress:
                 progress(float(index[-1] + 1 - start), f"{n} traces")
     finally:
@@ -99,14 +100,14 @@ def _images(
     plan: list[Step],
     seed: int,
     index: Tensor,
-    labels: Ints,
+    variants: Ints,
     lengths: Ints,
     backend: str,
 ) -> Tensor:
     """(B, C, m, m) images in [0, 1]."""
     config, diffusion, device = model.unet_config, model.diffusion, index.device
     shape = (config.channels, config.size, config.size)
-    label = torch.from_numpy(labels).to(device)
+    variant = torch.from_numpy(variants).to(device)
     length = torch.from_numpy(lengths / (model.codec.length or 1)).float().to(device)
 
     symmetric = diffusion.symmetric
@@ -115,7 +116,7 @@ def _images(
     x0 = torch.empty_like(xt)  # the first step reads none
     for k, step in enumerate(plan, start=1):
         t = torch.full((len(index),), step.t, device=device)
-        out = diffusion.activate(model.unet(xt, t, label, length, backend))
+        out = diffusion.activate(model.unet(xt, t, variant, length, backend))
         denoise_step(
             step,
             xt,
@@ -134,7 +135,7 @@ def _images(
 def _decode(
     model: Model,
     pixels: Tensor,
-    labels: Ints,
+    variants: Ints,
     lengths: Ints,
     seed: int,
     index: Tensor,
@@ -142,9 +143,13 @@ def _decode(
 ) -> Traces:
     if not torch.isfinite(pixels).all():
         raise InputError("the model makes images that are not numbers; train it again")
+    labels = np.array(model.variants["class"])[variants]
     names = [f"synthetic-{model.classes[k]}-{int(i)}" for k, i in zip(labels, index, strict=True)]
-    meta = pa.table({"trace_id": names, "seed": [seed] * len(names)})
-    images = Images(pixels, lengths, labels, model.classes, meta)
+    meta = {"trace_id": names, "seed": [seed] * len(names)}
+    for name, column in model.variants.items():
+        if name != "class":
+            meta[name] = [column[k] for k in variants]
+    images = Images(pixels, lengths, labels, model.classes, pa.table(meta))
     return _from_zero(model.codec.decode(images, backend=backend))
 
 
@@ -200,21 +205,21 @@ def _labels(
     if mix == "balanced":
         turns: Ints = classes[index.numpy() % len(classes)]
         return turns
-    counts = np.bincount(model.length_counts[:, 0], model.length_counts[:, 2])[classes]
-    return classes[_draw(np.cumsum(counts), uniform(seed, index, LABEL_DRAW))]
+    counts = np.cumsum(model.class_counts()[classes])
+    return classes[_draw(counts, uniform(seed, index, LABEL_DRAW))]
 
 
-def _lengths(model: Model, labels: Ints, seed: int, index: Tensor) -> Ints:
-    """A length for each trace, as often as its class had it in training."""
+def _flows(model: Model, labels: Ints, seed: int, index: Tensor) -> tuple[Ints, Ints]:
+    """A variant and a length for each trace, as often as its class had both together."""
     u = uniform(seed, index, LENGTH_DRAW)
-    lengths = np.empty(len(labels), dtype=np.int64)
+    of_class = np.array(model.variants["class"])[model.length_counts[:, 0]]
+    drawn = np.empty((len(labels), 2), dtype=np.int64)
     for k in np.unique(labels):
-        table = model.length_counts[model.length_counts[:, 0] == k]
-        mine = labels == k
-        lengths[mine] = table[_draw(np.cumsum(table[:, 2]), u[mine]), 1]
-    return lengths
+        table, mine = model.length_counts[of_class == k], labels == k
+        drawn[mine] = table[_draw(np.cumsum(table[:, 2]), u[mine]), :2]
+    return drawn[:, 0], drawn[:, 1]
 
 
-def _draw(cumulative: npt.NDArray[np.float64], u: Tensor) -> Ints:
+def _draw(cumulative: Ints, u: Tensor) -> Ints:
     rows: Ints = np.searchsorted(cumulative, u.numpy() * cumulative[-1], side="right")
     return rows

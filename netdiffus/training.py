@@ -31,6 +31,7 @@ from netdiffus.model import CARD, CONFIG, Model
 from netdiffus.muon import Muon
 from netdiffus.traces import Traces
 from netdiffus.unet import Block
+from netdiffus.variants import variants_of
 
 STATE, LOG = "training_state.safetensors", "log.jsonl"
 LOG_EVERY = 20  # steps
@@ -454,7 +455,10 @@ def _optimizer(state: State, parameter: Tensor) -> torch.optim.Optimizer:
 def _fingerprint(traces: Traces, recipe: Recipe) -> dict[str, Any]:
     """What must not change between the parts of one run, for a resume to be checked against."""
     digest = hashlib.sha256(traces.values.tobytes())
-    digest.update(traces.lengths.tobytes() + traces.labels.tobytes())
+    variant, table = variants_of(traces)
+    for part in (traces.lengths, traces.labels, variant):
+        digest.update(part.tobytes())
+    digest.update(json.dumps(table).encode())
     kept = ("batch_size", "learning_rate", "ema_width", "held", "seed")
     return {"fingerprint": digest.hexdigest()[:16], **{key: getattr(recipe, key) for key in kept}}
 
@@ -482,7 +486,8 @@ def _check_same(before: Model, now: Model) -> None:
 def _settings(model: Model) -> dict[str, Any]:
     config = model.config()
     parts = {**config["codec"], **config["unet"], **config["diffusion"]}
-    del parts["levels"], parts["groups"]  # follow from the traces, whose fingerprint is checked
+    for name in ("levels", "groups", "variants"):
+        del parts[name]  # follows from the traces, whose fingerprint is checked
     return {**parts, "channels": [channel.name for channel in model.codec.channels]}
 
 

@@ -34,6 +34,7 @@ class UNetConfig:
         gamma: Contrast of the images.
         steps: T, the times there are.
         classes: Number of classes.
+        variants: The class of each of their variants; () if each class is its only one.
         width: Features at the finest level; of `default` at all levels, a multiple of 8.
         blocks: `default` only: blocks per level, on the way down, below and up.
         levels: `default` only: how many levels a point may take, by channel.
@@ -47,6 +48,7 @@ class UNetConfig:
     gamma: float = 1.0
     steps: int = 1000
     classes: int = 1
+    variants: tuple[int, ...] = ()
     width: int = 96
     blocks: int = 1
     levels: tuple[int, ...] = (1,)
@@ -73,7 +75,7 @@ class UNetConfig:
         return self.size - self.border
 
     def build(self) -> nn.Module:
-        """The network: `net(xt, t, label, length, backend="auto") -> out`, both (B, C, m, m).
+        """The network: `net(xt, t, variant, length, backend="auto") -> out`, both (B, C, m, m).
 
         `backend="torch"` is the plain form of the same maths; `default` has faster ones. Given
         the `levels` (B, points, C) that the points of the traces lie in, `default` leaves the
@@ -84,19 +86,19 @@ class UNetConfig:
 
 
 class Condition(nn.Module):
-    """Step, class and length as one vector of features, ready for linear maps."""
+    """Step, variant of a class, and length as one vector of features, ready for linear maps."""
 
-    def __init__(self, classes: int, width: int) -> None:
+    def __init__(self, variants: int, width: int) -> None:
         super().__init__()
-        self.label = nn.Embedding(classes, width)
-        nn.init.zeros_(self.label.weight)
+        self.variant = nn.Embedding(variants, width)
+        nn.init.zeros_(self.variant.weight)
         self.number = nn.Linear(2 * WAVES, width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, t: Tensor, label: Tensor, length: Tensor) -> Tensor:
-        """(B,) int64 t in 0..999 or so, (B,) class, (B,) length in [0, 1] -> (B, width)."""
+    def forward(self, t: Tensor, variant: Tensor, length: Tensor) -> Tensor:
+        """(B,) int64 t in 0..999 or so, (B,) variant, (B,) length in [0, 1] -> (B, width)."""
         waves = torch.cat([_waves(t), _waves(1000 * length)], 1)
-        c = self.out(F.silu(self.number(waves) + self.label(label)))
+        c = self.out(F.silu(self.number(waves) + self.variant(variant)))
         return F.silu(c)
 
 
@@ -118,7 +120,7 @@ class PaperUNet(nn.Module):
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         w = config.width
-        self.condition = Condition(config.classes, 4 * w)
+        self.condition = Condition(len(config.variants) or config.classes, 4 * w)
         inputs = (config.channels, w, 2 * w, 4 * w + 2 * w, 2 * w + w)
         outputs = (w, 2 * w, 4 * w, 2 * w, w)
         self.levels = nn.ModuleList(
@@ -127,10 +129,10 @@ class PaperUNet(nn.Module):
         self.out = nn.Conv2d(w, config.channels, 1)
 
     def forward(
-        self, xt: Tensor, t: Tensor, label: Tensor, length: Tensor, backend: str = "auto"
+        self, xt: Tensor, t: Tensor, variant: Tensor, length: Tensor, backend: str = "auto"
     ) -> Tensor:
         """See `UNetConfig.build`; its layers are torch's own on every backend."""
-        c = self.condition(t, label, length)
+        c = self.condition(t, variant, length)
         first, second, bottom, third, fourth = self.levels
         x, m = _pad_to(xt, 4)
         one = first(x, c)
@@ -172,6 +174,7 @@ class DefaultUNet(nn.Module):
     it is so in the end, when all points are certain, and they are not read before.
     """
 
+    of_variant: Tensor
     spans: Tensor
     channel: Tensor
     member: Tensor
@@ -188,7 +191,7 @@ class DefaultUNet(nn.Module):
         super().__init__()
         self.config = config
         w, c, m, k = config.width, config.channels, config.points, sum(config.levels)
-        self.condition = Condition(config.classes, CONDITION)
+        self.condition = Condition(len(config.variants) or config.classes, CONDITION)
         self.points = nn.Linear(k + c * (1 + COSINES), w)
         self.place = nn.Linear(WAVES, w)
         self.down = nn.ModuleList(Block(w) for _ in range(config.blocks))
@@ -214,6 +217,8 @@ class DefaultUNet(nn.Module):
         for name, tensor in known.items():
             self.register_buffer(name, tensor, persistent=name not in TRAINING_ONLY)
         channel = torch.arange(len(config.levels)).repeat_interleave(torch.tensor(config.levels))
+        of_variant = torch.tensor(config.variants or range(config.classes))
+        self.register_buffer("of_variant", of_variant, persistent=False)
         self.register_buffer("channel", channel, persistent=False)
         self.register_buffer("member", F.one_hot(channel).float(), persistent=False)
         self.register_buffer("cosines", cosines(config.levels), persistent=False)
@@ -235,14 +240,14 @@ class DefaultUNet(nn.Module):
         self,
         xt: Tensor,
         t: Tensor,
-        label: Tensor,
+        variant: Tensor,
         length: Tensor,
         backend: str = "auto",
         levels: Tensor | None = None,
         image: bool = False,
     ) -> Tensor:
         """See `UNetConfig.build`."""
-        m = self.config.points
+        m, label = self.config.points, self.of_variant[variant]
         inside = torch.arange(m, device=t.device) < (length.unsqueeze(1) * m - 1e-3).ceil()
         noise = self.noise[t].square()
         border = xt[:, :, :m, m:].mean(-1).mT
@@ -251,7 +256,7 @@ class DefaultUNet(nn.Module):
         chances = self._explained(edge, variance)
         chances += self._counted(label, levels)
         chances += self._varied(edge, variance, label, inside, levels)
-        c = self.condition(t, label, length)
+        c = self.condition(t, variant, length)
         chances = chances + self._told(border, self._shares(chances), c, backend)
         if levels is not None and not image:
             return self._lost(chances, levels, inside)
