@@ -10,6 +10,7 @@ import pytest
 from netdiffus.errors import InputError
 from netdiffus.evaluation import Report, bootstrap, copy, evaluate
 from netdiffus.evaluation.fidelity import MEASURES
+from netdiffus.evaluation.page import page
 from netdiffus.evaluation.verdict import grade, grade_distance, keys
 from netdiffus.traces import Traces
 
@@ -273,6 +274,39 @@ def test_page_is_one_file_and_says_what_the_json_says(good, tmp_path):
     assert 'aria-label="Training loss"' in text
     with pytest.raises(FileExistsError):
         good.save_html(path)
+
+
+def test_page_answers_three_questions_with_a_picture_each(good):
+    answered = page(good).split("<h2>The key figures</h2>")[0]
+    asked = ["Is it good?", "Is it private?", "Where is it worst?"]
+    assert re.findall("<h2>(.*?)</h2>", answered) == asked
+    drawn = re.findall("<svg.*?</svg>", answered, re.DOTALL)
+    names = [("Told from real, AUC", "Markov chain"), ("Exact copies", "unseen real"), ("Fields",)]
+    for svg, wanted in zip(drawn, names, strict=True):
+        assert all(name in svg for name in wanted)
+    assert "no differential privacy" in answered
+
+
+def test_pictures_take_the_colours_of_the_page(good):
+    text = page(good)
+    used = set(re.findall(r"var\(--([a-z]+)", text))
+    light, dark = re.findall(r":root \{(.*?)\}", text, re.DOTALL)
+    for scheme in (light, dark):
+        assert used <= set(re.findall(r"--([a-z]+):", scheme))
+    assert "stroke: var(--made, #d9661f)" in text
+
+
+@pytest.mark.parametrize(("length", "drawn"), [(300, "first 288 points"), (288, None)])
+def test_page_says_what_the_examples_leave_out(length, drawn):
+    rng = np.random.default_rng(0)
+    real = Traces.from_lists({"value": rng.uniform(0, 9, (10, 288))}, ["a", "b"] * 5)
+    made = Traces.from_lists({"value": rng.uniform(0, 9, (12, length))}, ["a", "b"] * 6)
+    text = " ".join(page(evaluate(real, made, holdout=real[:6], repeats=1)).split())
+    assert "first 128 points of a trace are drawn: 6 of the 6 held-out" in text  # of the images
+    assert text.count("points of a trace are drawn") == (2 if drawn else 1)
+    if drawn:
+        assert f"{drawn} of a trace are drawn: 0 of the 6 held-out and 12 of the 12" in text
+        assert "synthetic traces are longer, up to 300 points." in text
 
 
 def test_page_is_the_same_every_time(good, tmp_path):

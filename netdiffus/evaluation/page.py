@@ -10,12 +10,15 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 
 from netdiffus.evaluation import pictures
+from netdiffus.evaluation.answers import ANSWER_RULES, Answer, answers, shares, spots
 from netdiffus.evaluation.comparison import draw
 from netdiffus.evaluation.fidelity import quantities
+from netdiffus.evaluation.overview import good_picture, private_picture, worst_picture
 from netdiffus.evaluation.verdict import RULES, grade_distance, keys, verdict
 
 if TYPE_CHECKING:
     from netdiffus.evaluation.report import Report
+    from netdiffus.traces import Traces
 
 CANDIDATES = {
     "synthetic": "synthetic",
@@ -25,6 +28,11 @@ CANDIDATES = {
     "bootstrap": "bootstrap",
     "markov": "Markov chain",
 }
+READINGS = (
+    "Each line is scaled to its worst. Shaded: still near the real traces.",
+    "Where nothing is copied, the synthetic traces stand with the unseen real ones.",
+    "1: no further than other real traces. Shaded: near. Grey: within the noise.",
+)
 MEASURES = {"joint": "joint MMD", "coverage": "coverage", "frechet": "Fréchet"}
 
 
@@ -80,7 +88,9 @@ def _context(report: Report) -> dict[str, Any]:
         "names": CANDIDATES,
         "keys": keys(figures),
         "verdict": verdict(figures),
+        "answers": _answers(figures),
         "rules": RULES,
+        "answer_rules": ANSWER_RULES,
         "titles": {q.name: q.title for q in quantities(report.real)},
         "shown": len(pictures.shown_classes(protocol["classes"])),
         "pictures": _pictures(report),
@@ -89,6 +99,16 @@ def _context(report: Report) -> dict[str, Any]:
         + [("holdout (floor)", figures["sets"]["holdout"])]
         + [(CANDIDATES[name], figures["candidates"][name]) for name in ("jitter", "copy")],
     }
+
+
+def _answers(figures: dict[str, Any]) -> list[tuple[Answer, str, str]]:
+    """Each answer with its picture and how to read it."""
+    drawn = [
+        good_picture(keys(figures)),
+        private_picture(shares(figures)),
+        worst_picture(spots(figures)),
+    ]
+    return list(zip(answers(figures), drawn, READINGS, strict=True))
 
 
 def _wider(figures: dict[str, Any]) -> list[tuple[str, list[Any]]]:
@@ -110,14 +130,14 @@ def _wider(figures: dict[str, Any]) -> list[tuple[str, list[Any]]]:
 
 def _pictures(report: Report) -> dict[str, Any]:
     figures, real, synthetic = report.figures, report.holdout, report.synthetic
-    seed, points = figures["protocol"]["seed"], pictures.example_points(real.classes)
+    seed = figures["protocol"]["seed"]
     counts = np.array(figures["protocol"]["compared_per_class"])
     equal = [draw(t, counts, np.random.default_rng(seed)) for t in (real, synthetic)]
     forests = [figures["candidates"][name]["trained_on_equal"] for name in ("real", "synthetic")]
     return {
         "examples": pictures.examples(real, synthetic, seed),
-        "example_points": points,
-        "cut": max(real.lengths.max(), synthetic.lengths.max()) > points,
+        "cut": _cut(real, synthetic, pictures.example_points(real.classes)),
+        "images_cut": _cut(real, synthetic, pictures.IMAGE_POINTS),
         "rooted": any(channel.kind == "volume" for channel in real.channels),
         "gasf": pictures.gasf_pictures(real, synthetic, seed),
         "distributions": pictures.distributions(*equal),
@@ -125,3 +145,18 @@ def _pictures(report: Report) -> dict[str, Any]:
         "confusions": pictures.confusions(real.classes, *(f["confusion"] for f in forests)),
         "training": pictures.training_curve(report.history),
     }
+
+
+def _cut(real: Traces, synthetic: Traces, points: int) -> str:
+    """What a picture of so many points of each trace leaves out, as a sentence; or nothing."""
+    sides = [t.lengths for t in (real, synthetic)]
+    longer = [int((lengths > points).sum()) for lengths in sides]
+    if not any(longer):
+        return ""
+    held, made = (
+        f"{n:,} of the {len(lengths):,}" for n, lengths in zip(longer, sides, strict=True)
+    )
+    return (
+        f"Only the first {points} points of a trace are drawn: {held} held-out and {made} "
+        f"synthetic traces are longer, up to {max(lengths.max() for lengths in sides)} points."
+    )

@@ -19,10 +19,22 @@ from netdiffus.channels import Channel
 from netdiffus.evaluation.comparison import draw
 from netdiffus.evaluation.distances import lag_count
 from netdiffus.evaluation.fidelity import Quantity, class_autocorrelation, quantities
+from netdiffus.evaluation.verdict import shortened
 from netdiffus.ops.gasf import gasf_image
 from netdiffus.traces import Floats, Traces
 
 REAL, SYNTHETIC, TRAIN = "#1f5fa8", "#d9661f", "#8a8f98"
+SOFT, TICKS, EDGES, LINES, NEAR = "#444a52", "#666c75", "#9aa0a8", "#d5d8dc", "#e4efe8"
+PAGE_COLOURS = {
+    REAL: "real",
+    SYNTHETIC: "made",
+    TRAIN: "train",
+    SOFT: "soft",
+    TICKS: "soft",
+    EDGES: "edge",
+    LINES: "line",
+    NEAR: "band",
+}
 SHOWN_CLASSES = 12
 EXAMPLES = 4
 IMAGES_ACROSS = 12
@@ -38,12 +50,12 @@ STYLE: dict[Any, Any] = {
     "font.size": 8.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.edgecolor": "#9aa0a8",
-    "axes.labelcolor": "#444a52",
+    "axes.edgecolor": EDGES,
+    "axes.labelcolor": SOFT,
     "axes.titlesize": 9,
     "axes.linewidth": 0.7,
-    "xtick.color": "#666c75",
-    "ytick.color": "#666c75",
+    "xtick.color": TICKS,
+    "ytick.color": TICKS,
     "xtick.labelsize": 7.5,
     "ytick.labelsize": 7.5,
     "legend.frameon": False,
@@ -59,8 +71,8 @@ def shown_classes(classes: Sequence[str]) -> list[int]:
 
 
 def example_points(classes: Sequence[str]) -> int:
-    """Points of each example that are drawn."""
-    return POINTS // (2 * EXAMPLES * len(shown_classes(classes)))
+    """Points of each example that are drawn, a multiple of 8."""
+    return POINTS // (2 * EXAMPLES * len(shown_classes(classes))) // 8 * 8
 
 
 def examples(real: Traces, synthetic: Traces, seed: int) -> list[tuple[str, str]]:
@@ -69,14 +81,14 @@ def examples(real: Traces, synthetic: Traces, seed: int) -> list[tuple[str, str]
     points = example_points(real.classes)
     chosen = [_examples_of(t.truncate(points), rng) for t in (real, synthetic)]
     return [
-        (title, _svg(f"examples {title}", _draw_examples, real.classes, *chosen, c, channel))
+        (title, svg(f"examples {title}", _draw_examples, real.classes, *chosen, c, channel))
         for title, c, channel in _series(real)
     ]
 
 
 def gasf_pictures(real: Traces, synthetic: Traces, seed: int) -> str:
     """GASF images of traces of each class, real left, synthetic right, for each channel."""
-    return _svg("gasf", _draw_gasf, real, synthetic, np.random.default_rng(seed))
+    return svg("gasf", _draw_gasf, real, synthetic, np.random.default_rng(seed))
 
 
 def distributions(real: Traces, synthetic: Traces) -> str:
@@ -86,37 +98,53 @@ def distributions(real: Traces, synthetic: Traces) -> str:
         for x, y in zip(quantities(real), quantities(synthetic), strict=True)
         if len(np.unique(np.concatenate([x.values, y.values]))) > 1
     ]
-    return _svg("distributions", _draw_distributions, pairs) if pairs else ""
+    return svg("distributions", _draw_distributions, pairs) if pairs else ""
 
 
 def autocorrelations(train: Traces, real: Traces, synthetic: Traces) -> list[tuple[str, str]]:
     """For each channel (title, SVG): mean autocorrelation of each class."""
     return [
-        (c.title, _svg(f"acf {c.name}", _draw_acf, i, train, real, synthetic))
+        (c.title, svg(f"acf {c.name}", _draw_acf, i, train, real, synthetic))
         for i, c in enumerate(real.channels)
     ]
 
 
 def confusions(classes: Sequence[str], real: Any, synthetic: Any) -> str:
     """Confusion matrices, rows true classes, each row adding up to 100 %."""
-    return _svg("confusion", _draw_confusions, classes, real, synthetic)
+    return svg("confusion", _draw_confusions, classes, real, synthetic)
 
 
 def training_curve(history: Sequence[Mapping[str, Any]]) -> str:
     """Loss over steps."""
     points = [(h["step"], h["loss"]) for h in history if "step" in h and "loss" in h]
-    return _svg("training", _draw_training, np.array(points)) if points else ""
+    return svg("training", _draw_training, np.array(points)) if points else ""
 
 
-def _svg(name: str, drawing: Any, *args: Any) -> str:
-    """What `drawing(figure, *args)` draws. Its name keeps ids apart, and the same every time."""
+def svg(name: str, drawing: Any, *args: Any, width: float = WIDTH) -> str:
+    """What `drawing(figure, *args)` draws, in the page's colours.
+
+    Args:
+        name: Keeps ids apart, and the same every time.
+        drawing: Draws on a figure and sets its height.
+        args: What else it is given.
+        width: Of the figure, in inches.
+    """
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
-        figure = Figure(figsize=(WIDTH, 3))
+        figure = Figure(figsize=(width, 3))
         drawing(figure, *args)
         text = io.StringIO()
-        figure.savefig(text, format="svg", metadata=dict.fromkeys(METADATA), dpi=72)
-    svg = text.getvalue()
-    return re.sub(r' d="[^"]*"', _rounded, svg[svg.index("<svg") :])
+        figure.savefig(
+            text, format="svg", metadata=dict.fromkeys(METADATA), dpi=72, transparent=True
+        )
+    found = text.getvalue()
+    found = re.sub(r' d="[^"]*"', _rounded, found[found.index("<svg") :])
+    return re.sub(r"(fill|stroke): (#[0-9a-f]{6})", _of_page, found)
+
+
+def _of_page(style: re.Match[str]) -> str:
+    """A colour that the page has a name for as that name: dark pages have their own."""
+    name = PAGE_COLOURS.get(style[2])
+    return f"{style[1]}: var(--{name}, {style[2]})" if name else style[0]
 
 
 def _rounded(path: re.Match[str]) -> str:
@@ -124,16 +152,13 @@ def _rounded(path: re.Match[str]) -> str:
     return re.sub(r"\d+\.\d{2,}", lambda x: f"{float(x[0]):.1f}", path[0])
 
 
-def _short(name: str, most: int = 18) -> str:
-    return name if len(name) <= most else name[: most - 1] + "…"
-
-
-def _frame(figure: Figure, height: float, **margins: float) -> None:
+def frame(figure: Figure, height: float, **margins: float) -> None:
     """Sets the height and the margins, in inches, so that they do not grow with the figure."""
-    figure.set_size_inches(WIDTH, height)
+    width = figure.get_figwidth()
+    figure.set_size_inches(width, height)
     figure.subplots_adjust(
-        left=margins.get("left", 0.6) / WIDTH,
-        right=1 - margins.get("right", 0.1) / WIDTH,
+        left=margins.get("left", 0.6) / width,
+        right=1 - margins.get("right", 0.1) / width,
         bottom=margins.get("bottom", 0.45) / height,
         top=1 - margins.get("top", 0.35) / height,
         wspace=margins.get("wspace", 0.25),
@@ -188,7 +213,7 @@ def _draw_examples(
 ) -> None:
     shown = shown_classes(classes)
     axes = figure.subplots(2 * len(shown), 1, squeeze=False)[:, 0]
-    _frame(figure, 0.45 + 1.15 * len(shown), left=2.2, hspace=0.32, bottom=0.1)
+    frame(figure, 0.45 + 1.15 * len(shown), left=2.2, hspace=0.32, bottom=0.1)
     _legend(figure, {"real": REAL, "synthetic": SYNTHETIC})
     for i, k in enumerate(shown):
         pair = axes[2 * i : 2 * i + 2]
@@ -200,7 +225,7 @@ def _draw_examples(
         _same_limits(list(pair))
         place = {"xy": (0, -0.05), "xycoords": "axes fraction", "textcoords": "offset points"}
         pair[0].annotate(
-            _short(classes[k]), xytext=(-44, 0), ha="right", va="center", fontsize=9, **place
+            shortened(classes[k]), xytext=(-44, 0), ha="right", va="center", fontsize=9, **place
         )
 
 
@@ -264,7 +289,7 @@ def _draw_gasf(figure: Figure, real: Traces, synthetic: Traces, rng: np.random.G
     blocks = 2 * len(real.channels)
     axes = figure.subplots(1, blocks, squeeze=False)[0]
     cell = (WIDTH - 1.55) / (blocks * across)
-    _frame(figure, 0.5 + cell * len(shown), left=1.45, bottom=0.05, top=0.45, wspace=0.04)
+    frame(figure, 0.5 + cell * len(shown), left=1.45, bottom=0.05, top=0.45, wspace=0.04)
     chosen = [draw(t, np.full(len(t.classes), across), rng) for t in (real, synthetic)]
     for c, channel in enumerate(real.channels):
         for side, (name, traces) in enumerate(zip(("real", "synthetic"), chosen, strict=True)):
@@ -272,14 +297,14 @@ def _draw_gasf(figure: Figure, real: Traces, synthetic: Traces, rng: np.random.G
             images = _images(traces, real, c, pixels)
             mosaic = _mosaic(images, traces, shown, across)
             axis.imshow(mosaic, cmap="viridis", vmin=0, vmax=1, interpolation="none", aspect="auto")
-            axis.set_title(f"{_short(channel.name)}: {name}")
+            axis.set_title(f"{shortened(channel.name)}: {name}")
             axis.set_axis_off()
     for i, k in enumerate(shown):
         y = (i + 0.5) / len(shown)
         axes[0].text(
             -0.03,
             1 - y,
-            _short(real.classes[k]),
+            shortened(real.classes[k]),
             transform=axes[0].transAxes,
             ha="right",
             va="center",
@@ -313,11 +338,11 @@ def _mosaic(images: Floats, traces: Traces, shown: Sequence[int], across: int) -
 def _draw_distributions(figure: Figure, pairs: list[tuple[Quantity, Quantity]]) -> None:
     rows = -(-len(pairs) // 2)
     axes = figure.subplots(rows, 4, squeeze=False).reshape(-1, 2)
-    _frame(figure, 0.35 + 2.0 * rows, left=0.5, hspace=0.75, wspace=0.3)
+    frame(figure, 0.35 + 2.0 * rows, left=0.5, hspace=0.75, wspace=0.3)
     _legend(figure, {"real (holdout)": REAL, "synthetic": SYNTHETIC})
     for (shares, steps), (real, synthetic) in zip(axes, pairs, strict=False):
         values = np.unique(np.concatenate([real.values, synthetic.values]))
-        shares.set_title(_short(real.title, 40), loc="left")
+        shares.set_title(shortened(real.title, 40), loc="left")
         shares.set_ylabel("% of values")
         if len(values) <= FEW_VALUES:
             _draw_bars(shares, real, synthetic, values)
@@ -389,20 +414,20 @@ def _draw_acf(figure: Figure, c: int, train: Traces, real: Traces, synthetic: Tr
     across = min(4, len(shown))
     rows = -(-len(shown) // across)
     axes = figure.subplots(rows, across, squeeze=False, sharex=True, sharey=True).ravel()
-    _frame(figure, 0.8 + 1.35 * rows, top=0.5, wspace=0.1)
+    frame(figure, 0.8 + 1.35 * rows, top=0.5, wspace=0.1)
     _legend(figure, {"real (holdout)": REAL, "real (training)": TRAIN, "synthetic": SYNTHETIC})
     styles = ((train, TRAIN, "--"), (real, REAL, "-"), (synthetic, SYNTHETIC, "-"))
     for axis, k in zip(axes, shown, strict=False):
-        axis.axhline(0, color="#d5d8dc", lw=0.7)
+        axis.axhline(0, color=LINES, lw=0.7)
         for traces, colour, line in styles:
             mine = traces[traces.labels == k]
             lags = lag_count(int(mine.lengths.max()))
             r = class_autocorrelation(mine, c, lags)
             axis.plot(np.arange(1, lags + 1), r, line, color=colour, lw=1.4)
-        axis.set_title(_short(real.classes[k]), loc="left")
+        axis.set_title(shortened(real.classes[k]), loc="left")
     for axis in axes[len(shown) :]:
         axis.set_axis_off()
-    figure.supxlabel("lag, points", fontsize=8.5, color="#444a52", y=0.06 / figure.get_figheight())
+    figure.supxlabel("lag, points", fontsize=8.5, color=SOFT, y=0.06 / figure.get_figheight())
 
 
 def _draw_confusions(figure: Figure, classes: Sequence[str], real: Any, synthetic: Any) -> None:
@@ -410,9 +435,9 @@ def _draw_confusions(figure: Figure, classes: Sequence[str], real: Any, syntheti
     axes = figure.subplots(1, 2)
     if named:
         height = 1.5 + min(0.7 + 0.3 * len(classes), 4.0)
-        _frame(figure, height, left=1.5, bottom=1.1, wspace=0.45)
+        frame(figure, height, left=1.5, bottom=1.1, wspace=0.45)
     else:
-        _frame(figure, 5.0, left=0.5, wspace=0.15)
+        frame(figure, 5.0, left=0.5, wspace=0.15)
     for axis, matrix, title in zip(
         axes, (real, synthetic), ("trained on real", "trained on synthetic"), strict=True
     ):
@@ -428,7 +453,7 @@ def _label_matrix(axis: Axes, shares: Floats, classes: Sequence[str] | None) -> 
         axis.set_xlabel("given class")
         axis.set_ylabel("true class")
         return
-    names = [_short(name, 15) for name in classes]
+    names = [shortened(name, 15) for name in classes]
     axis.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
     axis.set_yticks(range(len(names)), names)
     if len(names) <= 14:
@@ -439,7 +464,7 @@ def _label_matrix(axis: Axes, shares: Floats, classes: Sequence[str] | None) -> 
 
 def _draw_training(figure: Figure, points: Floats) -> None:
     steps, losses = points[:, 0], points[:, 1]
-    _frame(figure, 2.6, top=0.15)
+    frame(figure, 2.6, top=0.15)
     axis = figure.add_subplot()
     axis.plot(steps, losses, color=TRAIN, lw=0.6, alpha=0.6)
     width = max(len(losses) // 50, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import hypot
 from typing import Any
@@ -13,6 +14,14 @@ RULES = (
     "Far: anything else."
 )
 
+FLOOR = "at the floor"
+BASELINES = {
+    "jitter": "jittered copies",
+    "bootstrap": "point-wise resampling",
+    "markov": "a Markov chain",
+}
+COMPARED = ("synthetic", "real", *BASELINES)
+
 
 @dataclass(frozen=True)
 class Key:
@@ -20,17 +29,23 @@ class Key:
 
     Attributes:
         title: What it is.
+        short: The same in a few words.
         value: Of the synthetic traces, as text.
         floor: Of real traces, as text.
         grade: `at the floor`, `near` or `far`.
         reading: How to read it.
+        losses: Of each of `COMPARED`, less is better.
+        near: Largest excess over the floor that is still near.
     """
 
     title: str
+    short: str
     value: str
     floor: str
     grade: str
     reading: str
+    losses: Mapping[str, float]
+    near: float
 
 
 def grade(value: Any, floor: Any, least: float, near: float) -> str:
@@ -45,7 +60,7 @@ def grade(value: Any, floor: Any, least: float, near: float) -> str:
     noise = 2 * hypot(value["sd"] or 0.0, floor["sd"] or 0.0)
     excess = value["mean"] - floor["mean"]
     if excess <= max(least, noise):
-        return "at the floor"
+        return FLOOR
     return "near" if excess <= near else "far"
 
 
@@ -54,22 +69,25 @@ def grade_distance(value: Any, floor: Any) -> str:
     return grade(value, floor, 0.1 * floor["mean"], floor["mean"])
 
 
+def shortened(name: str, most: int = 18) -> str:
+    """The name, cut with an ellipsis to so many characters."""
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
 def keys(figures: dict[str, Any]) -> list[Key]:
     """The key figures: utility, two-sample test, distributions, time structure."""
-    made, real = (figures["candidates"][name] for name in ("synthetic", "real"))
+    candidates = {name: figures["candidates"][name] for name in COMPARED}
     return [
-        _utility(made, real),
-        _two_sample(made, real),
+        _utility(candidates),
+        _two_sample(candidates),
         _distance(
-            made["jensen_shannon"]["overall"],
-            real["jensen_shannon"]["overall"],
+            {name: c["jensen_shannon"]["overall"] for name, c in candidates.items()},
             "Distributions: Jensen-Shannon, bits",
             "Mean over channels, totals and classes. 0: the same shares; 1: nothing in common. "
             "Lower is better.",
         ),
         _distance(
-            made["autocorrelation"]["overall"],
-            real["autocorrelation"]["overall"],
+            {name: c["autocorrelation"]["overall"] for name, c in candidates.items()},
             "Time structure: autocorrelation",
             "Mean absolute difference over lags, channels and classes. 0: the same memory. "
             "Lower is better.",
@@ -80,81 +98,88 @@ def keys(figures: dict[str, Any]) -> list[Key]:
 def verdict(figures: dict[str, Any]) -> list[str]:
     """A paragraph in plain words, as sentences."""
     found = keys(figures)
-    counts = {g: sum(k.grade == g for k in found) for g in ("at the floor", "near", "far")}
-    told = ", ".join(f"{n} {g}" for g, n in counts.items() if n)
     return [
-        f"Of {len(found)} key figures, {told}.",
+        f"Of {len(found)} key figures, {graded(found)}.",
         f"A random forest that learned the classes from synthetic traces alone labels unseen real "
         f"traces with {found[0].value} balanced accuracy; from as many real traces it reaches "
         f"{found[0].floor}.",
         f"Asked to tell synthetic traces from real ones, a forest reaches an AUC of "
         f"{found[1].value}; telling real from real, {found[1].floor}.",
-        _copied(figures),
-        _beaten(figures),
     ]
 
 
-def _utility(made: Any, real: Any) -> Key:
-    value, floor = (c["trained_on_equal"]["balanced_accuracy"] for c in (made, real))
-    loss = {"mean": 1 - value["mean"], "sd": value["sd"]}
-    least = {"mean": 1 - floor["mean"], "sd": floor["sd"]}
+def graded(found: list[Key]) -> str:
+    """How many key figures have each grade, in words."""
+    counts = {g: sum(k.grade == g for k in found) for g in (FLOOR, "near", "far")}
+    return ", ".join(f"{n} {g}" for g, n in counts.items() if n)
+
+
+def beaten(found: list[Key]) -> str:
+    """How the synthetic traces stand beside the baselines, in words."""
+    won, lost = ({name: _wins(found, name, way) for name in BASELINES} for way in (-1, 1))
+    told = [f"than {title} in {won[name] or 'none'}" for name, title in BASELINES.items()]
+    better = [title for name, title in BASELINES.items() if 2 * lost[name] > len(found)]
+    return _better(better) + (f"Of {len(found)} key figures it is better {', '.join(told)}.")
+
+
+def _wins(found: list[Key], baseline: str, way: int) -> int:
+    """Key figures of which the baseline has the less (way 1) or the more (-1)."""
+    return sum(way * k.losses[baseline] < way * k.losses["synthetic"] for k in found)
+
+
+def _better(baselines: list[str]) -> str:
+    if not baselines:
+        return ""
+    told = " and ".join([", ".join(baselines[:-1]), baselines[-1]] if baselines[1:] else baselines)
+    simple = "Simple baselines do" if baselines[1:] else "A simple baseline does"
+    return f"{simple} better in most key figures: {told}. "
+
+
+def _utility(candidates: Mapping[str, Any]) -> Key:
+    found = {name: c["trained_on_equal"]["balanced_accuracy"] for name, c in candidates.items()}
+    losses = {name: {**x, "mean": 1 - x["mean"]} for name, x in found.items()}
     return Key(
         "Train on synthetic, test on real",
-        f"{value['mean']:.1%}",
-        f"{floor['mean']:.1%}",
-        grade(loss, least, 0.01, 0.05),
+        "Accuracy, trained on it",
+        f"{found['synthetic']['mean']:.1%}",
+        f"{found['real']['mean']:.1%}",
+        grade(losses["synthetic"], losses["real"], 0.01, 0.05),
         "Balanced accuracy on the holdout, beside training on as many real traces. "
         "Higher is better.",
+        _means(losses),
+        0.05,
     )
 
 
-def _two_sample(made: Any, real: Any) -> Key:
-    value, floor = (c["two_sample_auc"] for c in (made, real))
-    ours, theirs = ({**x, "mean": max(x["mean"], 0.5)} for x in (value, floor))  # below is chance
+def _two_sample(candidates: Mapping[str, Any]) -> Key:
+    found = {name: c["two_sample_auc"] for name, c in candidates.items()}
+    # Below is chance.
+    losses = {name: {**x, "mean": max(x["mean"], 0.5)} for name, x in found.items()}
     return Key(
         "Told from real: AUC",
-        f"{value['mean']:.2f}",
-        f"{floor['mean']:.2f}",
-        grade(ours, theirs, 0.02, 0.15),
+        "Told from real, AUC",
+        f"{found['synthetic']['mean']:.2f}",
+        f"{found['real']['mean']:.2f}",
+        grade(losses["synthetic"], losses["real"], 0.02, 0.15),
         "A forest tells synthetic from real. 0.5: it cannot; 1: it always can. Lower is better.",
+        _means(losses),
+        0.15,
     )
 
 
-def _distance(value: Any, floor: Any, title: str, reading: str) -> Key:
-    ours, theirs = (f"{x['mean']:.3f}" for x in (value, floor))
-    return Key(title, ours, theirs, grade_distance(value, floor), reading)
-
-
-def _copied(figures: dict[str, Any]) -> str:
-    share = figures["candidates"]["synthetic"]["in_train"]
-    usual = figures["sets"]["holdout"]["in_train"]
-    if share == 0:
-        return "No synthetic trace is a point-by-point copy of a training trace."
-    return (
-        f"{share:.1%} of the synthetic traces are point-by-point copies of a training trace "
-        f"(of the holdout: {usual:.1%}); copies make every other figure look better."
+def _distance(found: Mapping[str, Any], title: str, reading: str) -> Key:
+    value, floor = found["synthetic"], found["real"]
+    return Key(
+        title,
+        title.split(":")[0],
+        f"{value['mean']:.3f}",
+        f"{floor['mean']:.3f}",
+        grade_distance(value, floor),
+        reading,
+        _means(found),
+        floor["mean"],
     )
 
 
-def _beaten(figures: dict[str, Any]) -> str:
-    made = _less_is_better(figures["candidates"]["synthetic"])
-    wins = {
-        name: sum(
-            a < b for a, b in zip(made, _less_is_better(figures["candidates"][name]), strict=True)
-        )
-        for name in ("jitter", "bootstrap")
-    }
-    return (
-        f"The synthetic traces are better than jittered copies in {wins['jitter']} of the "
-        f"{len(made)} key figures, "
-        f"and than point-wise resampling in {wins['bootstrap']}."
-    )
-
-
-def _less_is_better(candidate: Any) -> list[float]:
-    return [
-        -candidate["trained_on_equal"]["balanced_accuracy"]["mean"],
-        candidate["two_sample_auc"]["mean"],
-        candidate["jensen_shannon"]["overall"]["mean"],
-        candidate["autocorrelation"]["overall"]["mean"],
-    ]
+def _means(found: Mapping[str, Any]) -> dict[str, float]:
+    return {name: figure["mean"] for name, figure in found.items()}
