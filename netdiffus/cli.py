@@ -291,11 +291,13 @@ def sample(
             progress=progress,
         )
     if out.suffix in CAPTURES:
-        _save_capture(traces, out, force)
+        written = _save_capture(traces, out, force)
     else:
         traces.save(out, force=force)
+        written = {}
     residual = sum(traces.meta["residual"].to_pylist()) / len(traces)
-    _print({"traces": str(out), "classes": traces.counts(), "residual": residual}, as_json)
+    found = {"traces": str(out), "classes": traces.counts(), "residual": residual}
+    _print(found | written, as_json)
 
 
 @app.command(epilog="Example: netdiffus export out.parquet -o out.pcapng --ip 6")
@@ -320,6 +322,9 @@ def export(
     small: Annotated[
         str, typer.Option(help="Sizes below that of the headers: refuse, or raise.")
     ] = "refuse",
+    ports: Annotated[
+        str, typer.Option(help="Flows whose zeros are called malformed there: move, or keep.")
+    ] = "move",
     length: Length = None,
     force: Force = False,
     as_json: Json = False,
@@ -345,6 +350,7 @@ def export(
             start=start,
             resolution=resolution,
             small=small,
+            ports=ports,
             force=force,
             progress=progress,
         )
@@ -446,12 +452,17 @@ def _load(path: Path, length: int | None, channels: str | None) -> Any:
     return traces.select([name.strip() for name in channels.split(",")])
 
 
-def _save_capture(traces: Any, out: Path, force: bool) -> None:
-    """Writes a capture; traces that it refuses are kept in another file, for `export`."""
+def _save_capture(traces: Any, out: Path, force: bool) -> dict[str, int]:
+    """Writes a capture; traces that it refuses are kept in another file, for `export`.
+
+    Returns:
+        How many flows are not as the traces say, if any: other protocols as UDP, ports moved.
+    """
     from netdiffus.pcap_writer import write_capture
 
     try:
-        write_capture(traces, out, force=force)
+        done = write_capture(traces, out, force=force)
+        return {name: done[name] for name in ("as_udp", "moved") if done[name]}
     except InputError as error:
         kept = out.with_suffix(".parquet")
         traces.save(kept, force=force)

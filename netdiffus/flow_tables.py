@@ -21,20 +21,23 @@ STATISTICS = ("min", "mean", "stddev", "max")
 
 
 def flow_table(traces: Traces) -> pa.Table:
-    """Statistics of each trace, under nfstream's names.
+    """Statistics of each trace, under the names and by the definitions of nfstream (6.6).
 
     Every column stands three times: for both directions (`bidirectional_`), for the client's
-    packets (`src2dst_`, direction +1) and for the server's (`dst2src_`, direction -1). What has no
-    value, such as the mean of no gaps, is null (nfstream writes 0).
+    packets (`src2dst_`, direction +1) and for the server's (`dst2src_`, direction -1); nfstream's
+    client is the sender of the first packet. What has no value, such as the mean of no gaps, is
+    null, where nfstream writes 0.
 
-    - `packets`, `bytes`: their number, and the sum of their sizes.
-    - `duration_ms`: from the first to the last of them.
-    - `min_ps`, `mean_ps`, `stddev_ps`, `max_ps`: of their sizes, in the meaning of the traces.
+    - `packets`: their number.
+    - `bytes`: the sum of their sizes, in bytes.
+    - `duration_ms`: from the first to the last of them, in ms.
+    - `min_ps`, `mean_ps`, `stddev_ps`, `max_ps`: of their sizes, in bytes.
     - `min_piat_ms`, `mean_piat_ms`, `stddev_piat_ms`, `max_piat_ms`: of the times between one and
-      the next of them.
+      the next of them, in ms; there is one fewer than of packets.
 
-    Times are ms, exact to the ns (nfstream's are whole ms); stddev is that of a sample, with
-    n - 1.
+    Each stddev is that of a sample, not of a population: of n sizes or gaps the squares are divided
+    by n - 1, and of one it is null. Sizes mean what they mean in the traces, which nfstream calls
+    the accounting mode. Times are exact to the ns; nfstream cuts those of packets to whole ms.
 
     Args:
         traces: Channels of sizes, directions, and times or gaps.

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from netdiffus import endpoints
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError
 from netdiffus.traces import Traces
@@ -27,7 +28,6 @@ UDP, TCP, TIMESTAMPS = 8, 20, 12
 # Every network carries the smaller (RFC 791, RFC 8200); the length field, which counts IPv4's
 # header but not IPv6's, ends at the larger.
 MTUS = {4: (68, 65535), 6: (1280, 65575)}
-TCP_NAMES, UDP_NAMES = ("tcp", "6"), ("udp", "17")
 
 # Addresses for documentation: RFC 5737 and RFC 3849; (clients, servers).
 HOSTS = 254
@@ -35,8 +35,9 @@ NETWORKS = {
     4: (("192.0.2.0/24",), ("198.51.100.0/24", "203.0.113.0/24")),
     6: (("2001:db8:0:1::/64",), ("2001:db8:0:2::/64", "2001:db8:0:3::/64")),
 }
-# RFC 6335: ports that are nobody's; tcpdump takes 49152 over UDP for one of Broadcom's protocols.
-EPHEMERAL, PORTS = 49153, 16383
+# RFC 6335: ports that are nobody's. Over UDP tcpdump takes 49152 for one of Broadcom's protocols,
+# tshark 54328 for Elasticsearch's.
+CLIENT_PORTS = np.setdiff1d(np.arange(49153, 65536), [54328])
 
 # One second after the epoch: a time at which nobody can take it for captured.
 FIRST_START = 10**9
@@ -78,6 +79,7 @@ class Flows:
         client_port: int64 (N,).
         server_port: int64 (N,).
         stamped: bool (N,), whether TCP carries timestamps.
+        as_udp: bool (N,), whether it stands for a protocol that is neither TCP nor UDP.
         start: int64 (N,), ns since the epoch at which the trace's clock is zero.
     """
 
@@ -88,6 +90,7 @@ class Flows:
     client_port: Ints
     server_port: Ints
     stamped: Bools
+    as_udp: Bools
     start: Ints
 
     @property
@@ -189,15 +192,17 @@ def flows_of(
     that a packet of 52 bytes is an acknowledgement without data, as it is where sizes come from.
 
     Raises:
-        InputError: An option that is not one, a protocol other than TCP and UDP, an impossible
-            port or start, or too many traces.
+        InputError: An option that is not one, an impossible protocol, port or start, or too many
+            traces.
     """
     n = len(traces)
     _check_choice("size", size, SIZES)
     _check_choice("ip", ip, tuple(NETWORKS))
-    if n > HOSTS * PORTS:
-        raise InputError(f"{n} traces: a capture holds {HOSTS * PORTS}; write several files")
-    is_tcp = _protocols(traces, protocol)
+    most = HOSTS * len(CLIENT_PORTS)
+    if n > most:
+        raise InputError(f"{n} traces: a capture holds {most}; write several files")
+    numbers = endpoints.protocols(traces, protocol)
+    is_tcp = numbers == endpoints.TCP
     room = ip_size(points.size, 0, size) - IP[ip] - TCP - TIMESTAMPS
     stamped = is_tcp & (size != "payload")
     stamped[points.trace[room < 0]] = False
@@ -207,9 +212,10 @@ def flows_of(
         is_tcp=is_tcp,
         client=row % HOSTS,
         server=row % (HOSTS * len(NETWORKS[ip][1])),
-        client_port=EPHEMERAL + row // HOSTS,
-        server_port=_ports(traces, server_port),
+        client_port=CLIENT_PORTS[row // HOSTS],
+        server_port=endpoints.server_ports(traces, server_port),
         stamped=stamped,
+        as_udp=~is_tcp & (numbers != endpoints.UDP),
         start=starts_of(traces, points, start, resolution),
     )
 
@@ -232,7 +238,7 @@ def starts_of(
         return FIRST_START + _first_rows(taken)
     if not has_meta:
         raise InputError("start='meta' needs a meta column 'start', in ns since the epoch")
-    starts = _meta(traces, "start")
+    starts = traces.meta["start"].to_pylist()
     for row, one in enumerate(starts):
         if not isinstance(one, int) or one < len(HANDSHAKE) * PAUSE:
             raise InputError(
@@ -240,6 +246,21 @@ def starts_of(
                 f"of at least {len(HANDSHAKE) * PAUSE}; use start='sequence'"
             )
     return (np.array(starts, dtype=np.int64) + resolution // 2) // resolution * resolution
+
+
+def on_free_ports(flows: Flows, points: Points, payload: Ints) -> Flows:
+    """The flows, on free server ports where zeros would be called malformed. See `write_capture`.
+
+    Args:
+        flows: Flows on the ports that their traces ask for.
+        points: The points of the traces.
+        payload: int64 (P,), bytes of each point after the transport header.
+    """
+    empty = flows.is_tcp[points.trace] & (payload == 0)
+    given = np.where(empty, endpoints.NEVER, payload)
+    shortest = np.minimum.reduceat(given, np.flatnonzero(points.position == 0))
+    free = endpoints.free_ports(flows.server_port, flows.is_tcp, shortest)
+    return replace(flows, server_port=free)
 
 
 def ip_size(size: Ints, header: Ints | int, meaning: str) -> Ints:
@@ -311,35 +332,6 @@ def _nanoseconds(traces: Traces, by_kind: dict[str, int]) -> Ints:
 def _check_choice(name: str, value: object, choices: tuple[Any, ...]) -> None:
     if value not in choices:
         raise InputError(f"{name} must be one of {', '.join(map(str, choices))}, got {value!r}")
-
-
-def _protocols(traces: Traces, default: str) -> Bools:
-    """Whether each trace is TCP, bool (N,): meta `protocol` where there, else the default."""
-    _check_choice("protocol", default, ("tcp", "udp"))
-    names = [default if one is None else str(one).lower() for one in _meta(traces, "protocol")]
-    for row, name in enumerate(names):
-        if name not in TCP_NAMES + UDP_NAMES:
-            raise InputError(
-                f"trace {row}: protocol {name!r} cannot be written, only tcp and udp; leave such "
-                "traces out"
-            )
-    return np.array([name in TCP_NAMES for name in names])
-
-
-def _ports(traces: Traces, default: int) -> Ints:
-    ports = [default if one is None else int(one) for one in _meta(traces, "server_port")]
-    for row, port in enumerate(ports):
-        if not 1 <= port <= 65535:
-            raise InputError(f"trace {row}: server port {port} is not in 1..65535")
-    return np.array(ports, dtype=np.int64)
-
-
-def _meta(traces: Traces, name: str) -> list[Any]:
-    """One value per trace, None where there is none."""
-    if name not in traces.meta.column_names:
-        return [None] * len(traces)
-    column: list[Any] = traces.meta[name].to_pylist()
-    return column
 
 
 def _with_framing(points: Points, flows: Flows, payload: Ints) -> tuple[Packets, Ints]:

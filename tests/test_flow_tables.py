@@ -65,6 +65,55 @@ def test_statistics_are_those_of_pandas(traces: Traces) -> None:
             )
 
 
+def test_nfstream_gives_the_same() -> None:
+    """What nfstream 6.6.0 wrote of a capture of this trace over UDP, sizes those of IP packets."""
+    traces = Traces.from_lists(
+        {
+            "packet_length": [[60, 100, 1500, 60, 1200]],
+            "direction": [[1, -1, -1, 1, -1]],
+            "timestamp": [[0, 0.010, 0.030, 0.035, 0.135]],
+        },
+        ["a"],
+    )
+    nfstream = {
+        "bidirectional_duration_ms": 135,
+        "bidirectional_packets": 5,
+        "bidirectional_bytes": 2920,
+        "src2dst_duration_ms": 35,
+        "src2dst_packets": 2,
+        "src2dst_bytes": 120,
+        "dst2src_duration_ms": 125,
+        "dst2src_packets": 3,
+        "dst2src_bytes": 2800,
+        "bidirectional_min_ps": 60,
+        "bidirectional_mean_ps": 584,
+        "bidirectional_stddev_ps": 707.4461110218926,
+        "bidirectional_max_ps": 1500,
+        "src2dst_min_ps": 60,
+        "src2dst_mean_ps": 60,
+        "src2dst_stddev_ps": 0,
+        "src2dst_max_ps": 60,
+        "dst2src_min_ps": 100,
+        "dst2src_mean_ps": 933.3333333333334,
+        "dst2src_stddev_ps": 737.1114795831994,
+        "dst2src_max_ps": 1500,
+        "bidirectional_min_piat_ms": 5,
+        "bidirectional_mean_piat_ms": 33.75,
+        "bidirectional_stddev_piat_ms": 44.60474563690878,
+        "bidirectional_max_piat_ms": 100,
+        "src2dst_min_piat_ms": 35,
+        "src2dst_mean_piat_ms": 35,
+        "src2dst_stddev_piat_ms": None,  # of one gap; nfstream writes 0
+        "src2dst_max_piat_ms": 35,
+        "dst2src_min_piat_ms": 20,
+        "dst2src_mean_piat_ms": 62.5,
+        "dst2src_stddev_piat_ms": 60.10407640085654,
+        "dst2src_max_piat_ms": 105,
+    }
+    found = flow_table(traces).drop_columns(["label"]).to_pydict()
+    assert {name: cells[0] for name, cells in found.items()} == pytest.approx(nfstream)
+
+
 def test_what_is_undefined_is_empty() -> None:
     traces = Traces.from_lists(
         {

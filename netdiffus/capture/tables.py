@@ -13,11 +13,10 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from netdiffus.capture.rules import Rules
+from netdiffus.endpoints import PROTOCOLS
 from netdiffus.lists import SCHEMA_KEY
 
 RULES_KEY = b"netdiffus_capture"  # schema metadata: the rules, as JSON
-PROTOCOLS = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 47: "gre", 50: "esp", 58: "icmpv6"}
-PROTOCOLS |= {132: "sctp"}
 
 
 def to_table(found: dict[str, Any], rules: Rules, capture: str, first: int) -> pa.Table:
