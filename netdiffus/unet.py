@@ -286,7 +286,11 @@ class DefaultUNet(nn.Module):
         """Logarithm of how likely each level made the border what it is, up to a constant."""
         low, middle, high = self.spans.unbind(-1)
         sharpness = -0.5 / (variance.view(-1, 1, 1) + (high - low).square() / 12)
-        return (edge[..., self.channel] - middle).square_().mul_(sharpness)
+        return (self._wide(edge) - middle).square_().mul_(sharpness)
+
+    def _wide(self, x: Tensor) -> Tensor:
+        """What each level's channel has, of (B, m, C), ready to go with (S,)."""
+        return x if x.shape[2] == 1 else x.index_select(2, self.channel)
 
     def _varied(
         self, edge: Tensor, variance: Tensor, label: Tensor, inside: Tensor, own: Tensor | None
@@ -298,8 +302,8 @@ class DefaultUNet(nn.Module):
         mean, after, before = known.others(edge.mT, variance, label, inside, left_out)
         usual = self.mean[label].view_as(mean)
         curve, slope = 0.5 / before - 0.5 / after, mean / after - usual / before
-        curve, slope = (part.mT[..., self.channel] for part in (curve, slope))
-        return curve.mul_(middle).add_(slope).mul_(middle)
+        curve, slope = (self._wide(part.mT) for part in (curve, slope))
+        return torch.addcmul(slope, curve, middle).mul_(middle)
 
     def _told(self, border: Tensor, chances: Tensor, c: Tensor, backend: str) -> Tensor:
         """What the network adds to the logarithms, (B, m, S): a smooth part and a free one."""
@@ -324,7 +328,7 @@ class DefaultUNet(nn.Module):
         low, middle, high = self.spans.unbind(-1)
         width = (high - low).square() / 12
         pull = width / (width + variance.view(-1, 1, 1))
-        pixel = middle + pull * (edge[..., self.channel] - middle)
+        pixel = middle + pull * (self._wide(edge) - middle)
         x = plain(pixel.clamp(low, high), self.config.gamma)
         means = [
             torch.where(inside, ((chances * part) @ self.member).mT, padding)
