@@ -18,7 +18,7 @@ from netdiffus.unet import DefaultUNet
 from netdiffus.variants import variants_of
 
 NOISE_DRAW, TIME_DRAW, HELD_DRAW = 0, 1, 2  # Philox steps
-FEWEST_HELD, MOST_HELD = 16, 512  # traces; fewer would judge by chance
+FEWEST_HELD, MOST_HELD = 16, 64  # traces; fewer would judge by chance, and more be missed
 HELD_IMAGES = 256  # at least, of the same traces at several times
 GOLDEN = (math.sqrt(5) - 1) / 2  # multiples of it spread evenly, however many
 Batch = dict[str, Tensor]
@@ -144,11 +144,11 @@ def _given(batch: Batch) -> tuple[Tensor, ...]:
 def split(labels: Ints, held: float, seed: int) -> tuple[Ints, Ints]:
     """Rows to learn from and rows to hold out, a share of each class; none if they are too few."""
     rng = np.random.default_rng(seed)
-    held = min(held, MOST_HELD / len(labels))
+    share = min(held, MOST_HELD / len(labels))
     chosen = []
     for label in np.unique(labels):
         mine = rng.permutation(np.flatnonzero(labels == label))
-        chosen.append(mine[: round(held * len(mine))])
+        chosen.append(mine[: int(share * len(mine) + rng.random())])  # right on average
     out = np.sort(np.concatenate(chosen))
     out = out if len(out) >= FEWEST_HELD else out[:0]
     return np.setdiff1d(np.arange(len(labels)), out), out

@@ -65,7 +65,7 @@ class Recipe:
             linear warm-up of 50 steps.
         ema_width: The averaged weights look back over about this share of the training so far
             (Karras et al., 2024, power-function averaging), so one value serves every budget.
-        held: Share of each class that is kept from the network, 512 traces at most. They tell
+        held: Share of each class that is kept from the network, 64 traces at most. They tell
             whether what it learns holds for traces that it has not seen: training ends before the
             budget if the averaged weights do 5 % worse on them than they did, and goes back to the
             best ones. 0 uses all traces and never does.

@@ -21,7 +21,7 @@ def batches(held: float = 0.25, world: int = 1, rank: int = 0) -> tuple[Model, B
 def test_each_class_holds_out_its_share() -> None:
     labels = np.repeat([0, 1, 2], [100, 50, 30])
     learned, held = split(labels, 0.1, seed=1)
-    assert np.bincount(labels[held]).tolist() == [10, 5, 3]
+    assert (np.abs(np.bincount(labels[held]) - [10, 5, 3]) <= 1).all()
     assert sorted([*learned, *held]) == list(range(180))
     assert np.array_equal(split(labels, 0.1, seed=1)[1], held)
     assert not np.array_equal(split(labels, 0.1, seed=2)[1], held)
@@ -31,14 +31,16 @@ def test_too_few_hold_none_out_and_many_no_more_than_enough() -> None:
     few = np.zeros(10 * FEWEST_HELD - 10, dtype=np.int64)
     learned, held = split(few, 0.1, seed=0)
     assert (len(learned), len(held)) == (len(few), 0)
-    assert len(split(np.zeros(100_000, dtype=np.int64), 0.1, seed=0)[1]) == MOST_HELD
+    assert abs(len(split(np.zeros(100_000, dtype=np.int64), 0.1, seed=0)[1]) - MOST_HELD) <= 1
+    small = np.repeat(np.arange(200), 4)  # a tenth of 4 is not one
+    assert 0.05 < len(split(small, 0.1, seed=0)[1]) / len(small) < 0.15
     assert len(split(np.zeros(100, dtype=np.int64), 0.0, seed=0)[1]) == 0
 
 
 def test_held_traces_are_in_no_batch_and_all_others_once_an_epoch() -> None:
     _, data = batches()
-    assert len(data.held) == 20
-    seen = torch.cat([data._rows(step * 12 + torch.arange(12)) for step in range(5)])
+    assert 18 <= len(data.held) <= 22
+    seen = data._rows(torch.arange(len(data.learned)))
     assert sorted(seen.tolist()) == sorted(set(range(80)) - set(data.held.tolist()))
 
 
