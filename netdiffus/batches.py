@@ -60,7 +60,7 @@ class Batches:
         self.variants = torch.from_numpy(variants_of(traces)[0]).to(device)
         n = self.codec.length or 1
         self.lengths = torch.from_numpy(np.minimum(traces.lengths, n) / n).float().to(device)
-        learned, self.held = split(traces.labels, held, seed)
+        learned, self.held = split(traces.labels, traces.duplicates(), held, seed)
         self.learned = torch.from_numpy(learned)
         self.order: tuple[int, Tensor] = (-1, torch.empty(0))
 
@@ -141,14 +141,18 @@ def _given(batch: Batch) -> tuple[Tensor, ...]:
     return tuple(batch[name] for name in ("xt", "t", "variant", "length"))
 
 
-def split(labels: Ints, held: float, seed: int) -> tuple[Ints, Ints]:
-    """Rows to learn from and rows to hold out, a share of each class; none if they are too few."""
+def split(labels: Ints, same: Ints, held: float, seed: int) -> tuple[Ints, Ints]:
+    """Rows to learn from and rows to hold out, a share of each class; none if they are too few.
+
+    Rows with a number in `same` that is also learned from are no strangers, and not held.
+    """
     rng = np.random.default_rng(seed)
     share = min(held, MOST_HELD / len(labels))
     chosen = []
     for label in np.unique(labels):
         mine = rng.permutation(np.flatnonzero(labels == label))
         chosen.append(mine[: int(share * len(mine) + rng.random())])  # right on average
-    out = np.sort(np.concatenate(chosen))
+    every, out = np.arange(len(labels)), np.sort(np.concatenate(chosen))
+    out = out[~np.isin(same[out], same[np.setdiff1d(every, out)])]
     out = out if len(out) >= FEWEST_HELD else out[:0]
-    return np.setdiff1d(np.arange(len(labels)), out), out
+    return np.setdiff1d(every, out), out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -145,10 +146,10 @@ def _decode(
         raise InputError("the model makes images that are not numbers; train it again")
     labels = np.array(model.variants["class"])[variants]
     names = [f"synthetic-{model.classes[k]}-{int(i)}" for k, i in zip(labels, index, strict=True)]
-    meta = {"trace_id": names, "seed": [seed] * len(names)}
+    meta: dict[str, Any] = {"trace_id": names, "seed": [seed] * len(names)}
     for name, column in model.variants.items():
         if name != "class":
-            meta[name] = [column[k] for k in variants]
+            meta[name] = pa.array(column).take(pa.array(variants))  # empty cells keep the type
     images = Images(pixels, lengths, labels, model.classes, pa.table(meta))
     return _from_zero(model.codec.decode(images, backend=backend))
 

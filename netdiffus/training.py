@@ -217,7 +217,8 @@ def _run(
             _checkpoint(model, state, plain, writes, run)
 
     world = accelerator.process_index, accelerator.num_processes, accelerator.device
-    data = Batches(model, traces, recipe.batch_size or 1, recipe.held, recipe.seed, *world)
+    batch_size = recipe.batch_of(model.unet_config.size)
+    data = Batches(model, traces, batch_size, recipe.held, recipe.seed, *world)
     with _interruptible() as interrupted:
         _loop(accelerator, state, data, model, recipe, writes, interrupted, save, progress)
         model.about["ended"] = _why(state, interrupted.is_set())

@@ -20,21 +20,32 @@ def batches(held: float = 0.25, world: int = 1, rank: int = 0) -> tuple[Model, B
 
 def test_each_class_holds_out_its_share() -> None:
     labels = np.repeat([0, 1, 2], [100, 50, 30])
-    learned, held = split(labels, 0.1, seed=1)
+    same = np.arange(180)
+    learned, held = split(labels, same, 0.1, seed=1)
     assert (np.abs(np.bincount(labels[held]) - [10, 5, 3]) <= 1).all()
     assert sorted([*learned, *held]) == list(range(180))
-    assert np.array_equal(split(labels, 0.1, seed=1)[1], held)
-    assert not np.array_equal(split(labels, 0.1, seed=2)[1], held)
+    assert np.array_equal(split(labels, same, 0.1, seed=1)[1], held)
+    assert not np.array_equal(split(labels, same, 0.1, seed=2)[1], held)
 
 
 def test_too_few_hold_none_out_and_many_no_more_than_enough() -> None:
     few = np.zeros(10 * FEWEST_HELD - 10, dtype=np.int64)
-    learned, held = split(few, 0.1, seed=0)
+    learned, held = split(few, np.arange(len(few)), 0.1, seed=0)
     assert (len(learned), len(held)) == (len(few), 0)
-    assert abs(len(split(np.zeros(100_000, dtype=np.int64), 0.1, seed=0)[1]) - MOST_HELD) <= 1
+    many = np.zeros(100_000, dtype=np.int64)
+    assert abs(len(split(many, np.arange(100_000), 0.1, seed=0)[1]) - MOST_HELD) <= 1
     small = np.repeat(np.arange(200), 4)  # a tenth of 4 is not one
-    assert 0.05 < len(split(small, 0.1, seed=0)[1]) / len(small) < 0.15
-    assert len(split(np.zeros(100, dtype=np.int64), 0.0, seed=0)[1]) == 0
+    assert 0.05 < len(split(small, np.arange(800), 0.1, seed=0)[1]) / len(small) < 0.15
+    assert len(split(many, np.arange(100_000), 0.0, seed=0)[1]) == 0
+
+
+def test_no_held_trace_has_a_duplicate_that_is_learned_from() -> None:
+    row, labels = np.arange(400), np.zeros(400, dtype=np.int64)
+    same = np.where(row < 200, row // 2, row)  # pairs, and traces that come once
+    learned, held = split(labels, same, 0.4, seed=0)
+    assert len(held) >= FEWEST_HELD
+    assert not set(same[held]) & set(same[learned])
+    assert len(learned) + len(held) == 400
 
 
 def test_held_traces_are_in_no_batch_and_all_others_once_an_epoch() -> None:

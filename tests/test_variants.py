@@ -68,6 +68,15 @@ def test_meta_is_drawn_with_the_length() -> None:
     assert all(70 <= count <= 130 for count in found.values())
 
 
+def test_meta_is_the_same_however_the_work_is_split() -> None:
+    """Of a batch that has no port at all, too."""
+    model = Model.new(traffic(), GasfCodec(8, border=1), width=8)
+    whole = sample(model, 24, seed=1, steps=1).meta.drop_columns(["residual"])
+    assert None in whole["server_port"].to_pylist()
+    single = sample(model, 24, seed=1, steps=1, batch_size=1).meta.drop_columns(["residual"])
+    assert whole.equals(single)
+
+
 def test_the_network_learns_what_goes_with_the_meta(tmp_path: Path) -> None:
     """Lengths alike: only the variant says which of the two sizes the trace has."""
     rng = np.random.default_rng(0)
