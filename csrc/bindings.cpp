@@ -6,6 +6,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <array>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -126,6 +127,72 @@ void modulate_backward_py(uintptr_t s, uintptr_t scale, uintptr_t shift, uintptr
                                             gscale, gshift, gtaps, threads);
 }
 
+using Sizes = std::vector<int64_t>;
+
+template <class T>
+void level_chances_as(const std::array<uintptr_t, 8>& in, int64_t batch, int64_t points,
+                      const Sizes& sizes, uintptr_t chances, uintptr_t features, int threads) {
+  const auto array = [&](int k) { return at<const T>(in[k]); };
+  level_chances<T>({array(0), array(1), array(2), array(3), array(4), array(5), array(6), array(7),
+                    batch, points},
+                   sizes, at<T>(chances), at<T>(features), threads);
+}
+
+void level_chances_py(std::array<uintptr_t, 8> in, int64_t batch, int64_t points, Sizes sizes,
+                      uintptr_t chances, uintptr_t features, bool is_double, int threads) {
+  py::gil_scoped_release release;
+  (is_double ? level_chances_as<double> : level_chances_as<float>)(in, batch, points, sizes,
+                                                                   chances, features, threads);
+}
+
+template <class T>
+void level_means_as(uintptr_t chances, uintptr_t told, uintptr_t edge, uintptr_t variance,
+                    uintptr_t spans, int64_t batch, int64_t points, const Sizes& sizes,
+                    double gamma, uintptr_t means, int threads) {
+  level_means(at<const T>(chances), at<const T>(told), at<const T>(edge), at<const T>(variance),
+              at<const T>(spans), batch, points, sizes, gamma, at<T>(means), threads);
+}
+
+void level_means_py(uintptr_t chances, uintptr_t told, uintptr_t edge, uintptr_t variance,
+                    uintptr_t spans, int64_t batch, int64_t points, Sizes sizes, double gamma,
+                    uintptr_t means, bool is_double, int threads) {
+  py::gil_scoped_release release;
+  (is_double ? level_means_as<double> : level_means_as<float>)(chances, told, edge, variance, spans,
+                                                               batch, points, sizes, gamma, means,
+                                                               threads);
+}
+
+template <class T>
+void level_loss_as(uintptr_t chances, uintptr_t told, uintptr_t own, int64_t batch, int64_t points,
+                   const Sizes& sizes, uintptr_t lost, int threads) {
+  level_loss(at<const T>(chances), at<const T>(told), at<const int64_t>(own), batch, points, sizes,
+             at<T>(lost), threads);
+}
+
+void level_loss_py(uintptr_t chances, uintptr_t told, uintptr_t own, int64_t batch, int64_t points,
+                   Sizes sizes, uintptr_t lost, bool is_double, int threads) {
+  py::gil_scoped_release release;
+  (is_double ? level_loss_as<double> : level_loss_as<float>)(chances, told, own, batch, points,
+                                                             sizes, lost, threads);
+}
+
+template <class T>
+void level_loss_backward_as(uintptr_t chances, uintptr_t told, uintptr_t own, uintptr_t g,
+                            int64_t batch, int64_t points, const Sizes& sizes, uintptr_t found,
+                            int threads) {
+  level_loss_backward(at<const T>(chances), at<const T>(told), at<const int64_t>(own),
+                      at<const T>(g), batch, points, sizes, at<T>(found), threads);
+}
+
+void level_loss_backward_py(uintptr_t chances, uintptr_t told, uintptr_t own, uintptr_t g,
+                            int64_t batch, int64_t points, Sizes sizes, uintptr_t found,
+                            bool is_double, int threads) {
+  py::gil_scoped_release release;
+  (is_double ? level_loss_backward_as<double>
+             : level_loss_backward_as<float>)(chances, told, own, g, batch, points, sizes, found,
+                                              threads);
+}
+
 // The levels this processor has, lowest first.
 std::vector<std::string> isas() {
   const std::vector<std::string> names = {"baseline", "x86-64-v3", "x86-64-v4"};
@@ -172,6 +239,19 @@ PYBIND11_MODULE(_C, module) {
              py::arg("shift"), py::arg("taps"), py::arg("g"), py::arg("batch"), py::arg("length"),
              py::arg("width"), py::arg("gs"), py::arg("gscale"), py::arg("gshift"),
              py::arg("gtaps"), py::arg("double"), py::arg("threads"));
+  module.def("level_chances", &level_chances_py, py::arg("given"), py::arg("batch"),
+             py::arg("points"), py::arg("sizes"), py::arg("chances"), py::arg("features"),
+             py::arg("double"), py::arg("threads"));
+  module.def("level_means", &level_means_py, py::arg("chances"), py::arg("told"), py::arg("edge"),
+             py::arg("variance"), py::arg("spans"), py::arg("batch"), py::arg("points"),
+             py::arg("sizes"), py::arg("gamma"), py::arg("means"), py::arg("double"),
+             py::arg("threads"));
+  module.def("level_loss", &level_loss_py, py::arg("chances"), py::arg("told"), py::arg("own"),
+             py::arg("batch"), py::arg("points"), py::arg("sizes"), py::arg("lost"),
+             py::arg("double"), py::arg("threads"));
+  module.def("level_loss_backward", &level_loss_backward_py, py::arg("chances"), py::arg("told"),
+             py::arg("own"), py::arg("g"), py::arg("batch"), py::arg("points"), py::arg("sizes"),
+             py::arg("found"), py::arg("double"), py::arg("threads"));
 #ifdef NETDIFFUS_CUDA
   add_cuda(module);
   module.attr("cuda_built") = true;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 namespace netdiffus {
 
@@ -76,6 +77,38 @@ template <class T>
 void modulate_backward(const T* s, const T* scale, const T* shift, const T* taps, const T* g,
                        int64_t batch, int64_t length, int64_t width, T* gs, T* gscale, T* gshift,
                        T* gtaps, int threads);
+
+// What is known of points before the network looks: counted (batch, points, levels), border, edge,
+// slope and curve (batch, points, channels), variance (batch), spans (levels, 3), cosines (levels,
+// 16). The levels of all channels stand in a row, `sizes` of them to each.
+template <class T>
+struct LevelInput {
+  const T *counted, *border, *edge, *variance, *slope, *curve, *spans, *cosines;
+  int64_t batch, points;
+};
+
+// chances (batch, points, levels), logarithms, and features (batch, points, channels + levels + 16
+// channels): border, four times the roots of the chances, sums of cosines by chance.
+template <class T>
+void level_chances(const LevelInput<T>& in, const std::vector<int64_t>& sizes, T* chances,
+                   T* features, int threads);
+
+// chances, told (batch, points, levels) -> means (3, batch, points, channels) of cosine, sine and
+// square of the likeliest value of each level, given edge and variance.
+template <class T>
+void level_means(const T* chances, const T* told, const T* edge, const T* variance, const T* spans,
+                 int64_t batch, int64_t points, const std::vector<int64_t>& sizes, double gamma,
+                 T* means, int threads);
+
+// own (batch, points, channels), which levels are right -> lost, minus the logarithm of their
+// chance; and from its gradient g that of told.
+template <class T>
+void level_loss(const T* chances, const T* told, const int64_t* own, int64_t batch, int64_t points,
+                const std::vector<int64_t>& sizes, T* lost, int threads);
+template <class T>
+void level_loss_backward(const T* chances, const T* told, const int64_t* own, const T* g,
+                         int64_t batch, int64_t points, const std::vector<int64_t>& sizes, T* found,
+                         int threads);
 
 // The same on device pointers, with T float, __half or __nv_bfloat16: they queue on the stream and
 // return a cudaError_t. gasf_decode takes m of at most 1024.

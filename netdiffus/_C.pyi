@@ -142,3 +142,50 @@ def denoise_step_cuda(
     dtype: str,
     stream: int,
 ) -> None: ...
+def level_chances(
+    given: list[int],
+    batch: int,
+    points: int,
+    sizes: list[int],
+    chances: int,
+    features: int,
+    double: bool,
+    threads: int,
+) -> None: ...
+def level_means(
+    chances: int,
+    told: int,
+    edge: int,
+    variance: int,
+    spans: int,
+    batch: int,
+    points: int,
+    sizes: list[int],
+    gamma: float,
+    means: int,
+    double: bool,
+    threads: int,
+) -> None: ...
+def level_loss(
+    chances: int,
+    told: int,
+    own: int,
+    batch: int,
+    points: int,
+    sizes: list[int],
+    lost: int,
+    double: bool,
+    threads: int,
+) -> None: ...
+def level_loss_backward(
+    chances: int,
+    told: int,
+    own: int,
+    g: int,
+    batch: int,
+    points: int,
+    sizes: list[int],
+    found: int,
+    double: bool,
+    threads: int,
+) -> None: ...

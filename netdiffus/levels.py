@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from netdiffus.ops.levels import COSINES
+
 LEVELS = 256  # to a channel, at most
 SCORE_LEVELS = 64  # to a channel of normal scores, in which no size is to be told from its like
 TRUSTS = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0)  # points that a guess may weigh as much as
 NEAR = (0.25, 0.5, 0.25)  # shares of a point that its level and those beside it get
 NEVER = 1e-30  # chance of a level with no point left
-COSINES = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,16 +80,12 @@ class Levels:
 
 
 def cosines(sizes: Sequence[int]) -> Tensor:
-    """(S, 16 C) smooth functions of the rank of a level, 1 to 16 half waves, mean square 1.
+    """(S, 16) smooth functions of the rank of a level, 1 to 16 half waves, mean square 1.
 
-    Each is of one channel and 0 in the others. What levels close to each other share is learned by
-    all their points through these.
+    What levels close to each other share is learned by all their points through these.
     """
-    each = torch.tensor(sizes)
-    channel = torch.arange(len(sizes)).repeat_interleave(each)
-    rank = (torch.cat([torch.arange(k) for k in sizes]) + 0.5) / each[channel]
-    waves = 2**0.5 * (math.pi * rank.unsqueeze(1) * torch.arange(1, COSINES + 1)).cos()
-    return (F.one_hot(channel).unsqueeze(2) * waves.unsqueeze(1)).flatten(1)
+    rank = torch.cat([(torch.arange(k) + 0.5) / k for k in sizes])
+    return 2**0.5 * (math.pi * rank.unsqueeze(1) * torch.arange(1, COSINES + 1)).cos()
 
 
 def level_of(series: Tensor, spans: Tensor, sizes: Sequence[int]) -> Tensor:

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from netdiffus.covariance import Covariance
 from netdiffus.errors import InputError
-from netdiffus.levels import COSINES, Levels, cosines, level_of
+from netdiffus.levels import Levels, cosines, level_of
+from netdiffus.ops.levels import COSINES, level_chances, level_loss, level_means
 from netdiffus.ops.linear import linear
 from netdiffus.ops.modulate import TAPS, modulate
 
@@ -176,9 +177,8 @@ class DefaultUNet(nn.Module):
 
     of_variant: Tensor
     spans: Tensor
-    channel: Tensor
-    member: Tensor
     cosines: Tensor
+    smooth: Tensor
     chances: Tensor
     left_out: Tensor
     noise: Tensor
@@ -216,12 +216,13 @@ class DefaultUNet(nn.Module):
         }
         for name, tensor in known.items():
             self.register_buffer(name, tensor, persistent=name not in TRAINING_ONLY)
-        channel = torch.arange(len(config.levels)).repeat_interleave(torch.tensor(config.levels))
+        waves = cosines(config.levels)
+        channel = torch.arange(c).repeat_interleave(torch.tensor(config.levels))
+        smooth = (F.one_hot(channel).unsqueeze(2) * waves.unsqueeze(1)).flatten(1)
         of_variant = torch.tensor(config.variants or range(config.classes))
         self.register_buffer("of_variant", of_variant, persistent=False)
-        self.register_buffer("channel", channel, persistent=False)
-        self.register_buffer("member", F.one_hot(channel).float(), persistent=False)
-        self.register_buffer("cosines", cosines(config.levels), persistent=False)
+        self.register_buffer("cosines", waves, persistent=False)
+        self.register_buffer("smooth", smooth, persistent=False)
 
     def know(self, levels: Levels, covariance: Covariance, alphas_cumprod: Tensor) -> None:
         """Takes over what was counted in the training traces, and the noise of each step."""
@@ -247,33 +248,24 @@ class DefaultUNet(nn.Module):
         image: bool = False,
     ) -> Tensor:
         """See `UNetConfig.build`."""
-        m, label = self.config.points, self.of_variant[variant]
+        m, label, sizes = self.config.points, self.of_variant[variant], self.config.levels
         inside = torch.arange(m, device=t.device) < (length.unsqueeze(1) * m - 1e-3).ceil()
         noise = self.noise[t].square()
         border = xt[:, :, :m, m:].mean(-1).mT
         edge = border * (1 + noise).sqrt().view(-1, 1, 1)
         variance = noise / self.config.border
-        chances = self._explained(edge, variance)
-        chances += self._counted(label, levels)
-        chances += self._varied(edge, variance, label, inside, levels)
-        c = self.condition(t, variant, length)
-        chances = chances + self._told(border, self._shares(chances), c, backend)
+        slope, curve = self._varied(edge, variance, label, inside, levels)
+        seen = border, edge, variance, slope, curve
+        counted = self._counted(label, levels)
+        known = counted, *seen, self.spans, self.cosines, sizes
+        chances, features = level_chances(*known, backend=backend)
+        told = self._told(features, self.condition(t, variant, length), backend)
         if levels is not None and not image:
-            return self._lost(chances, levels, inside)
-        return self._image(self._shares(chances), edge, variance, inside.unsqueeze(1))
-
-    def _shares(self, chances: Tensor) -> Tensor:
-        """Logarithms of chances to shares of 1, in each channel."""
-        return torch.cat([part.softmax(-1) for part in self._by_channel(chances)], -1)
-
-    def _by_channel(self, chances: Tensor) -> tuple[Tensor, ...]:
-        return torch.split(chances, list(self.config.levels), -1)
-
-    def _lost(self, chances: Tensor, levels: Tensor, inside: Tensor) -> Tensor:
-        """Minus the logarithm of the chance of the right levels, mean over points, (B,)."""
-        total = torch.stack([part.logsumexp(-1) for part in self._by_channel(chances)], -1)
-        lost = total - chances.gather(-1, levels)
-        return (lost * inside.unsqueeze(2)).mean((1, 2))
+            lost = level_loss(chances, told, levels, sizes, backend=backend)
+            return (lost * inside.unsqueeze(2)).mean((1, 2))
+        given = chances, told, edge, variance, self.spans, sizes
+        means = level_means(*given, gamma=self.config.gamma, backend=backend)
+        return self._image(means.mT, inside.unsqueeze(1))
 
     def _counted(self, label: Tensor, own: Tensor | None) -> Tensor:
         """Logarithm of how often each level came, (B, m, S), less the trace's own point."""
@@ -282,39 +274,27 @@ class DefaultUNet(nn.Module):
             chances = chances.scatter(-1, own, self.left_out[label].gather(-1, own))
         return chances
 
-    def _explained(self, edge: Tensor, variance: Tensor) -> Tensor:
-        """Logarithm of how likely each level made the border what it is, up to a constant."""
-        low, middle, high = self.spans.unbind(-1)
-        sharpness = -0.5 / (variance.view(-1, 1, 1) + (high - low).square() / 12)
-        return (self._wide(edge) - middle).square_().mul_(sharpness)
-
-    def _wide(self, x: Tensor) -> Tensor:
-        """What each level's channel has, of (B, m, C), ready to go with (S,)."""
-        return x if x.shape[2] == 1 else x.index_select(2, self.channel)
-
     def _varied(
         self, edge: Tensor, variance: Tensor, label: Tensor, inside: Tensor, own: Tensor | None
-    ) -> Tensor:
-        """Logarithm of how much likelier the other points make each level, up to a constant."""
-        middle = self.spans[:, 1]
+    ) -> tuple[Tensor, Tensor]:
+        """How much likelier the other points make x: exp(slope x + curve x^2), both (B, m, C)."""
         known = Covariance(self.mean, self.variances, self.vectors, self.share)
-        left_out = None if own is None else middle[own].mT
+        left_out = None if own is None else self.spans[:, 1][own].mT
         mean, after, before = known.others(edge.mT, variance, label, inside, left_out)
         usual = self.mean[label].view_as(mean)
         curve, slope = 0.5 / before - 0.5 / after, mean / after - usual / before
-        curve, slope = (self._wide(part.mT) for part in (curve, slope))
-        return torch.addcmul(slope, curve, middle).mul_(middle)
+        return slope.mT, curve.mT
 
-    def _told(self, border: Tensor, chances: Tensor, c: Tensor, backend: str) -> Tensor:
+    def _told(self, features: Tensor, c: Tensor, backend: str) -> Tensor:
         """What the network adds to the logarithms, (B, m, S): a smooth part and a free one."""
-        given = torch.cat([border, 4 * chances.sqrt(), chances @ self.cosines], -1)
-        s = _map(self.points, given, backend)
+        s = _map(self.points, features, backend)
         s = s + self.place(_waves(torch.arange(s.shape[1], device=s.device)))
         s = _apply(self.down, s, c, backend)
         s = _map(self.join, torch.cat([s, self._below(s, c, backend)], 2), backend)
         s = self.norm(_apply(self.up, s, c, backend))
-        free, smooth = _map(self.levels, s, backend).tensor_split([len(self.spans)], -1)
-        return free + smooth @ self.cosines.mT
+        k, weight, bias = len(self.spans), self.levels.weight, self.levels.bias
+        by_level = torch.addmm(weight[:k], self.smooth, weight[k:])
+        return linear(s, by_level, bias[:k] + self.smooth @ bias[k:], backend=backend)
 
     def _below(self, s: Tensor, c: Tensor, backend: str) -> Tensor:
         """Pairs of tokens as one, (B, m, w) -> (B, m, w)."""
@@ -323,25 +303,12 @@ class DefaultUNet(nn.Module):
         half = _apply(self.bottom, _map(self.shrink, pairs, backend), c, backend)
         return _map(self.grow, half, backend).reshape(b, -1, w)[:, :m]
 
-    def _image(self, chances: Tensor, edge: Tensor, variance: Tensor, inside: Tensor) -> Tensor:
-        """The mean image in [-1, 1], (B, C, m + border, m + border)."""
-        low, middle, high = self.spans.unbind(-1)
-        width = (high - low).square() / 12
-        pull = width / (width + variance.view(-1, 1, 1))
-        pixel = middle + pull * (self._wide(edge) - middle)
-        x = plain(pixel.clamp(low, high), self.config.gamma)
-        means = [
-            torch.where(inside, ((chances * part) @ self.member).mT, padding)
-            for part, padding in (
-                (x, 0.0),
-                ((1 - x.square()).clamp(min=0).sqrt(), 1.0),
-                (x.square(), 0.0),
-            )
-        ]
+    def _image(self, means: Tensor, inside: Tensor) -> Tensor:
+        """The mean image in [-1, 1], (B, C, m + border, m + border), of means (3, B, C, m)."""
         border = self.config.border
         cosine, sine, square = (
-            F.pad(mean, (0, border), value=end)
-            for mean, end in zip(means, (1.0, 0.0, 1.0), strict=True)
+            F.pad(torch.where(inside, mean, outside), (0, border), value=end)
+            for mean, outside, end in zip(means, (0.0, 1.0, 0.0), (1.0, 0.0, 1.0), strict=True)
         )
         g = cosine.unsqueeze(-1) * cosine.unsqueeze(-2) - sine.unsqueeze(-1) * sine.unsqueeze(-2)
         g.diagonal(dim1=-2, dim2=-1).copy_(2 * square - 1)

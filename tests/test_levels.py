@@ -69,11 +69,9 @@ def test_places_that_say_nothing_are_leant_on_less() -> None:
 
 def test_cosines_are_orthonormal_over_the_levels_of_a_channel() -> None:
     waves = cosines((40, 30))
-    assert waves.shape == (70, 32)
-    for part, k in ((waves[:40, :16], 40), (waves[40:, 16:], 30)):
-        torch.testing.assert_close(part.T @ part / k, torch.eye(16), atol=1e-5, rtol=0)
-    assert not waves[:40, 16:].any()
-    assert not waves[40:, :16].any()
+    assert waves.shape == (70, 16)
+    for part in (waves[:40], waves[40:]):
+        torch.testing.assert_close(part.T @ part / len(part), torch.eye(16), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("most", [16, 32, 256])

@@ -2,6 +2,7 @@
 // where torch makes one over memory for each operation.
 #include <vector>
 
+#include "cpu/lanes.h"
 #include "cpu/loops.h"
 #include "formulas.h"
 #include "kernels.h"
@@ -9,28 +10,11 @@
 namespace netdiffus {
 namespace {
 
-constexpr int64_t kLanes = 16;
 constexpr int kTaps = 5, kReach = kTaps / 2;
-
-// A sum in lanes of fixed number: it vectorises, and rounds alike on every instruction set.
-template <class T>
-struct Lanes {
-  T lane[kLanes] = {};
-  NETDIFFUS_FN T total() const {
-    T sum = 0;
-    for (int64_t l = 0; l < kLanes; ++l) sum += lane[l];
-    return sum;
-  }
-};
 
 template <class T>
 NETDIFFUS_FN T mean_of(const T* v, int64_t width) {
-  Lanes<T> sum;
-  int64_t j = 0;
-  for (; j + kLanes <= width; j += kLanes)
-    for (int64_t l = 0; l < kLanes; ++l) sum.lane[l] += v[j + l];
-  for (int64_t l = 0; j < width; ++j, ++l) sum.lane[l] += v[j];
-  return sum.total() / static_cast<T>(width);
+  return total(v, width) / static_cast<T>(width);
 }
 
 template <class T>

@@ -85,6 +85,63 @@ void check_decode(int64_t batch, int64_t m, double gamma, int threads) {
     expect(k < m ? std::isnan(x[k]) : x[k] >= 0 && x[k] <= 1, "a decoded value");
 }
 
+template <class T>
+void check_modulate(int64_t batch, int64_t n, int64_t w, bool near, int threads) {
+  const int64_t count = batch * n * w;
+  std::vector<T> s(count), g(count, T(1)), out(count, T(99)), gs(count, T(99));
+  std::vector<T> scale(batch * w), shift(batch * w, T(2)), taps(5 * w), bias(w, T(1));
+  std::vector<T> gscale(batch * w), gshift(batch * w), gtaps(batch * 6 * w);
+  for (int64_t k = 0; k < count; ++k) s[k] = T(k % 7);
+  const T *t = near ? taps.data() : nullptr, *b = near ? bias.data() : nullptr;
+  netdiffus::modulate(s.data(), scale.data(), shift.data(), t, b, batch, n, w, out.data(), threads);
+  const double expected = near ? 3 : 2;
+  double sum = 0;
+  for (T v : out) sum += static_cast<double>(v) - expected;
+  expect(std::abs(sum) <= 1e-4 * static_cast<double>(count), "a mean of modulated rows");
+  netdiffus::modulate_backward(s.data(), scale.data(), shift.data(), t, g.data(), batch, n, w,
+                               gs.data(), gscale.data(), gshift.data(),
+                               near ? gtaps.data() : nullptr, threads);
+  for (T v : gshift) expect(v == static_cast<T>(n), "the gradient of shift");
+  for (T v : gs) expect(std::abs(v) < 1e-3, "a gradient where every row's sum is fixed");
+}
+
+template <class T>
+void check_levels(int64_t batch, int64_t m, const std::vector<int64_t>& sizes, int threads) {
+  const int64_t levels = std::accumulate(sizes.begin(), sizes.end(), int64_t{0});
+  const int64_t rows = batch * m, channels = static_cast<int64_t>(sizes.size());
+  std::vector<T> counted(rows * levels, T(-1)), point(rows * channels, T(0.5)), variance(batch, 1);
+  std::vector<T> spans(3 * levels, T(0.25)), cosines(16 * levels, T(2));
+  std::vector<T> chances(rows * levels, T(99)), features(rows * (levels + 17 * channels), T(99));
+  const T* p = point.data();
+  netdiffus::level_chances<T>(
+      {counted.data(), p, p, variance.data(), p, p, spans.data(), cosines.data(), batch, m}, sizes,
+      chances.data(), features.data(), threads);
+  for (T v : chances) expect(std::abs(v + 0.875) < 1e-6, "a chance");
+  for (int64_t k = 0; k < rows * channels; ++k) {
+    const T* row = features.data() + k / channels * (levels + 17 * channels);
+    expect(row[k % channels] == T(0.5), "the border");
+    expect(std::abs(row[channels + levels + 16 * (k % channels)] - 2) < 1e-5, "a sum of cosines");
+  }
+  std::vector<T> means(3 * rows * channels, T(99)), lost(rows * channels, T(99));
+  for (double gamma : {1.0, 0.3})
+    netdiffus::level_means(chances.data(), chances.data(), p, variance.data(), spans.data(), batch,
+                           m, sizes, gamma, means.data(), threads);
+  for (T v : means) expect(v >= -1 && v <= 1, "a mean");
+  std::vector<int64_t> own(rows * channels);
+  for (int64_t k = 0, c = 0; k < rows * channels; c = ++k % channels)
+    own[k] = std::accumulate(sizes.begin(), sizes.begin() + c + 1, int64_t{-1});
+  netdiffus::level_loss(chances.data(), chances.data(), own.data(), batch, m, sizes, lost.data(),
+                        threads);
+  for (int64_t k = 0; k < rows * channels; ++k) {
+    const double expected = std::log(static_cast<double>(sizes[k % channels]));
+    expect(std::abs(lost[k] - expected) < 1e-5, "a loss");
+  }
+  netdiffus::level_loss_backward(chances.data(), chances.data(), own.data(), p, batch, m, sizes,
+                                 counted.data(), threads);
+  const double sum = std::accumulate(counted.begin(), counted.end(), 0.0);
+  expect(std::abs(sum) < 1e-3, "gradients that do not cancel");
+}
+
 void check_stream_copy() {
   std::vector<char> from(200), to(200);
   std::iota(from.begin(), from.end(), 1);
@@ -138,6 +195,22 @@ void check_all() {
         check_decode<float>(batch, m, gamma, 2);
         check_decode<double>(batch, m, gamma, 1);
       }
+  for (int64_t batch : {0, 1, 3})
+    for (int64_t n : {1, 2, 5, 33})
+      for (int64_t w : {1, 8, 37, 96})
+        for (bool near : {false, true}) {
+          check_modulate<float>(batch, n, w, near, 2);
+          check_modulate<double>(batch, n, w, near, 1);
+        }
+  check_modulate<float>(50, 33, 96, true, 3);  // enough for threads
+  for (int64_t batch : {0, 1, 3})
+    for (int64_t m : {1, 5})
+      for (const std::vector<int64_t>& sizes :
+           std::vector<std::vector<int64_t>>{{1}, {2, 16}, {17, 3, 40}}) {
+        check_levels<float>(batch, m, sizes, 2);
+        check_levels<double>(batch, m, sizes, 1);
+      }
+  check_levels<float>(70, 33, {40, 3}, 3);  // enough for threads
   check_stream_copy();
 }
 
