@@ -13,6 +13,7 @@ import netdiffus
 from netdiffus.codec import GasfCodec
 from netdiffus.lab import lab_traffic
 from netdiffus.model import Model
+from netdiffus.ops.levels import COSINES, level_chances, level_loss, level_means
 from netdiffus.ops.linear import linear
 from netdiffus.ops.modulate import TAPS, modulate
 from netdiffus.training import BORDER, ROWS, Recipe, _new_state
@@ -90,6 +91,36 @@ def test_modulate_beside_torch(ratio: Ratio) -> None:
         modulate(*held, backend=backend).backward(g)
 
     ratio(lambda: run("auto"), lambda: run("torch"), bar=2, guard=2)
+
+
+class Points:
+    """What is known of a batch of points, of one channel of 256 levels and one of 3."""
+
+    def __init__(self) -> None:
+        self.sizes, points = (256, 3), (BATCH, SIZE, 2)
+        levels = sum(self.sizes)
+        self.counted, self.told = torch.randn(2, BATCH, SIZE, levels)
+        self.edge, self.variance = torch.randn(points), torch.rand(BATCH) + 0.1
+        self.spans = torch.rand(levels, 3).sort(1).values
+        self.known = (self.edge, self.edge, self.variance, self.edge, self.edge, self.spans)
+        self.cosines = torch.randn(levels, COSINES)
+        self.own = torch.tensor([7, 257]).expand(points)
+
+    def image(self, backend: str) -> None:
+        known = self.counted, *self.known, self.cosines, self.sizes
+        chances, _ = level_chances(*known, backend=backend)
+        given = chances, self.told, self.edge, self.variance, self.spans, self.sizes
+        level_means(*given, backend=backend)
+
+    def loss(self, backend: str) -> None:
+        told = self.told.detach().requires_grad_()
+        level_loss(self.counted, told, self.own, self.sizes, backend=backend).sum().backward()
+
+
+@pytest.mark.parametrize("what", ["image", "loss"])
+def test_levels_beside_torch(ratio: Ratio, what: str) -> None:
+    run = getattr(Points(), what)
+    ratio(lambda: run("auto"), lambda: run("torch"), bar=1.5, guard=1.2)
 
 
 @pytest.fixture(scope="module")

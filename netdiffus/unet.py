@@ -189,6 +189,11 @@ class DefaultUNet(nn.Module):
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
+        if len(config.levels) != config.channels:
+            raise InputError(
+                f"levels must have a number for each of {config.channels} channels, got "
+                f"{config.levels}"
+            )
         self.config = config
         w, c, m, k = config.width, config.channels, config.points, sum(config.levels)
         self.condition = Condition(len(config.variants) or config.classes, CONDITION)

@@ -14,14 +14,14 @@ Ints = npt.NDArray[np.int64]
 Table = dict[str, list[Any]]
 
 DRAWN = ("protocol", "server_port")  # columns of the meta
-FEWEST, MOST = 2, 32  # traces that share a port; ports to a class
+FEWEST, MOST = 2, 32  # traces that share cells; variants to a class
 
 
 def variants_of(traces: Traces) -> tuple[Ints, Table]:
     """Variants of the classes: what traces of one class have different in the columns `DRAWN`.
 
     A port that one trace alone of its class has, or that 32 others are more common than, is left
-    empty: it would say who was there, and not how such traffic is.
+    empty, and then a protocol: it would say who was there, and not how such traffic is.
 
     Args:
         traces: N of them, with both columns, one or none.
@@ -33,8 +33,9 @@ def variants_of(traces: Traces) -> tuple[Ints, Table]:
     names = [name for name in DRAWN if name in traces.meta.column_names]
     columns = [_cells(traces.meta[name].to_pylist()) for name in names]
     rows: list[tuple[Any, ...]] = list(zip(traces.labels.tolist(), *columns, strict=True))
-    kept = _common(rows) if "server_port" in names else set(rows)
-    rows = [row if row in kept else (*row[:-1], None) for row in rows]
+    for k in range(len(names), 0, -1):
+        kept, empty = _common(rows), (None,) * (len(names) + 1 - k)
+        rows = [row if row in kept else row[:k] + empty for row in rows]
     absent = set(range(len(traces.classes))) - {row[0] for row in rows}
     every = {*rows, *((k,) + (None,) * len(names) for k in absent)}
     known = sorted(every, key=lambda row: (row[0], *map(str, row)))

@@ -77,6 +77,8 @@ class TestUNet:
             UNetConfig(width=0)
         with pytest.raises(InputError, match="give the codec border=1 at least"):
             UNetConfig()
+        with pytest.raises(InputError, match=r"levels must have .* each of 2 channels, got \(3,\)"):
+            UNetConfig(border=1, channels=2, levels=(3,)).build()
 
 
 class TestFolder:

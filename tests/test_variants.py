@@ -51,6 +51,14 @@ def test_at_most_so_many_ports_of_a_class_are_kept() -> None:
     assert table["server_port"][int(which[-1])] is None
 
 
+def test_cells_of_one_trace_alone_are_left_empty() -> None:
+    """A port, and a protocol; text of all kinds makes no variant for each trace."""
+    meta = {"protocol": ["tcp", "tcp", "x1", "x2"], "server_port": [443, 444, 445, 446]}
+    traces = Traces.from_lists({"packet_length": [[9]] * 4}, ["a"] * 4, meta)
+    expected = {"class": [0, 0], "protocol": [None, "tcp"], "server_port": [None, None]}
+    assert variants_of(traces)[1] == expected
+
+
 def test_empty_cells_of_every_kind_are_one_variant() -> None:
     ports = [443.0, float("nan"), 443.0, float("nan")]
     traces = Traces.from_lists({"packet_length": [[9]] * 4}, ["a"] * 4, {"server_port": ports})
