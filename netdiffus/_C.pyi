@@ -142,3 +142,32 @@ def denoise_step_cuda(
     dtype: str,
     stream: int,
 ) -> None: ...
+def modulate_cuda(
+    s: int,
+    scale: int,
+    shift: int,
+    taps: int,
+    bias: int,
+    batch: int,
+    length: int,
+    width: int,
+    out: int,
+    dtype: str,
+    stream: int,
+) -> None: ...
+def modulate_backward_cuda(
+    s: int,
+    scale: int,
+    shift: int,
+    taps: int,
+    g: int,
+    batch: int,
+    length: int,
+    width: int,
+    gs: int,
+    gscale: int,
+    gshift: int,
+    gtaps: int,
+    dtype: str,
+    stream: int,
+) -> None: ...

@@ -80,7 +80,7 @@ def emulated(built: Built) -> stand_in.Emulated:
 
 
 def test_registers_memory_and_occupancy(built: Built) -> None:
-    assert len(built.usages) == 33 * len(toolchain.ARCHITECTURES)
+    assert len(built.usages) == 39 * len(toolchain.ARCHITECTURES)
     for usage in built.usages:
         assert usage.registers <= 40, usage
         assert usage.stack == usage.spills == 0, usage
@@ -105,7 +105,7 @@ def test_machine_code(built: Built) -> None:
                 assert not re.search(r"\bD(ADD|MUL|FMA|SETP|MNMX)\b", code), f"{name}: double"
                 if "decode" not in name and "area_resize" not in name:
                     assert "STG.E.128" in code, name
-                if re.search("QSample|Denoise", name):
+                if re.search("QSample|Denoise|modulate", name):
                     assert "LDG.E.128" in code, name
 
 
@@ -127,7 +127,7 @@ def test_ptx_results(emulated: stand_in.Emulated, case: Case, dtype: torch.dtype
     assert emulated.launches
 
 
-IDEAL = ("gasf-48", "gasf_image-96-48", "q_sample-v-48", "denoise-ddpm-48")
+IDEAL = ("gasf-48", "gasf_image-96-48", "q_sample-v-48", "denoise-ddpm-48", "modulate-32x96")
 
 
 @pytest.mark.parametrize("dtype", stand_in.DTYPES, ids=str)

@@ -23,6 +23,7 @@ from triton_cases import (
     check_gasf,
     check_gasf_decode,
     check_gasf_image,
+    check_modulate,
     check_normal,
     check_q_sample,
     random,
@@ -72,6 +73,13 @@ AWKWARD: dict[Check, list[tuple[Any, ...]]] = {
         (2, 128, 0.25, 0.02, single),
         (1, 150, 1.0, 0.1, half),
     ],
+    check_modulate: [
+        (2, 1, 5, True, single),
+        (3, 34, 37, True, single),
+        (2, 9, 200, True, single),
+        (2, 20, 72, False, half),
+        (1, 33, 96, True, brain),
+    ],
 }
 
 
@@ -118,6 +126,7 @@ ELEMENTWISE: dict[Check, list[tuple[Any, ...]]] = {
         ((2, 1, 64, 64), False, "all", False, single),
         ((2, 1, 64, 64), False, "dpm++", True, brain),
     ],
+    check_modulate: [(2, 32, 64, True, dtype) for dtype in (single, half)],
 }
 
 
