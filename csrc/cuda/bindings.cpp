@@ -108,8 +108,8 @@ void modulate_backward_py(uintptr_t s, uintptr_t scale, uintptr_t shift, uintptr
     using T = std::remove_pointer_t<decltype(t)>;
     return modulate_backward_cuda(at<const T>(s), at<const T>(scale), at<const T>(shift),
                                   at<const T>(taps), at<const T>(g), batch, length, width,
-                                  at<T>(gs), at<float>(gscale), at<float>(gshift),
-                                  at<float>(gtaps), at<void>(stream));
+                                  at<T>(gs), at<float>(gscale), at<float>(gshift), at<float>(gtaps),
+                                  at<void>(stream));
   });
 }
 

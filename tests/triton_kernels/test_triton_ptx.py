@@ -30,7 +30,8 @@ from triton_cases import (
     white,
 )
 
-from netdiffus.ops.triton import denoise, noise
+from netdiffus.ops.modulate import TAPS, modulate_reference
+from netdiffus.ops.triton import denoise, modulate, noise
 
 single, half, brain = torch.float32, torch.float16, torch.bfloat16
 
@@ -114,6 +115,18 @@ def test_more_elements_than_32_bits_count(offline: Callable[..., Any], symmetric
     assert_near(made[1], noisy[2] * xt + noisy[3] * clean + noisy[4] * before + noisy[5] * z, 1e-6)
     a, b, c, d, *_ = STEPS["ddim"]
     assert_near(made[3], c * xt + d * (a * xt + b * net).double().clamp(-1, 1), 1e-6)
+
+
+def test_rows_of_more_elements_than_32_bits_count(offline: Callable[..., Any]) -> None:
+    m, made = 256, torch.full((1, 256, 256), torch.nan)
+    s, line, taps = random(1, m, m), random(1, m), random(TAPS, m)
+    offline(last=32)  # measures 256 rows, makes 64
+    modulate.modulate(
+        last_of(s), last_of(line), last_of(line), taps, taps[0].clone(), last_of(made)
+    )
+    expected = modulate_reference(s, line, line, taps, taps[0]).double()
+    assert made[:, :192].isnan().all()
+    assert_near(made[:, 192:], expected[:, 192:], 5e-6)
 
 
 ELEMENTWISE: dict[Check, list[tuple[Any, ...]]] = {
