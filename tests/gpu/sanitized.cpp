@@ -53,7 +53,7 @@ void noises(int64_t batch, int64_t rows, int64_t columns, bool symmetric) {
 
 template <class T>
 void modulations(int64_t length, int64_t width, bool near) {
-  const int64_t batch = 2, strips = batch * pieces(length, kStrip);
+  const int64_t batch = 1, strips = pieces(length, kStrip);
   std::vector<T> s(batch * length * width), g(s.size()), out(s.size());
   std::vector<T> scale(batch * width), shift(batch * width), taps(5 * width), bias(width);
   std::vector<float> gscale(strips * width), gshift(strips * width), gtaps(6 * strips * width);
