@@ -13,7 +13,7 @@ from netdiffus.ops import _backend
 from netdiffus.ops.noise import KERNELS, wide
 
 TAPS = 5
-STRIP = 32  # rows of a trace whose gradients one block of the CUDA kernel adds up
+STRIP = 32  # rows whose gradients a block of the CUDA kernel adds up: kStrip of modulate.cuh
 
 
 def modulate(
@@ -132,6 +132,7 @@ def _check(
 ) -> None:
     if s.ndim != 3:
         raise ValueError(f"s: expected (B, n, w), found {tuple(s.shape)}")
+    _backend.check_size("s", tuple(s.shape))
     wanted = {
         "scale": (scale, (s.shape[0], s.shape[2])),
         "shift": (shift, (s.shape[0], s.shape[2])),

@@ -137,6 +137,7 @@ def test_compiles_into_one_graph() -> None:
     ("change", "message"),
     [
         ({0: torch.rand(3, 4)}, r"s: expected \(B, n, w\), found \(3, 4\)"),
+        ({0: torch.rand(1, 1, 1).expand(1, 2**16, 2**16)}, "s: .* more than 2"),
         ({1: torch.rand(3, 4)}, r"scale: expected \(2, 6\) torch.float64"),
         ({2: torch.rand(2, 6)}, "shift: .* found .* torch.float32"),
         ({3: torch.rand(3, 6, dtype=torch.float64)}, r"taps: expected \(5, 6\)"),
