@@ -131,6 +131,16 @@ int q_sample_cuda(const T* x0, const T* signal, const T* sigma, Draw draw, Plane
 template <class T>
 int denoise_step_cuda(Coefficients k, const T* xt, const T* out, const T* x0_prev, Draw draw,
                       Planes shape, T* x_next, T* x0, void* stream);
+template <class T>
+int modulate_cuda(const T* s, const T* scale, const T* shift, const T* taps, const T* bias,
+                  int64_t batch, int64_t length, int64_t width, T* out, void* stream);
+
+// Here gradients of scale, shift (batch, strips, width), taps and bias (batch, strips, 6, width)
+// come for each strip of 32 rows on its own, and need not come in as zeros.
+template <class T>
+int modulate_backward_cuda(const T* s, const T* scale, const T* shift, const T* taps, const T* g,
+                           int64_t batch, int64_t length, int64_t width, T* gs, float* gscale,
+                           float* gshift, float* gtaps, void* stream);
 
 // What that cudaError_t means.
 const char* cuda_error(int code);

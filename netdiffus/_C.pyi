@@ -93,6 +93,53 @@ def modulate_backward(
     double: bool,
     threads: int,
 ) -> None: ...
+def level_chances(
+    given: list[int],
+    batch: int,
+    points: int,
+    sizes: list[int],
+    chances: int,
+    features: int,
+    double: bool,
+    threads: int,
+) -> None: ...
+def level_means(
+    chances: int,
+    told: int,
+    edge: int,
+    variance: int,
+    spans: int,
+    batch: int,
+    points: int,
+    sizes: list[int],
+    gamma: float,
+    means: int,
+    double: bool,
+    threads: int,
+) -> None: ...
+def level_loss(
+    chances: int,
+    told: int,
+    own: int,
+    batch: int,
+    points: int,
+    sizes: list[int],
+    lost: int,
+    double: bool,
+    threads: int,
+) -> None: ...
+def level_loss_backward(
+    chances: int,
+    told: int,
+    own: int,
+    g: int,
+    batch: int,
+    points: int,
+    sizes: list[int],
+    found: int,
+    double: bool,
+    threads: int,
+) -> None: ...
 
 # Only where cuda_built.
 _Draw = tuple[int, int, int]
@@ -142,50 +189,32 @@ def denoise_step_cuda(
     dtype: str,
     stream: int,
 ) -> None: ...
-def level_chances(
-    given: list[int],
+def modulate_cuda(
+    s: int,
+    scale: int,
+    shift: int,
+    taps: int,
+    bias: int,
     batch: int,
-    points: int,
-    sizes: list[int],
-    chances: int,
-    features: int,
-    double: bool,
-    threads: int,
+    length: int,
+    width: int,
+    out: int,
+    dtype: str,
+    stream: int,
 ) -> None: ...
-def level_means(
-    chances: int,
-    told: int,
-    edge: int,
-    variance: int,
-    spans: int,
-    batch: int,
-    points: int,
-    sizes: list[int],
-    gamma: float,
-    means: int,
-    double: bool,
-    threads: int,
-) -> None: ...
-def level_loss(
-    chances: int,
-    told: int,
-    own: int,
-    batch: int,
-    points: int,
-    sizes: list[int],
-    lost: int,
-    double: bool,
-    threads: int,
-) -> None: ...
-def level_loss_backward(
-    chances: int,
-    told: int,
-    own: int,
+def modulate_backward_cuda(
+    s: int,
+    scale: int,
+    shift: int,
+    taps: int,
     g: int,
     batch: int,
-    points: int,
-    sizes: list[int],
-    found: int,
-    double: bool,
-    threads: int,
+    length: int,
+    width: int,
+    gs: int,
+    gscale: int,
+    gshift: int,
+    gtaps: int,
+    dtype: str,
+    stream: int,
 ) -> None: ...

@@ -1,7 +1,7 @@
 // The body of the kernel that finds the series whose GASF image is nearest to an image.
 #pragma once
 
-#include "cuda/group.cuh"
+#include "cuda/warp.cuh"
 
 namespace netdiffus {
 
@@ -21,11 +21,6 @@ NETDIFFUS_FN float without_gamma(float p, float undo) {
   if (undo == 4) return p * p * (p * p);
   if (undo == 2) return p * p;
   return power(p, undo);
-}
-
-__device__ inline float warp_sum(float v) {
-  for (int step = kLanes / 2; step; step /= 2) v += __shfl_xor_sync(0xFFFFFFFFu, v, step);
-  return v;
 }
 
 // Each value's sum over the block, in every thread, always added in the same order.

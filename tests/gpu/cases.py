@@ -11,6 +11,7 @@ from torch import Tensor
 
 from netdiffus.ops import area_resize, denoise_step, gasf, gasf_decode, gasf_image, normal, q_sample
 from netdiffus.ops.denoise import Step
+from netdiffus.ops.modulate import TAPS, modulate
 
 Run = Callable[[str, torch.dtype], Tensor | tuple[Tensor, ...]]
 INDEX = torch.tensor([3, 2**40, -1])
@@ -97,6 +98,20 @@ def _decode(m: int, gamma: float, noise: float, bad: bool = False) -> Run:
     return run
 
 
+def _modulate(n: int, width: int, near: bool) -> Run:
+    """The output, and the gradient of each argument."""
+
+    def run(backend: str, dtype: torch.dtype) -> tuple[Tensor, ...]:
+        shapes = [(2, n, width), (2, width), (2, width), (TAPS, width), (width,)]
+        made = [_uniform(*shape, low=-1).to(dtype) for shape in shapes[: 5 if near else 3]]
+        leaves = [v.requires_grad_() for v in made]
+        out = modulate(*leaves, backend=backend)
+        out.backward(out.detach().roll(1, 1))
+        return (out.detach(), *(v.grad for v in leaves if v.grad is not None))
+
+    return run
+
+
 # Sizes: 64 fills tiles and vectors, 48 vectors and sectors, 72 vectors alone; 33, 37 and 70 leave
 # parts of all over; 1 and 5 are less than one vector.
 CASES = [
@@ -128,6 +143,11 @@ CASES = [
     Case("denoise-ddpm-48", _denoise((1, 48, 48), 0.2, 0.5, True, True)),
     Case("denoise-ddpm-37", _denoise((2, 37, 37), 0, 0.5, True, False)),
     Case("denoise-ddpm-white", _denoise((1, 9, 24), 0.2, 0.5, False, False)),
+    Case("modulate-1x5", _modulate(1, 5, True)),
+    Case("modulate-34x37", _modulate(34, 37, True)),
+    Case("modulate-33x72", _modulate(33, 72, True)),
+    Case("modulate-32x96", _modulate(32, 96, True)),
+    Case("modulate-40x24-alone", _modulate(40, 24, False)),
 ]
 
 

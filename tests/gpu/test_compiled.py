@@ -15,6 +15,8 @@ import toolchain
 import torch
 from cases import CASES, Case, check
 
+from netdiffus.ops.modulate import TAPS, modulate
+
 pytestmark = pytest.mark.skipif(not shutil.which("nvcc"), reason="no nvcc")
 
 THREADS = 256
@@ -80,7 +82,7 @@ def emulated(built: Built) -> stand_in.Emulated:
 
 
 def test_registers_memory_and_occupancy(built: Built) -> None:
-    assert len(built.usages) == 33 * len(toolchain.ARCHITECTURES)
+    assert len(built.usages) == 39 * len(toolchain.ARCHITECTURES)
     for usage in built.usages:
         assert usage.registers <= 40, usage
         assert usage.stack == usage.spills == 0, usage
@@ -105,7 +107,7 @@ def test_machine_code(built: Built) -> None:
                 assert not re.search(r"\bD(ADD|MUL|FMA|SETP|MNMX)\b", code), f"{name}: double"
                 if "decode" not in name and "area_resize" not in name:
                     assert "STG.E.128" in code, name
-                if re.search("QSample|Denoise", name):
+                if re.search("QSample|Denoise|modulate", name):
                     assert "LDG.E.128" in code, name
 
 
@@ -127,7 +129,7 @@ def test_ptx_results(emulated: stand_in.Emulated, case: Case, dtype: torch.dtype
     assert emulated.launches
 
 
-IDEAL = ("gasf-48", "gasf_image-96-48", "q_sample-v-48", "denoise-ddpm-48")
+IDEAL = ("gasf-48", "gasf_image-96-48", "q_sample-v-48", "denoise-ddpm-48", "modulate-32x96")
 
 
 @pytest.mark.parametrize("dtype", stand_in.DTYPES, ids=str)
@@ -159,6 +161,15 @@ def test_large_batches_launch(emulated: stand_in.Emulated) -> None:
     assert launch[1] == 70_000
 
 
+def test_every_strip_of_a_large_batch_has_a_block(emulated: stand_in.Emulated) -> None:
+    emulated.execute = False
+    s, line, taps = torch.zeros(70_000, 33, 1), torch.zeros(70_000, 1), torch.zeros(TAPS, 1)
+    leaves = [v.requires_grad_() for v in (s, line, line.clone(), taps, torch.zeros(1))]
+    with stand_in.cuda(emulated):
+        modulate(*leaves, backend="cuda").sum().backward()
+    assert [blocks for _, blocks in emulated.launches] == [140_000, 140_000]
+
+
 def test_grids_past_the_limit_are_refused(emulated: stand_in.Emulated) -> None:
     code = emulated.library.gasf(0, 1 << 40, 2**31, 1, 1 << 40)
     assert code == 9  # cudaErrorInvalidConfiguration
@@ -166,18 +177,26 @@ def test_grids_past_the_limit_are_refused(emulated: stand_in.Emulated) -> None:
 
 
 MUTANTS = {
-    "missing barrier": ("  __syncthreads();\n", "", "was not written|race"),
-    "off by one": ("if (o < m) field", "if (o <= m) field", "load out of bounds"),
-    "stride": ("line + i * m)", "line + i * (m + 1))", "store out of bounds|misaligned"),
-}
+    "missing barrier": ("gasf-37", "  __syncthreads();\n", "", "was not written|race"),
+    "off by one": ("gasf-37", "if (o < m) field", "if (o <= m) field", "load out of bounds"),
+    "stride": ("gasf-37", "line + i * m)", "line + i * (m + 1))", "store out of bounds|misaligned"),
+    "missing barrier before the gradient of rows": (
+        "modulate-34x37", "    __syncthreads();\n    if (column", "    if (column",
+        "was not written|race",
+    ),
+    "a neighbour past the end": (
+        "modulate-34x37", "if (i >= first && i < last)", "if (i >= first && i <= last)",
+        "was not written",
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_emulator_shows_a_mutant(built: Built, tmp_path: Path, name: str) -> None:
-    old, new, shown = MUTANTS[name]
-    csrc = toolchain.mutant(tmp_path / "csrc", "gasf.cuh", old, new)
-    kernels = ptxemu.parse(toolchain.ptx(csrc, "gasf"))
-    case = next(case for case in CASES if case.name == "gasf-37")
+    on, old, new, shown = MUTANTS[name]
+    stem, case = on.split("-")[0], next(case for case in CASES if case.name == on)
+    csrc = toolchain.mutant(tmp_path / "csrc", (f"{stem}.cuh", old, new))
+    kernels = ptxemu.parse(toolchain.ptx(csrc, stem))
     mutant = stand_in.Emulated(built.library, kernels)
     with stand_in.cuda(mutant), pytest.raises(ptxemu.PtxError, match=shown):
         check(case, torch.float32)

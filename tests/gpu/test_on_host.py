@@ -48,22 +48,26 @@ def test_sanitizers_find_nothing(tmp_path: Path, flags: tuple[str, ...]) -> None
     assert result.returncode == 0, result.stderr
 
 
-MISSING_BARRIER = ("noise.cuh", "  __syncthreads();\n  const int sides", "  const int sides")
+MISSING_BARRIERS = (
+    ("noise.cuh", "  __syncthreads();\n  const int sides", "  const int sides"),
+    ("modulate.cuh", "    __syncthreads();\n    if (used <= 0 || row", "    if (used <= 0 || row"),
+)
 OFF_BY_ONE = ("gasf.cuh", "if (o < m) field.vectors", "if (o <= m) field.vectors")
 
 
 def test_orders_show_a_missing_barrier(tmp_path: Path) -> None:
-    csrc = toolchain.mutant(tmp_path / "csrc", *MISSING_BARRIER)
+    csrc = toolchain.mutant(tmp_path / "csrc", *MISSING_BARRIERS)
     library = toolchain.on_host(tmp_path / "mutant.so", "entries.cpp", "-shared", csrc=csrc)
-    case = next(case for case in CASES if case.name == "normal-symmetric-2x33")
     mutant = stand_in.Host(library)
     mutant.order(1)
-    with stand_in.cuda(mutant), pytest.raises(AssertionError):
-        check(case, torch.float32)
+    for name in ("normal-symmetric-2x33", "modulate-34x37"):
+        case = next(case for case in CASES if case.name == name)
+        with stand_in.cuda(mutant), pytest.raises(AssertionError):
+            check(case, torch.float32)
 
 
 def test_address_sanitizer_shows_an_index_past_the_end(tmp_path: Path) -> None:
-    csrc = toolchain.mutant(tmp_path / "csrc", *OFF_BY_ONE)
+    csrc = toolchain.mutant(tmp_path / "csrc", OFF_BY_ONE)
     flags = (*toolchain.MEMORY, "-DONLY_GASF")
     result = subprocess.run([program(tmp_path, *flags, csrc=csrc)], capture_output=True, text=True)
     assert "heap-buffer-overflow" in result.stderr, result.stderr

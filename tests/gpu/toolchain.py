@@ -11,7 +11,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 CSRC = HERE.parents[1] / "csrc"
-STEMS = ("area_resize", "decode", "denoise", "gasf", "noise")
+STEMS = ("area_resize", "decode", "denoise", "gasf", "modulate", "noise")
 COMPILER = os.environ.get("CXX", "g++")
 MEMORY = ("-DSHIM_THREADS", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 RACES = ("-DSHIM_THREADS", "-fsanitize=thread")
@@ -69,11 +69,12 @@ def cuobjdump() -> str | None:
     )
 
 
-def mutant(folder: Path, file: str, old: str, new: str) -> Path:
-    """A copy of csrc in which a file differs in one place."""
+def mutant(folder: Path, *changes: tuple[str, str, str]) -> Path:
+    """A copy of csrc in which files differ in one place each."""
     shutil.copytree(CSRC, folder)
-    path = folder / "cuda" / file
-    text = path.read_text()
-    assert text.count(old) == 1, f"{file} has {text.count(old)} times {old!r}"
-    path.write_text(text.replace(old, new))
+    for file, old, new in changes:
+        path = folder / "cuda" / file
+        text = path.read_text()
+        assert text.count(old) == 1, f"{file} has {text.count(old)} times {old!r}"
+        path.write_text(text.replace(old, new))
     return folder

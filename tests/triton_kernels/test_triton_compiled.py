@@ -14,7 +14,7 @@ pytest.importorskip("triton", reason="backend triton: triton is not installed")
 import torch
 from triton_cases import STEPS, indices, random
 
-from netdiffus.ops.triton import area_resize, decode, denoise, gasf, noise
+from netdiffus.ops.triton import area_resize, decode, denoise, gasf, modulate, noise
 
 M = 64
 # Registers of a thread at most. The first ones move pixels and are bound by memory: 40 registers
@@ -30,8 +30,13 @@ ELEMENTWISE = {
     "_step_line": 40,
     "_step_pair": 40,
     "_undo_gamma": 40,
+    "_modulate": 40,
 }
-REGISTERS = ELEMENTWISE | {"_area_means": 40, "_area_resize": 64, "_nearest": 128}
+# The gradients of modulate keep two sums in registers while they read five rows: held to 40, they
+# put 8 to 64 bytes of a thread into local memory. So 62 and 56 % of the threads have to do.
+SUMS = {"_rows": 48, "_columns": 56}
+REGISTERS = ELEMENTWISE | SUMS
+REGISTERS |= {"_measure": 40, "_area_means": 40, "_area_resize": 64, "_nearest": 128}
 
 
 def launch_gasf(dtype: torch.dtype) -> None:
@@ -63,7 +68,21 @@ def launch_denoise(dtype: torch.dtype) -> None:
         denoise.denoise_step(STEPS[step], *tensors)
 
 
-LAUNCHES = (launch_gasf, launch_area_resize, launch_decode, launch_noise, launch_denoise)
+def launch_modulate(dtype: torch.dtype) -> None:
+    s, line, taps = (random(*shape, dtype=dtype) for shape in ((2, M, 96), (2, 96), (5, 96)))
+    sums = [torch.empty(2, 1, *more, 96) for more in ((), (), (6,))]
+    modulate.modulate(s, line, line + 1, taps, taps[0].clone(), s + 1)
+    modulate.modulate_backward(s, line, line + 1, taps, s + 2, s + 3, *sums)
+
+
+LAUNCHES = (
+    launch_gasf,
+    launch_area_resize,
+    launch_decode,
+    launch_noise,
+    launch_denoise,
+    launch_modulate,
+)
 
 
 def occupancy(registers: int, warps: int) -> float:
@@ -88,7 +107,14 @@ def test_budgets(
         if made.name in ELEMENTWISE:
             assert occupancy(usage["REG"], made.warps) >= 0.75, made.name
             assert set(re.findall(r"\bSTG[.\w]*", sass)) == {"STG.E.128"}, made.name
-        if made.name in ("_mix_line", "_mix_pair", "_step_plain", "_step_line", "_step_pair"):
+        if made.name in (
+            "_mix_line",
+            "_mix_pair",
+            "_step_plain",
+            "_step_line",
+            "_step_pair",
+            "_modulate",
+        ):
             assert "LDG.E.128" in sass, made.name
 
 

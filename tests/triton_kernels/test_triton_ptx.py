@@ -23,13 +23,15 @@ from triton_cases import (
     check_gasf,
     check_gasf_decode,
     check_gasf_image,
+    check_modulate,
     check_normal,
     check_q_sample,
     random,
     white,
 )
 
-from netdiffus.ops.triton import denoise, noise
+from netdiffus.ops.modulate import TAPS, modulate_reference
+from netdiffus.ops.triton import denoise, modulate, noise
 
 single, half, brain = torch.float32, torch.float16, torch.bfloat16
 
@@ -72,6 +74,13 @@ AWKWARD: dict[Check, list[tuple[Any, ...]]] = {
         (2, 128, 0.25, 0.02, single),
         (1, 150, 1.0, 0.1, half),
     ],
+    check_modulate: [
+        (2, 1, 5, True, single),
+        (3, 34, 37, True, single),
+        (2, 9, 200, True, single),
+        (2, 20, 72, False, half),
+        (1, 33, 96, True, brain),
+    ],
 }
 
 
@@ -108,6 +117,18 @@ def test_more_elements_than_32_bits_count(offline: Callable[..., Any], symmetric
     assert_near(made[3], c * xt + d * (a * xt + b * net).double().clamp(-1, 1), 1e-6)
 
 
+def test_rows_of_more_elements_than_32_bits_count(offline: Callable[..., Any]) -> None:
+    m, made = 256, torch.full((1, 256, 256), torch.nan)
+    s, line, taps = random(1, m, m), random(1, m), random(TAPS, m)
+    offline(last=32)  # measures 256 rows, makes 64
+    modulate.modulate(
+        last_of(s), last_of(line), last_of(line), taps, taps[0].clone(), last_of(made)
+    )
+    expected = modulate_reference(s, line, line, taps, taps[0]).double()
+    assert made[:, :192].isnan().all()
+    assert_near(made[:, 192:], expected[:, 192:], 5e-6)
+
+
 ELEMENTWISE: dict[Check, list[tuple[Any, ...]]] = {
     check_gasf: [(2, 64, dtype) for dtype in (single, half)],
     check_normal: [((2, 1, 64, 64), symmetric, single) for symmetric in (True, False)],
@@ -118,6 +139,7 @@ ELEMENTWISE: dict[Check, list[tuple[Any, ...]]] = {
         ((2, 1, 64, 64), False, "all", False, single),
         ((2, 1, 64, 64), False, "dpm++", True, brain),
     ],
+    check_modulate: [(2, 32, 64, True, dtype) for dtype in (single, half)],
 }
 
 
