@@ -91,9 +91,8 @@ class Batches:
         return total / len(rows)
 
     def _distance(self, net: nn.Module, weights: dict[str, Tensor], batch: Batch) -> Tensor:
-        more = {"levels": batch["levels"], "image": True} if "levels" in batch else {}
-        out: Tensor = functional_call(net, weights, _given(batch), more)
-        if more:
+        out: Tensor = functional_call(net, weights, _given(batch))
+        if "levels" in batch:
             return (out - batch["target"]).square().mean()
         return self.diffusion.training_loss(out, batch["target"]).mean()
 

@@ -21,13 +21,11 @@ class Covariance:
         mean: float32 (classes, D).
         variances: float32 (G, D), eigenvalues of the covariances; G is `classes`, or 1.
         vectors: float32 (G, D, D), their eigenvectors as columns.
-        share: float32 (classes,), of one trace in the covariance of its class.
     """
 
     mean: Tensor
     variances: Tensor
     vectors: Tensor
-    share: Tensor
 
     @classmethod
     def fit(cls, series: Tensor, inside: Tensor, labels: Tensor, classes: int) -> Covariance:
@@ -45,24 +43,18 @@ class Covariance:
         apart = (x - mean[labels]) * there
         pooled = apart.T @ apart / len(x)
         if classes * pooled.numel() > LARGEST:
-            share = torch.full((classes,), 1 / len(x), dtype=torch.float64)
             matrices = pooled.unsqueeze(0)
         else:
-            share = 1 / (torch.bincount(labels, minlength=classes).double() + CLASS_TRUST)
+            traces = torch.bincount(labels, minlength=classes).double().view(-1, 1, 1)
             parts = (apart[labels == k] for k in range(classes))
             own = torch.stack([part.T @ part for part in parts])
-            matrices = (own + CLASS_TRUST * pooled) * share.view(-1, 1, 1)
+            matrices = (own + CLASS_TRUST * pooled) / (traces + CLASS_TRUST)
         values, vectors = torch.linalg.eigh(matrices)
         variances = values.clamp(min=0) + GRAIN
-        return cls(mean.float(), variances.float(), vectors.float(), share.float())
+        return cls(mean.float(), variances.float(), vectors.float())
 
     def others(
-        self,
-        seen: Tensor,
-        noise: Tensor,
-        label: Tensor,
-        inside: Tensor,
-        left_out: Tensor | None = None,
+        self, seen: Tensor, noise: Tensor, label: Tensor, inside: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """What the other points of a series tell of each, before it is looked at itself.
 
@@ -75,8 +67,6 @@ class Covariance:
             noise: (B,), variance of that.
             label: int64 (B,).
             inside: Bool (B, m); what is seen outside a trace is not used.
-            left_out: (B, C, m), series whose share in the covariance is taken out first, that
-                training does not learn from the answer (Sherman and Morrison, 1950).
 
         Returns:
             Mean and variance, and the variance before any was seen, all (B, C, m).
@@ -89,15 +79,6 @@ class Covariance:
         before, kept, signal = (vectors.square() @ spectra).unbind(-1)
         apart = (seen.flatten(1) - mean) * there
         pulled = _times(vectors, inverse, apart)
-        if left_out is not None:
-            out = (left_out.flatten(1) - mean) * there
-            gone = _times(vectors, inverse, out)
-            share = self.share[label].unsqueeze(1)
-            rest = 1 - share * (out * gone).sum(1, keepdim=True)  # above 0 but for rounding
-            gain = share / rest.clamp(min=0.05)
-            pulled = pulled + gain * gone * (gone * apart).sum(1, keepdim=True)
-            kept = kept + gain * gone.square()
-            signal = signal - noise.unsqueeze(1) * gain * gone.square()
         variance = (signal / kept).clamp(min=GRAIN).minimum(before)  # 1 / K_ii - noise cancels
         found = mean + apart - pulled / kept
         return found.view_as(seen), variance.view_as(seen), before.view_as(seen)

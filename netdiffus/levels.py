@@ -38,13 +38,11 @@ class Levels:
         spans: float32 (S, 3), least, mean and greatest x of the points in each level, rising.
         chances: float32 (classes, m, S), logarithm of the chance of each level of a channel, by
             class and place.
-        left_out: The same, had one of the points in the level not been counted.
     """
 
     sizes: tuple[int, ...]
     spans: Tensor
     chances: Tensor
-    left_out: Tensor
 
     @classmethod
     def fit(
@@ -63,9 +61,7 @@ class Levels:
             labels: int64 (N,).
             classes: Number of classes.
             scores: For a channel of normal scores, the points (classes, m, n) to be expected there
-                (`Scores.spread`), from which its chances are counted, into 64 levels. Of the
-                training points, scores put the due number into each level by class and place, so
-                that a level one point short would give away the trace that is left out.
+                (`Scores.spread`), from which its chances are counted, into 64 levels.
         """
         channels = series.float().unbind(1)
         spans, chances = [], []
@@ -75,8 +71,7 @@ class Levels:
             chances.append(
                 _leaning(counts) if points is None else _expected(points, spans[-1], counts)
             )
-        known, left_out = (torch.cat(parts, -1) for parts in zip(*chances, strict=True))
-        return cls(tuple(len(one) for one in spans), torch.cat(spans), known, left_out)
+        return cls(tuple(len(one) for one in spans), torch.cat(spans), torch.cat(chances, -1))
 
 
 def cosines(sizes: Sequence[int]) -> Tensor:
@@ -135,14 +130,14 @@ def _counts(level: Tensor, inside: Tensor, labels: Tensor, classes: int, k: int)
     return torch.bincount(where[inside], minlength=classes * m * k).view(classes, m, k).float()
 
 
-def _leaning(counts: Tensor) -> tuple[Tensor, Tensor]:
-    """Chances and those with a point left out, that lean as far as serves the points."""
+def _leaning(counts: Tensor) -> Tensor:
+    """Chances that lean as far as serves the points."""
 
     def likely(trusts: tuple[float, float]) -> float:
         return float((counts * _chances(counts, *trusts, less=1.0)).sum(dtype=torch.float64))
 
     trusts = max(itertools.product(TRUSTS, TRUSTS[:4]), key=likely)
-    return _chances(counts, *trusts), _chances(counts, *trusts, less=1.0)
+    return _chances(counts, *trusts)
 
 
 def _chances(counts: Tensor, trust: float, near_trust: float, less: float = 0.0) -> Tensor:
@@ -163,18 +158,16 @@ def _guess(counts: Tensor, near_trust: float, less: float) -> Tensor:
     return by_class * by_place / usual.clamp(min=NEVER)
 
 
-def _expected(points: Tensor, spans: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+def _expected(points: Tensor, spans: Tensor, counts: Tensor) -> Tensor:
     """Logarithm of the chance (classes, m, K) of levels that points (classes, m, n) fall into.
 
-    Each leans by one point in n on how often the level came, `counts`, anywhere. Twice, as no
-    point of a trace is counted in it.
+    Each leans by one point in n on how often the level came, `counts`, anywhere.
     """
     found = torch.zeros_like(counts).scatter_add_(
         -1, _level(points, spans), torch.ones_like(points)
     )
     usual = counts.sum((0, 1)) + 0.5
-    chance = ((found + usual / usual.sum()) / (points.shape[-1] + 1)).log()
-    return chance, chance
+    return ((found + usual / usual.sum()) / (points.shape[-1] + 1)).log()
 
 
 def _near(counts: Tensor) -> Tensor:

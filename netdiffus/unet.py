@@ -20,7 +20,6 @@ PRESETS = ("default", "paper")
 CONDITION = 192  # features of step, class and length together
 WAVES = 32
 HEADS = 4
-TRAINING_ONLY = ("left_out", "share")  # buffers that files do not hold
 
 
 @dataclass(frozen=True)
@@ -79,9 +78,8 @@ class UNetConfig:
         """The network: `net(xt, t, variant, length, backend="auto") -> out`, both (B, C, m, m).
 
         `backend="torch"` is the plain form of the same maths; `default` has faster ones. Given
-        the `levels` (B, points, C) that the points of the traces lie in, `default` leaves the
-        traces out of what it knows by counting, and returns (B,) instead: minus the logarithm of
-        the chance that it gave the levels, as the mean over points; or, with `image=True`, `out`.
+        the `levels` (B, points, C) that the points of the traces lie in, `default` returns (B,)
+        instead: minus the logarithm of the chance that it gave them, as the mean over points.
         """
         return PaperUNet(self) if self.preset == "paper" else DefaultUNet(self)
 
@@ -180,12 +178,10 @@ class DefaultUNet(nn.Module):
     cosines: Tensor
     smooth: Tensor
     chances: Tensor
-    left_out: Tensor
     noise: Tensor
     mean: Tensor
     variances: Tensor
     vectors: Tensor
-    share: Tensor
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
@@ -212,15 +208,13 @@ class DefaultUNet(nn.Module):
         known = {
             "spans": torch.zeros(k, 3),
             "chances": torch.zeros(config.classes, m, k),
-            "left_out": torch.zeros(config.classes, m, k),
             "noise": torch.ones(config.steps),
             "mean": torch.zeros(config.classes, c * m),
             "variances": torch.ones(config.groups, c * m),
             "vectors": torch.eye(c * m).repeat(config.groups, 1, 1),
-            "share": torch.zeros(config.classes),
         }
         for name, tensor in known.items():
-            self.register_buffer(name, tensor, persistent=name not in TRAINING_ONLY)
+            self.register_buffer(name, tensor)
         waves = cosines(config.levels)
         channel = torch.arange(c).repeat_interleave(torch.tensor(config.levels))
         smooth = (F.one_hot(channel).unsqueeze(2) * waves.unsqueeze(1)).flatten(1)
@@ -250,7 +244,6 @@ class DefaultUNet(nn.Module):
         length: Tensor,
         backend: str = "auto",
         levels: Tensor | None = None,
-        image: bool = False,
     ) -> Tensor:
         """See `UNetConfig.build`."""
         m, label, sizes = self.config.points, self.of_variant[variant], self.config.levels
@@ -259,33 +252,24 @@ class DefaultUNet(nn.Module):
         border = xt[:, :, :m, m:].mean(-1).mT
         edge = border * (1 + noise).sqrt().view(-1, 1, 1)
         variance = noise / self.config.border
-        slope, curve = self._varied(edge, variance, label, inside, levels)
+        slope, curve = self._varied(edge, variance, label, inside)
         seen = border, edge, variance, slope, curve
-        counted = self._counted(label, levels)
-        known = counted, *seen, self.spans, self.cosines, sizes
+        known = self.chances[label], *seen, self.spans, self.cosines, sizes
         chances, features = level_chances(*known, backend=backend)
         told = self._told(features, self.condition(t, variant, length), backend)
-        if levels is not None and not image:
+        if levels is not None:
             lost = level_loss(chances, told, levels, sizes, backend=backend)
             return (lost * inside.unsqueeze(2)).mean((1, 2))
         given = chances, told, edge, variance, self.spans, sizes
         means = level_means(*given, gamma=self.config.gamma, backend=backend)
         return self._image(means.mT, inside.unsqueeze(1))
 
-    def _counted(self, label: Tensor, own: Tensor | None) -> Tensor:
-        """Logarithm of how often each level came, (B, m, S), less the trace's own point."""
-        chances = self.chances[label]
-        if own is not None:
-            chances = chances.scatter(-1, own, self.left_out[label].gather(-1, own))
-        return chances
-
     def _varied(
-        self, edge: Tensor, variance: Tensor, label: Tensor, inside: Tensor, own: Tensor | None
+        self, edge: Tensor, variance: Tensor, label: Tensor, inside: Tensor
     ) -> tuple[Tensor, Tensor]:
         """How much likelier the other points make x: exp(slope x + curve x^2), both (B, m, C)."""
-        known = Covariance(self.mean, self.variances, self.vectors, self.share)
-        left_out = None if own is None else self.spans[:, 1][own].mT
-        mean, after, before = known.others(edge.mT, variance, label, inside, left_out)
+        known = Covariance(self.mean, self.variances, self.vectors)
+        mean, after, before = known.others(edge.mT, variance, label, inside)
         usual = self.mean[label].view_as(mean)
         curve, slope = 0.5 / before - 0.5 / after, mean / after - usual / before
         return slope.mT, curve.mT

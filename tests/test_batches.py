@@ -77,15 +77,6 @@ def test_held_distance_is_that_of_a_network_with_the_weights() -> None:
     assert all(torch.equal(a, b) for a, b in zip(before, model.unet.parameters(), strict=True))
 
 
-def test_the_trace_itself_is_left_out_of_what_is_known_of_it() -> None:
-    """As it is of what the network sees in training; else held traces would seem well known."""
-    model, data = batches()
-    loss = data.held_distance(model.unet, [p.detach() for p in model.unet.parameters()])
-    model.unet.left_out.copy_(model.unet.chances)  # type: ignore[union-attr]
-    model.unet.share.zero_()  # type: ignore[union-attr]
-    assert data.held_distance(model.unet, [p.detach() for p in model.unet.parameters()]) < loss
-
-
 def test_no_held_traces_no_loss() -> None:
     model, data = batches(held=0.0)
     assert data.held_distance(model.unet, []) == float("inf")

@@ -56,20 +56,6 @@ def test_others_tell_what_conditioning_tells(noise: float) -> None:
     np.testing.assert_allclose(before.flatten(), np.diag(s), rtol=1e-4)
 
 
-def test_a_left_out_trace_is_not_in_the_covariance() -> None:
-    series, inside, labels = traffic()
-    known = Covariance.fit(series, inside, labels, CLASSES)
-    mean, lacks = apart(series, labels)
-    out, n = series[:1], int((labels == 0).sum())
-    seen, noise = out + 0.3, torch.tensor([0.05])
-    found, variance, _ = known.others(seen, noise, labels[:1], inside[:1], out)
-    s = matrix(lacks, labels.numpy(), 0) - np.outer(lacks[0], lacks[0]) / (n + CLASS_TRUST)
-    for i in range(2 * POINTS):
-        m, v = conditional(s, mean[0], seen.flatten().double().numpy(), 0.05, i)
-        np.testing.assert_allclose(found.flatten()[i], m, atol=1e-4)
-        np.testing.assert_allclose(variance.flatten()[i], v, rtol=1e-3)
-
-
 def test_points_outside_a_trace_tell_nothing() -> None:
     series, inside, labels = traffic()
     known = Covariance.fit(series, inside, labels, CLASSES)

@@ -141,17 +141,25 @@ def test_an_untaught_network_is_bayes_rule() -> None:
         np.testing.assert_allclose(out[0, c, i, 5:], (weight @ x) / weight.sum(), atol=1e-4)
 
 
-def test_a_trace_does_not_vouch_for_itself() -> None:
-    """In training a network is told the chance of the right level as the other traces tell it."""
-    net, (series, inside, labels) = untaught(), traffic()
-    row = int(torch.nonzero(inside.all(1))[0])
-    own, label = net.level_of(series[row : row + 1]), labels[row : row + 1]
-    given = net._counted(label, own)
-    there = torch.zeros_like(given, dtype=torch.bool).scatter_(-1, own, True)
-    assert torch.equal(given, torch.where(there, net.left_out[label], net.chances[label]))
-    lost = net(torch.zeros(1, 2, 8, 8), torch.tensor([999]), label, torch.ones(1), levels=own)
-    assert lost.shape == (1,)
-    assert lost > 0
+def test_what_is_counted_does_not_tell_which_trace_is_asked_about() -> None:
+    """With nothing to be seen, the features are the same whichever levels are the right ones."""
+    net, (series, _, labels) = untaught(), traffic()
+    seen = []
+    net._told = lambda features, *_: seen.append(features) or torch.zeros(1, 5, 18)  # type: ignore
+    own = net.level_of(series[[0, CLASSES]])
+    assert labels[0] == labels[CLASSES]
+    assert not torch.equal(own[0], own[1])
+    for one in own:
+        lost = net(
+            torch.zeros(1, 2, 8, 8),
+            torch.tensor([999]),
+            labels[:1],
+            torch.ones(1),
+            levels=one[None],
+        )
+        assert lost.shape == (1,)
+        assert lost > 0
+    torch.testing.assert_close(*seen, rtol=0, atol=1e-6)
 
 
 def test_chances_of_scores_are_those_of_the_points_to_be_expected() -> None:
@@ -160,20 +168,8 @@ def test_chances_of_scores_are_those_of_the_points_to_be_expected() -> None:
     points = torch.rand(CLASSES, series.shape[2], 500).square()
     known = Levels.fit(series, inside, labels, CLASSES, [None, points])
     assert torch.equal(known.chances[..., :9], plain.chances[..., :9])
-    assert torch.equal(known.left_out[..., 9:], known.chances[..., 9:])
     edges = [*known.spans[10:, 0].tolist(), np.inf]
     for k, place in np.ndindex(*points.shape[:2]):
         below = (points[k, place].numpy()[:, None] < edges).mean(0)
         found = known.chances[k, place, 9:].exp().numpy().cumsum()
         np.testing.assert_allclose(found, below, atol=1 / 500)
-
-
-def test_a_left_out_trace_is_not_given_away_by_its_scores() -> None:
-    """Scores are even by class and place; chances must not be short of a trace's own level."""
-    series = torch.linspace(0, 1, 48).repeat(2, 3, 1).permute(2, 0, 1)[torch.randperm(48)]
-    inside, labels = torch.ones(48, 3) > 0, torch.zeros(48, dtype=torch.int64)
-    points = torch.linspace(0, 1, 960).expand(1, 3, -1)
-    known = Levels.fit(series, inside, labels, 1, [points, points])
-    taken = level_of(series, known.spans, known.sizes)[..., 0].T
-    own = known.left_out[0].gather(-1, taken).exp()[(taken > 0) & (taken < 46)]  # not the ends
-    torch.testing.assert_close(own, torch.full_like(own, 1 / 48), rtol=0.1, atol=0)

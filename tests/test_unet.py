@@ -54,15 +54,14 @@ def test_plain_and_fast_forms_agree(preset: str, size: int) -> None:
         assert (fast - plain).abs().max() <= 1e-5 * plain.abs().max()
 
 
-@pytest.mark.parametrize("image", [False, True])
-def test_both_forms_learn_alike(image: bool) -> None:
+def test_both_forms_learn_alike() -> None:
     config = shape(channels=2, size=9)
     net, made = learned(config), {}
     xt, t, label, length = inputs(config, batch=5)
     levels = net.level_of(torch.arange(5 * 2 * 8).view(5, 2, 8) % 20 / 20)
     for backend in ("auto", "torch"):
         net.zero_grad()
-        out = net(xt, 500 + t // 2, label, length, backend, levels=levels, image=image)
+        out = net(xt, 500 + t // 2, label, length, backend, levels=levels)
         out.mean().backward()
         made[backend] = [out.detach(), *(p.grad.clone() for p in net.parameters())]
     for fast, plain in zip(*made.values(), strict=True):
