@@ -339,7 +339,8 @@ class Block(nn.Module):
         h = _map(self.join, self._attend(h, backend), backend)
         s = torch.addcmul(s, gate.unsqueeze(1), h)
         h = modulate(s, a2, b2, backend=backend)
-        h = _map(self.narrow, F.gelu(_map(self.wide, h, backend)), backend)
+        h = linear(h, self.wide.weight, self.wide.bias, gelu=True, backend=backend)
+        h = _map(self.narrow, h, backend)
         return torch.addcmul(s, gate2.unsqueeze(1), h)
 
     def matrices(self) -> list[Tensor]:
