@@ -142,6 +142,22 @@ int modulate_backward_cuda(const T* s, const T* scale, const T* shift, const T* 
                            int64_t batch, int64_t length, int64_t width, T* gs, float* gscale,
                            float* gshift, float* gtaps, void* stream);
 
+// These launch a kernel for each channel. An own level of another channel gives NaN.
+template <class T>
+int level_chances_cuda(const LevelInput<T>& in, const std::vector<int64_t>& sizes, T* chances,
+                       T* features, void* stream);
+template <class T>
+int level_means_cuda(const T* chances, const T* told, const T* edge, const T* variance,
+                     const T* spans, int64_t batch, int64_t points,
+                     const std::vector<int64_t>& sizes, double gamma, T* means, void* stream);
+template <class T>
+int level_loss_cuda(const T* chances, const T* told, const int64_t* own, int64_t batch,
+                    int64_t points, const std::vector<int64_t>& sizes, T* lost, void* stream);
+template <class T>
+int level_loss_backward_cuda(const T* chances, const T* told, const int64_t* own, const T* g,
+                             int64_t batch, int64_t points, const std::vector<int64_t>& sizes,
+                             T* found, void* stream);
+
 // What that cudaError_t means.
 const char* cuda_error(int code);
 

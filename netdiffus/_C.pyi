@@ -189,6 +189,53 @@ def denoise_step_cuda(
     dtype: str,
     stream: int,
 ) -> None: ...
+def level_chances_cuda(
+    given: list[int],
+    batch: int,
+    points: int,
+    sizes: list[int],
+    chances: int,
+    features: int,
+    dtype: str,
+    stream: int,
+) -> None: ...
+def level_means_cuda(
+    chances: int,
+    told: int,
+    edge: int,
+    variance: int,
+    spans: int,
+    batch: int,
+    points: int,
+    sizes: list[int],
+    gamma: float,
+    means: int,
+    dtype: str,
+    stream: int,
+) -> None: ...
+def level_loss_cuda(
+    chances: int,
+    told: int,
+    own: int,
+    batch: int,
+    points: int,
+    sizes: list[int],
+    lost: int,
+    dtype: str,
+    stream: int,
+) -> None: ...
+def level_loss_backward_cuda(
+    chances: int,
+    told: int,
+    own: int,
+    g: int,
+    batch: int,
+    points: int,
+    sizes: list[int],
+    found: int,
+    dtype: str,
+    stream: int,
+) -> None: ...
 def modulate_cuda(
     s: int,
     scale: int,

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from netdiffus.ops import _backend
+from netdiffus.ops.noise import KERNELS, wide
 
 COSINES = 16
-_KERNELS = {"cpp": (torch.float32, torch.float64)}
 
 
 def level_chances(
@@ -38,7 +38,8 @@ def level_chances(
     Native where torch takes a pass over memory for each operation. No gradient but torch's own.
 
     Args:
-        counted: (B, m, S), the S levels of the C channels in a row; float32 or float64.
+        counted: (B, m, S), the S levels of the C channels in a row; float32 or float64; float16
+            and bfloat16 are computed in float32 and rounded once.
         border: (B, m, C), handed on to the features.
         edge: (B, m, C), points with noise.
         variance: (B,), of the noise, at least 0 and above it where a level has no width.
@@ -47,7 +48,7 @@ def level_chances(
         spans: (S, 3), low, x and high of each level.
         cosines: (S, 16).
         sizes: How many levels each channel has; their sum is S.
-        backend: ``"auto"``, ``"torch"`` or ``"cpp"``.
+        backend: ``"auto"``, ``"torch"``, ``"cpp"``, ``"cuda"`` or ``"triton"``.
 
     Returns:
         The logarithms (B, m, S) and the features (B, m, C + S + 16 C).
@@ -66,14 +67,19 @@ def level_chances(
     }
     _check(counted, tables)
     given = (counted, border, edge, variance, slope, curve, spans, cosines)
-    if _chosen(backend, given) == "torch":
+    if (chosen := _chosen(backend, given)) == "torch":
         return level_chances_reference(*given, sizes)
     held = [v.contiguous() for v in given]
     chances = torch.empty_like(held[0])
     features = counted.new_empty(b, m, len(sizes) + s + COSINES * len(sizes))
-    addresses = [v.data_ptr() for v in held]
-    found = chances.data_ptr(), features.data_ptr()
-    _backend.native("cpp", "level_chances", counted, addresses, b, m, list(sizes), *found)
+    if chosen == "triton":
+        from netdiffus.ops.triton import levels as kernels
+
+        kernels.level_chances(held, sizes, chances, features)
+    else:
+        addresses, shape = [v.data_ptr() for v in held], (b, m, list(sizes))
+        found = chances.data_ptr(), features.data_ptr()
+        _backend.native(chosen, "level_chances", counted, addresses, *shape, *found)
     return chances, features
 
 
@@ -89,14 +95,15 @@ def level_chances_reference(
     sizes: Sequence[int],
 ) -> tuple[Tensor, Tensor]:
     """The formula of :func:`level_chances` in torch."""
-    low, x, high = spans.unbind(-1)
-    sharpness = 0.5 / (variance.view(-1, 1, 1) + (high - low).square() / 12)
-    explained = (_wide(edge, sizes) - x).square() * sharpness
-    varied = (_wide(slope, sizes) + _wide(curve, sizes) * x) * x
-    chances = (counted - explained) + varied
+    low, x, high = wide(spans).unbind(-1)
+    sharpness = 0.5 / (wide(variance).view(-1, 1, 1) + (high - low).square() / 12)
+    explained = (_by_level(edge, sizes) - x).square() * sharpness
+    varied = (_by_level(slope, sizes) + _by_level(curve, sizes) * x) * x
+    chances = (wide(counted) - explained) + varied
     shares = [part.softmax(-1) for part in torch.split(chances, list(sizes), -1)]
-    sums = [p @ w for p, w in zip(shares, torch.split(cosines, list(sizes)), strict=True)]
-    return chances, torch.cat([border, *[4 * p.sqrt() for p in shares], *sums], -1)
+    sums = [p @ w for p, w in zip(shares, torch.split(wide(cosines), list(sizes)), strict=True)]
+    features = torch.cat([wide(border), *[4 * p.sqrt() for p in shares], *sums], -1)
+    return chances.to(counted.dtype), features.to(counted.dtype)
 
 
 def level_means(
@@ -118,14 +125,14 @@ def level_means(
     ``chances + told`` over the levels of a channel. No gradient but torch's own.
 
     Args:
-        chances: (B, m, S), logarithms up to a constant by channel; float32 or float64.
+        chances: (B, m, S), logarithms up to a constant by channel; dtypes as :func:`level_chances`.
         told: (B, m, S), added to them.
         edge: (B, m, C), points with noise.
         variance: (B,), of the noise, above 0 where a level has no width.
         spans: (S, 3), low, x and high of each level, in [-1, 1].
         sizes: How many levels each channel has; their sum is S.
         gamma: Contrast of the points, above 0.
-        backend: ``"auto"``, ``"torch"`` or ``"cpp"``.
+        backend: ``"auto"``, ``"torch"``, ``"cpp"``, ``"cuda"`` or ``"triton"``.
 
     Returns:
         (3, B, m, C): means of cosine, sine and square.
@@ -140,12 +147,17 @@ def level_means(
     if not gamma > 0:
         raise ValueError(f"gamma: expected a number above 0, found {gamma}")
     given = (chances, told, edge, variance, spans)
-    if _chosen(backend, given) == "torch":
+    if (chosen := _chosen(backend, given)) == "torch":
         return level_means_reference(*given, sizes, gamma)
     means = chances.new_empty(3, b, m, len(sizes))
     held = [v.contiguous() for v in given]  # their memory must outlive the call
-    addresses, shape = [v.data_ptr() for v in held], (b, m, list(sizes))
-    _backend.native("cpp", "level_means", chances, *addresses, *shape, gamma, means.data_ptr())
+    if chosen == "triton":
+        from netdiffus.ops.triton import levels as kernels
+
+        kernels.level_means(held, sizes, gamma, means)
+    else:
+        addresses, shape = [v.data_ptr() for v in held], (b, m, list(sizes))
+        _backend.native(chosen, "level_means", chances, *addresses, *shape, gamma, means.data_ptr())
     return means
 
 
@@ -159,17 +171,17 @@ def level_means_reference(
     gamma: float,
 ) -> Tensor:
     """The formula of :func:`level_means` in torch."""
-    low, x, high = spans.unbind(-1)
+    low, x, high = wide(spans).unbind(-1)
     width = (high - low).square() / 12
-    pull = width / (width + variance.view(-1, 1, 1))
-    x = (x + pull * (_wide(edge, sizes) - x)).clamp(low, high)
+    pull = width / (width + wide(variance).view(-1, 1, 1))
+    x = (x + pull * (_by_level(edge, sizes) - x)).clamp(low, high)
     if gamma != 1:
         x = 2 * (0.5 * (x + 1)) ** (1 / gamma) - 1
     values = torch.stack([x, (1 - x.square()).clamp(min=0).sqrt(), x.square()])
-    parts = torch.split(chances + told, list(sizes), -1)
+    parts = torch.split(wide(chances) + wide(told), list(sizes), -1)
     shares = torch.cat([part.softmax(-1) for part in parts], -1)
     means = [part.sum(-1) for part in torch.split(shares * values, list(sizes), -1)]
-    return torch.stack(means, -1)
+    return torch.stack(means, -1).to(chances.dtype)
 
 
 def level_loss(
@@ -181,11 +193,12 @@ def level_loss(
     channel. Differentiable in told, and in chances by torch alone.
 
     Args:
-        chances: (B, m, S), logarithms up to a constant by channel; float32 or float64.
+        chances: (B, m, S), logarithms up to a constant by channel; dtypes as :func:`level_chances`.
         told: (B, m, S), added to them.
-        own: int64 (B, m, C), the right levels, counted over all channels.
+        own: int64 (B, m, C), the right levels, counted over all channels. One of another channel
+            gives NaN on a GPU, where to look first would wait for the device.
         sizes: How many levels each channel has; their sum is S.
-        backend: ``"auto"``, ``"torch"`` or ``"cpp"``.
+        backend: ``"auto"``, ``"torch"``, ``"cpp"``, ``"cuda"`` or ``"triton"``.
 
     Returns:
         (B, m, C).
@@ -203,10 +216,11 @@ def level_loss(
         )
     differentiate = _backend.wants_gradient(chances)
     _check_own(own, sizes)
-    chosen = _backend.choose(backend, chances, _KERNELS, differentiate=differentiate)
+    chosen = _backend.choose(backend, chances, KERNELS, differentiate=differentiate)
     if chosen == "torch" or _backend.is_traced(chances, told):
         return level_loss_reference(chances, told, own, sizes)
-    lost: Tensor = _Loss.apply(chances, told, own, tuple(sizes))  # type: ignore[no-untyped-call]
+    given = chances, told, own, tuple(sizes), chosen
+    lost: Tensor = _Loss.apply(*given)  # type: ignore[no-untyped-call]
     return lost
 
 
@@ -214,46 +228,54 @@ def level_loss_reference(
     chances: Tensor, told: Tensor, own: Tensor, sizes: Sequence[int]
 ) -> Tensor:
     """The formula of :func:`level_loss` in torch."""
-    total = chances + told
+    total = wide(chances) + wide(told)
     parts = torch.split(total, list(sizes), -1)
-    return torch.stack([part.logsumexp(-1) for part in parts], -1) - total.gather(-1, own)
+    lost = torch.stack([part.logsumexp(-1) for part in parts], -1) - total.gather(-1, own)
+    return lost.to(chances.dtype)
 
 
 class _Loss(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, chances: Tensor, told: Tensor, own: Tensor, sizes: tuple[int, ...]
+        ctx: Any, chances: Tensor, told: Tensor, own: Tensor, sizes: tuple[int, ...], backend: str
     ) -> Tensor:
         held = [v.contiguous() for v in (chances, told, own)]
         ctx.save_for_backward(*held)
-        ctx.sizes = sizes
+        ctx.sizes, ctx.backend = sizes, backend
         lost = chances.new_empty(own.shape)
-        _native("level_loss", sizes, held, lost)
+        _fill(backend, "level_loss", held, sizes, lost)
         return lost
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        chances, told, own = ctx.saved_tensors
-        found = torch.empty_like(told)
-        _native("level_loss_backward", ctx.sizes, (chances, told, own, g.contiguous()), found)
-        return None, found, None, None
+        held = *ctx.saved_tensors, g.contiguous()
+        found = torch.empty_like(held[1])
+        _fill(ctx.backend, "level_loss_backward", held, ctx.sizes, found)
+        return None, found, None, None, None
 
 
-def _native(op: str, sizes: Sequence[int], given: Sequence[Tensor], found: Tensor) -> None:
-    addresses = [v.data_ptr() for v in given]
-    shape = *given[0].shape[:2], list(sizes)
-    _backend.native("cpp", op, given[0], *addresses, *shape, found.data_ptr())
+def _fill(
+    backend: str, op: str, given: Sequence[Tensor], sizes: Sequence[int], found: Tensor
+) -> None:
+    if backend == "triton":
+        from netdiffus.ops.triton import levels as kernels
+
+        getattr(kernels, op)(given, sizes, found)
+    else:
+        addresses, shape = [v.data_ptr() for v in given], given[0].shape[:2]
+        _backend.native(backend, op, given[0], *addresses, *shape, list(sizes), found.data_ptr())
 
 
 def _chosen(backend: str, given: Sequence[Tensor]) -> str:
     differentiate = _backend.wants_gradient(*given)
-    chosen = _backend.choose(backend, given[0], _KERNELS, differentiate=differentiate)
+    chosen = _backend.choose(backend, given[0], KERNELS, differentiate=differentiate)
     return "torch" if _backend.is_traced(*given) else chosen
 
 
-def _wide(x: Tensor, sizes: Sequence[int]) -> Tensor:
+def _by_level(x: Tensor, sizes: Sequence[int]) -> Tensor:
     """What each level's channel has, of (B, m, C), ready to go with (S,)."""
+    x = wide(x)
     if x.shape[2] == 1:
         return x
     each = torch.tensor(sizes, device=x.device)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from netdiffus.ops import area_resize, denoise_step, gasf, gasf_decode, gasf_image, normal, q_sample
 from netdiffus.ops.denoise import Step
+from netdiffus.ops.levels import COSINES, level_chances, level_loss, level_means
 from netdiffus.ops.modulate import TAPS, modulate
 
 Run = Callable[[str, torch.dtype], Tensor | tuple[Tensor, ...]]
@@ -112,6 +113,52 @@ def _modulate(n: int, width: int, near: bool) -> Run:
     return run
 
 
+def _spans(sizes: Sequence[int]) -> Tensor:
+    low = torch.cat([torch.linspace(-1, 0.9, k) for k in sizes])
+    wide = torch.stack([0 * low, 0.4 * _uniform(len(low)), 0.4 + 0 * low], 1)
+    return low.unsqueeze(1) + 0.1 * wide
+
+
+def _level_chances(m: int, sizes: Sequence[int], bad: bool = False) -> Run:
+    def run(backend: str, dtype: torch.dtype) -> tuple[Tensor, ...]:
+        points = [_uniform(3, m, len(sizes), low=-1).roll(k) for k in range(4)]
+        if bad:
+            points[1][1, 0, 0] = torch.nan
+        border, edge, slope, curve = points
+        of_levels = 6 * _uniform(3, m, sum(sizes), low=-1), _uniform(sum(sizes), COSINES, low=-1)
+        given = (of_levels[0], border, edge, 0.02 + _uniform(3), slope, curve, _spans(sizes))
+        typed = [v.to(dtype) for v in (*given, of_levels[1])]
+        return level_chances(*typed, sizes, backend=backend)
+
+    return run
+
+
+def _level_means(m: int, sizes: Sequence[int], gamma: float) -> Run:
+    def run(backend: str, dtype: torch.dtype) -> Tensor:
+        chances = 6 * _uniform(3, m, sum(sizes), low=-1)
+        given = (_uniform(3, m, len(sizes), low=-1), 0.02 + _uniform(3), _spans(sizes))
+        typed = [v.to(dtype) for v in (chances, chances.flip(0), *given)]
+        return level_means(*typed, sizes, gamma=gamma, backend=backend)
+
+    return run
+
+
+def _level_loss(m: int, sizes: Sequence[int]) -> Run:
+    """The loss, and told's gradient."""
+
+    def run(backend: str, dtype: torch.dtype) -> tuple[Tensor, ...]:
+        chances = (6 * _uniform(3, m, sum(sizes), low=-1)).to(dtype)
+        told = chances.flip(0).requires_grad_()
+        begins = torch.tensor(sizes).cumsum(0) - torch.tensor(sizes)
+        own = begins + torch.arange(3 * m).view(3, m, 1) % torch.tensor(sizes)
+        lost = level_loss(chances, told, own, sizes, backend=backend)
+        lost.backward(_uniform(3, m, len(sizes), low=-1).to(dtype))
+        assert told.grad is not None
+        return lost.detach(), told.grad
+
+    return run
+
+
 # Sizes: 64 fills tiles and vectors, 48 vectors and sectors, 72 vectors alone; 33, 37 and 70 leave
 # parts of all over; 1 and 5 are less than one vector.
 CASES = [
@@ -148,6 +195,15 @@ CASES = [
     Case("modulate-33x72", _modulate(33, 72, True)),
     Case("modulate-32x96", _modulate(32, 96, True)),
     Case("modulate-40x24-alone", _modulate(40, 24, False)),
+    Case("level_chances-5x1", _level_chances(5, (1,))),
+    Case("level_chances-5x40+17", _level_chances(5, (40, 17))),
+    Case("level_chances-3x5+70-nan", _level_chances(3, (5, 70), bad=True)),
+    Case("level_chances-8x64+32", _level_chances(8, (64, 32))),
+    Case("level_means-5x40+17", _level_means(5, (40, 17), 1.0)),
+    Case("level_means-3x1+5+33", _level_means(3, (1, 5, 33), 0.25)),
+    Case("level_means-8x64+32", _level_means(8, (64, 32), 1.0)),
+    Case("level_loss-5x40+17", _level_loss(5, (40, 17))),
+    Case("level_loss-8x64+32", _level_loss(8, (64, 32))),
 ]
 
 

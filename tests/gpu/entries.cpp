@@ -1,6 +1,7 @@
 // The CUDA launchers, for ctypes. A dtype is 0 for float, 1 for half, 2 for bfloat16. With SHIM it
 // holds the kernels too, made by the host compiler; else nvcc's are linked to it.
 #include <type_traits>
+#include <vector>
 
 #ifdef SHIM
 #include "shim/cuda_runtime.h"
@@ -9,6 +10,7 @@
 #include "cuda/decode.cu"
 #include "cuda/denoise.cu"
 #include "cuda/gasf.cu"
+#include "cuda/levels.cu"
 #include "cuda/modulate.cu"
 #include "cuda/noise.cu"
 #else
@@ -28,6 +30,11 @@ int by_dtype(int dtype, const Call& call) {
   if (dtype == 1) return call(static_cast<__half*>(nullptr));
   return call(static_cast<__nv_bfloat16*>(nullptr));
 }
+
+struct Sizes {
+  int64_t count, of[4];
+  std::vector<int64_t> all() const { return {of, of + count}; }
+};
 
 }  // namespace
 
@@ -94,6 +101,36 @@ int modulate_backward(int dtype, void* s, void* scale, void* shift, void* taps, 
   return WITH(dtype, modulate_backward_cuda(AS(const T, s), AS(const T, scale), AS(const T, shift),
                                             AS(const T, taps), AS(const T, g), batch, length, width,
                                             AS(T, gs), gscale, gshift, gtaps, nullptr));
+}
+
+int level_chances(int dtype, void* counted, void* border, void* edge, void* variance, void* slope,
+                  void* curve, void* spans, void* cosines, int64_t batch, int64_t points,
+                  Sizes* sizes, void* chances, void* features) {
+  return WITH(dtype,
+              level_chances_cuda<T>({AS(const T, counted), AS(const T, border), AS(const T, edge),
+                                     AS(const T, variance), AS(const T, slope), AS(const T, curve),
+                                     AS(const T, spans), AS(const T, cosines), batch, points},
+                                    sizes->all(), AS(T, chances), AS(T, features), nullptr));
+}
+
+int level_means(int dtype, void* chances, void* told, void* edge, void* variance, void* spans,
+                int64_t batch, int64_t points, Sizes* sizes, double gamma, void* means) {
+  return WITH(dtype, level_means_cuda(AS(const T, chances), AS(const T, told), AS(const T, edge),
+                                      AS(const T, variance), AS(const T, spans), batch, points,
+                                      sizes->all(), gamma, AS(T, means), nullptr));
+}
+
+int level_loss(int dtype, void* chances, void* told, int64_t* own, int64_t batch, int64_t points,
+               Sizes* sizes, void* lost) {
+  return WITH(dtype, level_loss_cuda(AS(const T, chances), AS(const T, told), own, batch, points,
+                                     sizes->all(), AS(T, lost), nullptr));
+}
+
+int level_loss_backward(int dtype, void* chances, void* told, int64_t* own, void* g, int64_t batch,
+                        int64_t points, Sizes* sizes, void* found) {
+  return WITH(dtype,
+              level_loss_backward_cuda(AS(const T, chances), AS(const T, told), own, AS(const T, g),
+                                       batch, points, sizes->all(), AS(T, found), nullptr));
 }
 
 }  // extern "C"

@@ -2,6 +2,7 @@
 // the size asked for. That the results are right is checked elsewhere.
 #include <cstdio>
 #include <cstdlib>
+#include <numeric>
 #include <vector>
 
 #include "entries.cpp"
@@ -65,6 +66,26 @@ void modulations(int64_t length, int64_t width, bool near) {
                                 near ? gtaps.data() : nullptr, nullptr));
 }
 
+template <class T>
+void levels(int64_t points, const std::vector<int64_t>& sizes) {
+  const int64_t batch = 1, rows = batch * points, channels = sizes.size();
+  const int64_t all = std::accumulate(sizes.begin(), sizes.end(), int64_t{0});
+  std::vector<T> counted(rows * all), chances(counted), point(rows * channels), variance(batch);
+  std::vector<T> spans(3 * all), cosines(16 * all), features(rows * (all + 17 * channels));
+  std::vector<T> means(3 * rows * channels), lost(point), found(counted);
+  std::vector<int64_t> own(rows * channels, all - 1);  // of the last channel, not of the others
+  const LevelInput<T> in{counted.data(), point.data(), point.data(), variance.data(),
+                         point.data(),   point.data(), spans.data(), cosines.data(),
+                         batch,          points};
+  expect(level_chances_cuda(in, sizes, chances.data(), features.data(), nullptr));
+  expect(level_means_cuda(chances.data(), counted.data(), point.data(), variance.data(),
+                          spans.data(), batch, points, sizes, 0.3, means.data(), nullptr));
+  expect(level_loss_cuda(chances.data(), counted.data(), own.data(), batch, points, sizes,
+                         lost.data(), nullptr));
+  expect(level_loss_backward_cuda(chances.data(), counted.data(), own.data(), lost.data(), batch,
+                                  points, sizes, found.data(), nullptr));
+}
+
 }  // namespace
 
 int main() {
@@ -77,6 +98,7 @@ int main() {
   modulations<float>(1, 37, true);
   modulations<float>(35, 8, false);
   modulations<__half>(33, 72, true);
+  levels<float>(2, {33, 1});
   noises<float>(1, 37, 37, true);
   noises<float>(2, 5, 7, false);
   noises<__half>(1, 40, 40, true);

@@ -82,7 +82,7 @@ def emulated(built: Built) -> stand_in.Emulated:
 
 
 def test_registers_memory_and_occupancy(built: Built) -> None:
-    assert len(built.usages) == 39 * len(toolchain.ARCHITECTURES)
+    assert len(built.usages) == 51 * len(toolchain.ARCHITECTURES)
     for usage in built.usages:
         assert usage.registers <= 40, usage
         assert usage.stack == usage.spills == 0, usage
@@ -105,7 +105,7 @@ def test_machine_code(built: Built) -> None:
                 assert not re.search(r"\b(LDL|STL)\b", code), f"{name}: local memory"
                 # Conversions alone make gasf_decode's float64 outputs.
                 assert not re.search(r"\bD(ADD|MUL|FMA|SETP|MNMX)\b", code), f"{name}: double"
-                if "decode" not in name and "area_resize" not in name:
+                if not re.search("decode|area_resize|level", name):
                     assert "STG.E.128" in code, name
                 if re.search("QSample|Denoise|modulate", name):
                     assert "LDG.E.128" in code, name
@@ -153,6 +153,29 @@ def test_memory_traffic_is_ideal(
     assert wide
 
 
+@pytest.mark.parametrize("dtype", stand_in.DTYPES, ids=str)
+@pytest.mark.parametrize(
+    ("name", "spans"), [("level_chances", True), ("level_means", True), ("level_loss", False)]
+)
+def test_lanes_take_levels_side_by_side(
+    emulated: stand_in.Emulated, name: str, spans: bool, dtype: torch.dtype
+) -> None:
+    """Rows of features start anywhere, which costs a sector a request.
+
+    Spans come three to a level: a request reads each third number of a table that stays in cache.
+    """
+    case = next(case for case in CASES if case.name == f"{name}-8x64+32")
+    with stand_in.cuda(emulated):
+        check(case, dtype)
+    thirds = []
+    for (line, kind, size), (requests, cost, useful) in emulated.traffic.items():
+        few = useful <= 3 * size * requests  # what a point has once
+        if not few and 32 * cost > useful + 32 * requests:
+            assert (kind, 32 * cost) == ("ld", 3 * useful), f"PTX line {line}: {cost} sectors"
+            thirds.append(line)
+    assert bool(thirds) == spans
+
+
 def test_large_batches_launch(emulated: stand_in.Emulated) -> None:
     emulated.execute = False
     x, field = torch.zeros(70_000, 4), torch.empty(70_000, 4, 4)
@@ -170,12 +193,22 @@ def test_every_strip_of_a_large_batch_has_a_block(emulated: stand_in.Emulated) -
     assert [blocks for _, blocks in emulated.launches] == [140_000, 140_000]
 
 
+def test_large_batches_of_levels_launch(emulated: stand_in.Emulated) -> None:
+    emulated.execute = False
+    given = [torch.zeros(70_000, 1, 3), torch.zeros(70_000, 1, 3), torch.zeros(70_000, 1, 2)]
+    own, addresses = torch.zeros(70_000, 1, 2).long(), [v.data_ptr() for v in given]
+    shape = (70_000, 1, (2, 2, 1))
+    emulated("level_loss", torch.float32, (*addresses[:2], own.data_ptr(), *shape, addresses[2]))
+    assert [blocks for _, blocks in emulated.launches] == [70_000 // 8] * 2
+
+
 def test_grids_past_the_limit_are_refused(emulated: stand_in.Emulated) -> None:
     code = emulated.library.gasf(0, 1 << 40, 2**31, 1, 1 << 40)
     assert code == 9  # cudaErrorInvalidConfiguration
     assert not emulated.launches
 
 
+# A case, text in its source, what stands there instead, and what shows it.
 MUTANTS = {
     "missing barrier": ("gasf-37", "  __syncthreads();\n", "", "was not written|race"),
     "off by one": ("gasf-37", "if (o < m) field", "if (o <= m) field", "load out of bounds"),
@@ -188,15 +221,24 @@ MUTANTS = {
         "modulate-34x37", "if (i >= first && i < last)", "if (i >= first && i <= last)",
         "was not written",
     ),
+    "largest not taken off": (
+        "level_loss-5x40+17", "sum += exponential(log(s) - most)", "sum += exponential(log(s))",
+        "not close",
+    ),
+    "begin of another channel": (
+        "level_chances-5x40+17", "at.channels + at.begin + s", "at.channels + s", "not close"
+    ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_emulator_shows_a_mutant(built: Built, tmp_path: Path, name: str) -> None:
     on, old, new, shown = MUTANTS[name]
-    stem, case = on.split("-")[0], next(case for case in CASES if case.name == on)
+    stem = "levels" if on.startswith("level") else on.split("-")[0]
+    case = next(case for case in CASES if case.name == on)
     csrc = toolchain.mutant(tmp_path / "csrc", (f"{stem}.cuh", old, new))
     kernels = ptxemu.parse(toolchain.ptx(csrc, stem))
     mutant = stand_in.Emulated(built.library, kernels)
-    with stand_in.cuda(mutant), pytest.raises(ptxemu.PtxError, match=shown):
+    errors = (ptxemu.PtxError, AssertionError)
+    with stand_in.cuda(mutant), pytest.raises(errors, match=shown):
         check(case, torch.float32)

@@ -38,6 +38,19 @@ def test_results_in_any_order_of_threads(
             torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
 
 
+def test_level_of_another_channel_gives_nan(host: stand_in.Host) -> None:
+    levels, g = torch.zeros(1, 3, 8), torch.ones(1, 3, 2)
+    own = torch.tensor([[[0, 7], [5, 4], [-1, 2**40]]])
+    lost, found = torch.empty_like(g), torch.empty_like(levels)
+    given, shape = [v.data_ptr() for v in (levels, levels, own, g)], (1, 3, (2, 5, 3))
+    host("level_loss", torch.float32, (*given[:3], *shape, lost.data_ptr()))
+    host("level_loss_backward", torch.float32, (*given, *shape, found.data_ptr()))
+    assert not lost[0, 0].isnan().any()
+    assert lost[0, 1:].isnan().all()
+    assert not found[0, 0].isnan().any()
+    assert found[0, 1:].isnan().all()
+
+
 def program(folder: Path, *flags: str, csrc: Path = toolchain.CSRC) -> Path:
     return toolchain.on_host(folder / "kernels", "sanitized.cpp", "-O0", *flags, csrc=csrc)
 

@@ -15,6 +15,9 @@ from triton_cases import (
     check_gasf,
     check_gasf_decode,
     check_gasf_image,
+    check_level_chances,
+    check_level_loss,
+    check_level_means,
     check_modulate,
     check_normal,
     check_q_sample,
@@ -78,6 +81,22 @@ SMALL: dict[Check, list[tuple[Any, ...]]] = {
         (2, 2, 70, False, single),
         (1, 10, 24, True, half),
         (1, 3, 16, True, brain),
+    ],
+    check_level_chances: [
+        (1, 1, (1,), single),
+        (2, 5, (40, 3), single),
+        (1, 3, (33, 1, 2), half),
+        (1, 3, (5, 3), brain),
+    ],
+    check_level_means: [
+        (1, 1, (1,), 1.0, single),
+        (2, 5, (40, 3), 0.3, single),
+        (1, 3, (5, 3), 0.25, half),
+    ],
+    check_level_loss: [
+        (1, 1, (1,), single),
+        (2, 5, (40, 3), single),
+        (1, 3, (5, 3), brain),
     ],
 }
 

@@ -89,6 +89,19 @@ MUTANTS: dict[str, tuple[str, str, str, Check, tuple[Any, ...]]] = {
         "modulate", "_row(g, row - k, column", "_row(g, row + k, column",
         cases.check_modulate, (1, 8, 64, True, single),
     ),
+    "parts of another than the largest": (
+        "levels", "total += exponential(_told(chances + at, told + at, mask) - most)",
+        "total += exponential(_told(chances + at, told + at, mask))",
+        cases.check_level_loss, (2, 5, (40, 3), single),
+    ),
+    "levels of another channel": (
+        "levels", "counted += top * levels + begin", "counted += top * levels",
+        cases.check_level_chances, (2, 5, (5, 3), single),
+    ),
+    "a gradient at the level beside": (
+        "levels", "tl.where(s == right, slope", "tl.where(s == right + 1, slope",
+        cases.check_level_loss, (2, 5, (5, 3), single),
+    ),
 }  # fmt: skip
 
 

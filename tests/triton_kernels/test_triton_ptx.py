@@ -23,15 +23,20 @@ from triton_cases import (
     check_gasf,
     check_gasf_decode,
     check_gasf_image,
+    check_level_chances,
+    check_level_loss,
+    check_level_means,
     check_modulate,
     check_normal,
     check_q_sample,
+    known,
     random,
     white,
 )
 
+from netdiffus.ops.levels import level_loss_reference
 from netdiffus.ops.modulate import TAPS, modulate_reference
-from netdiffus.ops.triton import denoise, modulate, noise
+from netdiffus.ops.triton import denoise, levels, modulate, noise
 
 single, half, brain = torch.float32, torch.float16, torch.bfloat16
 
@@ -81,6 +86,14 @@ AWKWARD: dict[Check, list[tuple[Any, ...]]] = {
         (2, 20, 72, False, half),
         (1, 33, 96, True, brain),
     ],
+    check_level_chances: [
+        (1, 1, (1,), single),
+        (3, 7, (100, 37, 2), single),
+        (2, 5, (33, 1), half),
+        (2, 5, (5, 70), brain),
+    ],
+    check_level_means: [(3, 7, (100, 37, 2), 0.3, single), (2, 5, (33, 1), 1.0, half)],
+    check_level_loss: [(3, 7, (100, 37, 2), single), (2, 5, (33, 1), brain)],
 }
 
 
@@ -129,6 +142,35 @@ def test_rows_of_more_elements_than_32_bits_count(offline: Callable[..., Any]) -
     assert_near(made[:, 192:], expected[:, 192:], 5e-6)
 
 
+def test_more_levels_than_32_bits_count(offline: Callable[..., Any]) -> None:
+    """The last programs of 70,000 traces with 40,960 levels each."""
+    m, sizes = 128, (317, 3)
+    given = known(1, m, sizes, single)
+    held = [last_of(v) for v in (given.chances, given.told, given.own)]
+    lost, gradient = torch.full((1, m, 2), torch.nan), torch.full((1, m, 320), torch.nan)
+    offline(last=m // levels.ROWS.value)
+    levels.level_loss(held, sizes, last_of(lost))
+    levels.level_loss_backward((*held, last_of(given.edge)), sizes, last_of(gradient))
+    told = given.told.double().requires_grad_()
+    expected = level_loss_reference(given.chances.double(), told, given.own, sizes)
+    expected.backward(given.edge.double())
+    assert_near(lost, expected.detach(), 1e-5)
+    assert told.grad is not None
+    assert_near(gradient, told.grad, 1e-6)
+
+
+def test_level_of_another_channel_gives_nan(offline: Callable[..., Any]) -> None:
+    offline()
+    chances, g = torch.zeros(1, 3, 8), torch.ones(1, 3, 2)
+    held = chances, chances, torch.tensor([[[0, 7], [5, 4], [-1, 2**40]]])
+    lost, gradient = torch.empty_like(g), torch.empty_like(chances)
+    levels.level_loss(held, (5, 3), lost)
+    levels.level_loss_backward((*held, g), (5, 3), gradient)
+    for found in (lost, gradient):
+        assert not found[0, 0].isnan().any()
+        assert found[0, 1:].isnan().all()
+
+
 ELEMENTWISE: dict[Check, list[tuple[Any, ...]]] = {
     check_gasf: [(2, 64, dtype) for dtype in (single, half)],
     check_normal: [((2, 1, 64, 64), symmetric, single) for symmetric in (True, False)],
@@ -157,6 +199,33 @@ def test_memory_traffic(
         else:
             passes = max(1, width // 4) * requests
             assert units <= passes, f"PTX line {line}: {units} passes, {passes} needed"
+
+
+OF_LEVELS: dict[Check, list[tuple[Any, ...]]] = {
+    check_level_chances: [(2, 12, (64, 32), dtype) for dtype in (single, half)],
+    check_level_means: [(2, 12, (64, 32), 1.0, single)],
+    check_level_loss: [(2, 12, (64, 32), single)],
+}
+
+
+@pytest.mark.parametrize(("check", "arguments"), cases(OF_LEVELS))
+def test_lanes_take_levels_side_by_side(
+    offline: Callable[..., Any], check: Check, arguments: tuple[Any, ...]
+) -> None:
+    """Rows of features start anywhere: a request spans two, each of a sector more.
+
+    Spans come three to a level: a request reads each third number of a table that stays in cache.
+    """
+    used = offline()
+    check(*arguments)
+    for (line, kind, width), (requests, units, asked) in used.traffic.items():
+        if kind in ("lds", "sts"):
+            assert units <= max(1, width // 4) * requests, f"bank conflicts at PTX line {line}"
+        elif asked > 8 * width * requests:  # else it is what a point has once
+            sectors = asked + 64 * requests
+            if kind == "ld" and check is not check_level_loss:
+                sectors = max(sectors, 3 * asked)
+            assert 32 * units <= sectors, f"PTX line {line}: {units} sectors for {asked} bytes"
 
 
 def test_shared_memory_is_seen(offline: Callable[..., Any]) -> None:

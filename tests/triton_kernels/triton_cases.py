@@ -15,9 +15,15 @@ from torch import Tensor
 from netdiffus.ops.area_resize import area_matrix
 from netdiffus.ops.decode import gasf_decode_reference
 from netdiffus.ops.gasf import gasf_image_reference, gasf_reference
+from netdiffus.ops.levels import (
+    COSINES,
+    level_chances_reference,
+    level_loss_reference,
+    level_means_reference,
+)
 from netdiffus.ops.modulate import TAPS, modulate_reference
 from netdiffus.ops.noise import normal_reference
-from netdiffus.ops.triton import area_resize, decode, denoise, gasf, modulate, noise
+from netdiffus.ops.triton import area_resize, decode, denoise, gasf, levels, modulate, noise
 
 SEED, STEP = 2**63 + 2**31 + 11, 2**32 - 3
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -25,7 +31,7 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 ROUNDING = {torch.float16: 2.0**-11, torch.bfloat16: 2.0**-7 if INTERPRETED else 2.0**-8}
 MARGIN = 64
-KERNELS = ("area_resize", "decode", "denoise", "gasf", "modulate", "noise")
+KERNELS = ("area_resize", "decode", "denoise", "gasf", "levels", "modulate", "noise")
 
 
 @dataclass
@@ -210,6 +216,91 @@ def check_modulate(batch: int, n: int, width: int, near: bool, dtype: torch.dtyp
         assert_near(one, other, 1e-6 * max(1.0, float(other.abs().max())))
         for one, other in zip(found, wanted, strict=True)
     )
+
+
+@dataclass
+class Known:
+    """What the ops of levels are given."""
+
+    chances: Tensor
+    told: Tensor
+    border: Tensor
+    edge: Tensor
+    variance: Tensor
+    slope: Tensor
+    curve: Tensor
+    spans: Tensor
+    cosines: Tensor
+    own: Tensor
+
+    def weighed(self) -> list[Tensor]:
+        return [self.chances, self.border, self.edge, self.variance, self.slope, self.curve,
+                self.spans, self.cosines]  # fmt: skip
+
+    def averaged(self) -> list[Tensor]:
+        return [self.chances, self.told, self.edge, self.variance, self.spans]
+
+
+def known(batch: int, m: int, sizes: tuple[int, ...], dtype: torch.dtype) -> Known:
+    s, shape = sum(sizes), (batch, m, len(sizes))
+    points = [(2 * random(*shape, dtype=dtype) - 1).roll(k) for k in range(4)]
+    chances = 12 * random(batch, m, s, dtype=dtype) - 6
+    variance = (0.02 + random(batch)).to(dtype)
+    low = torch.cat([torch.linspace(-1, 0.9, k) for k in sizes])
+    spans = low.unsqueeze(1) + torch.tensor([0, 0.04, 0.1]) * (torch.arange(s) % 2).unsqueeze(1)
+    counts = torch.tensor(sizes)
+    own = counts.cumsum(0) - counts + torch.arange(batch * m).view(batch, m, 1) % counts
+    border, edge, slope, curve = points
+    return Known(
+        chances, chances.flip(0, 1), border, edge, variance, slope, curve, spans.to(dtype),
+        2 * random(s, COSINES, dtype=dtype) - 1, own,
+    )  # fmt: skip
+
+
+def of_largest(tolerance: float, expected: Tensor) -> float:
+    return tolerance * max(1.0, float(expected.abs().max()))
+
+
+def check_level_chances(batch: int, m: int, sizes: tuple[int, ...], dtype: torch.dtype) -> float:
+    frame, given = Framed(), known(batch, m, sizes, dtype).weighed()
+    wide = sum(sizes) + (1 + COSINES) * len(sizes)
+    found = [frame.empty(batch, m, n, dtype=dtype) for n in (sum(sizes), wide)]
+    levels.level_chances(given, sizes, *found)
+    frame.check()
+    expected = level_chances_reference(*(v.double() for v in given), sizes)
+    return max(
+        assert_near(one, other, of_largest(1e-6, other))
+        for one, other in zip(found, expected, strict=True)
+    )
+
+
+def check_level_means(
+    batch: int, m: int, sizes: tuple[int, ...], gamma: float, dtype: torch.dtype
+) -> float:
+    frame, given = Framed(), known(batch, m, sizes, dtype).averaged()
+    found = frame.empty(3, batch, m, len(sizes), dtype=dtype)
+    levels.level_means(given, sizes, gamma, found)
+    frame.check()
+    # In float32 too: near x = -1 a sine is the root of what rounding leaves of 1 - x^2.
+    expected = level_means_reference(*(v.float() for v in given), sizes, gamma)
+    return assert_near(found, expected, 1e-6)
+
+
+def check_level_loss(batch: int, m: int, sizes: tuple[int, ...], dtype: torch.dtype) -> float:
+    """The loss, and told's gradient."""
+    frame, given = Framed(), known(batch, m, sizes, dtype)
+    held, g = (given.chances, given.told, given.own), given.edge
+    lost = frame.empty(batch, m, len(sizes), dtype=dtype)
+    gradient = frame.empty(batch, m, sum(sizes), dtype=dtype)
+    levels.level_loss(held, sizes, lost)
+    levels.level_loss_backward((*held, g), sizes, gradient)
+    frame.check()
+    leaf = given.told.double().requires_grad_()
+    expected = level_loss_reference(given.chances.double(), leaf, given.own, sizes)
+    expected.backward(g.double())
+    assert leaf.grad is not None
+    worst = assert_near(lost, expected.detach(), of_largest(1e-6, expected.detach()))
+    return max(worst, assert_near(gradient, leaf.grad, 1e-6))
 
 
 Check = Callable[..., float]

@@ -1,4 +1,4 @@
-"""Powers of pixels: the contrast of an image, put on and taken off."""
+"""Powers: of pixels, for the contrast of an image, and of e."""
 
 from __future__ import annotations
 
@@ -38,10 +38,22 @@ def _any_power(v, gamma):
     """Relative error about 1e-7 (1 + |log2 v^gamma|); what is below 2^-126 is 0."""
     exponent, artanh = log_parts(v * 2.0**24)  # scaled, as the parts hold for normal numbers only
     y = gamma * ((exponent - 24) + 2.88539008 * artanh)  # 2 / ln 2
+    return tl.where(v == v, tl.where(v > 0, _exp2_below(y), 0.0), v)
+
+
+@triton.jit
+def exponential(v):
+    """e^v for v <= 0, 0 where that is below 2^-126. NaN stays NaN."""
+    return tl.where(v == v, _exp2_below(1.44269504 * v), v)
+
+
+@triton.jit
+def _exp2_below(y):
+    """2^y for y <= 0; below 2^-126 it is 0. Relative error about 1e-7."""
     bounded = tl.maximum(y, -126.0)
     whole = (bounded - 0.5).to(tl.int32)  # to the nearest, as y <= 0
     a = 0.693147181 * (bounded - whole.to(tl.float32))
     series = 1 / 24 + a * (1 / 120 + a * (1 / 720 + a * (1 / 5040)))
     exp_a = 1 + a * (1 + a * (1 / 2 + a * (1 / 6 + a * series)))
     result = exp_a * ((whole + 127) << 23).to(tl.float32, bitcast=True)
-    return tl.where(v == v, tl.where((v > 0) & (y > -126), result, 0.0), v)
+    return tl.where(y > -126, result, 0.0)

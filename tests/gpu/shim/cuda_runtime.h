@@ -215,12 +215,11 @@ void run(unsigned blocks, unsigned threads, const Body& each) {
 
 #endif
 
-inline float shuffle_xor(float v, int mask, int line) {
-  const int lane = thread.x % kWarp;
+inline float shuffle(float v, int from, int line) {
   auto& shown = exchanges[thread.x / kWarp].value[next_shuffle()];
-  memcpy(&shown[lane], &v, sizeof v);
+  memcpy(&shown[thread.x % kWarp], &v, sizeof v);
   wait_for_warp(line);
-  memcpy(&v, &shown[lane ^ mask], sizeof v);
+  memcpy(&v, &shown[from], sizeof v);
   return v;
 }
 
@@ -234,4 +233,6 @@ auto with(void (*kernel)(Parameters...), unsigned blocks, unsigned threads) {
 #define threadIdx shim::thread
 #define blockIdx shim::block
 #define __syncthreads() shim::wait_for_block(__LINE__)
-#define __shfl_xor_sync(all, v, mask) shim::shuffle_xor(v, mask, __LINE__)
+#define __shfl_sync(all, v, from) shim::shuffle(v, from, __LINE__)
+#define __shfl_xor_sync(all, v, mask) \
+  shim::shuffle(v, (shim::thread.x % shim::kWarp) ^ (mask), __LINE__)
