@@ -35,5 +35,6 @@ types:
 imports:
 	$(BIN)/lint-imports
 
+# A thread to each process: those of torch would wait for each other's processors.
 unit:
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile

@@ -139,7 +139,10 @@ NETDIFFUS_FN float power(float v, float gamma) {
 }
 
 // e^v for v <= 0, 0 where that is below 2^-126. Relative error about 1e-7 (1 + |v|). NaN stays.
-NETDIFFUS_FN float exponential(float v) { return exp2_below(1.44269504f * v) + (v - v); }
+NETDIFFUS_FN float exponential(float v) {
+  const float result = exp2_below(1.44269504f * v);
+  return v == v ? result : v;
+}
 
 NETDIFFUS_FN double exponential(double v) { return std::exp(v); }
 

@@ -221,6 +221,18 @@ def test_strides_empty_and_nan(backend: str, device: str, gamma: float) -> None:
     assert gradient.sum() == 17
 
 
+@pytest.mark.parametrize("op", OPS)
+def test_a_level_that_cannot_be(backend: str, device: str, op: str) -> None:
+    """A chance of 0, whose logarithm is no number."""
+    sizes = (40, 17)
+    given = as_type(arguments(op, sizes), torch.float32, device)
+    given["counted" if op == "chances" else "chances"][..., [3, 50]] = -torch.inf
+    plain = {name: v.cpu() for name, v in given.items()}
+    found, expected = run(op, given, sizes, backend), run(op, plain, sizes, "torch")
+    for one, other in zip(found[-1:], expected[-1:], strict=True):
+        torch.testing.assert_close(one.cpu(), other, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("backend", ["cpp", "cuda", "triton"], indirect=True)
 @pytest.mark.parametrize("op", OPS)
 def test_same_bits_everywhere(backend: str, device: str, op: str) -> None:
