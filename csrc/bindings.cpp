@@ -193,6 +193,21 @@ void level_loss_backward_py(uintptr_t chances, uintptr_t told, uintptr_t own, ui
                                               threads);
 }
 
+template <class T>
+void precision_as(uintptr_t apart, uintptr_t noise, uintptr_t group, uintptr_t variances,
+                  uintptr_t vectors, int64_t batch, int64_t size, uintptr_t found, int threads) {
+  precision(at<const T>(apart), at<const T>(noise), at<const int64_t>(group),
+            at<const T>(variances), at<const T>(vectors), batch, size, at<T>(found), threads);
+}
+
+void precision_py(uintptr_t apart, uintptr_t noise, uintptr_t group, uintptr_t variances,
+                  uintptr_t vectors, int64_t batch, int64_t size, uintptr_t found, bool is_double,
+                  int threads) {
+  py::gil_scoped_release release;
+  (is_double ? precision_as<double> : precision_as<float>)(apart, noise, group, variances, vectors,
+                                                           batch, size, found, threads);
+}
+
 // The levels this processor has, lowest first.
 std::vector<std::string> isas() {
   const std::vector<std::string> names = {"baseline", "x86-64-v3", "x86-64-v4"};
@@ -251,6 +266,9 @@ PYBIND11_MODULE(_C, module) {
              py::arg("double"), py::arg("threads"));
   module.def("level_loss_backward", &level_loss_backward_py, py::arg("chances"), py::arg("told"),
              py::arg("own"), py::arg("g"), py::arg("batch"), py::arg("points"), py::arg("sizes"),
+             py::arg("found"), py::arg("double"), py::arg("threads"));
+  module.def("precision", &precision_py, py::arg("apart"), py::arg("noise"), py::arg("group"),
+             py::arg("variances"), py::arg("vectors"), py::arg("batch"), py::arg("size"),
              py::arg("found"), py::arg("double"), py::arg("threads"));
 #ifdef NETDIFFUS_CUDA
   add_cuda(module);

@@ -110,6 +110,13 @@ void level_loss_backward(const T* chances, const T* told, const int64_t* own, co
                          int64_t batch, int64_t points, const std::vector<int64_t>& sizes, T* found,
                          int threads);
 
+// apart (batch, size), noise (batch), group (batch), variances (groups, size), vectors (groups,
+// size, size), eigenvectors as columns -> found (4, batch, size): with S the covariance of the
+// group and K the inverse of S + noise, K apart and the diagonals of K, S K and S.
+template <class T>
+void precision(const T* apart, const T* noise, const int64_t* group, const T* variances,
+               const T* vectors, int64_t batch, int64_t size, T* found, int threads);
+
 // The same on device pointers, with T float, __half or __nv_bfloat16: they queue on the stream and
 // return a cudaError_t. gasf_decode takes m of at most 1024.
 template <class T>

@@ -140,6 +140,18 @@ def level_loss_backward(
     double: bool,
     threads: int,
 ) -> None: ...
+def precision(
+    apart: int,
+    noise: int,
+    group: int,
+    variances: int,
+    vectors: int,
+    batch: int,
+    size: int,
+    found: int,
+    double: bool,
+    threads: int,
+) -> None: ...
 
 # Only where cuda_built.
 _Draw = tuple[int, int, int]

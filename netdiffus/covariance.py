@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from netdiffus.ops.precision import precision
+
 CLASS_TRUST = 20.0  # traces that what all classes had weighs as much as, beside those of the class
 MEAN_TRUST = 4.0  # the same for the mean
 GRAIN = 1e-3  # variance of a point that no other explains, about that of a level's width
@@ -54,7 +56,12 @@ class Covariance:
         return cls(mean.float(), variances.float(), vectors.float())
 
     def others(
-        self, seen: Tensor, noise: Tensor, label: Tensor, inside: Tensor
+        self,
+        seen: Tensor,
+        noise: Tensor,
+        label: Tensor,
+        inside: Tensor,
+        backend: str = "auto",
     ) -> tuple[Tensor, Tensor, Tensor]:
         """What the other points of a series tell of each, before it is looked at itself.
 
@@ -67,27 +74,19 @@ class Covariance:
             noise: (B,), variance of that.
             label: int64 (B,).
             inside: Bool (B, m); what is seen outside a trace is not used.
+            backend: Of the products, see `precision`.
 
         Returns:
             Mean and variance, and the variance before any was seen, all (B, C, m).
         """
-        group = label.clamp(max=len(self.vectors) - 1)
-        vectors, variances, mean = self.vectors[group], self.variances[group], self.mean[label]
+        group, mean = label.clamp(max=len(self.vectors) - 1), self.mean[label]
         there = inside.unsqueeze(1).expand_as(seen).flatten(1)
-        inverse = 1 / (variances + noise.unsqueeze(1))
-        spectra = torch.stack([variances, inverse, variances * inverse], -1)
-        before, kept, signal = (vectors.square() @ spectra).unbind(-1)
         apart = (seen.flatten(1) - mean) * there
-        pulled = _times(vectors, inverse, apart)
+        given = apart, noise, group, self.variances, self.vectors
+        pulled, kept, signal, before = precision(*given, backend=backend)
         variance = (signal / kept).clamp(min=GRAIN).minimum(before)  # 1 / K_ii - noise cancels
         found = mean + apart - pulled / kept
         return found.view_as(seen), variance.view_as(seen), before.view_as(seen)
-
-
-def _times(vectors: Tensor, values: Tensor, x: Tensor) -> Tensor:
-    """The symmetric matrices of these eigenvectors and eigenvalues times x (B, D)."""
-    inner = values * (vectors.mT @ x.unsqueeze(-1)).squeeze(-1)
-    return (vectors @ inner.unsqueeze(-1)).squeeze(-1)
 
 
 def _means(x: Tensor, there: Tensor, labels: Tensor, classes: int) -> Tensor:

@@ -252,7 +252,7 @@ class DefaultUNet(nn.Module):
         border = xt[:, :, :m, m:].mean(-1).mT
         edge = border * (1 + noise).sqrt().view(-1, 1, 1)
         variance = noise / self.config.border
-        slope, curve = self._varied(edge, variance, label, inside)
+        slope, curve = self._varied(edge, variance, label, inside, backend)
         seen = border, edge, variance, slope, curve
         known = self.chances[label], *seen, self.spans, self.cosines, sizes
         chances, features = level_chances(*known, backend=backend)
@@ -265,11 +265,11 @@ class DefaultUNet(nn.Module):
         return self._image(means.mT, inside.unsqueeze(1))
 
     def _varied(
-        self, edge: Tensor, variance: Tensor, label: Tensor, inside: Tensor
+        self, edge: Tensor, variance: Tensor, label: Tensor, inside: Tensor, backend: str
     ) -> tuple[Tensor, Tensor]:
         """How much likelier the other points make x: exp(slope x + curve x^2), both (B, m, C)."""
         known = Covariance(self.mean, self.variances, self.vectors)
-        mean, after, before = known.others(edge.mT, variance, label, inside)
+        mean, after, before = known.others(edge.mT, variance, label, inside, backend)
         usual = self.mean[label].view_as(mean)
         curve, slope = 0.5 / before - 0.5 / after, mean / after - usual / before
         return slope.mT, curve.mT

@@ -40,6 +40,11 @@ def learned(config: UNetConfig) -> torch.nn.Module:
     return net
 
 
+# Of the largest value. What other points tell is a small difference of large numbers: either form
+# is 2.5e-5 from the same in float64, at size 32.
+TOLERANCE = 5e-5
+
+
 @pytest.mark.parametrize("preset", ["default", "paper"])
 @pytest.mark.parametrize("size", [2, 7, 32])
 def test_plain_and_fast_forms_agree(preset: str, size: int) -> None:
@@ -51,7 +56,7 @@ def test_plain_and_fast_forms_agree(preset: str, size: int) -> None:
         out.square().mean().backward()
         made[backend] = [out.detach(), *(p.grad.clone() for p in net.parameters())]
     for fast, plain in zip(*made.values(), strict=True):
-        assert (fast - plain).abs().max() <= 1e-5 * plain.abs().max()
+        assert (fast - plain).abs().max() <= TOLERANCE * plain.abs().max()
 
 
 def test_both_forms_learn_alike() -> None:
@@ -65,7 +70,7 @@ def test_both_forms_learn_alike() -> None:
         out.mean().backward()
         made[backend] = [out.detach(), *(p.grad.clone() for p in net.parameters())]
     for fast, plain in zip(*made.values(), strict=True):
-        assert (fast - plain).abs().max() <= 1e-5 * plain.abs().max()
+        assert (fast - plain).abs().max() <= TOLERANCE * plain.abs().max()
 
 
 def test_default_is_symmetric() -> None:

@@ -142,6 +142,22 @@ void check_levels(int64_t batch, int64_t m, const std::vector<int64_t>& sizes, i
   expect(std::abs(sum) < 1e-3, "gradients that do not cancel");
 }
 
+// With the unit vectors S is diagonal, 3, and so is K, 1 / 4.
+template <class T>
+void check_precision(int64_t batch, int64_t size, int threads) {
+  std::vector<T> apart(batch * size, T(2)), noise(batch, T(1)), variances(2 * size, T(3));
+  std::vector<T> vectors(2 * size * size), found(4 * batch * size, T(99));
+  for (int64_t d = 0; d < 2 * size; ++d) vectors[d * size + d % size] = 1;
+  std::vector<int64_t> group(batch);
+  for (int64_t b = 0; b < batch; ++b) group[b] = b % 2;
+  netdiffus::precision(apart.data(), noise.data(), group.data(), variances.data(), vectors.data(),
+                       batch, size, found.data(), threads);
+  const double expected[] = {0.5, 0.25, 0.75, 3};
+  for (int64_t k = 0; k < 4 * batch * size; ++k)
+    expect(std::abs(found[k] - expected[k / (batch * size)]) < 1e-6,
+           "a product with the precision");
+}
+
 void check_stream_copy() {
   std::vector<char> from(200), to(200);
   std::iota(from.begin(), from.end(), 1);
@@ -211,6 +227,12 @@ void check_all() {
         check_levels<double>(batch, m, sizes, 1);
       }
   check_levels<float>(70, 33, {40, 3}, 3);  // enough for threads
+  for (int64_t batch : {0, 1, 3})
+    for (int64_t size : {1, 16, 37}) {
+      check_precision<float>(batch, size, 2);
+      check_precision<double>(batch, size, 1);
+    }
+  check_precision<float>(50, 40, 3);  // enough for threads
   check_stream_copy();
 }
 
