@@ -16,6 +16,7 @@ from netdiffus.model import Model
 from netdiffus.ops.levels import COSINES, level_chances, level_loss, level_means
 from netdiffus.ops.linear import linear
 from netdiffus.ops.modulate import TAPS, modulate
+from netdiffus.ops.precision import precision
 from netdiffus.training import BORDER, ROWS, Recipe, _new_state
 from netdiffus.variants import variants_of
 
@@ -115,6 +116,16 @@ class Points:
     def loss(self, backend: str) -> None:
         told = self.told.detach().requires_grad_()
         level_loss(self.counted, told, self.own, self.sizes, backend=backend).sum().backward()
+
+
+def test_precision_beside_torch(ratio: Ratio) -> None:
+    """Series of two channels, each with the matrix of its class."""
+    size, groups = 2 * SIZE, 9
+    apart, noise = torch.randn(BATCH, size), torch.rand(BATCH) + 0.1
+    group, vectors = torch.arange(BATCH) % groups, torch.randn(groups, size, size)
+    given = apart, noise, group, torch.rand(groups, size), vectors
+    run = lambda backend: precision(*given, backend=backend)  # noqa: E731
+    ratio(lambda: run("auto"), lambda: run("torch"), bar=2, guard=2)
 
 
 @pytest.mark.parametrize("what", ["image", "loss"])
