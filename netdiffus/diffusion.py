@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +22,9 @@ from netdiffus.ops.noise import PREDICTIONS, q_sample
 SCHEDULES = ("cosine", "linear", "log")
 LOSSES = ("mse", "cross_entropy", "levels")
 LEAST_NOISE, MOST_NOISE = 0.004, 40.0  # of the log schedule, as shares of the signal
+# Of few steps of that schedule a quarter lie below a noise of 0.1 and a tenth above 4: between them
+# the points of a trace are decided.
+QUIET, LOUD, BELOW, ABOVE = 0.1, 4.0, 0.25, 0.1
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,8 @@ class Diffusion:
             sampler: `ddpm` (ancestral, small variance), `ddim` (eta 0, eps re-derived from the
                 clipped x0) or `dpm++` (DPM-Solver++(2M), midpoint, first order at the end).
                 Equal to diffusers' DDPMScheduler, DDIMScheduler (`use_clipped_model_output`) and
-                DPMSolverMultistepScheduler at their default spacings.
+                DPMSolverMultistepScheduler at their default spacings; but for dpm++ with the log
+                schedule, whose steps, up to half of T, lie closest where traces are decided.
             count: How many, from 1 to T.
         """
         if sampler not in _SAMPLERS:
@@ -171,8 +176,7 @@ def _ddim(diffusion: Diffusion, count: int) -> list[Step]:
 
 def _dpmpp(diffusion: Diffusion, count: int) -> list[Step]:
     """Lu et al., 2022, Algorithm 2; h is the step in half log signal-to-noise ratio."""
-    spaced = torch.linspace(0, diffusion.num_timesteps - 1, count + 1, dtype=torch.float64)
-    times = [int(t) for t in spaced.round().flip(0)[:-1]]
+    times = [round(t) for t in reversed(_spaced(diffusion, count)[1:])]
     if len(set(times)) < count:
         raise InputError(f"dpm++ takes at most {diffusion.num_timesteps - 1} steps, got {count}")
     steps: list[Step] = []
@@ -193,6 +197,17 @@ def _dpmpp(diffusion: Diffusion, count: int) -> list[Step]:
         )
         h_prev = h
     return steps
+
+
+def _spaced(diffusion: Diffusion, count: int) -> list[float]:
+    """Rising times, count and one: the noise of the second is the last that is taken off."""
+    last = diffusion.num_timesteps - 1
+    even = np.linspace(0, last, count + 1)
+    if diffusion.schedule != "log" or count > diffusion.num_timesteps // 2:
+        return [float(t) for t in even]
+    ends = np.log([LEAST_NOISE, QUIET, LOUD, MOST_NOISE])
+    place = (ends - ends[0]) / (ends[-1] - ends[0])
+    return [last * float(t) for t in np.interp(even / last, [0, BELOW, 1 - ABOVE, 1], place)]
 
 
 def _alpha(diffusion: Diffusion, t: int) -> float:

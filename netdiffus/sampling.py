@@ -20,7 +20,7 @@ from netdiffus.ops.denoise import Step, denoise_step
 from netdiffus.ops.noise import normal, uniform
 from netdiffus.traces import Traces, concat
 
-DEFAULT_STEPS = {"dpm++": 20, "ddim": 50}  # ddpm takes all T
+DEFAULT_STEPS = {"dpm++": 16, "ddim": 50}  # ddpm takes all T
 LENGTH_DRAW, LABEL_DRAW = 2**31, 2**31 + 1  # Philox steps that no image noise uses
 Ints = npt.NDArray[np.int64]
 
@@ -56,7 +56,7 @@ def sample(
         fast: True runs the native kernels, False the plain torch reference: the same traces but
             for float rounding.
         sampler: `dpm++`, `ddim` or `ddpm`.
-        steps: Network runs per trace; None is 20 for dpm++, 50 for ddim, T for ddpm.
+        steps: Network runs per trace; None is 16 for dpm++, 50 for ddim, T for ddpm.
         seed: None draws one; it stands in the traces' meta.
         start: Index of the first trace.
         batch_size: Traces worked on at a time.

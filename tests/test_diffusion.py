@@ -83,6 +83,38 @@ def test_each_step_equals_diffusers(
         torch.testing.assert_close(xt, other, atol=1e-5, rtol=0)
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in diffusers
+@pytest.mark.parametrize("count", [1, 2, 16, 500])
+def test_steps_of_the_log_schedule_lie_where_traces_are_decided(count: int) -> None:
+    """Each is diffusers' own, given the same times."""
+    diffusion = Diffusion(schedule="log", prediction="x0")
+    alpha = diffusion.alphas_cumprod
+    before = torch.cat([torch.ones(1), alpha[:-1]])
+    scheduler = diffusers.DPMSolverMultistepScheduler(
+        trained_betas=(1 - alpha / before).tolist(), prediction_type="sample"
+    )
+    steps = diffusion.steps("dpm++", count)
+    scheduler.set_timesteps(timesteps=[step.t for step in steps])
+    exact = torch.tensor([((1 - alpha[step.t]) / alpha[step.t]) ** 0.5 for step in steps])
+    scheduler.sigmas = torch.cat([exact, torch.zeros(1)]).double()
+    xt = other = torch.randn(3, 2, 8, 8, dtype=torch.float64)
+    x0 = None
+    for step in steps:
+        other = scheduler.step(network(other, step.t, diffusion), step.t, other).prev_sample
+        xt, x0 = denoise_step(step, xt, network(xt, step.t, diffusion), x0, index=torch.arange(3))
+        torch.testing.assert_close(xt, other, atol=2e-5, rtol=0)
+    assert steps[0].t == 999
+    noise = np.array([float(sigma) for sigma in exact])
+    if count > 2:
+        assert abs((noise < 0.1).mean() - 0.25) < 1 / count
+        assert abs((noise > 4).mean() - 0.1) < 1 / count
+
+
+def test_very_many_steps_of_the_log_schedule_are_even() -> None:
+    steps = Diffusion(schedule="log", prediction="x0").steps("dpm++", 999)
+    assert [step.t for step in steps] == list(range(999, 0, -1))
+
+
 def _in_float64(scheduler: diffusers.SchedulerMixin, diffusion: Diffusion) -> None:
     """Replaces the float32 sigmas that set_timesteps made by the same numbers in float64."""
     alpha = diffusion.alphas_cumprod[scheduler.timesteps.long()]
