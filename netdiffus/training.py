@@ -42,14 +42,13 @@ COUNTED = (
     "seconds",
     "losses",
     "held_distance",
-    "best_step",
     "least_distance",
 )  # in a checkpoint
 WARM_UP = 50  # steps
 WEIGHT_DECAY = 0.2  # of Muon: 2,400 traces were learnt by heart sooner without
 BORDER = 1  # constant points on the images of the default preset
 CHECK_EVERY = 40  # steps
-TOLERATED = 1.05  # times the least distance from held traces
+TOLERATED = 1.5  # times the least distance from held traces; traces get better well beyond it
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,8 @@ class Recipe:
             (Karras et al., 2024, power-function averaging), so one value serves every budget.
         held: Share of each class that is kept from the network, 64 traces at most. They tell
             whether what it learns holds for traces that it has not seen: training ends before the
-            budget if the averaged weights do 5 % worse on them than they did, and goes back to the
-            best ones. 0 uses all traces and never does.
+            budget once the averaged weights are half as far again from them as they were, as from
+            there on it learns by heart. 0 uses all traces and never does.
         checkpoint_seconds: Time between checkpoints.
         seed: Of weights, order, times and noise.
 
@@ -114,23 +113,16 @@ class State:
     net: nn.Module
     optimizers: list[torch.optim.Optimizer]
     ema: list[Tensor]
-    best: list[Tensor]
     step: int = 0
     seconds: float = 0.0
     losses: list[float] = field(default_factory=list)
     held_distance: float = math.inf
-    best_step: int = 0
     least_distance: float = math.inf
 
     @property
     def is_late(self) -> bool:
         """Whether held traces say that what was learned last is of the training traces alone."""
         return self.held_distance > TOLERATED * self.least_distance
-
-    @property
-    def chosen(self) -> list[Tensor]:
-        """The averaged weights; those that did best on held traces if these are worse."""
-        return self.best if self.is_late else self.ema
 
 
 def train(
@@ -280,15 +272,13 @@ def _is_over(state: State, recipe: Recipe) -> bool:
 def _why(state: State, interrupted: bool) -> str:
     if interrupted:
         return "interrupted"
-    return f"held traces did best at step {state.best_step}" if state.is_late else "budget used"
+    return "learning by heart" if state.is_late else "budget used"
 
 
 def _check(state: State, data: Batches, model: Model) -> None:
-    """Notes the averaged weights if they do better on held traces than any before."""
+    """Notes how far the averaged weights are from held traces."""
     state.held_distance = data.held_distance(model.unet, state.ema)
-    if state.held_distance < state.least_distance:
-        state.least_distance, state.best_step = state.held_distance, state.step
-        torch._foreach_copy_(state.best, state.ema)
+    state.least_distance = min(state.least_distance, state.held_distance)
 
 
 def _agreed(accelerator: Accelerator, stop: bool) -> bool:
@@ -334,24 +324,22 @@ def _new_state(model: Model, recipe: Recipe) -> State:
     ]
     if inner:
         optimizers.append(Muon(inner, lr=rate, weight_decay=WEIGHT_DECAY))
-    ema, best = ([p.detach().clone() for p in net.parameters()] for _ in range(2))
-    return State(net, optimizers, ema, best)
+    return State(net, optimizers, [p.detach().clone() for p in net.parameters()])
 
 
 def _finish(model: Model, net: nn.Module, state: State) -> None:
-    """Leaves the chosen weights in the model."""
+    """Leaves the averaged weights in the model."""
     with torch.no_grad():
-        for parameter, average in zip(net.parameters(), state.chosen, strict=True):
+        for parameter, average in zip(net.parameters(), state.ema, strict=True):
             parameter.copy_(average)
     model.unet = net.cpu().eval()
 
 
 def _tell(model: Model, state: State) -> None:
     model.about |= {"steps": state.step, "seconds": round(state.seconds, 1)}
-    if state.best_step:
-        kept = state.least_distance if state.is_late else state.held_distance
+    if math.isfinite(state.least_distance):
         model.about |= {
-            "held_distance": round(kept, 5),
+            "held_distance": round(state.held_distance, 5),
             "least_held_distance": round(state.least_distance, 5),
         }
 
@@ -393,14 +381,11 @@ def _checkpoint(
     """Writes the model with averaged weights, and all that a resumed run needs."""
     _tell(model, state)
     names = [name for name, _ in net.named_parameters()]
-    model.save_weights(folder, net.state_dict() | dict(zip(names, state.chosen, strict=True)))
+    model.save_weights(folder, net.state_dict() | dict(zip(names, state.ema, strict=True)))
     write_text(folder / CONFIG, json.dumps(model.config(), indent=2) + "\n")
     tensors = {}
-    for name, parameter, ema, best in zip(
-        names, net.parameters(), state.ema, state.best, strict=True
-    ):
+    for name, parameter, ema in zip(names, net.parameters(), state.ema, strict=True):
         tensors[f"net.{name}"], tensors[f"ema.{name}"] = parameter.detach(), ema
-        tensors[f"best.{name}"] = best
         for key, moment in _optimizer(state, parameter).state[parameter].items():
             tensors[f"{key}.{name}"] = moment
     about = {**run, **{key: getattr(state, key) for key in COUNTED}}
@@ -433,12 +418,9 @@ def _load_state(state: State, path: Path, run: dict[str, Any]) -> None:
     for key in COUNTED:
         setattr(state, key, about[key])
     with torch.no_grad():
-        for (name, parameter), ema, best in zip(
-            state.net.named_parameters(), state.ema, state.best, strict=True
-        ):
+        for (name, parameter), ema in zip(state.net.named_parameters(), state.ema, strict=True):
             parameter.copy_(tensors[f"net.{name}"])
             ema.copy_(tensors[f"ema.{name}"])
-            best.copy_(tensors[f"best.{name}"])
             _optimizer(state, parameter).state[parameter] = {
                 key: tensors[f"{key}.{name}"] for key in MOMENTS if f"{key}.{name}" in tensors
             }

@@ -228,11 +228,9 @@ def test_log_is_json_lines(tmp_path: Path) -> None:
     assert [set(json.loads(line)) for line in lines] == [{"step", "seconds", "loss"}] * 2
 
 
-def test_what_holds_for_no_other_trace_is_given_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The distance goes down, up by less than 5 %, down, and up by more."""
-    given = [1.0, 0.9, 0.94, 0.8, 0.85]
+def test_learning_by_heart_ends_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The distance goes down, up by less than half, down, and up by more."""
+    given = [1.0, 0.9, 1.3, 0.8, 1.21]
     found, seen = iter(given), []
 
     def distance(self: Batches, net: torch.nn.Module, weights: list[torch.Tensor]) -> float:
@@ -242,13 +240,10 @@ def test_what_holds_for_no_other_trace_is_given_up(
     monkeypatch.setattr(Batches, "held_distance", distance)
     model = run(tmp_path, 2000, traces=volumes(80))
     assert (model.about["steps"], len(seen)) == (200, 5)
-    assert model.about["ended"] == "held traces did best at step 160"
-    assert model.about["held_distance"] == model.about["least_held_distance"] == 0.8
-    for best, last, kept in zip(seen[3], seen[4], model.unet.parameters(), strict=True):
-        assert torch.equal(kept, best)
-        assert not torch.equal(kept, last)
-    saved = Model.load(tmp_path).unet.parameters()
-    assert all(torch.equal(a, b) for a, b in zip(saved, model.unet.parameters(), strict=True))
+    assert model.about["ended"] == "learning by heart"
+    assert (model.about["held_distance"], model.about["least_held_distance"]) == (1.21, 0.8)
+    for last, kept in zip(seen[4], model.unet.parameters(), strict=True):
+        assert torch.equal(kept, last)
     log = [line["held_distance"] for line in read_log(tmp_path) if "held_distance" in line]
     assert log == [v for v in given for _ in range(2)][:9]
 
