@@ -94,6 +94,27 @@ def test_modulate_beside_torch(ratio: Ratio) -> None:
     ratio(lambda: run("auto"), lambda: run("torch"), bar=2, guard=2)
 
 
+def test_linear_with_gelu_beside_torch(ratio: Ratio) -> None:
+    """As sampling has it, without a gradient."""
+    x, weight, bias = torch.rand(ROWS, 96), torch.rand(384, 96), torch.rand(384)
+
+    def run(backend: str) -> None:
+        with torch.inference_mode():
+            linear(x, weight, bias, gelu=True, backend=backend)
+
+    ratio(lambda: run("auto"), lambda: run("torch"), bar=1, guard=0.8)
+
+
+def test_precision_beside_torch(ratio: Ratio) -> None:
+    """Series of two channels, each with the matrix of its class."""
+    size, groups = 2 * SIZE, 9
+    apart, noise = torch.randn(BATCH, size), torch.rand(BATCH) + 0.1
+    group, vectors = torch.arange(BATCH) % groups, torch.randn(groups, size, size)
+    given = apart, noise, group, torch.rand(groups, size), vectors
+    run = lambda backend: precision(*given, backend=backend)  # noqa: E731
+    ratio(lambda: run("auto"), lambda: run("torch"), bar=2, guard=2)
+
+
 class Points:
     """What is known of a batch of points, of one channel of 256 levels and one of 3."""
 
@@ -116,16 +137,6 @@ class Points:
     def loss(self, backend: str) -> None:
         told = self.told.detach().requires_grad_()
         level_loss(self.counted, told, self.own, self.sizes, backend=backend).sum().backward()
-
-
-def test_precision_beside_torch(ratio: Ratio) -> None:
-    """Series of two channels, each with the matrix of its class."""
-    size, groups = 2 * SIZE, 9
-    apart, noise = torch.randn(BATCH, size), torch.rand(BATCH) + 0.1
-    group, vectors = torch.arange(BATCH) % groups, torch.randn(groups, size, size)
-    given = apart, noise, group, torch.rand(groups, size), vectors
-    run = lambda backend: precision(*given, backend=backend)  # noqa: E731
-    ratio(lambda: run("auto"), lambda: run("torch"), bar=2, guard=2)
 
 
 @pytest.mark.parametrize("what", ["image", "loss"])

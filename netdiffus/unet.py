@@ -309,11 +309,6 @@ def contrast(g: Tensor, gamma: float) -> Tensor:
     return g if gamma == 1 else 2 * (0.5 * (g + 1)).clamp(min=0) ** gamma - 1
 
 
-def plain(pixel: Tensor, gamma: float) -> Tensor:
-    """Undoes `contrast`."""
-    return pixel if gamma == 1 else 2 * (0.5 * (pixel + 1)) ** (1 / gamma) - 1
-
-
 class Block(nn.Module):
     """Attention along the series, then a two-layer network, each scaled by the condition.
 

@@ -69,7 +69,7 @@ def level_chances(
     given = (counted, border, edge, variance, slope, curve, spans, cosines)
     if (chosen := _chosen(backend, given)) == "torch":
         return level_chances_reference(*given, sizes)
-    held = [v.contiguous() for v in given]
+    held = [v.contiguous() for v in given]  # their memory must outlive the call
     chances = torch.empty_like(held[0])
     features = counted.new_empty(b, m, len(sizes) + s + COSINES * len(sizes))
     if chosen == "triton":

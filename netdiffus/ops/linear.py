@@ -26,9 +26,9 @@ def linear(
     On the CPU, float32 rows go to oneDNN: its products use the widest vectors of every processor,
     those of MKL only of some (on an AMD EPYC with AVX-512 they ran at half the speed, forward and
     backward). Where no gradient is wanted this is the op that torch's own compiler emits, which
-    adds the bias and takes the GELU in the same pass (with one thread, products and GELU of the
-    U-Net's sizes took 0.82 of the time). Else it is a 1 x 1 convolution, which torch gives to
-    oneDNN from two threads on. Neither is a kernel of ours: ``backend`` only says whether to.
+    adds the bias and takes the GELU in the same pass. Else it is a 1 x 1 convolution, which torch
+    gives to oneDNN from two threads on. Neither is a kernel of ours: ``backend`` only says whether
+    to.
 
     Args:
         x: (..., inputs).

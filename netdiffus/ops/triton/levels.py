@@ -197,9 +197,8 @@ def _read(pointer, mask):
 def _span(spans, s, inside):
     """Low, x and high of levels, and a twelfth of the square of their width."""
     low, x = _read(spans + 3 * s, inside), _read(spans + 3 * s + 1, inside)
-    high = tl.load(spans + 3 * s + 2, inside, 1).to(
-        tl.float32
-    )  # width, so that none is divided by 0
+    # A level that is not there is 1 wide, so that none is divided by 0.
+    high = tl.load(spans + 3 * s + 2, inside, 1).to(tl.float32)
     return low, x, high, (high - low) * (high - low) * (1 / 12)
 
 
