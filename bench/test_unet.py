@@ -27,25 +27,27 @@ BATCH = ROWS // SIZE
 class Training:
     """A model, its optimisers and averaged weights, and a batch to learn from."""
 
-    def __init__(self, backend: str) -> None:
+    def __init__(self, backend: str, device: str = "cpu", batch: int | None = None) -> None:
         torch.manual_seed(0)
-        self.backend, traces = backend, lab_traffic()
+        self.backend, traces, batch = backend, lab_traffic(), batch or BATCH
         self.model = Model.new(traces, GasfCodec(SIZE, border=BORDER))
+        self.model.unet.to(device)
         self.state = _new_state(self.model, Recipe(steps=1))
-        rows = torch.arange(BATCH) * 7 % len(traces)
+        rows = torch.arange(batch) * 7 % len(traces)
         series, n = self.model.codec.series(traces)[rows], self.model.codec.length
         self.levels = self.model.unet.level_of(series)
-        self.x0 = 2 * self.model.codec.draw(series.float()) - 1
-        self.t, self.index = torch.randint(0, 1000, (BATCH,)), torch.arange(BATCH)
-        self.variant = torch.from_numpy(variants_of(traces)[0])[rows]
-        self.length = torch.from_numpy(traces.lengths)[rows].clamp(max=n).float() / n
+        self.x0 = 2 * self.model.codec.draw(series.float().to(device)) - 1
+        self.t = torch.randint(0, 1000, (batch,)).to(device)
+        self.index = torch.arange(batch, device=device)
+        self.variant = torch.from_numpy(variants_of(traces)[0])[rows].to(device)
+        self.length = (torch.from_numpy(traces.lengths)[rows].clamp(max=n).float() / n).to(device)
 
     def noisy(self) -> Tensor:
         diffusion = self.model.diffusion
         if self.backend == "auto":
             return diffusion.q_sample(self.x0, self.t, 0, self.index)[0]
         w = torch.randn_like(self.x0)
-        alpha = diffusion.alphas_cumprod[self.t].float().view(-1, 1, 1, 1)
+        alpha = diffusion.alphas_cumprod.to(w.device)[self.t].float().view(-1, 1, 1, 1)
         return alpha.sqrt() * self.x0 + (1 - alpha).sqrt() * (w + w.mT) * 0.5**0.5
 
     def step(self) -> None:
@@ -118,15 +120,16 @@ def test_precision_beside_torch(ratio: Ratio) -> None:
 class Points:
     """What is known of a batch of points, of one channel of 256 levels and one of 3."""
 
-    def __init__(self) -> None:
-        self.sizes, points = (256, 3), (BATCH, SIZE, 2)
+    def __init__(self, batch: int = BATCH, device: str = "cpu") -> None:
+        self.sizes, points = (256, 3), (batch, SIZE, 2)
         levels = sum(self.sizes)
-        self.counted, self.told = torch.randn(2, BATCH, SIZE, levels)
-        self.edge, self.variance = torch.randn(points), torch.rand(BATCH) + 0.1
-        self.spans = torch.rand(levels, 3).sort(1).values
+        self.counted, self.told = torch.randn(2, batch, SIZE, levels, device=device)
+        self.edge = torch.randn(points, device=device)
+        self.variance = torch.rand(batch, device=device) + 0.1
+        self.spans = torch.rand(levels, 3, device=device).sort(1).values
         self.known = (self.edge, self.edge, self.variance, self.edge, self.edge, self.spans)
-        self.cosines = torch.randn(levels, COSINES)
-        self.own = torch.tensor([7, 257]).expand(points)
+        self.cosines = torch.randn(levels, COSINES, device=device)
+        self.own = torch.tensor([7, 257], device=device).expand(points)
 
     def image(self, backend: str) -> None:
         known = self.counted, *self.known, self.cosines, self.sizes

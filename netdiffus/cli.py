@@ -199,6 +199,7 @@ def train(
         float, typer.Option(help="Share of the traces that tell when to stop; 0 uses all.")
     ] = 0.1,
     seed: Seed = 0,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; CUDA if there is one.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
     force: Force = False,
     as_json: Json = False,
@@ -231,6 +232,7 @@ def train(
             width=width,
             resume=resume,
             force=force,
+            device=device,
             progress=progress,
         )
     _print({"model": str(out), **model.about}, as_json)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from netdiffus.codec import Images
+from netdiffus.device import usable
 from netdiffus.errors import InputError
 from netdiffus.model import Model
 from netdiffus.ops.denoise import Step, denoise_step
@@ -77,7 +78,7 @@ def sample(
         DEFAULT_STEPS.get(sampler, model.diffusion.num_timesteps) if steps is None else steps,
     )
     seed = secrets.randbits(48) if seed is None else _checked_seed(seed)
-    target = _device(device)
+    target = usable(device)
     unet = model.unet.to(target).eval()
     backend = "auto" if fast else "torch"
     parts = []
@@ -162,16 +163,6 @@ def _from_zero(traces: Traces) -> Traces:
             since = np.maximum.accumulate(values[:, c] - values[:, c, :1], axis=1)
             values[:, c] = np.where(traces.mask, since, 0.0)
     return replace(traces, values=values)
-
-
-def _device(device: str | torch.device | None) -> torch.device:
-    try:
-        target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(0, device=target)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"device {device!r} cannot be used: {reason}; try 'cpu'") from error
-    return target
 
 
 def _check(n: int, start: int, batch_size: int, mix: str) -> None:

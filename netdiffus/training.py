@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from netdiffus.batches import Batches, loss_of
 from netdiffus.codec import GasfCodec, default_size
+from netdiffus.device import usable
 from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError
 from netdiffus.files import refuse_existing, whole_file, write_text
@@ -136,6 +137,7 @@ def train(
     width: int | None = None,
     resume: bool = False,
     force: bool = False,
+    device: str | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> Model:
     """Trains a model on labelled traces.
@@ -155,13 +157,14 @@ def train(
         resume: Go on from the folder's last checkpoint. On the CPU, with the same recipe and
             traces, the weights are those of a run that was never interrupted, bit for bit.
         force: Replace a model that is there.
+        device: `cpu` or `cuda`; None takes CUDA if there is one.
         progress: Called after each step with (share done, a note with the loss).
 
     Returns:
         The model, with averaged weights.
 
     Raises:
-        InputError: Traces or settings that cannot be used.
+        InputError: Traces, settings or a device that cannot be used.
         FileExistsError: The folder holds a model, and neither `resume` nor `force` is given.
     """
     recipe = recipe or Recipe(minutes=2)
@@ -173,7 +176,7 @@ def train(
     model = Model.new(traces, codec, diffusion, preset=preset, width=width, seed=recipe.seed)
     if resume:
         _check_same(Model.load(_must(folder)), model)
-    return _run(model, traces, recipe, folder, resume, progress)
+    return _run(model, traces, recipe, folder, resume, device, progress)
 
 
 def border_of(preset: str) -> int:
@@ -187,14 +190,17 @@ def _run(
     recipe: Recipe,
     folder: Path | None,
     resume: bool,
+    device: str | None,
     progress: Callable[[float, str], None] | None,
 ) -> Model:
-    accelerator = Accelerator()
+    accelerator = Accelerator(device_placement=False)
     if accelerator.num_processes > 1:
         atexit.register(_leave_group)
+    target = _target(accelerator, device)
     recipe = replace(recipe, batch_size=recipe.batch_of(model.unet_config.size))
     run = _fingerprint(traces, recipe)
     model.about |= {"traces": len(traces), **run}
+    model.unet.to(target)
     state = _new_state(model, recipe)
     if resume:
         _load_state(state, _must(folder) / STATE, run)
@@ -208,7 +214,7 @@ def _run(
         if writes is not None:
             _checkpoint(model, state, plain, writes, run)
 
-    world = accelerator.process_index, accelerator.num_processes, accelerator.device
+    world = accelerator.process_index, accelerator.num_processes, target
     batch_size = recipe.batch_of(model.unet_config.size)
     data = Batches(model, traces, batch_size, recipe.held, recipe.seed, *world)
     with _interruptible() as interrupted:
@@ -220,6 +226,16 @@ def _run(
     if writes is not None:
         write_text(writes / CARD, model.card())
     return model
+
+
+def _target(accelerator: Accelerator, device: str | None) -> torch.device:
+    if device is None:
+        return torch.device(accelerator.device)
+    if accelerator.num_processes > 1:
+        raise InputError(
+            f"device {device!r}: several processes have one each by accelerate; leave it out"
+        )
+    return usable(device)
 
 
 def _leave_group() -> None:
@@ -422,7 +438,9 @@ def _load_state(state: State, path: Path, run: dict[str, Any]) -> None:
             parameter.copy_(tensors[f"net.{name}"])
             ema.copy_(tensors[f"ema.{name}"])
             _optimizer(state, parameter).state[parameter] = {
-                key: tensors[f"{key}.{name}"] for key in MOMENTS if f"{key}.{name}" in tensors
+                key: tensors[f"{key}.{name}"].to(parameter.device)
+                for key in MOMENTS
+                if f"{key}.{name}" in tensors
             }
 
 

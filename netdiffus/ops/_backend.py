@@ -28,6 +28,7 @@ else:
 NAMES = ("auto", "torch", "cpp", "cuda", "triton")
 HALF = (torch.float16, torch.bfloat16)
 _NATIVE = {"cpu": ("cpp",), "cuda": ("cuda", "triton")}
+OLDEST_TRITON = (3, 3)
 _LARGEST_IMAGE = 2**31 - 1  # elements: kernels count within an image in 32 bits
 
 Kernels = Mapping[str, tuple[torch.dtype, ...]]
@@ -47,9 +48,13 @@ def _cuda_status() -> str:
 def _triton_status() -> str:
     if not find_spec("triton"):
         return "triton is not installed: pip install 'netdiffus[triton]'"
-    if _interpreted() or torch.cuda.is_available():
-        return "ok"
-    return "torch finds no CUDA device; TRITON_INTERPRET=1 runs the kernels on the CPU"
+    if not (_interpreted() or torch.cuda.is_available()):
+        return "torch finds no CUDA device; TRITON_INTERPRET=1 runs the kernels on the CPU"
+    import triton
+
+    if tuple(map(int, triton.__version__.split(".")[:2])) < OLDEST_TRITON:
+        return f"triton {triton.__version__} is too old: it must be 3.3 or later"
+    return "ok"
 
 
 @cache  # triton itself looks once, when a kernel is defined

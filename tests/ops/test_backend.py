@@ -36,6 +36,17 @@ def test_required_backend_fails_and_another_skips(
         demand_backend("cpp", "not built", "cuda")
 
 
+def test_an_old_triton_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    triton = pytest.importorskip("triton", reason="backend triton: triton is not installed")
+    monkeypatch.setattr(_backend, "_interpreted", lambda: True)
+    for found, said in (
+        ("3.2.0", "triton 3.2.0 is too old: it must be 3.3 or later"),
+        ("4.0", "ok"),
+    ):
+        monkeypatch.setattr(triton, "__version__", found)
+        assert _backend._triton_status.__wrapped__() == said
+
+
 def test_works_without_extension(monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.rand(2, 9)
     expected = gasf_image(x, 5, backend="torch")

@@ -14,6 +14,9 @@ from netdiffus.ops.decode import gasf_decode_reference
 NATIVE = ["cpp", "cuda", "triton"]
 # Of the residual: cuda and triton compute in float32.
 TOLERANCE = {"torch": 1e-14, "cpp": 2e-8, "cuda": 1e-6, "triton": 1e-6}
+# Of x. A step is kept if it lowers the residual, and in float32 one of 2.2e-4 was lost in rounding
+# (on an H100; under emulation none was): residuals are flat there, so x is known to about a root.
+CLOSE = {"cpp": 2e-6, "cuda": 1e-3, "triton": 1e-3}
 DTYPE = {"torch": torch.float64, "cpp": torch.float64}
 
 
@@ -66,7 +69,7 @@ def test_noisy_images_as_the_reference_does(
     found, residual = (v.cpu() for v in gasf_decode(image.to(device), backend=backend))
     torch.testing.assert_close(residual, least, rtol=0, atol=TOLERANCE[backend])
     if kind == "any" and noise < 0.5:
-        torch.testing.assert_close(found, expected, rtol=0, atol=100 * TOLERANCE[backend])
+        torch.testing.assert_close(found, expected, rtol=0, atol=CLOSE[backend])
 
 
 @pytest.mark.parametrize("backend", NATIVE, indirect=True)
@@ -89,7 +92,7 @@ def test_undoes_gamma(backend: str, device: str, gamma: float) -> None:
     found, residual = (v.cpu() for v in gasf_decode(bright, gamma=gamma, backend=backend))
     expected, least = gasf_decode_reference(bright.cpu(), gamma, 6, 1e-12)
     torch.testing.assert_close(residual, least, rtol=0, atol=TOLERANCE[backend])
-    torch.testing.assert_close(found, expected, rtol=0, atol=100 * TOLERANCE[backend])
+    torch.testing.assert_close(found, expected, rtol=0, atol=CLOSE[backend])
 
 
 def test_the_diagonal_alone(backend: str, device: str) -> None:

@@ -108,7 +108,7 @@ def _errors(p, guess, x, s, m, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
         along_x += error * xi
         along_s += error * si
         squares += error * error
-    mean = tl.div_rn(tl.sum(tl.sum(squares, 0), 0), tl.to_tensor(m * 1.0 * m))
+    mean = tl.div_rn(tl.sum(tl.sum(squares, 0), 0), tl.full((), m * 1.0 * m, tl.float32))
     return tl.sum(along_x, 0), tl.sum(along_s, 0), tl.sqrt_rn(mean)
 
 

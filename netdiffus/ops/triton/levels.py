@@ -80,14 +80,14 @@ def _level_chances(
     tile = tl.full((ROWS, LEVELS), -float("inf"), tl.float32)
     for first in range(0, count, LEVELS):
         s, at, mask = _levels(first, count, across, there)
-        log = _weighed(counted + at, spans, seen, s, mask)
+        log = _weighed(counted + at, spans, seen, s, s < count, mask)
         tl.store(chances + at, log, mask)
         tile = tl.maximum(tile, log)
     most = tl.max(tile, 1, keep_dims=True)
     tile = tl.zeros((ROWS, LEVELS), tl.float32)
     for first in range(0, count, LEVELS):
         s, at, mask = _levels(first, count, across, there)
-        tile += exponential(_weighed(counted + at, spans, seen, s, mask) - most)
+        tile += exponential(_weighed(counted + at, spans, seen, s, s < count, mask) - most)
     scale = _inverse(tl.sum(tile, 1, keep_dims=True))
     wide = channels + levels + COSINES * channels
     features += top * wide
@@ -96,7 +96,7 @@ def _level_chances(
     sums = tl.zeros((ROWS, COSINES), tl.float32)
     for first in range(0, count, LEVELS):
         s, at, mask = _levels(first, count, across, there)
-        part = scale * exponential(_weighed(counted + at, spans, seen, s, mask) - most)
+        part = scale * exponential(_weighed(counted + at, spans, seen, s, s < count, mask) - most)
         tl.store(features + (roots + s), 4 * tl.sqrt_rn(part), mask)
         waves = _waves(cosines + begin * COSINES, first, count)
         sums += tl.sum(part[:, :, None] * waves[None, :, :], 1)
@@ -203,12 +203,12 @@ def _span(spans, s, inside):
 
 
 @triton.jit
-def _weighed(counted, spans, seen, s, mask):
+def _weighed(counted, spans, seen, s, inside, mask):
     """The logarithms of the chances of points of which edge, noise, slope and curve were seen."""
     edge, noise, slope, curve = seen
-    _, x, _, width = _span(spans, s, mask)
+    _, x, _, width = _span(spans, s, inside)
     apart = edge - x
-    sharpness = tl.div_rn(tl.to_tensor(0.5), noise + width)
+    sharpness = tl.div_rn(tl.full((), 0.5, tl.float32), noise + width)
     log = (_read(counted, mask) - apart * apart * sharpness) + (slope + curve * x) * x
     return tl.where(mask, log, -float("inf"))
 
@@ -265,7 +265,7 @@ def _own(own, begin, count, there):
 
 @triton.jit
 def _inverse(v):
-    return tl.div_rn(tl.to_tensor(1.0), v)
+    return tl.div_rn(tl.full((), 1.0, tl.float32), v)
 
 
 @triton.jit

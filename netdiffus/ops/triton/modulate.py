@@ -202,4 +202,4 @@ def _wide(place, mask):
 @triton.jit
 def _over(total, width):
     """The sum of each line, over the width."""
-    return tl.div_rn(tl.sum(total, 1, keep_dims=True), tl.to_tensor(width * 1.0))
+    return tl.div_rn(tl.sum(total, 1, keep_dims=True), tl.full((), width * 1.0, tl.float32))

@@ -1,0 +1,205 @@
+"""The kernels on a GPU: the share of its copy bandwidth that they reach, and beside eager torch.
+
+A ratio to copying counts the bytes an op must move, each once: 1 is as fast as the device copies
+them. Outputs are larger than its cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from conftest import Ratio
+from test_denoise import NOISY, PLAIN, SECOND_ORDER, eager
+from test_gasf import eager_image
+from test_unet import SIZE, STEPS, Points, Training
+from torch import Tensor
+
+import netdiffus
+from netdiffus.codec import GasfCodec
+from netdiffus.lab import lab_traffic
+from netdiffus.model import Model
+from netdiffus.ops import (
+    Step,
+    area_matrix,
+    area_resize,
+    denoise_step,
+    gasf,
+    gasf_decode,
+    gasf_image,
+    normal,
+    q_sample,
+)
+from netdiffus.ops.modulate import TAPS, modulate
+from netdiffus.training import BORDER
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device")
+GPU, BATCH, IMAGES = "cuda", 16384, 2048
+WORK = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+each_kernel = pytest.mark.parametrize("backend", ["cuda", "triton"])
+each_dtype = pytest.mark.parametrize("dtype", WORK.values(), ids=list(WORK))
+
+
+def rand(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.rand(shape, device=GPU).to(dtype)
+
+
+@pytest.fixture
+def beside_copy(ratio: Ratio) -> Callable[..., float]:
+    """Like `ratio`, beside copying as many bytes as these tensors have."""
+
+    def measure(ours: Callable[[], object], *moved: Tensor, **bars: float) -> float:
+        source = torch.rand(sum(v.nbytes for v in moved) // 8, device=GPU)
+        target = torch.empty_like(source)
+        found = ratio(ours, lambda: target.copy_(source), **({"bar": 0.7, "guard": 0} | bars))
+        torch.cuda.synchronize()
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        for _ in range(10):
+            target.copy_(source)
+        end.record()
+        torch.cuda.synchronize()
+        speed = 10 * 2 * source.nbytes / (1e6 * begin.elapsed_time(end))
+        print(f"  {found * speed:.0f} of {speed:.0f} GB/s")
+        return found
+
+    return measure
+
+
+@each_dtype
+@each_kernel
+def test_gasf_beside_copy(beside_copy: Ratio, backend: str, dtype: torch.dtype) -> None:
+    x = rand(1024, 512, dtype=dtype)
+    out = x.new_empty(1024, 512, 512)
+    beside_copy(lambda: gasf(x, out=out, backend=backend), x, out)
+
+
+@each_dtype
+@each_kernel
+def test_gasf_image_beside_copy(beside_copy: Ratio, backend: str, dtype: torch.dtype) -> None:
+    x = rand(BATCH, 500, dtype=dtype)
+    out = x.new_empty(BATCH, 128, 128)
+    beside_copy(lambda: gasf_image(x, 128, out=out, backend=backend), x, out)
+
+
+@each_kernel
+def test_gasf_image_beside_torch(ratio: Ratio, backend: str) -> None:
+    x, resize = rand(BATCH, 500), area_matrix(500, 128, dtype=torch.float32).T.contiguous().to(GPU)
+    out = x.new_empty(BATCH, 128, 128)
+    ours = lambda: gasf_image(x, 128, gamma=0.25, out=out, backend=backend)  # noqa: E731
+    ratio(ours, lambda: eager_image(x, resize) ** 0.25, bar=3, guard=0)
+
+
+@each_dtype
+@each_kernel
+def test_area_resize_beside_copy(beside_copy: Ratio, backend: str, dtype: torch.dtype) -> None:
+    image = rand(1024, 500, 500, dtype=dtype)
+    out = image.new_empty(1024, 128, 128)
+    beside_copy(lambda: area_resize(image, 128, out=out, backend=backend), image, out)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@each_kernel
+def test_normal_beside_torch(ratio: Ratio, backend: str, symmetric: bool) -> None:
+    out, index = rand(BATCH, SIZE, SIZE), torch.arange(BATCH, device=GPU)
+
+    def ours() -> None:
+        normal(0, index, 0, (SIZE, SIZE), symmetric=symmetric, out=out, backend=backend)
+
+    ratio(ours, out.normal_, bar=1, guard=0)
+
+
+def mixing(dtype: torch.dtype) -> tuple[Tensor, ...]:
+    signal = rand(BATCH, dtype=dtype)
+    return rand(BATCH, 1, SIZE, SIZE, dtype=dtype), signal, (1 - signal.square()).sqrt()
+
+
+@each_dtype
+@each_kernel
+def test_q_sample_beside_copy(beside_copy: Ratio, backend: str, dtype: torch.dtype) -> None:
+    given, index = mixing(dtype), torch.arange(BATCH, device=GPU)
+    out = [torch.empty_like(given[0]) for _ in range(2)]
+    run = lambda: q_sample(*given, 0, index, out=out, backend=backend)  # noqa: E731
+    beside_copy(run, given[0], *out)
+
+
+@each_kernel
+def test_q_sample_beside_torch(ratio: Ratio, backend: str) -> None:
+    (x0, signal, sigma), index = mixing(torch.float32), torch.arange(BATCH, device=GPU)
+    out = [torch.empty_like(x0) for _ in range(2)]
+    a, b = signal.view(-1, 1, 1, 1), sigma.view(-1, 1, 1, 1)
+
+    def plain() -> tuple[Tensor, Tensor]:
+        eps = torch.randn_like(x0)
+        return a * x0 + b * eps, a * eps - b * x0
+
+    ratio(
+        lambda: q_sample(x0, signal, sigma, 0, index, out=out, backend=backend),
+        plain,
+        bar=1.5,
+        guard=0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("step", "moved"), [(PLAIN, 4), (SECOND_ORDER, 5), (NOISY, 4)], ids=["first", "second", "noisy"]
+)
+@each_kernel
+def test_denoise_step(
+    beside_copy: Ratio, ratio: Ratio, backend: str, step: Step, moved: int
+) -> None:
+    images, index = [rand(BATCH, 1, SIZE, SIZE) for _ in range(5)], torch.arange(BATCH, device=GPU)
+
+    def ours() -> None:
+        denoise_step(step, *images[:3], index=index, out=images[3:], backend=backend)
+
+    beside_copy(ours, *images[:moved], bar=0.8)
+    ratio(ours, lambda: eager(step, *images[:3]), bar=3, guard=0)
+
+
+@each_kernel
+def test_decode_beside_torch(ratio: Ratio, backend: str) -> None:
+    image = gasf_image(rand(1024, 64), 64)
+    image = (image + 0.05 * torch.randn_like(image)).clamp(0, 1)
+    run = lambda name: gasf_decode(image, backend=name)  # noqa: E731
+    ratio(lambda: run(backend), lambda: run("torch"), bar=10, guard=0, pairs=5)
+
+
+@pytest.mark.parametrize("backward", [False, True])
+@each_kernel
+def test_modulate_beside_copy(beside_copy: Ratio, backend: str, backward: bool) -> None:
+    s, scale, shift = rand(IMAGES, SIZE, 96), rand(IMAGES, 96), rand(IMAGES, 96)
+    held = [v.requires_grad_(backward) for v in (s, scale, shift, rand(TAPS, 96), rand(96))]
+    g = torch.rand_like(s)
+
+    def run() -> None:
+        made = modulate(*held, backend=backend)
+        if backward:
+            torch.autograd.grad(made, held, g)
+
+    beside_copy(run, *[s] * (5 if backward else 2))
+
+
+@pytest.mark.parametrize("what", ["image", "loss"])
+@each_kernel
+def test_levels_beside_torch(ratio: Ratio, backend: str, what: str) -> None:
+    run = getattr(Points(IMAGES, GPU), what)
+    ratio(lambda: run(backend), lambda: run("torch"), bar=1.5, guard=0)
+
+
+@pytest.mark.parametrize("batch", [None, IMAGES])
+def test_training_step_beside_plain(ratio: Ratio, batch: int | None) -> None:
+    ours, plain = (Training(backend, GPU, batch) for backend in ("auto", "torch"))
+    ratio(ours.step, plain.step, bar=1.3, guard=0)
+
+
+@pytest.mark.parametrize("batch", [64, IMAGES])
+def test_sampling_beside_reference(ratio: Ratio, batch: int) -> None:
+    torch.manual_seed(0)
+    model = Model.new(lab_traffic(), GasfCodec(SIZE, border=BORDER))
+
+    def run(fast: bool) -> None:
+        netdiffus.sample(model, batch, fast=fast, steps=STEPS, seed=0, batch_size=batch)
+
+    ratio(lambda: run(True), lambda: run(False), bar=1.5, guard=0, pairs=3)

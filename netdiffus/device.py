@@ -1,0 +1,22 @@
+"""Which device the work is done on."""
+
+from __future__ import annotations
+
+import torch
+
+from netdiffus.errors import InputError
+
+
+def usable(device: str | torch.device | None) -> torch.device:
+    """The device asked for, or CUDA if there is one and none was asked for.
+
+    Raises:
+        InputError: There is no such device here.
+    """
+    try:
+        target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=target)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device {device!r} cannot be used: {reason}; try 'cpu'") from error
+    return target
