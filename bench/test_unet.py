@@ -10,6 +10,7 @@ from conftest import Ratio, interleaved
 from torch import Tensor, nn
 
 import netdiffus
+from netdiffus.batches import Loss
 from netdiffus.codec import GasfCodec
 from netdiffus.lab import lab_traffic
 from netdiffus.model import Model
@@ -17,7 +18,7 @@ from netdiffus.ops.levels import COSINES, level_chances, level_loss, level_means
 from netdiffus.ops.linear import linear
 from netdiffus.ops.modulate import TAPS, modulate
 from netdiffus.ops.precision import precision
-from netdiffus.training import BORDER, ROWS, Recipe, _new_state
+from netdiffus.training import BORDER, ROWS, Recipe, _graphed, _new_state
 from netdiffus.variants import variants_of
 
 SIZE, STEPS, TRACES = 64, 20, 256
@@ -32,7 +33,7 @@ class Training:
         self.backend, traces, batch = backend, lab_traffic(), batch or BATCH
         self.model = Model.new(traces, GasfCodec(SIZE, border=BORDER))
         self.model.unet.to(device)
-        self.state = _new_state(self.model, Recipe(steps=1))
+        self.state, self.graphed = _new_state(self.model, Recipe(steps=1)), None
         rows = torch.arange(batch) * 7 % len(traces)
         series, n = self.model.codec.series(traces)[rows], self.model.codec.length
         self.levels = self.model.unet.level_of(series)
@@ -41,6 +42,18 @@ class Training:
         self.index = torch.arange(batch, device=device)
         self.variant = torch.from_numpy(variants_of(traces)[0])[rows].to(device)
         self.length = (torch.from_numpy(traces.lengths)[rows].clamp(max=n).float() / n).to(device)
+
+        if device == "cuda" and backend == "auto":
+            self.graphed = _graphed(Loss(self.state.net, self.model.diffusion), self.given())
+
+    def given(self) -> tuple[Tensor, ...]:
+        return self.noisy(), self.t, self.variant, self.length, self.levels
+
+    def lost(self) -> Tensor:
+        if self.graphed:
+            return self.graphed(*self.given())
+        *given, levels = self.given()
+        return self.state.net(*given, self.backend, levels=levels).mean()
 
     def noisy(self) -> Tensor:
         diffusion = self.model.diffusion
@@ -51,8 +64,7 @@ class Training:
         return alpha.sqrt() * self.x0 + (1 - alpha).sqrt() * (w + w.mT) * 0.5**0.5
 
     def step(self) -> None:
-        given = self.noisy(), self.t, self.variant, self.length, self.backend
-        loss = self.state.net(*given, levels=self.levels).mean()
+        loss = self.lost()
         for optimizer in self.state.optimizers:
             optimizer.zero_grad()
         loss.backward()

@@ -128,12 +128,32 @@ class Batches:
         return ((begin + draws % size / size) % 1 * self.diffusion.num_timesteps).long()
 
 
-def loss_of(net: nn.Module, diffusion: Diffusion, batch: Batch) -> Tensor:
-    """Mean loss of a batch."""
-    if diffusion.loss == "levels":
-        lost: Tensor = net(*_given(batch), levels=batch["levels"])
-        return lost.mean()
-    return diffusion.training_loss(net(*_given(batch)), batch["target"]).mean()
+class Loss(nn.Module):
+    """Mean loss of a batch, in one call, so that it can be captured whole.
+
+    Args:
+        net: The network.
+        diffusion: Says what it is taught by.
+    """
+
+    def __init__(self, net: nn.Module, diffusion: Diffusion) -> None:
+        super().__init__()
+        self.net, self.diffusion = net, diffusion
+
+    def forward(
+        self, xt: Tensor, t: Tensor, variant: Tensor, length: Tensor, right: Tensor
+    ) -> Tensor:
+        """Of `taught(batch)`; a number."""
+        given = xt, t, variant, length
+        if self.diffusion.loss == "levels":
+            lost: Tensor = self.net(*given, levels=right)
+            return lost.mean()
+        return self.diffusion.training_loss(self.net(*given), right).mean()
+
+
+def taught(batch: Batch) -> tuple[Tensor, ...]:
+    """What the network is given, and then what it is taught: levels, or else the target."""
+    return *_given(batch), batch.get("levels", batch["target"])
 
 
 def _given(batch: Batch) -> tuple[Tensor, ...]:

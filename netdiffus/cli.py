@@ -258,7 +258,10 @@ def sample(
     fast: Annotated[bool, typer.Option(help="Native kernels, or the torch reference.")] = True,
     seed: Annotated[int | None, typer.Option(help="Same seed, same traces.")] = None,
     start: Annotated[int, typer.Option(help="Index of the first trace, to split work.")] = 0,
-    batch_size: Annotated[int, typer.Option(help="Traces worked on at a time.")] = 64,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Traces worked on at a time  [default: 64, or 1024 on a GPU]"),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …")] = None,
     force: Force = False,
     as_json: Json = False,
@@ -411,6 +414,7 @@ def info(as_json: Json = False) -> None:
     import torch
 
     from netdiffus.ops import backends, isa
+    from netdiffus.ops.linear import multiplies_halves
 
     packages = (
         "numpy",
@@ -428,6 +432,8 @@ def info(as_json: Json = False) -> None:
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
             "instruction set": isa(),
+            "products while learning": "bfloat16" if multiplies_halves() else "float32",
+            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
             "backends": backends(),
             "packages": {name: _version(name) for name in packages},
         },

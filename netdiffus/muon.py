@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from netdiffus.ops.linear import multiplies_halves
+
 MOMENTUM = 0.95
 TURNS = 5
 # Of a s + b s**3 + c s**5, which five times over brings singular values from 0.001 on near 1.
@@ -34,31 +36,33 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """One step; `closure` is not called."""
         for group in self.param_groups:
-            for matrices in _of_one_shape(group["params"]):
-                updates = _orthogonal(torch.stack([self._momentum(w) for w in matrices]))
-                rate = group["lr"] * 0.2 * max(matrices[0].shape) ** 0.5
-                for weight, update in zip(matrices, updates, strict=True):
-                    weight.mul_(1 - group["lr"] * group["weight_decay"])
-                    weight.add_(update, alpha=-rate)
+            weights = [w for w in group["params"] if w.grad is not None]
+            if not weights:
+                continue
+            torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+            updates = self._momentum(weights)
+            for shape, rows in _of_one_shape(weights).items():
+                found = _orthogonal(torch.stack([updates[k] for k in rows]))
+                rate = group["lr"] * 0.2 * max(shape) ** 0.5
+                torch._foreach_add_([weights[k] for k in rows], found.unbind(), alpha=-rate)
 
-    def _momentum(self, weight: Tensor) -> Tensor:
-        """Nesterov's: the gradient on top of the mean that it has just entered."""
-        assert weight.grad is not None
-        state: dict[str, Any] = self.state[weight]
-        if "momentum" not in state:
-            state["momentum"] = torch.zeros_like(weight)
-        mean = state["momentum"].lerp_(weight.grad, 1 - MOMENTUM)
-        update: Tensor = weight.grad.lerp(mean, MOMENTUM)
-        return update
+    def _momentum(self, weights: list[Tensor]) -> list[Tensor]:
+        """Nesterov's: gradients on top of the means that they have just entered."""
+        gradients: Any = [w.grad for w in weights]
+        for w in weights:
+            if "momentum" not in self.state[w]:
+                self.state[w]["momentum"] = torch.zeros_like(w)
+        means = [self.state[w]["momentum"] for w in weights]
+        torch._foreach_lerp_(means, gradients, 1 - MOMENTUM)
+        return list(torch._foreach_lerp(gradients, means, MOMENTUM))
 
 
-def _of_one_shape(params: Iterable[Tensor]) -> list[list[Tensor]]:
-    """Matrices with a gradient, put together so that one product serves many."""
-    by_shape: dict[torch.Size, list[Tensor]] = {}
-    for weight in params:
-        if weight.grad is not None:
-            by_shape.setdefault(weight.shape, []).append(weight)
-    return list(by_shape.values())
+def _of_one_shape(weights: list[Tensor]) -> dict[torch.Size, list[int]]:
+    """Which matrices to put together, so that one product serves many."""
+    by_shape: dict[torch.Size, list[int]] = {}
+    for k, weight in enumerate(weights):
+        by_shape.setdefault(weight.shape, []).append(k)
+    return by_shape
 
 
 def _orthogonal(matrices: Tensor) -> Tensor:
@@ -67,8 +71,10 @@ def _orthogonal(matrices: Tensor) -> Tensor:
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
+    if x.device.type == "cpu" and multiplies_halves():  # near 1 is near enough, as rounding leaves
+        x = x.bfloat16()
     for _ in range(TURNS):
         gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    orthogonal: Tensor = x.mT if tall else x
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    orthogonal: Tensor = (x.mT if tall else x).to(matrices.dtype)
     return orthogonal

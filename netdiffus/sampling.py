@@ -37,7 +37,7 @@ def sample(
     steps: int | None = None,
     seed: int | None = None,
     start: int = 0,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     device: str | torch.device | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> Traces:
@@ -60,7 +60,7 @@ def sample(
         steps: Network runs per trace; None is 16 for dpm++, 50 for ddim, T for ddpm.
         seed: None draws one; it stands in the traces' meta.
         start: Index of the first trace.
-        batch_size: Traces worked on at a time.
+        batch_size: Traces worked on at a time; None takes 64 on the CPU and 1,024 on a GPU.
         device: Where the network runs; None takes CUDA if there is one.
         progress: Called with (traces done, a note).
 
@@ -72,13 +72,15 @@ def sample(
     Raises:
         InputError: n, label, mix, sampler, steps, seed, batch_size or device cannot be used.
     """
+    target = usable(device)
+    if batch_size is None:
+        batch_size = 64 if target.type == "cpu" else 1024
     _check(n, start, batch_size, mix)
     plan = model.diffusion.steps(
         sampler,
         DEFAULT_STEPS.get(sampler, model.diffusion.num_timesteps) if steps is None else steps,
     )
     seed = secrets.randbits(48) if seed is None else _checked_seed(seed)
-    target = usable(device)
     unet = model.unet.to(target).eval()
     backend = "auto" if fast else "torch"
     parts = []

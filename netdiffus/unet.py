@@ -13,7 +13,7 @@ from netdiffus.covariance import Covariance
 from netdiffus.errors import InputError
 from netdiffus.levels import Levels, cosines, level_of
 from netdiffus.ops.levels import COSINES, level_chances, level_loss, level_means
-from netdiffus.ops.linear import linear
+from netdiffus.ops.linear import linear, narrow
 from netdiffus.ops.modulate import TAPS, modulate
 
 PRESETS = ("default", "paper")
@@ -276,21 +276,22 @@ class DefaultUNet(nn.Module):
 
     def _told(self, features: Tensor, c: Tensor, backend: str) -> Tensor:
         """What the network adds to the logarithms, (B, m, S): a smooth part and a free one."""
-        s = _map(self.points, features, backend)
+        s = _alone(self.points, features, backend)
         s = s + self.place(_waves(torch.arange(s.shape[1], device=s.device)))
         s = _apply(self.down, s, c, backend)
-        s = _map(self.join, torch.cat([s, self._below(s, c, backend)], 2), backend)
+        s = _alone(self.join, torch.cat([s, self._below(s, c, backend)], 2), backend)
         s = self.norm(_apply(self.up, s, c, backend))
         k, weight, bias = len(self.spans), self.levels.weight, self.levels.bias
         by_level = torch.addmm(weight[:k], self.smooth, weight[k:])
-        return linear(s, by_level, bias[:k] + self.smooth @ bias[k:], backend=backend)
+        given = narrow(s, backend), by_level, bias[:k] + self.smooth @ bias[k:]
+        return linear(*given, backend=backend).to(s.dtype)
 
     def _below(self, s: Tensor, c: Tensor, backend: str) -> Tensor:
         """Pairs of tokens as one, (B, m, w) -> (B, m, w)."""
         b, m, w = s.shape
         pairs = F.pad(s, (0, 0, 0, m % 2)).reshape(b, -1, 2 * w)
-        half = _apply(self.bottom, _map(self.shrink, pairs, backend), c, backend)
-        return _map(self.grow, half, backend).reshape(b, -1, w)[:, :m]
+        half = _apply(self.bottom, _alone(self.shrink, pairs, backend), c, backend)
+        return _alone(self.grow, half, backend).reshape(b, -1, w)[:, :m]
 
     def _image(self, means: Tensor, inside: Tensor) -> Tensor:
         """The mean image in [-1, 1], (B, C, m + border, m + border), of means (3, B, C, m)."""
@@ -330,13 +331,12 @@ class Block(nn.Module):
     def forward(self, s: Tensor, c: Tensor, backend: str) -> Tensor:
         a, b, gate, a2, b2, gate2 = self.modulate(c).chunk(6, 1)
         taps = self.near.weight.squeeze(1).T
-        h = modulate(s, a, b, taps, self.near.bias, backend=backend)
+        h = narrow(modulate(s, a, b, taps, self.near.bias, backend=backend), backend)
         h = _map(self.join, self._attend(h, backend), backend)
-        s = torch.addcmul(s, gate.unsqueeze(1), h)
-        h = modulate(s, a2, b2, backend=backend)
-        h = linear(h, self.wide.weight, self.wide.bias, gelu=True, backend=backend)
-        h = _map(self.narrow, h, backend)
-        return torch.addcmul(s, gate2.unsqueeze(1), h)
+        s = torch.addcmul(s, gate.unsqueeze(1), h.to(s.dtype))
+        h = narrow(modulate(s, a2, b2, backend=backend), backend)
+        h = _map(self.narrow, _map(self.wide, h, backend, gelu=True), backend)
+        return torch.addcmul(s, gate2.unsqueeze(1), h.to(s.dtype))
 
     def matrices(self) -> list[Tensor]:
         """The weights that map features to features."""
@@ -345,11 +345,24 @@ class Block(nn.Module):
     def _attend(self, s: Tensor, backend: str) -> Tensor:
         b, k, width = s.shape
         q, key, v = _map(self.qkv, s, backend).view(b, k, 3, HEADS, -1).permute(2, 0, 3, 1, 4)
-        return F.scaled_dot_product_attention(q, key, v).transpose(1, 2).reshape(b, k, width)
+        return _attention(q, key, v).transpose(1, 2).reshape(b, k, width)
 
 
-def _map(layer: nn.Linear, x: Tensor, backend: str) -> Tensor:
-    return linear(x, layer.weight, layer.bias, backend=backend)
+def _attention(q: Tensor, key: Tensor, v: Tensor) -> Tensor:
+    if q.dtype is not torch.bfloat16:
+        return F.scaled_dot_product_attention(q, key, v)
+    # In bfloat16 on the CPU that takes seven times as long, with its gradient, as the plain form.
+    shares: Tensor = (q * q.shape[-1] ** -0.5 @ key.mT).softmax(-1)
+    return shares @ v
+
+
+def _map(layer: nn.Linear, x: Tensor, backend: str, gelu: bool = False) -> Tensor:
+    return linear(x, layer.weight, layer.bias, gelu=gelu, backend=backend)
+
+
+def _alone(layer: nn.Linear, x: Tensor, backend: str) -> Tensor:
+    """A map whose neighbours take and give x's own dtype."""
+    return _map(layer, narrow(x, backend), backend).to(x.dtype)
 
 
 def _apply(blocks: nn.ModuleList, s: Tensor, c: Tensor, backend: str) -> Tensor:

@@ -3,15 +3,23 @@ from __future__ import annotations
 import pytest
 import torch
 
+from netdiffus import muon
 from netdiffus.muon import Muon
 
 
 @pytest.mark.skipif(
     not hasattr(torch.optim, "Muon"), reason="this torch has no Muon to compare with"
 )
+@pytest.mark.parametrize(("halves", "within"), [(False, 0.02), (True, 0.04)])
 @pytest.mark.parametrize("shape", [(16, 48), (48, 16), (20, 20)])
-def test_steps_are_those_of_torch(shape: tuple[int, int]) -> None:
-    """Theirs multiplies in bfloat16, of 8 bits: updates are near 1, so within 2 % of their size."""
+def test_steps_are_those_of_torch(
+    shape: tuple[int, int], halves: bool, within: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Theirs multiplies in bfloat16, of 8 bits: 1.5 % of an update's size, and twice that if both.
+
+    Measured: 1.5 and 3.0 %.
+    """
+    monkeypatch.setattr(muon, "multiplies_halves", lambda: halves)
     torch.manual_seed(0)
     ours, theirs = (torch.nn.Parameter(torch.zeros(shape)) for _ in range(2))
     first = Muon([ours], lr=0.1)
@@ -21,10 +29,12 @@ def test_steps_are_those_of_torch(shape: tuple[int, int]) -> None:
         theirs.grad = ours.grad.clone()
         first.step()
         second.step()
-    assert (ours - theirs).norm() < 0.02 * theirs.norm()
+    assert (ours - theirs).norm() < within * theirs.norm()
 
 
-def test_singular_values_come_near_one() -> None:
+@pytest.mark.parametrize("halves", [False, True])
+def test_singular_values_come_near_one(halves: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(muon, "multiplies_halves", lambda: halves)
     torch.manual_seed(1)
     weight = torch.nn.Parameter(torch.zeros(3, 12, 8)[0])
     weight.grad = torch.randn(12, 8)

@@ -7,6 +7,7 @@ from torch import Tensor
 from netdiffus.covariance import Covariance
 from netdiffus.diffusion import Diffusion
 from netdiffus.levels import Levels
+from netdiffus.ops import linear as products
 from netdiffus.unet import DefaultUNet, UNetConfig
 
 
@@ -43,11 +44,20 @@ def learned(config: UNetConfig) -> torch.nn.Module:
 # Of the largest value. What other points tell is a small difference of large numbers: either form
 # is 2.5e-5 from the same in float64, at size 32.
 TOLERANCE = 5e-5
+# The same where products are of bfloat16, of 8 bits (measured: 1.8e-2).
+HALF_TOLERANCE = 3e-2
+
+
+@pytest.fixture(params=[False, True], ids=["singles", "halves"])
+def tolerance(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> float:
+    """With products of each kind, whatever the processor is faster at."""
+    monkeypatch.setattr(products, "multiplies_halves", lambda: request.param)
+    return HALF_TOLERANCE if request.param else TOLERANCE
 
 
 @pytest.mark.parametrize("preset", ["default", "paper"])
 @pytest.mark.parametrize("size", [2, 7, 32])
-def test_plain_and_fast_forms_agree(preset: str, size: int) -> None:
+def test_plain_and_fast_forms_agree(preset: str, size: int, tolerance: float) -> None:
     config = shape(preset, channels=2, size=size)
     net, made = learned(config), {}
     for backend in ("auto", "torch"):
@@ -56,10 +66,10 @@ def test_plain_and_fast_forms_agree(preset: str, size: int) -> None:
         out.square().mean().backward()
         made[backend] = [out.detach(), *(p.grad.clone() for p in net.parameters())]
     for fast, plain in zip(*made.values(), strict=True):
-        assert (fast - plain).abs().max() <= TOLERANCE * plain.abs().max()
+        assert (fast - plain).abs().max() <= tolerance * plain.abs().max()
 
 
-def test_both_forms_learn_alike() -> None:
+def test_both_forms_learn_alike(tolerance: float) -> None:
     config = shape(channels=2, size=9)
     net, made = learned(config), {}
     xt, t, label, length = inputs(config, batch=5)
@@ -70,7 +80,7 @@ def test_both_forms_learn_alike() -> None:
         out.mean().backward()
         made[backend] = [out.detach(), *(p.grad.clone() for p in net.parameters())]
     for fast, plain in zip(*made.values(), strict=True):
-        assert (fast - plain).abs().max() <= TOLERANCE * plain.abs().max()
+        assert (fast - plain).abs().max() <= tolerance * plain.abs().max()
 
 
 def test_default_is_symmetric() -> None:
