@@ -7,9 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from netdiffus.errors import InputError
+
 
 def refuse_existing(path: Path, force: bool) -> None:
-    """Raises FileExistsError if `path` is there and may not be replaced."""
+    """Refuses what cannot or may not be replaced.
+
+    Raises:
+        FileExistsError: `path` is there and `force` is false.
+        InputError: It is a folder.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; choose another name, or take it away")
     if path.exists() and not force:
         raise FileExistsError(f"{path} exists; choose another name, or pass force=True (--force)")
 

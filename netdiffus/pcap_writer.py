@@ -142,7 +142,8 @@ def write_capture(
         flows = on_free_ports(flows, points, payload)
     packets = frame(points, flows, payload)
     _check_times(packets, path)
-    with whole_file(labels) as labels_part, whole_file(path) as part:
+    # Labels come under their name first: a capture that is there has them.
+    with whole_file(path) as part, whole_file(labels) as labels_part:
         pa.csv.write_csv(_labels(traces, points, flows), labels_part)
         with part.open("wb") as opened:
             _write(opened, path.suffix, packets, flows, mtu, step, progress)

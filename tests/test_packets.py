@@ -448,6 +448,10 @@ def test_other_names_and_files_that_are_there(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match=r"t\.labels\.csv exists"):
         write_capture(packets(), tmp_path / "t.pcap")
     assert [p.name for p in tmp_path.iterdir()] == ["t.labels.csv"]
+    (tmp_path / "u.labels.csv").mkdir()
+    with pytest.raises(InputError, match=r"u\.labels\.csv is a folder; choose another name"):
+        write_capture(packets(), tmp_path / "u.pcap", force=True)
+    assert not (tmp_path / "u.pcap").exists()
 
 
 def test_small_sizes_are_raised_and_counted(tmp_path: Path) -> None:
