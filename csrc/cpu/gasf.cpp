@@ -1,8 +1,10 @@
 // GASF fields and images. Memory-bound: each pixel is written once, from vectors that stay in the
 // first cache.
+#include <cstring>
 #include <vector>
 
 #include "cpu/area.h"
+#include "cpu/isa.h"
 #include "cpu/loops.h"
 #include "cpu/stream.h"
 #include "formulas.h"
@@ -60,42 +62,74 @@ NETDIFFUS_FN void put(const T* lines, int64_t count, T* to) {
                 count * static_cast<int64_t>(sizeof(T)));
 }
 
-constexpr int64_t kRows = 4;  // made in one pass, as each value of a column serves all of them
+constexpr int64_t kTogether = 8192;  // pixels made before the next pass over them, in whole rows
 
-// `rows` rows of an image from row i on. The halves are exact, so that the pixels are gasf_pixel's
-// for one multiplication less.
-template <int64_t rows, class T>
-NETDIFFUS_FN void image_rows(const T* __restrict mean, const T* __restrict drop,
-                             const T* __restrict half_drop, int64_t i, int64_t m,
-                             T* __restrict lines) {
-  for (int64_t j = 0; j < m; ++j)
-    for (int64_t r = 0; r < rows; ++r)
-      lines[r * m + j] = T(0.5) * mean[i + r] * mean[j] +
-                         ((half_drop[i + r] + half_drop[j]) - half_drop[i + r] * drop[j]);
+inline int64_t rows_together(int64_t m) { return m < kTogether ? kTogether / m : 1; }
+
+// `count` vectors of columns from column j on, in `rows` rows from row i on. While stores wait for
+// memory, a processor holds back loads from addresses that end as theirs do, which are soon all:
+// so what the columns hold is loaded once, and stays in registers from row to row.
+template <class V, int64_t count, class T>
+NETDIFFUS_FN void some_columns(const T* mean, const T* drop, const T* half_drop, int64_t i,
+                               int64_t rows, int64_t m, int64_t j, T* lines) {
+  constexpr int64_t kWide = sizeof(V) / sizeof(T);
+  V x[count], d[count], half[count];
+#pragma GCC unroll 8
+  for (int64_t k = 0; k < count; ++k) {
+    std::memcpy(&x[k], mean + j + k * kWide, sizeof(V));
+    std::memcpy(&d[k], drop + j + k * kWide, sizeof(V));
+    std::memcpy(&half[k], half_drop + j + k * kWide, sizeof(V));
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    // The halves are exact, so that the pixels are gasf_pixel's for one multiplication less.
+    const T half_x = T(0.5) * mean[i + r], half_d = half_drop[i + r];
+#pragma GCC unroll 8
+    for (int64_t k = 0; k < count; ++k) {
+      const V pixel = half_x * x[k] + ((half_d + half[k]) - half_d * d[k]);
+      std::memcpy(lines + r * m + j + k * kWide, &pixel, sizeof(V));
+    }
+  }
+}
+
+// `rows` lines of an image from row i on, by vectors of so many bytes: as many side by side as
+// registers hold, then the half of that and so on.
+template <int bytes, class T>
+NETDIFFUS_FN void image_lines(const T* mean, const T* drop, const T* half_drop, int64_t i,
+                              int64_t rows, int64_t m, T* lines) {
+  typedef T V __attribute__((vector_size(bytes)));
+  constexpr int64_t kMost = bytes == 64 ? 8 : 4, kWide = bytes / sizeof(T);
+  int64_t j = 0;
+  for (; j + kMost * kWide <= m; j += kMost * kWide)
+    some_columns<V, kMost>(mean, drop, half_drop, i, rows, m, j, lines);
+  for (; j + 4 * kWide <= m; j += 4 * kWide)
+    some_columns<V, 4>(mean, drop, half_drop, i, rows, m, j, lines);
+  for (; j + 2 * kWide <= m; j += 2 * kWide)
+    some_columns<V, 2>(mean, drop, half_drop, i, rows, m, j, lines);
+  for (; j + kWide <= m; j += kWide)
+    some_columns<V, 1>(mean, drop, half_drop, i, rows, m, j, lines);
+  for (; j < m; ++j) some_columns<T, 1>(mean, drop, half_drop, i, rows, m, j, lines);
 }
 
 // What one thread needs beside its input and output.
 template <class T>
 struct Scratch {
   Scratch(int64_t n, int64_t m)
-      : values(2 * n), sums(2 * m), mean(m), drop(m), half_drop(m), lines(kRows * m) {}
+      : values(2 * n), sums(2 * m), mean(m), drop(m), half_drop(m), lines(rows_together(m) * m) {}
   std::vector<double> values, sums;
   std::vector<T> mean, drop, half_drop, lines;
 };
 
-// Rows [begin, end) of one image.
-template <class T>
+// Rows [begin, end) of one image, by vectors of so many bytes.
+template <int bytes, class T>
 NETDIFFUS_FN void image_part(const T* x, int64_t n, const Window* windows, int64_t m, T gamma,
                              int64_t begin, int64_t end, bool stream, Scratch<T>& s, T* image) {
   T *mean = s.mean.data(), *drop = s.drop.data(), *half_drop = s.half_drop.data();
   means(x, n, windows, m, s.values.data(), s.sums.data(), mean, drop, half_drop);
-  for (int64_t i = begin, rows; i < end; i += rows) {
+  const int64_t together = rows_together(m);
+  for (int64_t i = begin; i < end; i += together) {
+    const int64_t rows = end - i < together ? end - i : together;
     T *to = image + i * m, *lines = stream ? s.lines.data() : to;
-    rows = end - i < kRows ? 1 : kRows;
-    if (rows == kRows)
-      image_rows<kRows>(mean, drop, half_drop, i, m, lines);
-    else
-      image_rows<1>(mean, drop, half_drop, i, m, lines);
+    image_lines<bytes>(mean, drop, half_drop, i, rows, m, lines);
     contrast_lines(lines, rows * m, gamma);
     put(lines, rows * m, to);
   }
@@ -112,6 +146,14 @@ NETDIFFUS_FN void field_part(const T* __restrict x, int64_t n, int64_t begin, in
     for (int64_t j = 0; j < n; ++j) line[j] = xi * x[j] - si * s[j];
     put(line, n, field + i * n);
   }
+}
+
+// The version of a part for the widest vectors in force.
+template <class T>
+auto widest_image_part() {
+  return isa() == Isa::v4   ? best<image_part<64, T>>
+         : isa() == Isa::v3 ? best<image_part<32, T>>
+                            : best<image_part<16, T>>;
 }
 
 }  // namespace
@@ -139,10 +181,11 @@ void gasf_image(const T* x, int64_t batch, int64_t n, int64_t m, double gamma, T
   threads = useful_threads(batch * m, elements, threads);
   const std::vector<Window> all = windows(n, m);
   std::vector<Scratch<T>> scratch(threads, Scratch<T>(n, m));
+  const auto part = widest_image_part<T>();
   for_ranges(batch * m, threads, [&](int thread, int64_t first, int64_t last) {
     for_images(first, last, m, [&](int64_t b, int64_t begin, int64_t end) {
-      best<image_part<T>>(x + b * n, n, all.data(), m, static_cast<T>(gamma), begin, end, stream,
-                          scratch[thread], image + b * m * m);
+      part(x + b * n, n, all.data(), m, static_cast<T>(gamma), begin, end, stream, scratch[thread],
+           image + b * m * m);
     });
     if (stream) stream_fence();
   });
