@@ -14,7 +14,7 @@ import torch
 from conftest import Ratio
 from test_denoise import NOISY, PLAIN, SECOND_ORDER, eager
 from test_gasf import eager_image
-from test_unet import SIZE, STEPS, Points, Training
+from test_unet import SIZE, STEPS, Points, Training, series
 from torch import Tensor
 
 import netdiffus
@@ -33,6 +33,7 @@ from netdiffus.ops import (
     q_sample,
 )
 from netdiffus.ops.modulate import TAPS, modulate
+from netdiffus.ops.precision import precision
 from netdiffus.training import BORDER
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device")
@@ -206,6 +207,13 @@ def test_modulate_beside_copy(beside_copy: Ratio, backend: str, backward: bool) 
 def test_levels_beside_torch(ratio: Ratio, backend: str, what: str) -> None:
     run = getattr(Points(IMAGES, GPU), what)
     ratio(lambda: run(backend), lambda: run("torch"), bar=1.5, guard=1.2)
+
+
+@each_kernel
+def test_precision_beside_torch(ratio: Ratio, backend: str) -> None:
+    given = series(IMAGES, GPU)
+    run = lambda name: precision(*given, backend=name)  # noqa: E731
+    ratio(lambda: run(backend), lambda: run("torch"), bar=2, guard=0)
 
 
 @pytest.mark.parametrize(("batch", "guard"), [(None, 1.3), (2048, 1.1)])

@@ -119,12 +119,17 @@ def test_linear_with_gelu_beside_torch(ratio: Ratio) -> None:
     ratio(lambda: run("auto"), lambda: run("torch"), bar=1, guard=0.8)
 
 
-def test_precision_beside_torch(ratio: Ratio) -> None:
-    """Series of two channels, each with the matrix of its class."""
+def series(batch: int = BATCH, device: str = "cpu") -> tuple[Tensor, ...]:
+    """Series of two channels, each with the matrix of its class, as `precision` takes them."""
     size, groups = 2 * SIZE, 9
-    apart, noise = torch.randn(BATCH, size), torch.rand(BATCH) + 0.1
-    group, vectors = torch.arange(BATCH) % groups, torch.randn(groups, size, size)
+    apart, noise = torch.randn(batch, size), torch.rand(batch) + 0.1
+    group, vectors = torch.arange(batch) % groups, torch.randn(groups, size, size)
     given = apart, noise, group, torch.rand(groups, size), vectors
+    return tuple(v.to(device) for v in given)
+
+
+def test_precision_beside_torch(ratio: Ratio) -> None:
+    given = series()
     run = lambda backend: precision(*given, backend=backend)  # noqa: E731
     ratio(lambda: run("auto"), lambda: run("torch"), bar=2, guard=2)
 

@@ -118,7 +118,7 @@ void precision(const T* apart, const T* noise, const int64_t* group, const T* va
                const T* vectors, int64_t batch, int64_t size, T* found, int threads);
 
 // The same on device pointers, with T float, __half or __nv_bfloat16: they queue on the stream and
-// return a cudaError_t. gasf_decode takes m of at most 1024.
+// return a cudaError_t. gasf_decode takes m of at most 1024, precision a size of at most 1024.
 template <class T>
 int gasf_cuda(const T* x, int64_t batch, int64_t n, T* field, void* stream);
 template <class T>
@@ -164,6 +164,12 @@ template <class T>
 int level_loss_backward_cuda(const T* chances, const T* told, const int64_t* own, const T* g,
                              int64_t batch, int64_t points, const std::vector<int64_t>& sizes,
                              T* found, void* stream);
+
+// A group that is none of `groups` gives NaN.
+template <class T>
+int precision_cuda(const T* apart, const T* noise, const int64_t* group, const T* variances,
+                   const T* vectors, int64_t groups, int64_t batch, int64_t size, T* found,
+                   void* stream);
 
 // What that cudaError_t means.
 const char* cuda_error(int code);

@@ -248,6 +248,19 @@ def level_loss_backward_cuda(
     dtype: str,
     stream: int,
 ) -> None: ...
+def precision_cuda(
+    apart: int,
+    noise: int,
+    group: int,
+    variances: int,
+    vectors: int,
+    groups: int,
+    batch: int,
+    size: int,
+    found: int,
+    dtype: str,
+    stream: int,
+) -> None: ...
 def modulate_cuda(
     s: int,
     scale: int,

@@ -160,6 +160,17 @@ void level_loss_backward_py(uintptr_t chances, uintptr_t told, uintptr_t own, ui
   });
 }
 
+void precision_py(uintptr_t apart, uintptr_t noise, uintptr_t group, uintptr_t variances,
+                  uintptr_t vectors, int64_t groups, int64_t batch, int64_t size, uintptr_t found,
+                  const std::string& dtype, uintptr_t stream) {
+  launch("precision", dtype, [=](auto* t) {
+    using T = std::remove_pointer_t<decltype(t)>;
+    return precision_cuda(at<const T>(apart), at<const T>(noise), at<const int64_t>(group),
+                          at<const T>(variances), at<const T>(vectors), groups, batch, size,
+                          at<T>(found), at<void>(stream));
+  });
+}
+
 }  // namespace
 
 void add_cuda(pybind11::module_& module) {
@@ -196,6 +207,9 @@ void add_cuda(pybind11::module_& module) {
   module.def("level_loss_backward_cuda", &level_loss_backward_py, arg("chances"), arg("told"),
              arg("own"), arg("g"), arg("batch"), arg("points"), arg("sizes"), arg("found"),
              arg("dtype"), arg("stream"));
+  module.def("precision_cuda", &precision_py, arg("apart"), arg("noise"), arg("group"),
+             arg("variances"), arg("vectors"), arg("groups"), arg("batch"), arg("size"),
+             arg("found"), arg("dtype"), arg("stream"));
 }
 
 }  // namespace netdiffus

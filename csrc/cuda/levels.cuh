@@ -18,8 +18,6 @@ struct Channel {
   __device__ int64_t level(int64_t row) const { return row * levels + begin; }
 };
 
-__device__ inline int lane() { return threadIdx.x % kLanes; }
-
 __device__ inline int64_t row_of_warp() {
   return int64_t{blockIdx.x} * kWarps + threadIdx.x / kLanes;
 }

@@ -13,6 +13,7 @@ from netdiffus.ops import area_resize, denoise_step, gasf, gasf_decode, gasf_ima
 from netdiffus.ops.denoise import Step
 from netdiffus.ops.levels import COSINES, level_chances, level_loss, level_means
 from netdiffus.ops.modulate import TAPS, modulate
+from netdiffus.ops.precision import precision
 
 Run = Callable[[str, torch.dtype], Tensor | tuple[Tensor, ...]]
 INDEX = torch.tensor([3, 2**40, -1])
@@ -159,6 +160,19 @@ def _level_loss(m: int, sizes: Sequence[int]) -> Run:
     return run
 
 
+def _precision(size: int, bad: bool = False) -> Run:
+    def run(backend: str, dtype: torch.dtype) -> Tensor:
+        vectors = torch.linalg.qr(_uniform(2, size, size, low=-1))[0]
+        apart, noise = _uniform(3, size, low=-1), 0.1 + _uniform(3)
+        if bad:
+            apart[1, size - 1] = torch.nan
+        given = [v.to(dtype) for v in (apart, noise, _uniform(2, size), vectors)]
+        group = torch.tensor([1, 0, 1])
+        return precision(*given[:2], group, *given[2:], backend=backend)
+
+    return run
+
+
 # Sizes: 64 fills tiles and vectors, 48 vectors and sectors, 72 vectors alone; 33, 37 and 70 leave
 # parts of all over; 1 and 5 are less than one vector.
 CASES = [
@@ -204,6 +218,10 @@ CASES = [
     Case("level_means-8x64+32", _level_means(8, (64, 32), 1.0)),
     Case("level_loss-5x40+17", _level_loss(5, (40, 17))),
     Case("level_loss-8x64+32", _level_loss(8, (64, 32))),
+    Case("precision-1", _precision(1)),
+    Case("precision-37-nan", _precision(37, bad=True)),
+    Case("precision-64", _precision(64)),
+    Case("precision-300", _precision(300)),
 ]
 
 

@@ -13,6 +13,7 @@
 #include "cuda/levels.cu"
 #include "cuda/modulate.cu"
 #include "cuda/noise.cu"
+#include "cuda/precision.cu"
 #else
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -131,6 +132,13 @@ int level_loss_backward(int dtype, void* chances, void* told, int64_t* own, void
   return WITH(dtype,
               level_loss_backward_cuda(AS(const T, chances), AS(const T, told), own, AS(const T, g),
                                        batch, points, sizes->all(), AS(T, found), nullptr));
+}
+
+int precision(int dtype, void* apart, void* noise, int64_t* group, void* variances, void* vectors,
+              int64_t groups, int64_t batch, int64_t size, void* found) {
+  return WITH(dtype,
+              precision_cuda(AS(const T, apart), AS(const T, noise), group, AS(const T, variances),
+                             AS(const T, vectors), groups, batch, size, AS(T, found), nullptr));
 }
 
 }  // extern "C"

@@ -86,6 +86,17 @@ void levels(int64_t points, const std::vector<int64_t>& sizes) {
                                   points, sizes, found.data(), nullptr));
 }
 
+// The second trace has a group that is none.
+template <class T>
+void precisions(int64_t size) {
+  const int64_t batch = 2, groups = 1;
+  const std::vector<int64_t> group{0, int64_t{1} << 40};
+  std::vector<T> apart(batch * size), noise(batch), variances(groups * size);
+  std::vector<T> vectors(groups * size * size), found(4 * batch * size);
+  expect(precision_cuda(apart.data(), noise.data(), group.data(), variances.data(), vectors.data(),
+                        groups, batch, size, found.data(), nullptr));
+}
+
 }  // namespace
 
 int main() {
@@ -99,6 +110,8 @@ int main() {
   modulations<float>(35, 8, false);
   modulations<__half>(33, 72, true);
   levels<float>(2, {33, 1});
+  precisions<float>(37);
+  precisions<__half>(5);
   noises<float>(1, 37, 37, true);
   noises<float>(2, 5, 7, false);
   noises<__half>(1, 40, 40, true);

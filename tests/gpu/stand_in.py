@@ -59,6 +59,7 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
     "level_means": (*[POINTER] * 5, LONG, LONG, Sizes, DOUBLE, POINTER),
     "level_loss": (*[POINTER] * 3, LONG, LONG, Sizes, POINTER),
     "level_loss_backward": (*[POINTER] * 4, LONG, LONG, Sizes, POINTER),
+    "precision": (*[POINTER] * 5, LONG, LONG, LONG, POINTER),
 }
 
 
@@ -144,6 +145,10 @@ def extents(op: str, item: int, a: tuple[Any, ...]) -> dict[int, int]:
         whole, summed = math.prod(a[5:8]) * item, a[5] * -(-a[6] // STRIP) * a[7] * 4
         sums = {9: summed, 10: summed, 11: (TAPS + 1) * summed}
         return _modulated(item, a) | {4: whole, 8: whole} | sums
+    if op == "precision":
+        (groups, batch, size), line = a[5:8], a[7] * item
+        given = (batch * line, batch * item, 8 * batch, groups * line, groups * size * line)
+        return dict(enumerate(given)) | {8: 4 * batch * line}
     if op.startswith("level"):
         return level_extents(op, item, a)
     whole = math.prod(a[5][:4]) * item

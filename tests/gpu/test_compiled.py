@@ -82,7 +82,7 @@ def emulated(built: Built) -> stand_in.Emulated:
 
 
 def test_registers_memory_and_occupancy(built: Built) -> None:
-    assert len(built.usages) == 51 * len(toolchain.ARCHITECTURES)
+    assert len(built.usages) == 54 * len(toolchain.ARCHITECTURES)
     for usage in built.usages:
         assert usage.registers <= 40, usage
         assert usage.stack == usage.spills == 0, usage
@@ -105,7 +105,7 @@ def test_machine_code(built: Built) -> None:
                 assert not re.search(r"\b(LDL|STL)\b", code), f"{name}: local memory"
                 # Conversions alone make gasf_decode's float64 outputs.
                 assert not re.search(r"\bD(ADD|MUL|FMA|SETP|MNMX)\b", code), f"{name}: double"
-                if not re.search("decode|area_resize|level", name):
+                if not re.search("decode|area_resize|level|precision", name):
                     assert "STG.E.128" in code, name
                 if re.search("QSample|Denoise|modulate", name):
                     assert "LDG.E.128" in code, name
@@ -176,6 +176,23 @@ def test_lanes_take_levels_side_by_side(
     assert bool(thirds) == spans
 
 
+@pytest.mark.parametrize("dtype", stand_in.DTYPES, ids=str)
+def test_lanes_take_eigenvectors_side_by_side(
+    emulated: stand_in.Emulated, dtype: torch.dtype
+) -> None:
+    """A warp stores eight rows' results: of halves they fill a sector by half."""
+    case = next(case for case in CASES if case.name == "precision-64")
+    with stand_in.cuda(emulated):
+        check(case, dtype)
+    for (line, kind, size), (requests, cost, useful) in emulated.traffic.items():
+        where = f"{kind} of {size} bytes at PTX line {line}"
+        if kind in ("lds", "sts"):
+            assert cost <= requests, f"bank conflicts, {where}"
+        else:
+            asked = useful if kind == "ld" else useful * 4 // size
+            assert 32 * cost <= asked or cost == requests, f"sectors, {where}"
+
+
 def test_large_batches_launch(emulated: stand_in.Emulated) -> None:
     emulated.execute = False
     x, field = torch.zeros(70_000, 4), torch.empty(70_000, 4, 4)
@@ -200,6 +217,14 @@ def test_large_batches_of_levels_launch(emulated: stand_in.Emulated) -> None:
     shape = (70_000, 1, (2, 2, 1))
     emulated("level_loss", torch.float32, (*addresses[:2], own.data_ptr(), *shape, addresses[2]))
     assert [blocks for _, blocks in emulated.launches] == [70_000 // 8] * 2
+
+
+def test_large_batches_of_precisions_launch(emulated: stand_in.Emulated) -> None:
+    emulated.execute = False
+    line, group, found = torch.zeros(70_000, 1), torch.zeros(70_000).long(), torch.empty(4, 70_000)
+    addresses = [v.data_ptr() for v in (line, line, group, line, line)]
+    emulated("precision", torch.float32, (*addresses, 1, 70_000, 1, found.data_ptr()))
+    assert [blocks for _, blocks in emulated.launches] == [70_000]
 
 
 def test_grids_past_the_limit_are_refused(emulated: stand_in.Emulated) -> None:
@@ -227,6 +252,15 @@ MUTANTS = {
     ),
     "begin of another channel": (
         "level_chances-5x40+17", "at.channels + at.begin + s", "at.channels + s", "not close"
+    ),
+    "missing barrier before the rows": (
+        "precision-37-nan", "  __syncthreads();\n", "", "was not written|race"
+    ),
+    "a row past the end": (
+        "precision-37-nan", "if (own < rows) narrow", "narrow", "store out of bounds|not close"
+    ),
+    "results in each other's place": (
+        "precision-64", "half_sum(pulled, sk, ", "half_sum(sk, pulled, ", "not close"
     ),
 }  # fmt: skip
 

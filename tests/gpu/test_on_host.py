@@ -12,6 +12,8 @@ import toolchain
 import torch
 from cases import CASES, Case, check, outputs
 
+from netdiffus.ops.precision import _LARGEST_ON_CUDA
+
 pytestmark = pytest.mark.skipif(
     not shutil.which(toolchain.COMPILER), reason=f"no C++ compiler {toolchain.COMPILER}"
 )
@@ -51,6 +53,22 @@ def test_level_of_another_channel_gives_nan(host: stand_in.Host) -> None:
     assert found[0, 1:].isnan().all()
 
 
+def test_group_that_is_none_gives_nan(host: stand_in.Host) -> None:
+    size, group = 5, torch.tensor([1, 2, -1, 2**40])
+    lines, vectors = torch.ones(4, size), torch.eye(size).repeat(2, 1, 1)
+    given = [v.data_ptr() for v in (lines, lines, group, lines, vectors)]
+    found = torch.empty(4, 4, size)
+    host("precision", torch.float32, (*given, 2, 4, size, found.data_ptr()))
+    assert torch.equal(found[:, 0, 0], torch.tensor([0.5, 0.5, 0.5, 1.0]))
+    assert found[:, 1:].isnan().all()
+
+
+def test_series_longer_than_a_block_holds_are_refused(host: stand_in.Host) -> None:
+    line = torch.zeros(1).data_ptr()
+    with pytest.raises(RuntimeError, match=r"precision: cudaError_t 1$"):
+        host("precision", torch.float32, (*[line] * 5, 1, 1, _LARGEST_ON_CUDA + 1, line))
+
+
 def program(folder: Path, *flags: str, csrc: Path = toolchain.CSRC) -> Path:
     return toolchain.on_host(folder / "kernels", "sanitized.cpp", "-O0", *flags, csrc=csrc)
 
@@ -64,6 +82,7 @@ def test_sanitizers_find_nothing(tmp_path: Path, flags: tuple[str, ...]) -> None
 MISSING_BARRIERS = (
     ("noise.cuh", "  __syncthreads();\n  const int sides", "  const int sides"),
     ("modulate.cuh", "    __syncthreads();\n    if (used <= 0 || row", "    if (used <= 0 || row"),
+    ("precision.cuh", "  __syncthreads();\n", ""),
 )
 OFF_BY_ONE = ("gasf.cuh", "if (o < m) field.vectors", "if (o <= m) field.vectors")
 
@@ -73,7 +92,7 @@ def test_orders_show_a_missing_barrier(tmp_path: Path) -> None:
     library = toolchain.on_host(tmp_path / "mutant.so", "entries.cpp", "-shared", csrc=csrc)
     mutant = stand_in.Host(library)
     mutant.order(1)
-    for name in ("normal-symmetric-2x33", "modulate-34x37"):
+    for name in ("normal-symmetric-2x33", "modulate-34x37", "precision-37-nan"):
         case = next(case for case in CASES if case.name == name)
         with stand_in.cuda(mutant), pytest.raises(AssertionError):
             check(case, torch.float32)

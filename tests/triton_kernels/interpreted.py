@@ -20,6 +20,7 @@ from triton_cases import (
     check_level_means,
     check_modulate,
     check_normal,
+    check_precision,
     check_q_sample,
     indices,
     random,
@@ -97,6 +98,12 @@ SMALL: dict[Check, list[tuple[Any, ...]]] = {
         (1, 1, (1,), single),
         (2, 5, (40, 3), single),
         (1, 3, (5, 3), brain),
+    ],
+    check_precision: [
+        (1, 1, 1, single),
+        (3, 70, 2, single),
+        (2, 9, 3, half),
+        (1, 16, 1, brain),
     ],
 }
 

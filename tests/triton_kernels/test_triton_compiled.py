@@ -12,9 +12,18 @@ import pytest
 pytest.importorskip("triton", reason="backend triton: triton is not installed")
 
 import torch
-from triton_cases import STEPS, indices, known, random
+from triton_cases import STEPS, covariances, indices, known, random
 
-from netdiffus.ops.triton import area_resize, decode, denoise, gasf, levels, modulate, noise
+from netdiffus.ops.triton import (
+    area_resize,
+    decode,
+    denoise,
+    gasf,
+    levels,
+    modulate,
+    noise,
+    precision,
+)
 
 M = 64
 # Registers of a thread at most. The first ones move pixels and are bound by memory: 40 registers
@@ -40,7 +49,7 @@ LEVELS = {"_level_means": 40, "_level_loss": 40, "_level_loss_backward": 40}
 # _level_chances holds 16 products of chances and cosines at once. It takes 48 registers on sm_80
 # and 54 on sm_90, half of the threads; held to 40, it spills 8 and 48 bytes.
 SUMS |= {"_level_chances": 56}
-MEMORY_BOUND = ELEMENTWISE | LEVELS
+MEMORY_BOUND = ELEMENTWISE | LEVELS | {"_weigh": 40, "_multiply": 40}
 REGISTERS = MEMORY_BOUND | SUMS
 REGISTERS |= {"_measure": 40, "_area_means": 40, "_area_resize": 64, "_nearest": 128}
 
@@ -91,6 +100,10 @@ def launch_levels(dtype: torch.dtype) -> None:
     levels.level_loss_backward((*held, given.edge), sizes, torch.empty_like(given.told))
 
 
+def launch_precision(dtype: torch.dtype) -> None:
+    precision.precision(covariances(2, M, 2, dtype), torch.empty(4, 2, M, dtype=dtype))
+
+
 LAUNCHES = (
     launch_gasf,
     launch_area_resize,
@@ -99,6 +112,7 @@ LAUNCHES = (
     launch_denoise,
     launch_modulate,
     launch_levels,
+    launch_precision,
 )
 
 

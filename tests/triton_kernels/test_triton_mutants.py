@@ -102,6 +102,18 @@ MUTANTS: dict[str, tuple[str, str, str, Check, tuple[Any, ...]]] = {
         "levels", "tl.where(s == right, slope", "tl.where(s == right + 1, slope",
         cases.check_level_loss, (2, 5, (5, 3), single),
     ),
+    "eigenvectors of another group": (
+        "precision", "vectors + first * size", "vectors + first",
+        cases.check_precision, (3, 37, 2, single),
+    ),
+    "a column past the end": (
+        "precision", "(row < size) & (column < used)", "(row < size) & (column <= used)",
+        cases.check_precision, (3, 37, 2, single),
+    ),
+    "results in each other's place": (
+        "precision", "found + apart, of_k", "found + apart, of_s",
+        cases.check_precision, (3, 37, 2, single),
+    ),
 }  # fmt: skip
 
 

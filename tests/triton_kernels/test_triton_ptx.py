@@ -28,7 +28,9 @@ from triton_cases import (
     check_level_means,
     check_modulate,
     check_normal,
+    check_precision,
     check_q_sample,
+    covariances,
     known,
     random,
     white,
@@ -36,7 +38,8 @@ from triton_cases import (
 
 from netdiffus.ops.levels import level_loss_reference
 from netdiffus.ops.modulate import TAPS, modulate_reference
-from netdiffus.ops.triton import denoise, levels, modulate, noise
+from netdiffus.ops.precision import precision_reference
+from netdiffus.ops.triton import denoise, levels, modulate, noise, precision
 
 single, half, brain = torch.float32, torch.float16, torch.bfloat16
 
@@ -94,6 +97,12 @@ AWKWARD: dict[Check, list[tuple[Any, ...]]] = {
     ],
     check_level_means: [(3, 7, (100, 37, 2), 0.3, single), (2, 5, (33, 1), 1.0, half)],
     check_level_loss: [(3, 7, (100, 37, 2), single), (2, 5, (33, 1), brain)],
+    check_precision: [
+        (1, 1, 1, single),
+        (3, 37, 2, single),
+        (2, 130, 1, half),
+        (2, 80, 3, brain),
+    ],
 }
 
 
@@ -171,6 +180,35 @@ def test_level_of_another_channel_gives_nan(offline: Callable[..., Any]) -> None
         assert found[0, 1:].isnan().all()
 
 
+def test_group_that_is_none_gives_nan(offline: Callable[..., Any]) -> None:
+    offline()
+    given = covariances(4, 37, 2, single)
+    given[2] = torch.tensor([1, 2, -1, 2**40])
+    found = torch.empty(4, 4, 37)
+    precision.precision(given, found)
+    assert not found[:, 0].isnan().any()
+    assert found[:, 1:].isnan().all()
+
+
+def test_more_eigenvectors_than_32_bits_count(offline: Callable[..., Any]) -> None:
+    """The last of 70,000 groups, each of 65,536 numbers."""
+    given, found = covariances(1, 256, 1, single), torch.empty(4, 1, 256)
+    apart, noisy, group, *last = given
+    offline()
+    precision.precision([apart, noisy, group + 69_999, *map(last_of, last)], found)
+    expected = precision_reference(*given).double()
+    assert_near(found, expected, 1e-6 * float(expected.max()))
+
+
+def test_large_batches_of_precisions(offline: Callable[..., Any]) -> None:
+    given, found = covariances(70_000, 1, 3, single), torch.full((4, 70_000, 1), torch.nan)
+    offline(last=5)
+    precision.precision(given, found)
+    expected = precision_reference(*given).double()
+    assert found[:, :-5].isnan().all()
+    assert_near(found[:, -5:], expected[:, -5:], 1e-6 * float(expected.max()))
+
+
 ELEMENTWISE: dict[Check, list[tuple[Any, ...]]] = {
     check_gasf: [(2, 64, dtype) for dtype in (single, half)],
     check_normal: [((2, 1, 64, 64), symmetric, single) for symmetric in (True, False)],
@@ -182,6 +220,7 @@ ELEMENTWISE: dict[Check, list[tuple[Any, ...]]] = {
         ((2, 1, 64, 64), False, "dpm++", True, brain),
     ],
     check_modulate: [(2, 32, 64, True, dtype) for dtype in (single, half)],
+    check_precision: [(2, 64, 2, single)],
 }
 
 

@@ -23,7 +23,17 @@ from netdiffus.ops.levels import (
 )
 from netdiffus.ops.modulate import TAPS, modulate_reference
 from netdiffus.ops.noise import normal_reference
-from netdiffus.ops.triton import area_resize, decode, denoise, gasf, levels, modulate, noise
+from netdiffus.ops.precision import precision_reference
+from netdiffus.ops.triton import (
+    area_resize,
+    decode,
+    denoise,
+    gasf,
+    levels,
+    modulate,
+    noise,
+    precision,
+)
 
 SEED, STEP = 2**63 + 2**31 + 11, 2**32 - 3
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -31,7 +41,7 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 ROUNDING = {torch.float16: 2.0**-11, torch.bfloat16: 2.0**-7 if INTERPRETED else 2.0**-8}
 MARGIN = 64
-KERNELS = ("area_resize", "decode", "denoise", "gasf", "levels", "modulate", "noise")
+KERNELS = ("area_resize", "decode", "denoise", "gasf", "levels", "modulate", "noise", "precision")
 
 
 @dataclass
@@ -301,6 +311,24 @@ def check_level_loss(batch: int, m: int, sizes: tuple[int, ...], dtype: torch.dt
     assert leaf.grad is not None
     worst = assert_near(lost, expected.detach(), of_largest(1e-6, expected.detach()))
     return max(worst, assert_near(gradient, leaf.grad, 1e-6))
+
+
+def covariances(batch: int, size: int, groups: int, dtype: torch.dtype) -> list[Tensor]:
+    """What `precision` is given."""
+    vectors = torch.linalg.qr(2 * random(groups, size, size) - 1)[0].contiguous()
+    group = torch.arange(batch).flip(0) % groups
+    floats = [2 * random(batch, size) - 1, 0.1 + random(batch), random(groups, size), vectors]
+    apart, noisy, variances, vectors = (v.to(dtype) for v in floats)
+    return [apart, noisy, group, variances, vectors]
+
+
+def check_precision(batch: int, size: int, groups: int, dtype: torch.dtype) -> float:
+    frame, given = Framed(), covariances(batch, size, groups, dtype)
+    found = frame.empty(4, batch, size, dtype=dtype)
+    precision.precision(given, found)
+    frame.check()
+    expected = precision_reference(*(v.double() if v.is_floating_point() else v for v in given))
+    return assert_near(found, expected, of_largest(1e-6, expected))
 
 
 Check = Callable[..., float]
