@@ -213,7 +213,7 @@ def test_levels_beside_torch(ratio: Ratio, backend: str, what: str) -> None:
 def test_precision_beside_torch(ratio: Ratio, backend: str) -> None:
     given = series(IMAGES, GPU)
     run = lambda name: precision(*given, backend=name)  # noqa: E731
-    ratio(lambda: run(backend), lambda: run("torch"), bar=2, guard=0)
+    ratio(lambda: run(backend), lambda: run("torch"), bar=2, guard=2.7)
 
 
 @pytest.mark.parametrize(("batch", "guard"), [(None, 1.3), (2048, 1.1)])
