@@ -7,6 +7,7 @@ from scipy.special import ndtr
 from torch import Tensor
 from torch.nn import functional as F
 
+from netdiffus.ops import isa
 from netdiffus.ops import linear as fast
 from netdiffus.ops.linear import FEW, linear
 
@@ -63,6 +64,24 @@ def test_the_fused_form_is_there_and_what_replaces_it_is_the_same(
 def test_other_dtypes_take_the_plain_product() -> None:
     x, weight = torch.rand(2 * FEW, 6).double(), torch.rand(4, 6).double()
     assert torch.equal(linear(x, weight, None), F.linear(x, weight))
+
+
+def test_halves_are_for_learning_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast, "multiplies_halves", lambda: True)
+    x, weight, bias = torch.rand(2 * FEW, 6), torch.rand(4, 6), torch.rand(4)
+    assert fast.narrow(x).dtype is torch.bfloat16
+    assert fast.narrow(x, "torch") is x
+    assert fast.narrow(x.double()).dtype is torch.float64
+    with torch.no_grad():
+        assert fast.narrow(x) is x
+    found = linear(fast.narrow(x), weight, bias)
+    assert found.dtype is torch.bfloat16
+    torch.testing.assert_close(found.float(), F.linear(x, weight, bias), rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.usefixtures("instruction_set")
+def test_a_lower_instruction_set_has_no_halves() -> None:
+    assert not (fast.multiplies_halves() and isa() != "x86-64-v4")
 
 
 def test_strided_rows_and_weights() -> None:
