@@ -13,7 +13,7 @@ from netdiffus.covariance import Covariance
 from netdiffus.errors import InputError
 from netdiffus.levels import Levels, cosines, level_of
 from netdiffus.ops.levels import COSINES, level_chances, level_loss, level_means
-from netdiffus.ops.linear import linear, narrow
+from netdiffus.ops.linear import halved, linear
 from netdiffus.ops.modulate import TAPS, modulate
 
 PRESETS = ("default", "paper")
@@ -283,7 +283,7 @@ class DefaultUNet(nn.Module):
         s = self.norm(_apply(self.up, s, c, backend))
         k, weight, bias = len(self.spans), self.levels.weight, self.levels.bias
         by_level = torch.addmm(weight[:k], self.smooth, weight[k:])
-        given = narrow(s, backend), by_level, bias[:k] + self.smooth @ bias[k:]
+        given = halved(s, backend), by_level, bias[:k] + self.smooth @ bias[k:]
         return linear(*given, backend=backend).to(s.dtype)
 
     def _below(self, s: Tensor, c: Tensor, backend: str) -> Tensor:
@@ -331,10 +331,10 @@ class Block(nn.Module):
     def forward(self, s: Tensor, c: Tensor, backend: str) -> Tensor:
         a, b, gate, a2, b2, gate2 = self.modulate(c).chunk(6, 1)
         taps = self.near.weight.squeeze(1).T
-        h = narrow(modulate(s, a, b, taps, self.near.bias, backend=backend), backend)
+        h = halved(modulate(s, a, b, taps, self.near.bias, backend=backend), backend)
         h = _map(self.join, self._attend(h, backend), backend)
         s = torch.addcmul(s, gate.unsqueeze(1), h.to(s.dtype))
-        h = narrow(modulate(s, a2, b2, backend=backend), backend)
+        h = halved(modulate(s, a2, b2, backend=backend), backend)
         h = _map(self.narrow, _map(self.wide, h, backend, gelu=True), backend)
         return torch.addcmul(s, gate2.unsqueeze(1), h.to(s.dtype))
 
@@ -362,7 +362,7 @@ def _map(layer: nn.Linear, x: Tensor, backend: str, gelu: bool = False) -> Tenso
 
 def _alone(layer: nn.Linear, x: Tensor, backend: str) -> Tensor:
     """A map whose neighbours take and give x's own dtype."""
-    return _map(layer, narrow(x, backend), backend).to(x.dtype)
+    return _map(layer, halved(x, backend), backend).to(x.dtype)
 
 
 def _apply(blocks: nn.ModuleList, s: Tensor, c: Tensor, backend: str) -> Tensor:

@@ -13,7 +13,7 @@ from netdiffus.ops import _backend
 FEW = 128  # rows below which the plain product is as fast
 
 
-def narrow(x: Tensor, backend: str = "auto") -> Tensor:
+def halved(x: Tensor, backend: str = "auto") -> Tensor:
     """``x`` as bfloat16 where that is how its products are faster while learning, else ``x``.
 
     Processors with such products (AVX-512 BF16, AMX) take them twice as fast or more, and add them
@@ -53,7 +53,7 @@ def linear(
     to.
 
     Args:
-        x: (..., inputs); float32 weights are narrowed to it where it is bfloat16 (see `narrow`).
+        x: (..., inputs); float32 weights are narrowed to it where it is bfloat16 (see `halved`).
         weight: (outputs, inputs).
         bias: (outputs,), or None.
         gelu: Whether to return the GELU of that.

@@ -69,12 +69,12 @@ def test_other_dtypes_take_the_plain_product() -> None:
 def test_halves_are_for_learning_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fast, "multiplies_halves", lambda: True)
     x, weight, bias = torch.rand(2 * FEW, 6), torch.rand(4, 6), torch.rand(4)
-    assert fast.narrow(x).dtype is torch.bfloat16
-    assert fast.narrow(x, "torch") is x
-    assert fast.narrow(x.double()).dtype is torch.float64
+    assert fast.halved(x).dtype is torch.bfloat16
+    assert fast.halved(x, "torch") is x
+    assert fast.halved(x.double()).dtype is torch.float64
     with torch.no_grad():
-        assert fast.narrow(x) is x
-    found = linear(fast.narrow(x), weight, bias)
+        assert fast.halved(x) is x
+    found = linear(fast.halved(x), weight, bias)
     assert found.dtype is torch.bfloat16
     torch.testing.assert_close(found.float(), F.linear(x, weight, bias), rtol=2e-2, atol=2e-2)
 
