@@ -31,13 +31,13 @@ def eager_image(x: Tensor, resize: Tensor) -> Tensor:
 
 
 def test_gasf_image_beside_fill(ratio: Ratio, x: Tensor, images: Tensor) -> None:
-    ratio(lambda: gasf_image(x, 128, out=images), lambda: images.fill_(1), bar=0.7, guard=0.3)
+    ratio(lambda: gasf_image(x, 128, out=images), lambda: images.fill_(1), bar=0.7, guard=0.2)
 
 
 def test_gasf_image_beside_torch(ratio: Ratio, x: Tensor, images: Tensor) -> None:
     resize = area_matrix(500, 128, dtype=torch.float32).T.contiguous()
     ours = lambda: gasf_image(x, 128, out=images)  # noqa: E731
-    ratio(ours, lambda: eager_image(x, resize), bar=10, guard=8)
+    ratio(ours, lambda: eager_image(x, resize), bar=10, guard=7)
 
 
 @pytest.mark.parametrize("gamma", [0.25, 0.3])
@@ -46,7 +46,7 @@ def test_gasf_image_with_gamma_beside_torch(
 ) -> None:
     resize = area_matrix(500, 128, dtype=torch.float32).T.contiguous()
     ours = lambda: gasf_image(x, 128, gamma=gamma, out=images)  # noqa: E731
-    ratio(ours, lambda: eager_image(x, resize) ** gamma, bar=10, guard=8)
+    ratio(ours, lambda: eager_image(x, resize) ** gamma, bar=10, guard=2)
 
 
 def test_gasf_image_beside_pyts_and_opencv(ratio: Ratio, x: Tensor, images: Tensor) -> None:
@@ -61,7 +61,7 @@ def test_gasf_image_beside_pyts_and_opencv(ratio: Ratio, x: Tensor, images: Tens
             cv2.resize(field.transform(trace[None])[0], (128, 128), interpolation=cv2.INTER_AREA)
 
     ours = lambda: gasf_image(x, 128, out=images)  # noqa: E731
-    ratio(ours, others, work=len(x) / 2, bar=1000, guard=150)
+    ratio(ours, others, work=len(x) / 2, bar=1000, guard=400)
 
 
 def test_gasf_image_of_one_small_trace(ratio: Ratio) -> None:

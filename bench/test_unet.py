@@ -94,7 +94,7 @@ def test_training_step_beside_products(ratio: Ratio) -> None:
         for _ in range(round(share)):
             linear(x, weight, None)
 
-    ratio(training.step, products, bar=0.5, guard=0.3)
+    ratio(training.step, products, bar=0.5, guard=0.25)
 
 
 def test_modulate_beside_torch(ratio: Ratio) -> None:
@@ -116,7 +116,7 @@ def test_linear_with_gelu_beside_torch(ratio: Ratio) -> None:
         with torch.inference_mode():
             linear(x, weight, bias, gelu=True, backend=backend)
 
-    ratio(lambda: run("auto"), lambda: run("torch"), bar=1, guard=0.8)
+    ratio(lambda: run("auto"), lambda: run("torch"), bar=1, guard=0.6)
 
 
 def series(batch: int = BATCH, device: str = "cpu") -> tuple[Tensor, ...]:
@@ -202,7 +202,7 @@ def test_sampling_beside_reference(ratio: Ratio, model: Model) -> None:
     def run(fast: bool) -> None:
         netdiffus.sample(model, TRACES, fast=fast, steps=STEPS, seed=0)
 
-    ratio(lambda: run(True), lambda: run(False), bar=1.5, guard=1.2, pairs=3)
+    ratio(lambda: run(True), lambda: run(False), bar=1.5, guard=1, pairs=3)
 
 
 def test_sampling_beside_diffusers(ratio: Ratio, model: Model) -> None:
@@ -213,7 +213,7 @@ def test_sampling_beside_diffusers(ratio: Ratio, model: Model) -> None:
             with_diffusers(model)
 
     ours = lambda: netdiffus.sample(model, TRACES, steps=STEPS, seed=0)  # noqa: E731
-    ratio(ours, theirs, bar=1.5, guard=1.2, pairs=3)
+    ratio(ours, theirs, bar=1.5, guard=1, pairs=3)
 
 
 def test_reference_beside_diffusers(model: Model, capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,7 +62,7 @@ NETDIFFUS_FN void put(const T* lines, int64_t count, T* to) {
                 count * static_cast<int64_t>(sizeof(T)));
 }
 
-constexpr int64_t kTogether = 8192;  // pixels made before the next pass over them, in whole rows
+constexpr int64_t kTogether = 4096;  // pixels made before the next pass over them, in whole rows
 
 inline int64_t rows_together(int64_t m) { return m < kTogether ? kTogether / m : 1; }
 
