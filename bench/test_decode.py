@@ -25,7 +25,7 @@ def test_noisy_images_beside_torch(ratio: Ratio, gamma: float) -> None:
 
 def test_exact_images_beside_torch(ratio: Ratio) -> None:
     image = gasf_image(torch.rand(1024, 64), 64)
-    ratio(lambda: gasf_decode(image), lambda: gasf_decode(image, backend="torch"), bar=10, guard=7)
+    ratio(lambda: gasf_decode(image), lambda: gasf_decode(image, backend="torch"), bar=10, guard=4)
 
 
 def test_one_small_image(ratio: Ratio) -> None:
