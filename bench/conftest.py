@@ -118,7 +118,7 @@ def _machine() -> dict[str, str | int]:
 def write_record(machine: dict[str, str | int], ratios: dict[str, dict[str, float]]) -> None:
     """Writes the ratios; what other benchmarks wrote for the machine stays."""
     name = f"{machine['cpu']} {machine['instruction set']} {machine['threads']} threads"
-    if machine.get("gpu", "none") != "none":
+    if machine["gpu"] != "none":
         name = f"{name} {machine['gpu']}"
     path = RECORDS / f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
     before = json.loads(path.read_text())["ratios"] if path.exists() else {}

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -112,7 +112,6 @@ class State:
     """All that changes while training."""
 
     net: nn.Module
-    loss: Callable[..., Tensor]
     optimizers: list[torch.optim.Optimizer]
     ema: list[Tensor]
     step: int = 0
@@ -146,9 +145,9 @@ def train(
     Runs in one process, or in several under `accelerate launch` or torchrun. Ctrl-C ends it after
     the step under way; the model is saved and usable, and `resume` goes on from it.
 
-    Matrix products are of bfloat16 on processors that multiply it faster (AVX-512 BF16, AMX), where
-    a step takes 1.5 times as long without; weights and all else are float32. To have all of it in
-    float32, set `NETDIFFUS_ISA=x86-64-v3`. On a GPU the loss and its gradient are CUDA graphs.
+    Matrix products are of bfloat16 on processors that multiply it faster (AVX-512 BF16, AMX);
+    weights and all else are float32. To have all of it in float32, set `NETDIFFUS_ISA=x86-64-v3`.
+    On a GPU the loss and its gradient are CUDA graphs.
 
     Args:
         traces: What to learn from; at least two of each class.
@@ -222,11 +221,11 @@ def _run(
     world = accelerator.process_index, accelerator.num_processes, target
     batch_size = recipe.batch_of(model.unet_config.size)
     data = Batches(model, traces, batch_size, recipe.held, recipe.seed, *world)
-    state.loss = loss = Loss(state.net, model.diffusion)
+    loss: Callable[..., Tensor] = Loss(state.net, model.diffusion)
     if target.type == "cuda" and accelerator.num_processes == 1:
-        state.loss = _graphed(loss, taught(data.batch(0)))
+        loss = _graphed(loss, taught(data.batch(0)))
     with _interruptible() as interrupted:
-        _loop(accelerator, state, data, model, recipe, writes, interrupted, save, progress)
+        _loop(accelerator, state, loss, data, model, recipe, writes, interrupted, save, progress)
         model.about["ended"] = _why(state, interrupted.is_set())
         _tell(model, state)
         save()
@@ -236,11 +235,9 @@ def _run(
     return model
 
 
-def _graphed(loss: Loss, given: tuple[Tensor, ...]) -> Callable[..., Tensor]:
-    """The same with its gradient as two CUDA graphs: to start each kernel takes longer than it."""
-    captured: Any = torch.cuda.make_graphed_callables(loss, given)
-    graphed: Callable[..., Tensor] = captured
-    return graphed
+def _graphed(loss: Callable[..., Tensor], given: tuple[Tensor, ...]) -> Callable[..., Tensor]:
+    """The same, it and its gradient a CUDA graph each: kernels take longer to start than to run."""
+    return cast(Callable[..., Tensor], torch.cuda.make_graphed_callables(loss, given))
 
 
 def _target(accelerator: Accelerator, device: str | None) -> torch.device:
@@ -264,6 +261,7 @@ def _leave_group() -> None:
 def _loop(
     accelerator: Accelerator,
     state: State,
+    loss: Callable[..., Tensor],
     data: Batches,
     model: Model,
     recipe: Recipe,
@@ -275,15 +273,15 @@ def _loop(
     began = time.monotonic() - state.seconds
     saved = time.monotonic()
     while not _agreed(accelerator, interrupted.is_set() or _is_over(state, recipe)):
-        loss = _step(accelerator, state, data, recipe)
-        if not math.isfinite(loss):
+        lost = _step(accelerator, state, loss, data, recipe)
+        if not math.isfinite(lost):
             raise InputError(
-                f"the loss is {loss} at step {state.step}; the last checkpoint is kept: try a "
+                f"the loss is {lost} at step {state.step}; the last checkpoint is kept: try a "
                 "lower learning_rate"
             )
         state.step += 1
         state.seconds = time.monotonic() - began
-        state.losses.append(loss)
+        state.losses.append(lost)
         if state.step % CHECK_EVERY == 0:
             _check(state, data, model)
         if state.step % LOG_EVERY == 0:
@@ -292,7 +290,7 @@ def _loop(
             save()
             saved = time.monotonic()
         if progress:
-            note = f"step {state.step} loss {loss:.4f}"
+            note = f"step {state.step} loss {lost:.4f}"
             progress(recipe.share_done(state.step, state.seconds), note)
 
 
@@ -320,18 +318,24 @@ def _agreed(accelerator: Accelerator, stop: bool) -> bool:
     return float(accelerator.reduce(wish)) > 0
 
 
-def _step(accelerator: Accelerator, state: State, data: Batches, recipe: Recipe) -> float:
-    loss = state.loss(*taught(data.batch(state.step)))
+def _step(
+    accelerator: Accelerator,
+    state: State,
+    loss: Callable[..., Tensor],
+    data: Batches,
+    recipe: Recipe,
+) -> float:
+    lost = loss(*taught(data.batch(state.step)))
     for optimizer in state.optimizers:
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * min(1.0, (state.step + 1) / WARM_UP)
         optimizer.zero_grad()
-    accelerator.backward(loss)
+    accelerator.backward(lost)
     accelerator.clip_grad_norm_(state.net.parameters(), 1.0)
     for optimizer in state.optimizers:
         optimizer.step()
     _average(state, recipe.ema_width)
-    return float(loss.detach())
+    return float(lost.detach())
 
 
 def _average(state: State, width: float) -> None:
@@ -353,8 +357,7 @@ def _new_state(model: Model, recipe: Recipe) -> State:
     ]
     if inner:
         optimizers.append(Muon(inner, lr=rate, weight_decay=WEIGHT_DECAY))
-    loss = Loss(net, model.diffusion)
-    return State(net, loss, optimizers, [p.detach().clone() for p in net.parameters()])
+    return State(net, optimizers, [p.detach().clone() for p in net.parameters()])
 
 
 def _finish(model: Model, net: nn.Module, state: State) -> None:
