@@ -7,6 +7,7 @@
 #include "cpu/isa.h"
 #include "cpu/loops.h"
 #include "cpu/stream.h"
+#include "cpu/transpose.h"
 #include "formulas.h"
 #include "kernels.h"
 
@@ -25,33 +26,30 @@ NETDIFFUS_FN void contrast_lines(T* line, int64_t m, T gamma) {
   }
 }
 
-// x and d = flat(x) side by side, so that one instruction adds to both sums.
-typedef double Two __attribute__((vector_size(16), aligned(8), may_alias));
-
-// Area means of x and of d; values has room for 2 n, sums for 2 m.
+// Numbers of eight series side by side: x, and d = flat(x).
 template <class T>
-NETDIFFUS_FN void means(const T* __restrict x, int64_t n, const Window* windows, int64_t m,
-                        double* __restrict values, double* __restrict sums, T* __restrict mean,
-                        T* __restrict drop, T* __restrict half_drop) {
-  for (int64_t t = 0; t < n; ++t) {
-    const T d = flat(x[t]);
-    values[2 * t] = x[t];
-    values[2 * t + 1] = d;
+struct Eight {
+  explicit Eight(int64_t places) : x(kSquare * places), d(kSquare * places) {}
+  std::vector<T> x, d;
+};
+
+// The mean of a window over points that lie in a ring.
+template <class Sum, class T>
+NETDIFFUS_FN void ring_mean(const T* ring, int64_t round, const Window& w, T* mean) {
+  using V = typename Line<T>::type;
+  typedef Sum S __attribute__((vector_size(kSquare * sizeof(Sum))));
+  const V* points = reinterpret_cast<const V*>(ring);
+  S total = __builtin_convertvector(points[w.first & round], S);
+  if (w.first != w.last) {
+    S sum = {};
+    for (int64_t t = w.first + 1; t < w.last; ++t)
+      sum += __builtin_convertvector(points[t & round], S);
+    total = Sum(w.head) * total + Sum(w.body) * sum +
+            Sum(w.tail) * __builtin_convertvector(points[w.last & round], S);
   }
-  const Two* pairs = reinterpret_cast<const Two*>(values);
-  for (int64_t o = 0; o < m; ++o) {
-    const Window& w = windows[o];
-    const Two *first = pairs + w.first, *last = pairs + w.last;
-    Two sum = {0, 0};
-    for (const Two* p = first + 1; p < last; ++p) sum += *p;
-    reinterpret_cast<Two*>(sums)[o] =
-        first == last ? *first : w.head * *first + w.body * sum + w.tail * *last;
-  }
-  for (int64_t o = 0; o < m; ++o) {
-    mean[o] = at_most_one<T>(sums[2 * o]);
-    drop[o] = at_most_one<T>(sums[2 * o + 1]);
-    half_drop[o] = T(0.5) * drop[o];
-  }
+  // Rounding may pass 1 by one step; the image must not. NaN stays NaN.
+  const S ones = S{} + 1;
+  *reinterpret_cast<V*>(mean) = __builtin_convertvector(total > 1 ? ones : total, V);
 }
 
 // Lines made in place, or beside it to be streamed.
@@ -110,25 +108,73 @@ NETDIFFUS_FN void image_lines(const T* mean, const T* drop, const T* half_drop, 
   for (; j < m; ++j) some_columns<T, 1>(mean, drop, half_drop, i, rows, m, j, lines);
 }
 
-// What one thread needs beside its input and output.
+// What one thread needs beside its input and output, for eight series.
 template <class T>
 struct Scratch {
-  Scratch(int64_t n, int64_t m)
-      : values(2 * n), sums(2 * m), mean(m), drop(m), half_drop(m), lines(rows_together(m) * m) {}
-  std::vector<double> values, sums;
+  Scratch(int64_t ring, int64_t m)
+      : points(ring),
+        means(kSquare),
+        mean(kSquare * m),
+        drop(kSquare * m),
+        half_drop(kSquare * m),
+        lines(rows_together(m) * m) {}
+  Eight<T> points, means;
   std::vector<T> mean, drop, half_drop, lines;
 };
 
-// Rows [begin, end) of one image, by vectors of so many bytes.
+constexpr int64_t kFew = 16;  // points to a window that are summed as they are, not as double
+
+inline int64_t widest(const std::vector<Window>& windows) {
+  int64_t points = 0;
+  for (const Window& w : windows) points = std::max(points, w.last - w.first + 1);
+  return points;
+}
+
+// Places for so many points and eight more: a power of two.
+inline int64_t ring_of(int64_t points) {
+  int64_t places = 1;
+  while (places < points + kSquare) places *= 2;
+  return places;
+}
+
+// Area means of series (count, n), up to eight, and of their flat(x). Their points come to the
+// first cache once, a few at a time.
+template <class Sum, class T>
+NETDIFFUS_FN void series_means(const T* series, int64_t count, int64_t n, const Window* windows,
+                               int64_t m, Scratch<T>* s) {
+  T *x = s->points.x.data(), *d = s->points.d.data();
+  T *mean = s->means.x.data(), *drop = s->means.d.data();
+  const int64_t round = static_cast<int64_t>(s->points.x.size()) / kSquare - 1;
+  int64_t ready = 0;
+  for (int64_t o = 0; o < m; ++o) {
+    for (; ready <= windows[o].last; ready += kSquare) {
+      const int64_t at = (ready & round) * kSquare;
+      to_lanes(series + ready, count, n - ready < kSquare ? n - ready : kSquare, n, x + at);
+#pragma GCC ivdep
+      for (int64_t k = at; k < at + kSquare * kSquare; ++k) d[k] = flat(x[k]);
+    }
+    const int64_t lane = o % kSquare;
+    ring_mean<Sum>(x, round, windows[o], mean + lane * kSquare);
+    ring_mean<Sum>(d, round, windows[o], drop + lane * kSquare);
+    if (lane == kSquare - 1 || o == m - 1) {
+      to_lines(mean, count, lane + 1, m, s->mean.data() + o - lane);
+      to_lines(drop, count, lane + 1, m, s->drop.data() + o - lane);
+    }
+  }
+#pragma GCC ivdep
+  for (int64_t o = 0; o < count * m; ++o) s->half_drop[o] = T(0.5) * s->drop[o];
+}
+
+// Rows [begin, end) of the image of series `at` of the scratch, by vectors of so many bytes.
 template <int bytes, class T>
-NETDIFFUS_FN void image_part(const T* x, int64_t n, const Window* windows, int64_t m, T gamma,
-                             int64_t begin, int64_t end, bool stream, Scratch<T>& s, T* image) {
-  T *mean = s.mean.data(), *drop = s.drop.data(), *half_drop = s.half_drop.data();
-  means(x, n, windows, m, s.values.data(), s.sums.data(), mean, drop, half_drop);
+NETDIFFUS_FN void image_part(int64_t at, int64_t m, T gamma, int64_t begin, int64_t end,
+                             bool stream, Scratch<T>* s, T* image) {
+  const T *mean = s->mean.data() + at * m, *drop = s->drop.data() + at * m;
+  const T* half_drop = s->half_drop.data() + at * m;
   const int64_t together = rows_together(m);
   for (int64_t i = begin; i < end; i += together) {
     const int64_t rows = end - i < together ? end - i : together;
-    T *to = image + i * m, *lines = stream ? s.lines.data() : to;
+    T *to = image + i * m, *lines = stream ? s->lines.data() : to;
     image_lines<bytes>(mean, drop, half_drop, i, rows, m, lines);
     contrast_lines(lines, rows * m, gamma);
     put(lines, rows * m, to);
@@ -180,12 +226,18 @@ void gasf_image(const T* x, int64_t batch, int64_t n, int64_t m, double gamma, T
   const bool stream = worth_streaming(elements * static_cast<int64_t>(sizeof(T)));
   threads = useful_threads(batch * m, elements, threads);
   const std::vector<Window> all = windows(n, m);
-  std::vector<Scratch<T>> scratch(threads, Scratch<T>(n, m));
+  std::vector<Scratch<T>> scratch(threads, Scratch<T>(ring_of(widest(all)), m));
+  const auto means = widest(all) <= kFew ? best<series_means<T, T>> : best<series_means<double, T>>;
   const auto part = widest_image_part<T>();
   for_ranges(batch * m, threads, [&](int thread, int64_t first, int64_t last) {
+    Scratch<T>& s = scratch[thread];
+    const int64_t from = first / m, to = (last - 1) / m + 1;
     for_images(first, last, m, [&](int64_t b, int64_t begin, int64_t end) {
-      part(x + b * n, n, all.data(), m, static_cast<T>(gamma), begin, end, stream, scratch[thread],
-           image + b * m * m);
+      const int64_t at = (b - from) % kSquare;
+      if (at == 0) means(x + b * n, std::min(kSquare, to - b), n, all.data(), m, &s);
+      // Now, as what images write has the memory's attention when their turn comes.
+      if (b + kSquare < to) ask_for(x + (b + kSquare) * n, n);
+      part(at, m, static_cast<T>(gamma), begin, end, stream, &s, image + b * m * m);
     });
     if (stream) stream_fence();
   });

@@ -1,4 +1,4 @@
-// Stores that pass the caches by: for output too large to stay in them.
+// Memory that the caches do not foresee: output too large to stay in them, input that is to come.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,8 @@
 #ifdef __linux__
 #include <unistd.h>
 #endif
+
+#include "formulas.h"
 
 namespace netdiffus {
 
@@ -38,6 +40,13 @@ inline void stream_copy(char* to, const char* from, int64_t bytes) {
   }
 #endif
   std::memcpy(to, from, bytes);
+}
+
+// Has the second cache fetch numbers that are needed soon.
+template <class T>
+NETDIFFUS_FN void ask_for(const T* from, int64_t count) {
+  constexpr int64_t kCacheLine = 64 / sizeof(T);
+  for (int64_t k = 0; k < count; k += kCacheLine) __builtin_prefetch(from + k, 0, 2);
 }
 
 inline void stream_fence() {

@@ -224,9 +224,11 @@ def check_size(name: str, shape: tuple[int, ...]) -> None:
         ValueError: More than 2**31 - 1 elements in the last two axes, or a total whose bytes
             overflow 64 bits.
     """
+    if (elements := math.prod(shape)) <= _LARGEST_IMAGE:
+        return
     if math.prod(shape[-2:]) > _LARGEST_IMAGE:
         raise ValueError(f"{name}: an image of {shape[-2:]} has more than 2**31 - 1 elements")
-    if math.prod(shape) >= 2**60:
+    if elements >= 2**60:
         raise ValueError(f"{name}: {shape} has more than 2**60 elements; work on parts of it")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -161,7 +160,7 @@ def _resized(
     if chosen == "torch":
         return _backend.into(out, area_resize_reference(image, *shape[-2:]))
     if out is None:
-        out = torch.empty(shape, dtype=image.dtype, device=image.device)
+        out = image.new_empty(shape)
     if out.numel():
         _run(chosen, image.contiguous(), out)
     return out
@@ -173,8 +172,8 @@ def _run(backend: str, image: Tensor, out: Tensor) -> None:
 
         kernels.area_resize(image, out)
         return
-    *lead, h, w = image.shape
-    sizes = (math.prod(lead), h, w, *out.shape[-2:])
+    h, w, h2, w2 = image.size(-2), image.size(-1), out.size(-2), out.size(-1)
+    sizes = (image.numel() // (h * w), h, w, h2, w2)
     _backend.native(backend, "area_resize", image, image.data_ptr(), *sizes, out.data_ptr())
 
 
