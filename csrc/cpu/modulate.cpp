@@ -139,6 +139,19 @@ constexpr int64_t backward_scratch(int64_t length, int64_t width) {
 
 template <class T>
 NETDIFFUS_FN void backward_body(const Rows<T>* rows, const T* g, T* scratch, Gradients<T> into) {
+  const int64_t length = rows->length, width = rows->width;
+  T *normal = scratch, *weighted = normal + width;
+  for (int64_t i = 0; i < length; ++i) {
+    const T inverse = normalise(rows->s + i * width, width, normal);
+    line_backward(rows->scale, g + i * width, normal, inverse, width, weighted, into.scale,
+                  into.shift, into.s + i * width);
+  }
+}
+
+// The same, through the convolution.
+template <class T>
+NETDIFFUS_FN void mixed_backward_body(const Rows<T>* rows, const T* g, T* scratch,
+                                      Gradients<T> into) {
   const int64_t length = rows->length, width = rows->width, size = length * width;
   T *normal = scratch, *h = normal + size + kReach * width, *up = h + padded(length, width);
   T *line = up + size + kReach * width, *weighted = line + width, *inverse = weighted + width;
@@ -150,12 +163,8 @@ NETDIFFUS_FN void backward_body(const Rows<T>* rows, const T* g, T* scratch, Gra
   clear_ends(h, length, width);
   clear_ends(up, length, width);
   for (int64_t i = 0; i < length; ++i) {
-    const T* gh = up + i * width;
-    if (rows->taps) {
-      mix_line_backward(rows, gh, h + i * width, into.taps, line);
-      gh = line;
-    }
-    line_backward(rows->scale, gh, normal + i * width, inverse[i], width, weighted, into.scale,
+    mix_line_backward(rows, up + i * width, h + i * width, into.taps, line);
+    line_backward(rows->scale, line, normal + i * width, inverse[i], width, weighted, into.scale,
                   into.shift, into.s + i * width);
   }
 }
@@ -189,9 +198,9 @@ void modulate_backward(const T* s, const T* scale, const T* shift, const T* taps
       const Rows<T> rows{length, width,  s + b * size, scale + b * width, shift + b * width,
                          taps,   nullptr};
       T* own = taps ? gtaps + b * (kTaps + 1) * width : nullptr;
-      best<backward_body<T>>(
-          &rows, g + b * size, scratch.data(),
-          Gradients<T>{gs + b * size, gscale + b * width, gshift + b * width, own});
+      const Gradients<T> into{gs + b * size, gscale + b * width, gshift + b * width, own};
+      (taps ? best<mixed_backward_body<T>> : best<backward_body<T>>)(&rows, g + b * size,
+                                                                     scratch.data(), into);
     }
   });
 }
