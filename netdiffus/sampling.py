@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,7 +24,10 @@ from netdiffus.traces import Traces, concat
 
 DEFAULT_STEPS = {"dpm++": 16, "ddim": 50}  # ddpm takes all T
 LENGTH_DRAW, LABEL_DRAW = 2**31, 2**31 + 1  # Philox steps that no image noise uses
+# Multiples of either spread evenly over [0, 1), and pairs of them over the square.
+GOLDEN, SILVER = (math.sqrt(5) - 1) / 2, math.sqrt(2) - 1
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 
 def sample(
@@ -49,11 +53,16 @@ def sample(
     neighbour, a value on a knot's edge to the next); tests hold it to this. So work can be split:
     1000 traces are 600 and, with `start=600`, another 400.
 
+    Lengths, and the protocols and ports that go with them, come as often as in training, each
+    after the other and not by chance: of eight traces of a class that had eight lengths, about
+    each has one. So few traces stand for a class as well as more would that were drawn apart.
+
     Args:
         model: A trained model.
         n: How many, at least 1.
         label: One class, several to spread over, or None for all.
-        mix: `balanced` takes the classes in turn, `real` as often as training had them.
+        mix: `balanced` takes the classes in turn, `real` as often as training had them, of any
+            number in a row.
         fast: True runs the native kernels, False the plain torch reference: the same traces but
             for float rounding.
         sampler: `dpm++`, `ddim` or `ddpm`.
@@ -87,8 +96,8 @@ def sample(
     try:
         for first in range(start, start + n, batch_size):
             index = torch.arange(first, min(first + batch_size, start + n))
-            labels = _labels(model, label, mix, seed, index)
-            variants, lengths = _flows(model, labels, seed, index)
+            labels, k = _labels(model, label, mix, seed, index)
+            variants, lengths = _flows(model, labels, seed, k)
             pixels = _images(model, plan, seed, index.to(target), variants, lengths, backend)
             parts.append(_decode(model, pixels.cpu(), variants, lengths, seed, index, backend))
             if progress:
@@ -186,7 +195,8 @@ def _checked_seed(seed: int) -> int:
 
 def _labels(
     model: Model, label: str | Sequence[str] | None, mix: str, seed: int, index: Tensor
-) -> Ints:
+) -> tuple[Ints, Ints]:
+    """The class of each trace, and a number that counts on with the traces of a class."""
     wanted = [label] if isinstance(label, str) else list(model.classes if label is None else label)
     for name in wanted:
         if name not in model.classes:
@@ -196,24 +206,37 @@ def _labels(
     classes: Ints = np.array([model.classes.index(name) for name in wanted], dtype=np.int64)
     if not len(classes):
         raise InputError("label: an empty list; name at least one class, or pass None for all")
+    i: Ints = index.numpy()
     if mix == "balanced":
-        turns: Ints = classes[index.numpy() % len(classes)]
-        return turns
+        turn, place = i // len(classes), i % len(classes)
+        own = classes[place]
+        return own, _counted(classes)[place] + turn * np.bincount(classes)[own]
     counts = np.cumsum(model.class_counts()[classes])
-    return classes[_draw(counts, uniform(seed, index, LABEL_DRAW))]
+    begin = uniform(seed, torch.zeros(1, dtype=torch.int64), LABEL_DRAW).numpy()
+    return classes[_draw(counts, (begin + i * SILVER) % 1)], i
 
 
-def _flows(model: Model, labels: Ints, seed: int, index: Tensor) -> tuple[Ints, Ints]:
+def _counted(classes: Ints) -> Ints:
+    """How many of the same class stand before each."""
+    order = np.argsort(classes, kind="stable")
+    first = np.searchsorted(classes[order], classes[order])
+    before = np.empty_like(order)
+    before[order] = np.arange(len(order)) - first
+    return before
+
+
+def _flows(model: Model, labels: Ints, seed: int, k: Ints) -> tuple[Ints, Ints]:
     """A variant and a length for each trace, as often as its class had both together."""
-    u = uniform(seed, index, LENGTH_DRAW)
+    begin = uniform(seed, torch.from_numpy(labels), LENGTH_DRAW).numpy()
+    u = (begin + k * GOLDEN) % 1
     of_class = np.array(model.variants["class"])[model.length_counts[:, 0]]
     drawn = np.empty((len(labels), 2), dtype=np.int64)
-    for k in np.unique(labels):
-        table, mine = model.length_counts[of_class == k], labels == k
+    for label in np.unique(labels):
+        table, mine = model.length_counts[of_class == label], labels == label
         drawn[mine] = table[_draw(np.cumsum(table[:, 2]), u[mine]), :2]
     return drawn[:, 0], drawn[:, 1]
 
 
-def _draw(cumulative: Ints, u: Tensor) -> Ints:
-    rows: Ints = np.searchsorted(cumulative, u.numpy() * cumulative[-1], side="right")
+def _draw(cumulative: Ints, u: Floats) -> Ints:
+    rows: Ints = np.searchsorted(cumulative, u * cumulative[-1], side="right")
     return rows

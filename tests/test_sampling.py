@@ -70,16 +70,12 @@ def test_lengths_are_the_classes_own() -> None:
 
 
 @pytest.mark.parametrize("sampler", ["dpm++", "ddim", "ddpm"])
-def test_batch_size_does_not_matter(packet_model: Model, sampler: str) -> None:
+def test_a_thousand_in_sevens_are_a_thousand_in_256s(packet_model: Model, sampler: str) -> None:
     made = [
-        sample(packet_model, 100, seed=5, sampler=sampler, steps=8, batch_size=size)
-        for size in (7, 64)
+        sample(packet_model, 1000, seed=1, sampler=sampler, steps=8, batch_size=size)
+        for size in (7, 256)
     ]
     assert_close(*made)
-
-
-def test_a_thousand_in_sevens_are_a_thousand_in_256s(packet_model: Model) -> None:
-    assert_close(*(sample(packet_model, 1000, seed=1, steps=4, batch_size=b) for b in (7, 256)))
 
 
 def test_work_can_be_split(packet_model: Model) -> None:
@@ -115,12 +111,52 @@ def test_seeds_matter(packet_model: Model) -> None:
     assert unseeded[0] != unseeded[1]
 
 
+def small_model(lengths: list[int], labels: list[str]) -> Model:
+    traces = Traces.from_lists({"value": [[1, 2] * n for n in lengths]}, labels)
+    return Model.new(traces, GasfCodec(32, border=1), width=8)
+
+
+@pytest.mark.parametrize("start", [0, 1000, 10**12])
+def test_any_traces_in_a_row_have_their_share_of_each_length(start: int) -> None:
+    model = small_model([*range(1, 9)] * 2, ["a"] * 8 + ["b"] * 8)
+    made = sample(model, 32, seed=0, steps=1, start=start)
+    for name in ("a", "b"):
+        lengths, counts = np.unique(made.of_class(name).lengths, return_counts=True)
+        assert lengths.tolist() == [*range(2, 17, 2)]
+        assert counts.min() >= 1  # two each on average: drawn apart, one of 16 would be missing
+        assert counts.max() <= 3
+
+
+def test_a_class_named_twice_comes_twice_as_often_and_has_all_lengths() -> None:
+    model = small_model([*range(1, 9), 1, 1], ["a"] * 8 + ["b"] * 2)
+    made = sample(model, 36, label=["a", "b", "a"], seed=0, steps=1)
+    assert made.counts() == {"a": 24, "b": 12}
+    counts = np.unique(made.of_class("a").lengths, return_counts=True)[1]
+    assert counts.tolist() == pytest.approx([3] * 8, abs=1)
+
+
+def test_lengths_follow_training_in_the_long_run() -> None:
+    model = small_model([1] * 5 + [2] * 15, ["a"] * 20)
+    starts = [sample(model, 1, seed=s, steps=1).lengths[0] for s in range(300)]
+    # One trace alone is drawn by chance: Binomial(300, 1/4), five standard deviations are 38.
+    assert abs(np.sum(np.array(starts) == 2) - 75) < 38
+    made = sample(model, 400, seed=0, steps=1)
+    assert np.sum(made.lengths == 2) == pytest.approx(100, abs=2)
+
+
 def test_real_mix_follows_training() -> None:
-    traces = Traces.from_lists({"value": [[1, 2]] * 50}, ["rare"] * 5 + ["usual"] * 45)
-    model = Model.new(traces, GasfCodec(4, border=1), width=8)
+    model = small_model([1] * 50, ["rare"] * 5 + ["usual"] * 45)
+    for start in (0, 123456789):
+        made = sample(model, 400, mix="real", seed=0, steps=1, start=start)
+        assert made.counts()["rare"] == pytest.approx(40, abs=3)  # drawn apart, 6 off is usual
+
+
+def test_lengths_do_not_follow_the_order_of_a_real_mix() -> None:
+    model = small_model([*range(1, 9)] * 2, ["a"] * 8 + ["b"] * 8)
     made = sample(model, 400, mix="real", seed=0, steps=1)
-    # Binomial(400, 0.1): five standard deviations are 30.
-    assert abs(made.counts()["rare"] - 40) < 30
+    for name in ("a", "b"):
+        counts = np.unique(made.of_class(name).lengths, return_counts=True)[1]
+        assert counts.tolist() == pytest.approx([25] * 8, abs=6)
 
 
 def test_progress_counts_traces(packet_model: Model) -> None:

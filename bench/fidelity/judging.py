@@ -100,14 +100,18 @@ def hellinger(fs: FidelitySet, made: Traces) -> float:
 def frechet(fs: FidelitySet, made: Traces, repeats: int) -> float:
     """Fréchet distance on GASF images by random convolutions, see `netdiffus.evaluation.frechet`.
 
-    Between the held-out traces and as many made ones (or all, if they are fewer), drawn whatever
-    their class; squared, as the FID is, and above 0 for real traces too.
+    Between made and held-out traces, as many of each class on both sides (a class that `made` lacks
+    is left out), so that the mix of classes, which is asked for, does not count; squared, as the
+    FID is, and above 0 for real traces too.
     """
     features = RandomConvolutions(fs.train)
     real, ours = features(fs.holdout), features(made)
-    n = min(len(made), len(fs.holdout))
-    draws = [np.random.default_rng(seed).permutation(len(made))[:n] for seed in range(repeats)]
-    return float(np.mean([frechet_distance(ours[rows], real) for rows in draws]))
+    found = []
+    for seed in range(repeats):
+        draws = np.random.default_rng(seed)
+        mine, theirs = equal_draws(made.labels, fs.holdout.labels, draws)
+        found.append(frechet_distance(ours[mine], real[theirs]))
+    return float(np.mean(found))
 
 
 def copies(fs: FidelitySet, made: Traces) -> dict[str, float]:
