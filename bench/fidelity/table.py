@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from bench.fidelity.bars import bars, steps_needed
+from bench.fidelity.bars import ALLOWED_COPIES, bars, steps_needed
 
 Result = dict[str, Any]
 OURS, REFERENCE, LIMIT = "#2166ac", "#666666", "#b2182b"
@@ -116,7 +117,17 @@ def _steps(result: Result) -> Iterator[list[str]]:
         yield [result["set"], one.get("name", str(one["steps"])), *figures]
 
 
-_RUNS = ["set", "minutes", "seed", "steps trained", "synthetic→real", "two-sample AUC", "W1"]
+_RUNS = [
+    "set",
+    "minutes",
+    "seed",
+    "steps trained",
+    "synthetic→real",
+    "two-sample AUC",
+    "W1",
+    "exact copies",
+    "closer to train",
+]
 
 
 def _runs(result: Result) -> Iterator[list[str]]:
@@ -130,6 +141,7 @@ def _runs(result: Result) -> Iterator[list[str]]:
             _interval(ours["accuracy"]),
             _interval(ours["auc"]),
             f"{ours['wasserstein']:.3f}",
+            *(f"{ours['copies'][key]:.3f}" for key in ("exact", "closer")),
         ]
 
 
@@ -161,39 +173,63 @@ def _with_bar(figure: dict[str, float], bar: float | None) -> str:
     return _interval(figure) + (f" ({bar:.2f})" if bar else "")
 
 
+_CURVES = {
+    "accuracy": "synthetic→real accuracy",
+    "auc": "two-sample AUC",
+    "closer": "closer to train",
+}
+
+
 def picture(results: Sequence[Result], path: Path | BinaryIO) -> None:
-    """Curves of both headline figures against training time and sampling steps, a set a column."""
+    """Curves of what counts against training time and sampling steps, a set a column."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(3.2 * len(results) + 0.6, 9.5), layout="constrained")
-    grid = figure.subplots(4, len(results), squeeze=False)
+    figure = Figure(figsize=(3.2 * len(results) + 0.6, 14), layout="constrained")
+    grid = figure.subplots(2 * len(_CURVES), len(results), squeeze=False)
     for column, result in enumerate(results):
-        runs = [run for run in result["runs"] if run["seed"] == result["runs"][0]["seed"]]
+        first = result["runs"][0]
+        runs = [run for run in result["runs"] if run["seed"] == first["seed"]]
         by_time = sorted((run["minutes"], run["ours"]) for run in runs)
-        by_steps = sorted((one["steps"], one) for one in result["runs"][0].get("steps", []))
-        for row, (curve, key) in enumerate(
-            (curve, key) for curve in (by_time, by_steps) for key in ("accuracy", "auc")
-        ):
-            _curve(grid[row][column], curve, key, result)
-            grid[row][column].set_xlabel("minutes of training" if row < 2 else "sampling steps")
+        by_steps = sorted((one["steps"], one) for one in first.get("steps", []))
+        for row, (curve, key) in enumerate(product((by_time, by_steps), _CURVES)):
+            axes = grid[row][column]
+            _curve(axes, curve, key, result)
+            axes.set_xlabel("minutes of training" if curve is by_time else "sampling steps")
+            if column == 0:
+                axes.set_ylabel(_CURVES[key])
         grid[0][column].set_title(result["set"])
-    for row, name in enumerate(2 * ("synthetic→real accuracy", "two-sample AUC")):
-        grid[row][0].set_ylabel(name)
     figure.suptitle("Band: 95 % interval. Dotted: real traces. Dashed: bar.", fontsize=9)
     figure.savefig(path, dpi=110, format="png")
 
 
 def _curve(axes: Any, curve: list[tuple[float, Result]], key: str, result: Result) -> None:
     x = [at for at, _ in curve]
-    found = [figures[key] for _, figures in curve]
+    found = [_figure(figures, key) for _, figures in curve]
     low, high = ([one[side] for one in found] for side in ("low", "high"))
     axes.fill_between(x, low, high, color=OURS, alpha=0.15, linewidth=0)
     axes.plot(x, [one["mean"] for one in found], color=OURS, marker="o", markersize=4)
-    axes.axhline(result["real"][key]["mean"], color=REFERENCE, linestyle=":")
-    bar = (result["bars"] or {}).get({"accuracy": "synthetic"}.get(key, key))
+    real, bar = _bounds(result, key)
+    axes.axhline(real, color=REFERENCE, linestyle=":")
     if bar:
         axes.axhline(bar, color=LIMIT, linestyle="--")
     axes.set_xscale("log", base=2)
     axes.set_xticks(x, [f"{at:g}" for at in x])
     axes.minorticks_off()
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _figure(figures: Result, key: str) -> dict[str, float]:
+    if key != "closer":
+        return dict(figures[key])
+    share = figures["copies"]["closer"]
+    return {"mean": share, "low": share, "high": share}
+
+
+def _bounds(result: Result, key: str) -> tuple[float, float | None]:
+    """What real traces reach, and the bar."""
+    if key == "closer":
+        floor = result["real"]["copies_floor"]["closer"]
+        return floor, floor + ALLOWED_COPIES
+    return result["real"][key]["mean"], (result["bars"] or {}).get(
+        {"accuracy": "synthetic"}.get(key, key)
+    )
