@@ -6,6 +6,7 @@ import math
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,7 @@ from netdiffus.traces import Traces, concat
 
 DEFAULT_STEPS = {"dpm++": 16, "ddim": 50}  # ddpm takes all T
 LENGTH_DRAW, LABEL_DRAW = 2**31, 2**31 + 1  # Philox steps that no image noise uses
-# Multiples of either spread evenly over [0, 1), and pairs of them over the square.
-GOLDEN, SILVER = (math.sqrt(5) - 1) / 2, math.sqrt(2) - 1
+GOLDEN = (math.sqrt(5) - 1) / 2  # multiples of it, of any number, spread evenly over [0, 1)
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
@@ -53,16 +53,15 @@ def sample(
     neighbour, a value on a knot's edge to the next); tests hold it to this. So work can be split:
     1000 traces are 600 and, with `start=600`, another 400.
 
-    Lengths, and the protocols and ports that go with them, come as often as in training, each
-    after the other and not by chance: of eight traces of a class that had eight lengths, about
-    each has one. So few traces stand for a class as well as more would that were drawn apart.
+    Lengths, and the protocols and ports that go with them, are dealt out, not drawn apart: of as
+    many traces of a class as training had, each has those of another training trace, and fewer are
+    spread evenly over them. So few traces stand for a class as more would that came by chance.
 
     Args:
         model: A trained model.
         n: How many, at least 1.
         label: One class, several to spread over, or None for all.
-        mix: `balanced` takes the classes in turn, `real` as often as training had them, of any
-            number in a row.
+        mix: `balanced` takes the classes in turn, `real` as often as training had them.
         fast: True runs the native kernels, False the plain torch reference: the same traces but
             for float rounding.
         sampler: `dpm++`, `ddim` or `ddpm`.
@@ -96,8 +95,7 @@ def sample(
     try:
         for first in range(start, start + n, batch_size):
             index = torch.arange(first, min(first + batch_size, start + n))
-            labels, k = _labels(model, label, mix, seed, index)
-            variants, lengths = _flows(model, labels, seed, k)
+            variants, lengths = _flows(model, _wanted(model, label), mix, seed, index)
             pixels = _images(model, plan, seed, index.to(target), variants, lengths, backend)
             parts.append(_decode(model, pixels.cpu(), variants, lengths, seed, index, backend))
             if progress:
@@ -193,50 +191,57 @@ def _checked_seed(seed: int) -> int:
     return seed
 
 
-def _labels(
-    model: Model, label: str | Sequence[str] | None, mix: str, seed: int, index: Tensor
-) -> tuple[Ints, Ints]:
-    """The class of each trace, and a number that counts on with the traces of a class."""
+def _wanted(model: Model, label: str | Sequence[str] | None) -> Ints:
     wanted = [label] if isinstance(label, str) else list(model.classes if label is None else label)
     for name in wanted:
         if name not in model.classes:
             raise InputError(
                 f"label {name!r} is not a class of the model; classes: {', '.join(model.classes)}"
             )
-    classes: Ints = np.array([model.classes.index(name) for name in wanted], dtype=np.int64)
-    if not len(classes):
+    if not wanted:
         raise InputError("label: an empty list; name at least one class, or pass None for all")
-    i: Ints = index.numpy()
-    if mix == "balanced":
-        turn, place = i // len(classes), i % len(classes)
-        own = classes[place]
-        return own, _counted(classes)[place] + turn * np.bincount(classes)[own]
-    counts = np.cumsum(model.class_counts()[classes])
-    begin = uniform(seed, torch.zeros(1, dtype=torch.int64), LABEL_DRAW).numpy()
-    return classes[_draw(counts, (begin + i * SILVER) % 1)], i
+    return np.array([model.classes.index(name) for name in wanted], dtype=np.int64)
 
 
-def _counted(classes: Ints) -> Ints:
-    """How many of the same class stand before each."""
+def _flows(model: Model, classes: Ints, mix: str, seed: int, index: Tensor) -> tuple[Ints, Ints]:
+    """A variant, of one of the classes, and a length for each trace, as training had them."""
+    known = model.length_counts
+    of_class = np.array(model.variants["class"])[known[:, 0]]
+    if mix == "real":
+        begin = uniform(seed, torch.zeros_like(index), LABEL_DRAW).numpy()
+        dealt = _dealt(known[np.isin(of_class, classes)], index.numpy(), begin)
+    else:
+        label, k = _in_turn(classes, index.numpy())
+        begin = uniform(seed, torch.from_numpy(label), LENGTH_DRAW).numpy()
+        dealt = np.empty((len(label), 2), dtype=np.int64)
+        for one in np.unique(label):
+            mine = label == one
+            dealt[mine] = _dealt(known[of_class == one], k[mine], begin[mine])
+    return dealt[:, 0], dealt[:, 1]
+
+
+def _in_turn(classes: Ints, i: Ints) -> tuple[Ints, Ints]:
+    """The class of traces i, where these come round and round, and how many of it came before."""
     order = np.argsort(classes, kind="stable")
-    first = np.searchsorted(classes[order], classes[order])
-    before = np.empty_like(order)
-    before[order] = np.arange(len(order)) - first
-    return before
+    before = np.empty_like(order)  # of the same class, in one round
+    before[order] = np.arange(len(order)) - np.searchsorted(classes[order], classes[order])
+    place, label = i % len(classes), classes[i % len(classes)]
+    return label, i // len(classes) * np.bincount(classes)[label] + before[place]
 
 
-def _flows(model: Model, labels: Ints, seed: int, k: Ints) -> tuple[Ints, Ints]:
-    """A variant and a length for each trace, as often as its class had both together."""
-    begin = uniform(seed, torch.from_numpy(labels), LENGTH_DRAW).numpy()
-    u = (begin + k * GOLDEN) % 1
-    of_class = np.array(model.variants["class"])[model.length_counts[:, 0]]
-    drawn = np.empty((len(labels), 2), dtype=np.int64)
-    for label in np.unique(labels):
-        table, mine = model.length_counts[of_class == label], labels == label
-        drawn[mine] = table[_draw(np.cumsum(table[:, 2]), u[mine]), :2]
-    return drawn[:, 0], drawn[:, 1]
+def _dealt(known: Ints, k: Ints, begin: Floats) -> Ints:
+    """Variant and length (B, 2) from rows of variant, length and count, as one deals out cards.
+
+    All are dealt before any comes again; k counts the deals, and the first is the share `begin`
+    of the way through the rows.
+    """
+    ends = np.cumsum(known[:, 2])
+    first: Ints = np.floor(begin * ends[-1]).astype(np.int64)
+    card = (_spread(int(ends[-1]))[k % ends[-1]] + first) % ends[-1]
+    return known[np.searchsorted(ends, card, side="right"), :2]
 
 
-def _draw(cumulative: Ints, u: Floats) -> Ints:
-    rows: Ints = np.searchsorted(cumulative, u * cumulative[-1], side="right")
-    return rows
+@lru_cache(maxsize=1024)
+def _spread(n: int) -> Ints:
+    """0 to n - 1, in an order in which those in a row are far from each other."""
+    return np.argsort(np.argsort(np.arange(n) * GOLDEN % 1))
