@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,34 @@ def refuse_existing(path: Path, force: bool) -> None:
         raise InputError(f"{path} is a folder; choose another name, or take it away")
     if path.exists() and not force:
         raise FileExistsError(f"{path} exists; choose another name, or pass force=True (--force)")
+
+
+@contextmanager
+def alone_in(folder: Path | None) -> Iterator[None]:
+    """Keeps a folder, made if need be, to one holder at a time; None is no folder.
+
+    Where the file system has no locks, as some over networks, nobody is kept out.
+
+    Raises:
+        InputError: Somebody else holds it.
+    """
+    if folder is None:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{folder}: another training writes here; let it end, or choose another folder"
+            ) from None
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(handle)  # which gives the lock back, as does the end of a process
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from netdiffus.codec import GasfCodec, default_size
 from netdiffus.device import usable
 from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError
-from netdiffus.files import refuse_existing, whole_file, write_text
+from netdiffus.files import alone_in, refuse_existing, whole_file, write_text
 from netdiffus.model import CARD, CONFIG, Model
 from netdiffus.muon import Muon
 from netdiffus.traces import Traces
@@ -168,7 +168,8 @@ def train(
         The model, with averaged weights.
 
     Raises:
-        InputError: Traces, settings or a device that cannot be used.
+        InputError: Traces, settings or a device that cannot be used, or another training that
+            writes into the folder.
         FileExistsError: The folder holds a model, and neither `resume` nor `force` is given.
     """
     recipe = recipe or Recipe(minutes=2)
@@ -211,8 +212,6 @@ def _run(
     plain = state.net
     state.net, *state.optimizers = accelerator.prepare(state.net, *state.optimizers)
     writes = folder if accelerator.is_main_process else None
-    if writes is not None:
-        _start_folder(writes, state)
 
     def save() -> None:
         if writes is not None:
@@ -224,7 +223,9 @@ def _run(
     loss: Callable[..., Tensor] = Loss(state.net, model.diffusion)
     if target.type == "cuda" and accelerator.num_processes == 1:
         loss = _graphed(loss, taught(data.batch(0)))
-    with _interruptible() as interrupted:
+    with alone_in(writes), _interruptible() as interrupted:
+        if writes is not None:
+            _start_folder(writes, state)
         _loop(accelerator, state, loss, data, model, recipe, writes, interrupted, save, progress)
         model.about["ended"] = _why(state, interrupted.is_set())
         _tell(model, state)
@@ -379,7 +380,6 @@ def _tell(model: Model, state: State) -> None:
 
 def _start_folder(folder: Path, state: State) -> None:
     """Drops log lines that the run now goes over again; an old run's state that it replaces."""
-    folder.mkdir(parents=True, exist_ok=True)
     kept = [one for one in read_log(folder) if one["step"] <= state.step]
     write_text(folder / LOG, "".join(json.dumps(one) + "\n" for one in kept))
     if state.step == 0:

@@ -135,6 +135,17 @@ def test_ctrl_c_leaves_a_usable_model_that_resumes(tmp_path: Path) -> None:
     assert same_weights(tmp_path / "whole", tmp_path / "m")
 
 
+def test_two_trainings_do_not_share_a_folder(tmp_path: Path) -> None:
+    def second(done: float, note: str) -> None:
+        with pytest.raises(InputError, match="m: another training writes here"):
+            run(tmp_path / "m", 5)
+
+    run(tmp_path / "m", 2, progress=second)
+    run(tmp_path / "alone", 2)
+    assert same_weights(tmp_path / "m", tmp_path / "alone")
+    run(tmp_path / "m", 4, resume=True)  # and is free again
+
+
 def test_a_killed_run_resumes_from_its_checkpoint(tmp_path: Path) -> None:
     code = CTRL_C.replace("100_000,", "100_000, recipe={'checkpoint_seconds': 0.2},")
     process = subprocess.Popen(
