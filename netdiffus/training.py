@@ -49,7 +49,10 @@ WARM_UP = 50  # steps
 WEIGHT_DECAY = 0.2  # of Muon: 2,400 traces were learnt by heart sooner without
 BORDER = 1  # constant points on the images of the default preset
 CHECK_EVERY = 40  # steps
-TOLERATED = 1.5  # times the least distance from held traces; at 1.3 they still got better
+# Times the least distance from held traces. Of 100 classes of 8 traces (alexa_voice), where it is
+# reached after five minutes, exact copies then rise from 8 % to 14 % in another fifteen (of real
+# traces 4.5 % are), while a forest trained on what is made names as many rightly.
+TOLERATED = 1.4
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,8 @@ class Recipe:
             (Karras et al., 2024, power-function averaging), so one value serves every budget.
         held: Share of each class that is kept from the network, 64 traces at most. They tell
             whether what it learns holds for traces that it has not seen: training ends before the
-            budget once the averaged weights are half as far again from them as they were, as from
-            there on it learns by heart. 0 uses all traces and never does.
+            budget once the averaged weights are 1.4 times as far from them as they were at best, as
+            from there on it learns by heart. 0 uses all traces and never does.
         checkpoint_seconds: Time between checkpoints.
         seed: Of weights, order, times and noise.
 

@@ -257,8 +257,8 @@ def test_log_is_json_lines(tmp_path: Path) -> None:
 
 
 def test_learning_by_heart_ends_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The distance goes down, up by less than half, down, and up by more."""
-    given = [1.0, 0.9, 1.3, 0.8, 1.21]
+    """The distance goes down, up by less than two fifths, down, and up by more."""
+    given = [1.0, 0.9, 1.25, 0.8, 1.13]
     found, seen = iter(given), []
 
     def distance(self: Batches, net: torch.nn.Module, weights: list[torch.Tensor]) -> float:
@@ -269,7 +269,7 @@ def test_learning_by_heart_ends_training(tmp_path: Path, monkeypatch: pytest.Mon
     model = run(tmp_path, 2000, traces=volumes(80))
     assert (model.about["steps"], len(seen)) == (200, 5)
     assert model.about["ended"] == "learning by heart"
-    assert (model.about["held_distance"], model.about["least_held_distance"]) == (1.21, 0.8)
+    assert (model.about["held_distance"], model.about["least_held_distance"]) == (1.13, 0.8)
     for last, kept in zip(seen[4], model.unet.parameters(), strict=True):
         assert torch.equal(kept, last.cpu())
     log = [line["held_distance"] for line in read_log(tmp_path) if "held_distance" in line]
