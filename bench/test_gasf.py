@@ -61,7 +61,7 @@ def test_gasf_image_beside_pyts_and_opencv(ratio: Ratio, x: Tensor, images: Tens
             cv2.resize(field.transform(trace[None])[0], (128, 128), interpolation=cv2.INTER_AREA)
 
     ours = lambda: gasf_image(x, 128, out=images)  # noqa: E731
-    ratio(ours, others, work=len(x) / 2, bar=1000, guard=400)
+    ratio(ours, others, work=len(x) / 2, bar=1000, guard=500)
 
 
 def test_gasf_image_of_one_small_trace(ratio: Ratio) -> None:
@@ -99,7 +99,7 @@ def test_area_resize_beside_opencv(ratio: Ratio) -> None:
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         ours = lambda: area_resize(image, 128, out=out)  # noqa: E731
-        ratio(ours, lambda: list(pool.map(resize, arrays, chunksize=32)), bar=5, guard=2)
+        ratio(ours, lambda: list(pool.map(resize, arrays, chunksize=32)), bar=5, guard=3.5)
 
 
 def test_area_resize_of_one_small_image(ratio: Ratio) -> None:
