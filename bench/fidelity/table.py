@@ -198,7 +198,10 @@ def picture(results: Sequence[Result], path: Path | BinaryIO) -> None:
             if column == 0:
                 axes.set_ylabel(_CURVES[key])
         grid[0][column].set_title(result["set"])
-    figure.suptitle("Band: 95 % interval. Dotted: real traces. Dashed: bar.", fontsize=9)
+    caption = (
+        "Band: 95 % interval. Dotted: real traces. Dash-dotted: resampled points. Dashed: bar."
+    )
+    figure.suptitle(caption, fontsize=9)
     figure.savefig(path, dpi=110, format="png")
 
 
@@ -212,6 +215,9 @@ def _curve(axes: Any, curve: list[tuple[float, Result]], key: str, result: Resul
     axes.axhline(real, color=REFERENCE, linestyle=":")
     if bar:
         axes.axhline(bar, color=LIMIT, linestyle="--")
+    if key == "closer":
+        resampled = _figure(result["baselines"]["bootstrap"], key)["mean"]
+        axes.axhline(resampled, color=REFERENCE, linestyle="-.", linewidth=1)
     axes.set_xscale("log", base=2)
     axes.set_xticks(x, [f"{at:g}" for at in x])
     axes.minorticks_off()
