@@ -34,6 +34,11 @@ def test_gasf_image_beside_fill(ratio: Ratio, x: Tensor, images: Tensor) -> None
     ratio(lambda: gasf_image(x, 128, out=images), lambda: images.fill_(1), bar=0.7, guard=0.2)
 
 
+def test_gasf_images_larger_than_cache_beside_fill(ratio: Ratio) -> None:
+    x, out = torch.rand(2048, 500), torch.empty(2048, 128, 128)
+    ratio(lambda: gasf_image(x, 128, out=out), lambda: out.fill_(1), bar=0.7, guard=0.4)
+
+
 def test_gasf_image_beside_torch(ratio: Ratio, x: Tensor, images: Tensor) -> None:
     resize = area_matrix(500, 128, dtype=torch.float32).T.contiguous()
     ours = lambda: gasf_image(x, 128, out=images)  # noqa: E731
