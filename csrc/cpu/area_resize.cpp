@@ -16,7 +16,7 @@ namespace {
 // the lanes of a vector, and their columns are resized together.
 
 // A window of so few rows in one pass: none of its sums goes through memory. Rows side by side are
-// too many streams for a processor to foresee, and came six times slower than one in line: so what
+// too many streams for a processor to foresee, and took over twice as long as one in line: so what
 // comes next is asked for in line.
 template <int64_t between, class T>
 NETDIFFUS_FN void few_rows(const T* first, int64_t w, const Window& window, T* squares) {
