@@ -33,12 +33,6 @@ NETDIFFUS_FN T gasf_pixel(T xi, T di, T xj, T dj) {
   return T(0.5) * (xi * xj + ((di + dj) - di * dj));
 }
 
-// Rounding in an area mean may pass 1 by one step; the image must not. NaN stays NaN.
-template <class T>
-NETDIFFUS_FN T at_most_one(double v) {
-  return static_cast<T>(v > 1 ? 1.0 : v);
-}
-
 // Output o of m when n >= m: the mean over [o n, (o + 1) n), where input t covers [t m, (t + 1) m).
 template <class Values>
 NETDIFFUS_FN double shrunk(const Values& v, int64_t n, int64_t m, int64_t o) {

@@ -12,7 +12,7 @@ from torch.func import functional_call
 
 from netdiffus.diffusion import Diffusion
 from netdiffus.model import Model
-from netdiffus.ops.noise import uniform
+from netdiffus.ops.noise import GOLDEN, uniform
 from netdiffus.traces import Traces
 from netdiffus.unet import DefaultUNet
 from netdiffus.variants import variants_of
@@ -20,7 +20,6 @@ from netdiffus.variants import variants_of
 NOISE_DRAW, TIME_DRAW, HELD_DRAW = 0, 1, 2  # Philox steps
 FEWEST_HELD, MOST_HELD = 16, 64  # traces; fewer would judge by chance, and more be missed
 HELD_IMAGES = 256  # at least, of the same traces at several times
-GOLDEN = (math.sqrt(5) - 1) / 2  # multiples of it spread evenly, however many
 Batch = dict[str, Tensor]
 Ints = npt.NDArray[np.int64]
 

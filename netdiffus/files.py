@@ -1,4 +1,4 @@
-"""Files appear under their final name whole, or not at all."""
+"""Files appear under their final name whole, or not at all; a folder has one writer."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,12 +19,11 @@ from netdiffus.device import usable
 from netdiffus.errors import InputError
 from netdiffus.model import Model
 from netdiffus.ops.denoise import Step, denoise_step
-from netdiffus.ops.noise import normal, uniform
+from netdiffus.ops.noise import GOLDEN, normal, uniform
 from netdiffus.traces import Traces, concat
 
 DEFAULT_STEPS = {"dpm++": 16, "ddim": 50}  # ddpm takes all T
 LENGTH_DRAW, LABEL_DRAW = 2**31, 2**31 + 1  # Philox steps that no image noise uses
-GOLDEN = (math.sqrt(5) - 1) / 2  # multiples of it, of any number, spread evenly over [0, 1)
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
@@ -55,7 +53,7 @@ def sample(
 
     Lengths, and the protocols and ports that go with them, are dealt out, not drawn apart: of as
     many traces of a class as training had, each has those of another training trace, and fewer are
-    spread evenly over them. So few traces stand for a class as more would that came by chance.
+    spread evenly over them. A few traces then stand for a class as well as more drawn by chance.
 
     Args:
         model: A trained model.
@@ -84,6 +82,7 @@ def sample(
     if batch_size is None:
         batch_size = 64 if target.type == "cpu" else 1024
     _check(n, start, batch_size, mix)
+    classes = _wanted(model, label)
     plan = model.diffusion.steps(
         sampler,
         DEFAULT_STEPS.get(sampler, model.diffusion.num_timesteps) if steps is None else steps,
@@ -95,7 +94,7 @@ def sample(
     try:
         for first in range(start, start + n, batch_size):
             index = torch.arange(first, min(first + batch_size, start + n))
-            variants, lengths = _flows(model, _wanted(model, label), mix, seed, index)
+            variants, lengths = _flows(model, classes, mix, seed, index)
             pixels = _images(model, plan, seed, index.to(target), variants, lengths, backend)
             parts.append(_decode(model, pixels.cpu(), variants, lengths, seed, index, backend))
             if progress:

@@ -113,6 +113,7 @@ def test_copies_and_wasserstein_of_known_traces() -> None:
     assert copies(fs, train) == {"exact": 1, "near": 1, "closer": 1}
     assert copies(fs, holdout)["exact"] == 0
     assert frechet(fs, holdout, 1) == pytest.approx(0, abs=1e-9)  # of the rounding of 64 features
+    assert frechet(fs, holdout.of_class("a"), 1) == pytest.approx(0, abs=1e-9)  # whatever the mix
     assert wasserstein(fs, holdout, 1) == 0
     assert wasserstein(fs, train, 1) > 0
 

@@ -14,6 +14,7 @@ struct Lanes {
   T lane[kLanes] = {};
   // Halves upon each other, as sixteen sums in a row would wait for one another.
   NETDIFFUS_FN T total() {
+    static_assert(kLanes == 16, "two halvings down to four");
     for (int64_t l = 0; l < 8; ++l) lane[l] += lane[l + 8];
     for (int64_t l = 0; l < 4; ++l) lane[l] += lane[l + 4];
     return (lane[0] + lane[2]) + (lane[1] + lane[3]);
