@@ -18,7 +18,9 @@ from netdiffus.ops.levels import COSINES, level_chances, level_loss, level_means
 from netdiffus.ops.linear import linear
 from netdiffus.ops.modulate import TAPS, modulate
 from netdiffus.ops.precision import precision
-from netdiffus.training import BORDER, ROWS, Recipe, _graphed, _new_state
+from netdiffus.recipe import ROWS, Recipe
+from netdiffus.training import BORDER, _graphed
+from netdiffus.training_state import State
 from netdiffus.variants import variants_of
 
 SIZE, STEPS, TRACES = 64, 20, 256
@@ -33,7 +35,7 @@ class Training:
         self.backend, traces, batch = backend, lab_traffic(), batch or BATCH
         self.model = Model.new(traces, GasfCodec(SIZE, border=BORDER))
         self.model.unet.to(device)
-        self.state, self.graphed = _new_state(self.model, Recipe(steps=1)), None
+        self.state, self.graphed = State.new(self.model.unet, Recipe(steps=1).learning_rate), None
         rows = torch.arange(batch) * 7 % len(traces)
         series, n = self.model.codec.series(traces)[rows], self.model.codec.length
         self.levels = self.model.unet.level_of(series)

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from netdiffus.lab import lab_traffic as lab_traffic
     from netdiffus.model import Model as Model
     from netdiffus.pcap_writer import write_capture as write_capture
+    from netdiffus.recipe import Recipe as Recipe
     from netdiffus.sampling import sample as sample
     from netdiffus.traces import Traces as Traces
     from netdiffus.traces import concat as concat
-    from netdiffus.training import Recipe as Recipe
     from netdiffus.training import train as train
 
 # Loaded when first asked for, so that reading traces does not wait for torch.
@@ -47,7 +47,7 @@ _HOMES = {
     "Channel": "channels",
     "Traces": "traces",
     "concat": "traces",
-    "Recipe": "training",
+    "Recipe": "recipe",
     "train": "training",
     "write_capture": "pcap_writer",
     "write_flows": "flow_tables",

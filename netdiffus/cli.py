@@ -206,7 +206,8 @@ def train(
 ) -> None:
     """Train a model on labelled traces. Ctrl-C keeps it usable; --resume goes on."""
     from netdiffus.codec import GasfCodec, default_size
-    from netdiffus.training import Recipe, border_of
+    from netdiffus.recipe import Recipe
+    from netdiffus.training import border_of
     from netdiffus.training import train as run
 
     recipe = Recipe(
@@ -386,7 +387,7 @@ def evaluate(
     from netdiffus.evaluation import evaluate as run
     from netdiffus.files import refuse_existing
     from netdiffus.model import Model
-    from netdiffus.training import read_log
+    from netdiffus.training_state import read_log
 
     figures = out.with_suffix(".json")
     if figures == out:

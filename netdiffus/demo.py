@@ -10,8 +10,10 @@ from typing import Any
 from netdiffus.evaluation import Report, evaluate
 from netdiffus.files import refuse_existing
 from netdiffus.lab import lab_traffic
+from netdiffus.recipe import Recipe
 from netdiffus.sampling import sample
-from netdiffus.training import Recipe, read_log, train
+from netdiffus.training import train
+from netdiffus.training_state import read_log
 
 Bar = Callable[[str, float | None], AbstractContextManager[Callable[[float, str], None]]]
 PARTS = (

@@ -12,121 +12,56 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from netdiffus.batches import Batches, Loss, taught
 from netdiffus.codec import GasfCodec, default_size
 from netdiffus.device import usable
 from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError
-from netdiffus.files import alone_in, refuse_existing, whole_file, write_text
+from netdiffus.files import alone_in, refuse_existing, write_text
 from netdiffus.model import CARD, CONFIG, Model
-from netdiffus.muon import Muon
+from netdiffus.recipe import Recipe
 from netdiffus.traces import Traces
-from netdiffus.unet import Block
+from netdiffus.training_state import State, log, start_folder
 from netdiffus.variants import variants_of
 
-STATE, LOG = "training_state.safetensors", "log.jsonl"
-LOG_EVERY = 20  # steps
-ROWS = 2048  # of images in a step: enough for matrix products to reach their speed
-MOMENTS = ("step", "exp_avg", "exp_avg_sq", "momentum")  # what AdamW or Muon keeps per parameter
-COUNTED = (
-    "step",
-    "seconds",
-    "losses",
-    "held_distance",
-    "least_distance",
-)  # in a checkpoint
+LOG_EVERY, CHECK_EVERY = 20, 40  # steps
 WARM_UP = 50  # steps
-WEIGHT_DECAY = 0.2  # of Muon: 2,400 traces were learnt by heart sooner without
 BORDER = 1  # constant points on the images of the default preset
-CHECK_EVERY = 40  # steps
-# Times the least distance from held traces. Of 100 classes of 8 traces (alexa_voice), where it is
-# reached after five minutes, exact copies then rise from 8 % to 14 % in another fifteen (of real
-# traces 4.5 % are), while a forest trained on what is made names as many rightly.
-TOLERATED = 1.4
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train.
-
-    Attributes:
-        steps: Total optimiser steps, counted over resumed runs; None has no such end.
-        minutes: Total minutes of training, likewise.
-        batch_size: Traces per step, over all processes; None takes as many as have 2048 image rows
-            together, so that a step costs about the same at every image size.
-        learning_rate: Of Muon for the matrices inside the blocks, of AdamW for the rest; after a
-            linear warm-up of 50 steps.
-        ema_width: The averaged weights look back over about this share of the training so far
-            (Karras et al., 2024, power-function averaging), so one value serves every budget.
-        held: Share of each class that is kept from the network, 64 traces at most. They tell
-            whether what it learns holds for traces that it has not seen: training ends before the
-            budget once the averaged weights are 1.4 times as far from them as they were at best, as
-            from there on it learns by heart. 0 uses all traces and never does.
-        checkpoint_seconds: Time between checkpoints.
-        seed: Of weights, order, times and noise.
-
-    Raises:
-        InputError: No end at all, or a value out of range.
-    """
-
-    steps: int | None = None
-    minutes: float | None = None
-    batch_size: int | None = None
-    learning_rate: float = 2e-3
-    ema_width: float = 0.1
-    held: float = 0.1
-    checkpoint_seconds: float = 60.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.steps is None and self.minutes is None:
-            raise InputError("training needs an end: give steps or minutes")
-        if not 0 <= self.held <= 0.5:
-            raise InputError(f"held must lie in 0..0.5, got {self.held}")
-        for name, value in asdict(self).items():
-            if name not in ("seed", "held") and value is not None and not 0 < value < math.inf:
-                raise InputError(f"{name} must be a number above 0, got {value}")
-        if not 0 <= self.seed < 2**63:
-            raise InputError(f"seed must lie in 0..2**63 - 1, got {self.seed}")
-
-    def batch_of(self, size: int) -> int:
-        """Traces per step for images of this height and width."""
-        return self.batch_size or max(1, ROWS // size)
-
-    def share_done(self, step: int, seconds: float) -> float:
-        """0 at the start, 1 or more at the end."""
-        by_steps = step / self.steps if self.steps else 0.0
-        by_time = seconds / (60 * self.minutes) if self.minutes else 0.0
-        return max(by_steps, by_time)
 
 
 @dataclass
-class State:
-    """All that changes while training."""
+class Run:
+    """A training under way.
 
-    net: nn.Module
-    optimizers: list[torch.optim.Optimizer]
-    ema: list[Tensor]
-    step: int = 0
-    seconds: float = 0.0
-    losses: list[float] = field(default_factory=list)
-    held_distance: float = math.inf
-    least_distance: float = math.inf
+    Attributes:
+        accelerator: Knows the processes.
+        recipe: Budget and settings.
+        model: What is trained; gets the averaged weights at the end.
+        state: All that changes.
+        data: Gives the batches.
+        loss: Of what `taught` makes of a batch.
+        folder: Where this process writes, if it does.
+        about: What must not change between the parts of one run.
+        progress: Called after each step.
+    """
 
-    @property
-    def is_late(self) -> bool:
-        """Whether held traces say that what was learned last is of the training traces alone."""
-        return self.held_distance > TOLERATED * self.least_distance
+    accelerator: Accelerator
+    recipe: Recipe
+    model: Model
+    state: State
+    data: Batches
+    loss: Callable[..., Tensor]
+    folder: Path | None
+    about: dict[str, Any]
+    progress: Callable[[float, str], None] | None
 
 
 def train(
@@ -184,7 +119,7 @@ def train(
     model = Model.new(traces, codec, diffusion, preset=preset, width=width, seed=recipe.seed)
     if resume:
         _check_same(Model.load(_must(folder)), model)
-    return _run(model, traces, recipe, folder, resume, device, progress)
+    return _train(model, traces, recipe, folder, resume, device, progress)
 
 
 def border_of(preset: str) -> int:
@@ -192,7 +127,7 @@ def border_of(preset: str) -> int:
     return BORDER if preset == "default" else 0
 
 
-def _run(
+def _train(
     model: Model,
     traces: Traces,
     recipe: Recipe,
@@ -206,37 +141,41 @@ def _run(
         atexit.register(_leave_group)
     target = _target(accelerator, device)
     recipe = replace(recipe, batch_size=recipe.batch_of(model.unet_config.size))
-    run = _fingerprint(traces, recipe)
-    model.about |= {"traces": len(traces), **run}
-    model.unet.to(target)
-    state = _new_state(model, recipe)
-    if resume:
-        _load_state(state, _must(folder) / STATE, run)
-    plain = state.net
-    state.net, *state.optimizers = accelerator.prepare(state.net, *state.optimizers)
+    about = _fingerprint(traces, recipe)
+    model.about |= {"traces": len(traces), **about}
+    state = State.new(model.unet.to(target), recipe.learning_rate)
     writes = folder if accelerator.is_main_process else None
-
-    def save() -> None:
+    with alone_in(writes), _interruptible() as interrupted:
+        if resume:
+            state.load(_must(folder), about)
+        data, loss = _lessons(accelerator, model, traces, recipe, state, target)
+        run = Run(accelerator, recipe, model, state, data, loss, writes, about, progress)
         if writes is not None:
-            _checkpoint(model, state, plain, writes, run)
+            start_folder(writes, state)
+        _loop(run, interrupted)
+        model.about["ended"] = _why(state, interrupted.is_set())
+        _save(run)
+        _finish(run)
+    return model
 
+
+def _lessons(
+    accelerator: Accelerator,
+    model: Model,
+    traces: Traces,
+    recipe: Recipe,
+    state: State,
+    target: torch.device,
+) -> tuple[Batches, Callable[..., Tensor]]:
+    """What to learn from, and the loss; several processes share both."""
     world = accelerator.process_index, accelerator.num_processes, target
     batch_size = recipe.batch_of(model.unet_config.size)
     data = Batches(model, traces, batch_size, recipe.held, recipe.seed, *world)
-    loss: Callable[..., Tensor] = Loss(state.net, model.diffusion)
+    net, *state.optimizers = accelerator.prepare(state.net, *state.optimizers)
+    loss: Callable[..., Tensor] = Loss(net, model.diffusion)
     if target.type == "cuda" and accelerator.num_processes == 1:
         loss = _graphed(loss, taught(data.batch(0)))
-    with alone_in(writes), _interruptible() as interrupted:
-        if writes is not None:
-            _start_folder(writes, state)
-        _loop(accelerator, state, loss, data, model, recipe, writes, interrupted, save, progress)
-        model.about["ended"] = _why(state, interrupted.is_set())
-        _tell(model, state)
-        save()
-    _finish(model, plain, state)
-    if writes is not None:
-        write_text(writes / CARD, model.card())
-    return model
+    return data, loss
 
 
 def _graphed(loss: Callable[..., Tensor], given: tuple[Tensor, ...]) -> Callable[..., Tensor]:
@@ -262,22 +201,12 @@ def _leave_group() -> None:
         torch.distributed.destroy_process_group()
 
 
-def _loop(
-    accelerator: Accelerator,
-    state: State,
-    loss: Callable[..., Tensor],
-    data: Batches,
-    model: Model,
-    recipe: Recipe,
-    folder: Path | None,
-    interrupted: threading.Event,
-    save: Callable[[], None],
-    progress: Callable[[float, str], None] | None,
-) -> None:
+def _loop(run: Run, interrupted: threading.Event) -> None:
+    state, recipe = run.state, run.recipe
     began = time.monotonic() - state.seconds
     saved = time.monotonic()
-    while not _agreed(accelerator, interrupted.is_set() or _is_over(state, recipe)):
-        lost = _step(accelerator, state, loss, data, recipe)
+    while not _agreed(run.accelerator, interrupted.is_set() or _is_over(state, recipe)):
+        lost = _step(run)
         if not math.isfinite(lost):
             raise InputError(
                 f"the loss is {lost} at step {state.step}; the last checkpoint is kept: try a "
@@ -287,15 +216,15 @@ def _loop(
         state.seconds = time.monotonic() - began
         state.losses.append(lost)
         if state.step % CHECK_EVERY == 0:
-            _check(state, data, model)
+            _check(run)
         if state.step % LOG_EVERY == 0:
-            _log(state, folder)
+            log(state, run.folder)
         if time.monotonic() - saved > recipe.checkpoint_seconds:
-            save()
+            _save(run)
             saved = time.monotonic()
-        if progress:
+        if run.progress:
             note = f"step {state.step} loss {lost:.4f}"
-            progress(recipe.share_done(state.step, state.seconds), note)
+            run.progress(recipe.share_done(state.step, state.seconds), note)
 
 
 def _is_over(state: State, recipe: Recipe) -> bool:
@@ -308,9 +237,10 @@ def _why(state: State, interrupted: bool) -> str:
     return "learning by heart" if state.is_late else "budget used"
 
 
-def _check(state: State, data: Batches, model: Model) -> None:
+def _check(run: Run) -> None:
     """Notes how far the averaged weights are from held traces."""
-    state.held_distance = data.held_distance(model.unet, state.ema)
+    state = run.state
+    state.held_distance = run.data.held_distance(run.model.unet, state.ema)
     state.least_distance = min(state.least_distance, state.held_distance)
 
 
@@ -322,54 +252,37 @@ def _agreed(accelerator: Accelerator, stop: bool) -> bool:
     return float(accelerator.reduce(wish)) > 0
 
 
-def _step(
-    accelerator: Accelerator,
-    state: State,
-    loss: Callable[..., Tensor],
-    data: Batches,
-    recipe: Recipe,
-) -> float:
-    lost = loss(*taught(data.batch(state.step)))
+def _step(run: Run) -> float:
+    state = run.state
+    lost = run.loss(*taught(run.data.batch(state.step)))
     for optimizer in state.optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * min(1.0, (state.step + 1) / WARM_UP)
+            group["lr"] = run.recipe.learning_rate * min(1.0, (state.step + 1) / WARM_UP)
         optimizer.zero_grad()
-    accelerator.backward(lost)
-    accelerator.clip_grad_norm_(state.net.parameters(), 1.0)
+    run.accelerator.backward(lost)
+    run.accelerator.clip_grad_norm_(state.net.parameters(), 1.0)
     for optimizer in state.optimizers:
         optimizer.step()
-    _average(state, recipe.ema_width)
+    state.average(run.recipe.ema_width)
     return float(lost.detach())
 
 
-def _average(state: State, width: float) -> None:
-    """Weight of the newest: 1 - (1 - 1/k)**p at step k; p gives a spread of `width` of k."""
-    power = 1 / width
-    newest = 1 - (1 - 1 / (state.step + 1)) ** power
-    with torch.no_grad():
-        torch._foreach_lerp_(state.ema, list(state.net.parameters()), newest)
+def _save(run: Run) -> None:
+    """Writes the model with averaged weights, and all that a resumed run needs."""
+    model, state, folder = run.model, run.state, run.folder
+    _tell(model, state)
+    if folder is not None:
+        model.save_weights(folder, state.averaged())
+        write_text(folder / CONFIG, json.dumps(model.config(), indent=2) + "\n")
+        state.save(folder, run.about)
 
 
-def _new_state(model: Model, recipe: Recipe) -> State:
-    net, rate = model.unet.train(), recipe.learning_rate
-    inner = [p for block in net.modules() if isinstance(block, Block) for p in block.matrices()]
-    others = set(net.parameters()) - set(inner)
-    optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(
-            [p for p in net.parameters() if p in others], lr=rate, weight_decay=1e-2, fused=True
-        )
-    ]
-    if inner:
-        optimizers.append(Muon(inner, lr=rate, weight_decay=WEIGHT_DECAY))
-    return State(net, optimizers, [p.detach().clone() for p in net.parameters()])
-
-
-def _finish(model: Model, net: nn.Module, state: State) -> None:
+def _finish(run: Run) -> None:
     """Leaves the averaged weights in the model."""
-    with torch.no_grad():
-        for parameter, average in zip(net.parameters(), state.ema, strict=True):
-            parameter.copy_(average)
-    model.unet = net.cpu().eval()
+    run.model.unet.load_state_dict(run.state.averaged())
+    run.model.unet.cpu().eval()
+    if run.folder is not None:
+        write_text(run.folder / CARD, run.model.card())
 
 
 def _tell(model: Model, state: State) -> None:
@@ -379,98 +292,6 @@ def _tell(model: Model, state: State) -> None:
             "held_distance": round(state.held_distance, 5),
             "least_held_distance": round(state.least_distance, 5),
         }
-
-
-def _start_folder(folder: Path, state: State) -> None:
-    """Drops log lines that the run now goes over again; an old run's state that it replaces."""
-    kept = [one for one in read_log(folder) if one["step"] <= state.step]
-    write_text(folder / LOG, "".join(json.dumps(one) + "\n" for one in kept))
-    if state.step == 0:
-        (folder / STATE).unlink(missing_ok=True)
-
-
-def _log(state: State, folder: Path | None) -> None:
-    line = {
-        "step": state.step,
-        "seconds": round(state.seconds, 2),
-        "loss": sum(state.losses) / len(state.losses),
-    }
-    if math.isfinite(state.held_distance):
-        line["held_distance"] = state.held_distance
-    state.losses.clear()
-    if folder is not None:
-        with (folder / LOG).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-
-
-def read_log(folder: str | Path) -> list[dict[str, float]]:
-    """The training log of a model folder: one dict with step, seconds and loss per line."""
-    path = Path(folder) / LOG
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def _checkpoint(
-    model: Model, state: State, net: nn.Module, folder: Path, run: dict[str, Any]
-) -> None:
-    """Writes the model with averaged weights, and all that a resumed run needs."""
-    _tell(model, state)
-    names = [name for name, _ in net.named_parameters()]
-    model.save_weights(folder, net.state_dict() | dict(zip(names, state.ema, strict=True)))
-    write_text(folder / CONFIG, json.dumps(model.config(), indent=2) + "\n")
-    tensors = {}
-    for name, parameter, ema in zip(names, net.parameters(), state.ema, strict=True):
-        tensors[f"net.{name}"], tensors[f"ema.{name}"] = parameter.detach(), ema
-        for key, moment in _optimizer(state, parameter).state[parameter].items():
-            tensors[f"{key}.{name}"] = moment
-    about = {**run, **{key: getattr(state, key) for key in COUNTED}}
-    with whole_file(folder / STATE) as part:
-        save_file(
-            {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
-            part,
-            metadata={key: json.dumps(value) for key, value in about.items()},
-        )
-
-
-def _load_state(state: State, path: Path, run: dict[str, Any]) -> None:
-    """Fills a new state from a checkpoint of the same run."""
-    if not path.is_file():
-        raise InputError(
-            f"{path}: no such file, so there is nothing to resume; train without resume"
-        )
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = {key: json.loads(text) for key, text in file.metadata().items()}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise InputError(f"{path}: truncated or not a safetensors file: {error}") from error
-    for key, value in run.items():
-        if about.get(key) != value:
-            raise InputError(
-                f"resume: {key} was {about.get(key)!r} and is now {value!r}; a resumed run goes on "
-                "with the traces and settings it began with"
-            )
-    for key in COUNTED:
-        setattr(state, key, about[key])
-    with torch.no_grad():
-        for (name, parameter), ema in zip(state.net.named_parameters(), state.ema, strict=True):
-            parameter.copy_(tensors[f"net.{name}"])
-            ema.copy_(tensors[f"ema.{name}"])
-            _optimizer(state, parameter).state[parameter] = {
-                key: tensors[f"{key}.{name}"].to(parameter.device)
-                for key in MOMENTS
-                if f"{key}.{name}" in tensors
-            }
-
-
-def _optimizer(state: State, parameter: Tensor) -> torch.optim.Optimizer:
-    """The one that moves a parameter."""
-    return next(
-        optimizer
-        for optimizer in state.optimizers
-        if any(parameter is p for group in optimizer.param_groups for p in group["params"])
-    )
 
 
 def _fingerprint(traces: Traces, recipe: Recipe) -> dict[str, Any]:

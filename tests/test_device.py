@@ -12,9 +12,11 @@ from small import packets, volumes
 from netdiffus.codec import GasfCodec
 from netdiffus.errors import InputError
 from netdiffus.model import Model
+from netdiffus.recipe import Recipe
 from netdiffus.sampling import sample
 from netdiffus.traces import Traces
-from netdiffus.training import Recipe, read_log, train
+from netdiffus.training import train
+from netdiffus.training_state import read_log
 
 on_a_gpu = pytest.mark.parametrize("backend", ["cuda"], indirect=True)
 

@@ -8,9 +8,10 @@ from small import packets, volumes
 from netdiffus.codec import GasfCodec
 from netdiffus.errors import InputError
 from netdiffus.model import Model
+from netdiffus.recipe import Recipe
 from netdiffus.sampling import sample
 from netdiffus.traces import Traces, concat
-from netdiffus.training import Recipe, train
+from netdiffus.training import train
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,10 @@ from netdiffus.codec import GasfCodec
 from netdiffus.errors import InputError
 from netdiffus.model import Model
 from netdiffus.ops import linear
+from netdiffus.recipe import Recipe
 from netdiffus.traces import Traces
-from netdiffus.training import Recipe, read_log, train
+from netdiffus.training import train
+from netdiffus.training_state import read_log
 
 
 def run(path: Path | None, steps: int, traces: Traces | None = None, **more: object) -> Model:

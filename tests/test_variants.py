@@ -10,9 +10,10 @@ import torch
 from netdiffus.codec import GasfCodec
 from netdiffus.errors import InputError
 from netdiffus.model import Model
+from netdiffus.recipe import Recipe
 from netdiffus.sampling import sample
 from netdiffus.traces import Traces
-from netdiffus.training import Recipe, train
+from netdiffus.training import train
 from netdiffus.variants import MOST, variants_of
 
 

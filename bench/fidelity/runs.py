@@ -23,7 +23,7 @@ from netdiffus.evaluation.baselines import bootstrap, jitter, markov
 from netdiffus.files import write_text
 from netdiffus.sampling import DEFAULT_STEPS
 from netdiffus.traces import Traces
-from netdiffus.training import STATE
+from netdiffus.training_state import STATE
 
 TIMES = 5  # as many synthetic as training traces
 BASELINES = {"jitter": jitter, "bootstrap": bootstrap, "markov": markov}

@@ -1,0 +1,65 @@
+"""How to train: budget and settings."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+from netdiffus.errors import InputError
+
+ROWS = 2048  # of images in a step: enough for matrix products to reach their speed
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train.
+
+    Attributes:
+        steps: Total optimiser steps, counted over resumed runs; None has no such end.
+        minutes: Total minutes of training, likewise.
+        batch_size: Traces per step, over all processes; None takes as many as have 2048 image rows
+            together, so that a step costs about the same at every image size.
+        learning_rate: Of Muon for the matrices inside the blocks, of AdamW for the rest; after a
+            linear warm-up of 50 steps.
+        ema_width: The averaged weights look back over about this share of the training so far
+            (Karras et al., 2024, power-function averaging), so one value serves every budget.
+        held: Share of each class that is kept from the network, 64 traces at most. They tell
+            whether what it learns holds for traces that it has not seen: training ends before the
+            budget once the averaged weights are 1.4 times as far from them as they were at best, as
+            from there on it learns by heart. 0 uses all traces and never does.
+        checkpoint_seconds: Time between checkpoints.
+        seed: Of weights, order, times and noise.
+
+    Raises:
+        InputError: No end at all, or a value out of range.
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+    batch_size: int | None = None
+    learning_rate: float = 2e-3
+    ema_width: float = 0.1
+    held: float = 0.1
+    checkpoint_seconds: float = 60.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps is None and self.minutes is None:
+            raise InputError("training needs an end: give steps or minutes")
+        if not 0 <= self.held <= 0.5:
+            raise InputError(f"held must lie in 0..0.5, got {self.held}")
+        for name, value in asdict(self).items():
+            if name not in ("seed", "held") and value is not None and not 0 < value < math.inf:
+                raise InputError(f"{name} must be a number above 0, got {value}")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"seed must lie in 0..2**63 - 1, got {self.seed}")
+
+    def batch_of(self, size: int) -> int:
+        """Traces per step for images of this height and width."""
+        return self.batch_size or max(1, ROWS // size)
+
+    def share_done(self, step: int, seconds: float) -> float:
+        """0 at the start, 1 or more at the end."""
+        by_steps = step / self.steps if self.steps else 0.0
+        by_time = seconds / (60 * self.minutes) if self.minutes else 0.0
+        return max(by_steps, by_time)
