@@ -31,7 +31,7 @@ class Batches:
         model: Its codec draws the images.
         traces: All of them.
         batch_size: Traces to a step, over all processes.
-        held: Share that `held_distance` is computed of, and no batch holds.
+        held: Share that `held_distance` is computed of, and no batch holds before `take_all`.
         seed: Of order, times and noise.
         rank: Of this process.
         world: How many processes there are.
@@ -68,6 +68,10 @@ class Batches:
         draws = step * self.batch_size + torch.arange(self.batch_size)
         draws = draws[self.rank :: self.world]
         return self._of(self._rows(draws), draws, self._times(step, draws), NOISE_DRAW)
+
+    def take_all(self) -> None:
+        """From now on batches hold the held traces, too."""
+        self.learned, self.order = torch.arange(len(self.series)), (-1, torch.empty(0))
 
     def held_distance(self, net: nn.Module, weights: list[Tensor]) -> float:
         """How far the network with these weights is from the held traces; infinite if none is held.
@@ -109,7 +113,7 @@ class Batches:
         return batch if self.levels is None else batch | {"levels": self.levels[rows]}
 
     def _rows(self, draws: Tensor) -> Tensor:
-        """Every trace that is not held once an epoch, in an order of its own."""
+        """Every trace that is learned from once an epoch, in an order of its own."""
         n = len(self.learned)
         return torch.stack([self._epoch(int(d) // n)[int(d) % n] for d in draws])
 

@@ -23,10 +23,11 @@ class Recipe:
             linear warm-up of 50 steps.
         ema_width: The averaged weights look back over about this share of the training so far
             (Karras et al., 2024, power-function averaging), so one value serves every budget.
-        held: Share of each class that is kept from the network, 64 traces at most. They tell
-            whether what it learns holds for traces that it has not seen: training ends before the
-            budget once the averaged weights are 1.4 times as far from them as they were at best, as
-            from there on it learns by heart. 0 uses all traces and never does.
+        held: Share of each class that is kept from the network at first, 64 traces at most. They
+            tell whether what it learns holds for traces that it has not seen: training ends before
+            the budget once the averaged weights are 1.4 times as far from them as they were at
+            best, as from there on it learns by heart. The last sixth of the steps learns from them,
+            too. 0 uses all traces from the start, and never ends early.
         checkpoint_seconds: Time between checkpoints.
         seed: Of weights, order, times and noise.
 

@@ -35,6 +35,7 @@ from netdiffus.variants import variants_of
 LOG_EVERY, CHECK_EVERY = 20, 40  # steps
 WARM_UP = 50  # steps
 BORDER = 1  # constant points on the images of the default preset
+LAST = 1 / 6  # share of the steps that learn from held traces, too
 
 
 @dataclass
@@ -205,7 +206,12 @@ def _loop(run: Run, interrupted: threading.Event) -> None:
     state, recipe = run.state, run.recipe
     began = time.monotonic() - state.seconds
     saved = time.monotonic()
+    if state.judged is not None:
+        run.data.take_all()
     while not _agreed(run.accelerator, interrupted.is_set() or _is_over(state, recipe)):
+        if state.judged is None and _agreed(run.accelerator, _is_judged(state, recipe)):
+            state.judged = state.step
+            run.data.take_all()
         lost = _step(run)
         if not math.isfinite(lost):
             raise InputError(
@@ -215,7 +221,7 @@ def _loop(run: Run, interrupted: threading.Event) -> None:
         state.step += 1
         state.seconds = time.monotonic() - began
         state.losses.append(lost)
-        if state.step % CHECK_EVERY == 0:
+        if state.step % CHECK_EVERY == 0 and state.judged is None:
             _check(run)
         if state.step % LOG_EVERY == 0:
             log(state, run.folder)
@@ -228,7 +234,13 @@ def _loop(run: Run, interrupted: threading.Event) -> None:
 
 
 def _is_over(state: State, recipe: Recipe) -> bool:
-    return recipe.share_done(state.step, state.seconds) >= 1 or state.is_late
+    late = state.is_late and state.judged is not None and state.step * (1 - LAST) >= state.judged
+    return recipe.share_done(state.step, state.seconds) >= 1 or late
+
+
+def _is_judged(state: State, recipe: Recipe) -> bool:
+    """Whether held traces have told what they can: they are as good as others to learn from."""
+    return recipe.share_done(state.step, state.seconds) >= 1 - LAST or state.is_late
 
 
 def _why(state: State, interrupted: bool) -> str:

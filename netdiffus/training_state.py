@@ -20,7 +20,14 @@ from netdiffus.unet import Block
 
 STATE, LOG = "training_state.safetensors", "log.jsonl"
 MOMENTS = ("step", "exp_avg", "exp_avg_sq", "momentum")  # what AdamW or Muon keeps per parameter
-COUNTED = ("step", "seconds", "losses", "held_distance", "least_distance")  # in a checkpoint
+COUNTED = (  # in a checkpoint
+    "step",
+    "seconds",
+    "losses",
+    "held_distance",
+    "least_distance",
+    "judged",
+)
 WEIGHT_DECAY = 0.2  # of Muon: 2,400 traces were learnt by heart sooner without
 # Times the least distance from held traces. Of 100 classes of 8 traces (alexa_voice), where it is
 # reached after five minutes, exact copies then rise from 8 % to 14 % in another fifteen (of real
@@ -41,6 +48,7 @@ class State:
         losses: Of the steps that are not in the log yet.
         held_distance: How far the averaged network is from held traces.
         least_distance: The least that it was.
+        judged: The step after which held traces are learned from, and judge no more, once known.
     """
 
     net: nn.Module
@@ -51,6 +59,7 @@ class State:
     losses: list[float] = field(default_factory=list)
     held_distance: float = math.inf
     least_distance: float = math.inf
+    judged: int | None = None
 
     @classmethod
     def new(cls, net: nn.Module, rate: float) -> State:

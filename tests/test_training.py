@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -261,28 +262,47 @@ def test_log_is_json_lines(tmp_path: Path) -> None:
 def test_learning_by_heart_ends_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The distance goes down, up by less than two fifths, down, and up by more."""
     given = [1.0, 0.9, 1.25, 0.8, 1.13]
-    found, seen = iter(given), []
-
-    def distance(self: Batches, net: torch.nn.Module, weights: list[torch.Tensor]) -> float:
-        seen.append([w.clone() for w in weights])
-        return next(found)
-
-    monkeypatch.setattr(Batches, "held_distance", distance)
+    found = iter(given)
+    monkeypatch.setattr(Batches, "held_distance", lambda *_: next(found))
     model = run(tmp_path, 2000, traces=volumes(80))
-    assert (model.about["steps"], len(seen)) == (200, 5)
+    assert model.about["steps"] == 240  # 200, and a sixth of all with the held traces
     assert model.about["ended"] == "learning by heart"
     assert (model.about["held_distance"], model.about["least_held_distance"]) == (1.13, 0.8)
-    for last, kept in zip(seen[4], model.unet.parameters(), strict=True):
-        assert torch.equal(kept, last.cpu())
     log = [line["held_distance"] for line in read_log(tmp_path) if "held_distance" in line]
-    assert log == [v for v in given for _ in range(2)][:9]
+    assert log == [*(v for v in given for _ in range(2)), 1.13, 1.13][:11]
+
+
+def test_held_traces_are_learned_from_in_the_last_sixth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, seen = Batches._rows, []
+
+    def noted(self: Batches, draws: torch.Tensor) -> torch.Tensor:
+        seen.append(rows(self, draws))
+        return seen[-1]
+
+    monkeypatch.setattr(Batches, "_rows", noted)
+    run(tmp_path, 240, traces=volumes(80))
+    first, last = (set(torch.cat(part).tolist()) for part in (seen[:200], seen[200:]))
+    assert len(first) < 80
+    assert len(last) == 80
+
+
+def stops_at(step: int) -> Callable[[float, str], None]:
+    """Ctrl-C after the step."""
+
+    def progress(share: float, note: str) -> None:
+        if note.startswith(f"step {step} "):
+            signal.raise_signal(signal.SIGINT)
+
+    return progress
 
 
 def test_held_traces_are_resumed_with(tmp_path: Path) -> None:
     more = {"traces": volumes(80), "recipe": {"held": 0.25}}
     run(tmp_path / "whole", 130, **more)
-    run(tmp_path / "parts", 50, **more)
-    run(tmp_path / "parts", 130, resume=True, **more)
+    for k, stop in enumerate((50, 120, 0)):  # before and after held traces are learned from
+        run(tmp_path / "parts", 130, resume=k > 0, progress=stops_at(stop), **more)
     assert same_weights(tmp_path / "whole", tmp_path / "parts")
     about = [Model.load(tmp_path / k).about for k in ("whole", "parts")]
     assert about[0]["held_distance"] == about[1]["held_distance"] > 0
