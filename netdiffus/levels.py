@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from netdiffus.ops.levels import COSINES
 
-LEVELS = 256  # to a channel, at most
+LEVELS = 512  # to a channel, at most
 SCORE_LEVELS = 64  # to a channel of normal scores, in which no size is to be told from its like
 TRUSTS = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0)  # points that a guess may weigh as much as
 NEAR = (0.25, 0.5, 0.25)  # shares of a point that its level and those beside it get
@@ -22,7 +22,7 @@ NEVER = 1e-30  # chance of a level with no point left
 
 @dataclass(frozen=True, eq=False)
 class Levels:
-    """Levels of the points of the training series, K <= 256 to a channel, and how likely each is.
+    """Levels of the points of the training series, K <= 512 to a channel, and how likely each is.
 
     A value that more than 2 in K points have is a level of its own, so that packet sizes that
     traffic is full of stay exact; the others share levels of about equal numbers of points. The S

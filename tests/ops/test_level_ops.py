@@ -19,7 +19,7 @@ TOLERANCE = {
     torch.float16: 2**-10,
     torch.bfloat16: 2**-7,
 }
-SIZES = [(1,), (5, 3), (16, 1), (40, 17), (256, 2, 64)]
+SIZES = [(1,), (5, 3), (16, 1), (40, 17), (512, 2, 64)]
 OPS = ["chances", "means", "contrasted", "loss"]
 # Finite differences show the gradient of no other.
 each_double_backend = pytest.mark.parametrize("backend", ["torch", "cpp"], indirect=True)
