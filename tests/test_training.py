@@ -282,7 +282,7 @@ def test_held_traces_are_learned_from_in_the_last_sixth(
         return seen[-1]
 
     monkeypatch.setattr(Batches, "_rows", noted)
-    run(tmp_path, 240, traces=volumes(80))
+    run(tmp_path, 240, traces=volumes(80), recipe={"held": 0.25})
     first, last = (set(torch.cat(part).tolist()) for part in (seen[:200], seen[200:]))
     assert len(first) < 80
     assert len(last) == 80
