@@ -18,7 +18,7 @@ from netdiffus.unet import DefaultUNet
 from netdiffus.variants import variants_of
 
 NOISE_DRAW, TIME_DRAW, HELD_DRAW = 0, 1, 2  # Philox steps
-FEWEST_HELD, MOST_HELD = 16, 64  # traces; fewer would judge by chance, and more be missed
+FEWEST_HELD, MOST_HELD = 16, 64  # traces, about; fewer would judge by chance, and more be missed
 HELD_IMAGES = 256  # at least, of the same traces at several times
 Batch = dict[str, Tensor]
 Ints = npt.NDArray[np.int64]
@@ -59,7 +59,8 @@ class Batches:
         self.variants = torch.from_numpy(variants_of(traces)[0]).to(device)
         n = self.codec.length or 1
         self.lengths = torch.from_numpy(np.minimum(traces.lengths, n) / n).float().to(device)
-        learned, self.held = split(traces.labels, traces.duplicates(), held, seed)
+        same = traces.truncate(n).duplicates()  # to the network, which sees no more
+        learned, self.held = split(traces.labels, same, held, seed)
         self.learned = torch.from_numpy(learned)
         self.order: tuple[int, Tensor] = (-1, torch.empty(0))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 # Columns known by name; any other list column is a plain number.
 KINDS = {
@@ -50,3 +51,8 @@ class Channel:
     def title(self) -> str:
         """Name and unit, for axes and tables."""
         return f"{self.name} [{self.unit}]" if self.unit else self.name
+
+
+def same_but_type(some: Sequence[Channel], others: Sequence[Channel]) -> bool:
+    """Whether both hold the same in the same order, of whatever element types."""
+    return [replace(c, dtype="") for c in some] == [replace(c, dtype="") for c in others]

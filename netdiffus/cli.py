@@ -170,7 +170,8 @@ def train(
     data: Annotated[Path, typer.Argument(help="Traces: .parquet, .csv or .npz.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the model.")],
     minutes: Annotated[
-        float | None, typer.Option(help="Minutes in all; 5 if no --steps either.")
+        float | None,
+        typer.Option(help="Minutes in all; 5 if no --steps either, or those of the resumed run."),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps in all.")] = None,
     size: Annotated[
@@ -206,13 +207,17 @@ def train(
 ) -> None:
     """Train a model on labelled traces. Ctrl-C keeps it usable; --resume goes on."""
     from netdiffus.codec import GasfCodec, default_size
+    from netdiffus.model import Model
     from netdiffus.recipe import Recipe
     from netdiffus.training import border_of
     from netdiffus.training import train as run
 
+    if steps is None and minutes is None:
+        budget = Model.load(out).about.get("budget", {}) if resume else {}
+        steps, minutes = budget.get("steps"), budget.get("minutes", None if budget else 5.0)
     recipe = Recipe(
         steps=steps,
-        minutes=5.0 if steps is None and minutes is None else minutes,
+        minutes=minutes,
         batch_size=batch_size,
         learning_rate=learning_rate,
         held=held,

@@ -12,8 +12,8 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from netdiffus.channels import Channel
-from netdiffus.errors import InputError
+from netdiffus.channels import Channel, same_but_type
+from netdiffus.errors import InputError, whole
 from netdiffus.ops.decode import gasf_decode, gasf_decode_area
 from netdiffus.ops.gasf import gasf_image
 from netdiffus.scaling import Scale
@@ -104,11 +104,11 @@ class GasfCodec:
     ) -> None:
         if resize not in ("bin", "area"):
             raise InputError(f"resize must be 'bin' or 'area', got {resize!r}")
-        for name, value in (("size", size), ("length", length)):
-            if value is not None and value < 1:
-                raise InputError(f"{name} must be at least 1, got {value}")
+        size = None if size is None else whole("size", size, at_least=1)
+        length = None if length is None else whole("length", length, at_least=1)
         if not 0 < gamma < float("inf"):
             raise InputError(f"gamma must be a number above 0, got {gamma}")
+        border = whole("border", border)
         if border < 0 or (border and resize == "area"):
             raise InputError(f"border must be 0, or above 0 with resize='bin', got {border}")
         self.size, self.length, self.resize, self.gamma = size, length, resize, gamma
@@ -119,7 +119,9 @@ class GasfCodec:
         self.scales: list[Scale | Scores] = []
 
     def fit(self, traces: Traces) -> GasfCodec:
-        """Learns the channels, classes, scales and the common length from traces."""
+        """Learns the channels, classes, scales and the common length from traces, once."""
+        if self.channels:
+            raise InputError("the codec is fitted already; make a new one for other traces")
         unknown = set(self.choices) - {channel.name for channel in traces.channels}
         if unknown:
             raise InputError(f"scales: no channel {', '.join(sorted(unknown))} in the traces")
@@ -188,9 +190,12 @@ class GasfCodec:
 
     def series(self, traces: Traces) -> Tensor:
         """Traces scaled to [0, 1] and padded with 0: float64 (N, C, k), binned if need be."""
-        if traces.channels != self.channels:
-            names = ", ".join(channel.name for channel in self.channels)
-            raise InputError(f"traces must have the channels the codec was fitted on: {names}")
+        if not same_but_type(traces.channels, self.channels):
+            wanted = ", ".join(channel.title for channel in self.channels)
+            found = ", ".join(channel.title for channel in traces.channels)
+            raise InputError(
+                f"traces must have the channels the codec was fitted on: {wanted}; got {found}"
+            )
         labels = self._scored(traces.labels, traces.classes)
         values, lengths = self._values(traces)
         x = np.stack(
@@ -350,7 +355,8 @@ def _averages(values: Floats, m: int, lengths: Ints | None = None) -> Floats:
     n = values.shape[2]
     edges = np.arange(m + 1) * n / m
     whole = np.minimum(edges.astype(np.int64), n - 1)
-    totals = np.cumsum(values, axis=2) - values
+    # What lies before each point; cumsum less the point could round below the sum before it.
+    totals = np.pad(np.cumsum(values, axis=2)[:, :, :-1], ((0, 0), (0, 0), (1, 0)))
     at_edges = totals[:, :, whole] + (edges - whole) * values[:, :, whole]
     inside = edges if lengths is None else np.minimum(edges, lengths[:, None, None])
     width = np.diff(inside)
@@ -365,11 +371,17 @@ def _in_units(values: Floats, lengths: Ints, channels: tuple[Channel, ...]) -> F
             values[:, c] = np.where(values[:, c] < 0, -1.0, 1.0)
         elif channel.kind == "time":
             values[:, c] = np.cumsum(values[:, c], axis=1)
-        if channel.is_integer:
-            values[:, c] = np.rint(values[:, c])
-        values[:, c] = values[:, c].astype(pa.type_for_alias(channel.dtype).to_pandas_dtype())
+        values[:, c] = _as_type(values[:, c], pa.type_for_alias(channel.dtype).to_pandas_dtype())
     values = values[:, :, : int(lengths.max())]
     return np.where(_mask(lengths, values.shape[2])[:, None], values, 0.0)
+
+
+def _as_type(values: Floats, kind: Any) -> npt.NDArray[Any]:
+    """Rounded if need be, and to the nearest that there is."""
+    if np.issubdtype(kind, np.floating):
+        return values.astype(kind)
+    least, most = (0, 1) if kind is np.bool_ else (np.iinfo(kind).min, np.iinfo(kind).max)
+    return np.clip(np.rint(values), least, most).astype(kind)
 
 
 def _with_residual(images: Images, residual: Tensor) -> pa.Table:

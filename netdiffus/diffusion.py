@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from netdiffus.errors import InputError
+from netdiffus.errors import InputError, whole
 from netdiffus.ops.denoise import Step
 from netdiffus.ops.noise import PREDICTIONS, q_sample
 
@@ -59,8 +59,12 @@ class Diffusion:
                 raise InputError(
                     f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}"
                 )
-        if self.num_timesteps < 1:
-            raise InputError(f"num_timesteps must be at least 1, got {self.num_timesteps}")
+        object.__setattr__(self, "num_timesteps", whole("num_timesteps", self.num_timesteps, 1))
+        if self.schedule == "linear" and self.num_timesteps <= 20:
+            raise InputError(
+                f"num_timesteps must be above 20 for schedule='linear', whose betas would reach 1, "
+                f"got {self.num_timesteps}"
+            )
         if self.loss != "mse" and self.prediction != "x0":
             raise InputError(f"loss={self.loss!r} needs prediction='x0'")
 

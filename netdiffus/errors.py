@@ -2,6 +2,23 @@
 
 from __future__ import annotations
 
+import operator
+
 
 class InputError(ValueError):
     """Input that cannot be used: the message names the thing, what was found and what to do."""
+
+
+def whole(name: str, value: object, at_least: int | None = None) -> int:
+    """An argument as a plain whole number, NumPy's included.
+
+    Raises:
+        InputError: It is none, or less than `at_least`.
+    """
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise InputError(f"{name} must be a whole number, got {value!r}") from None
+    if at_least is not None and number < at_least:
+        raise InputError(f"{name} must be at least {at_least}, got {number}")
+    return number

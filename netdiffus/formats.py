@@ -67,6 +67,8 @@ def _read_csv(path: Path) -> pa.Table:
     """One row per trace; a channel's cell is a JSON list of numbers."""
     table = pa.csv.read_csv(
         path,
+        # One block, as a row may not lie in more than two.
+        read_options=pa.csv.ReadOptions(block_size=min(path.stat().st_size + 1, 2**31 - 1)),
         parse_options=pa.csv.ParseOptions(newlines_in_values=True),
         convert_options=pa.csv.ConvertOptions(
             column_types=dict.fromkeys(TEXT_COLUMNS, pa.string()), strings_can_be_null=False
@@ -79,7 +81,8 @@ def _read_csv(path: Path) -> pa.Table:
 
 
 def _looks_like_lists(column: pa.ChunkedArray) -> bool:
-    return bool(len(column)) and pc.starts_with(column[0], "[").as_py()
+    """Whether a cell does; then all must."""
+    return bool(pc.any(pc.match_substring_regex(column, r"^\[[-+0-9.eE, ]+\]$")).as_py())
 
 
 def _parse_lists(name: str, column: pa.ChunkedArray) -> pa.Array:

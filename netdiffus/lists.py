@@ -65,6 +65,9 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _check_columns(table: pa.Table, names: list[str]) -> None:
+    twice = [name for name in table.column_names if table.column_names.count(name) > 1]
+    if twice:
+        raise InputError(f"column {twice[0]!r} is there more than once; rename one of them")
     if "label" not in table.column_names:
         raise InputError(
             f"no column 'label'; columns: {', '.join(table.column_names)}. "
@@ -123,8 +126,9 @@ def _check_memory(lengths: npt.NDArray[np.int64], channels: int) -> None:
 
 
 def _encode_labels(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
-    if column.null_count:
-        row = pc.index(pc.is_null(column), True).as_py()
+    missing = pc.equal(pc.fill_null(column.cast(pa.string()), ""), "")
+    if pc.any(missing).as_py():
+        row = pc.index(missing, True).as_py()
         raise InputError(f"column 'label' is empty in row {row}; name its class or remove the row")
     names = np.array([str(label) for label in column.to_pylist()], dtype=np.str_)
     classes, labels = np.unique(names, return_inverse=True)

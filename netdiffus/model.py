@@ -19,7 +19,7 @@ from netdiffus import __version__
 from netdiffus.codec import GasfCodec
 from netdiffus.covariance import Covariance
 from netdiffus.diffusion import Diffusion
-from netdiffus.errors import InputError
+from netdiffus.errors import InputError, whole
 from netdiffus.files import refuse_existing, whole_file, write_text
 from netdiffus.levels import Levels
 from netdiffus.scores import Scores
@@ -83,6 +83,7 @@ class Model:
         Raises:
             InputError: The preset, the codec and the diffusion do not go together.
         """
+        width = None if width is None else whole("width", width)
         codec.fit(traces)
         diffusion = diffusion or _default_diffusion(preset)
         lengths = np.minimum(traces.lengths, codec.length or 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 
-from netdiffus.errors import InputError
+from netdiffus.errors import InputError, whole
 
 ROWS = 2048  # of images in a step: enough for matrix products to reach their speed
 
@@ -23,11 +23,13 @@ class Recipe:
             linear warm-up of 50 steps.
         ema_width: The averaged weights look back over about this share of the training so far
             (Karras et al., 2024, power-function averaging), so one value serves every budget.
-        held: Share of each class that is kept from the network at first, 64 traces at most. They
-            tell whether what it learns holds for traces that it has not seen: training ends before
-            the budget once the averaged weights are 1.4 times as far from them as they were at
-            best, as from there on it learns by heart. The last sixth of the steps learns from them,
-            too. 0 uses all traces from the start, and never ends early.
+        held: Share of each class that is kept from the network at first, about 64 traces at most
+            and none if they would be fewer than 16. They tell whether what it learns holds for
+            traces that it has not seen: training ends before the budget once the averaged weights
+            are 1.4 times as far from them as they were at best, as from there on it learns by
+            heart. The last sixth of the steps learns from them, too; from then on they tell nothing
+            more, and a larger budget given to a resumed run is used up. 0 uses all traces from the
+            start, and never ends early.
         checkpoint_seconds: Time between checkpoints.
         seed: Of weights, order, times and noise.
 
@@ -45,13 +47,16 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "seed"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, whole(name, getattr(self, name)))
         if self.steps is None and self.minutes is None:
             raise InputError("training needs an end: give steps or minutes")
         if not 0 <= self.held <= 0.5:
             raise InputError(f"held must lie in 0..0.5, got {self.held}")
         for name, value in asdict(self).items():
-            if name not in ("seed", "held") and value is not None and not 0 < value < math.inf:
-                raise InputError(f"{name} must be a number above 0, got {value}")
+            if name not in ("seed", "held") and value is not None and not _is_above_0(value):
+                raise InputError(f"{name} must be a number above 0, got {value!r}")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"seed must lie in 0..2**63 - 1, got {self.seed}")
 
@@ -59,8 +64,17 @@ class Recipe:
         """Traces per step for images of this height and width."""
         return self.batch_size or max(1, ROWS // size)
 
+    def budget(self) -> dict[str, float]:
+        """Steps, minutes or both."""
+        ends = {"steps": self.steps, "minutes": self.minutes}
+        return {name: end for name, end in ends.items() if end is not None}
+
     def share_done(self, step: int, seconds: float) -> float:
         """0 at the start, 1 or more at the end."""
         by_steps = step / self.steps if self.steps else 0.0
         by_time = seconds / (60 * self.minutes) if self.minutes else 0.0
         return max(by_steps, by_time)
+
+
+def _is_above_0(value: object) -> bool:
+    return isinstance(value, (int, float)) and 0 < value < math.inf

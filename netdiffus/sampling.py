@@ -16,7 +16,8 @@ from torch import Tensor
 
 from netdiffus.codec import Images
 from netdiffus.device import usable
-from netdiffus.errors import InputError
+from netdiffus.diffusion import Diffusion
+from netdiffus.errors import InputError, whole
 from netdiffus.model import Model
 from netdiffus.ops.denoise import Step, denoise_step
 from netdiffus.ops.noise import GOLDEN, normal, uniform
@@ -63,7 +64,8 @@ def sample(
         fast: True runs the native kernels, False the plain torch reference: the same traces but
             for float rounding.
         sampler: `dpm++`, `ddim` or `ddpm`.
-        steps: Network runs per trace; None is 16 for dpm++, 50 for ddim, T for ddpm.
+        steps: Network runs per trace; None is 16 for dpm++, 50 for ddim, T for ddpm (or fewer,
+            where T is small).
         seed: None draws one; it stands in the traces' meta.
         start: Index of the first trace.
         batch_size: Traces worked on at a time; None takes 64 on the CPU and 1,024 on a GPU.
@@ -81,12 +83,13 @@ def sample(
     target = usable(device)
     if batch_size is None:
         batch_size = 64 if target.type == "cpu" else 1024
-    _check(n, start, batch_size, mix)
+    n, start = whole("n", n, 1), whole("start", start, 0)
+    batch_size = whole("batch_size", batch_size, 1)
+    if mix not in ("balanced", "real"):
+        raise InputError(f"mix must be 'balanced' or 'real', got {mix!r}")
     classes = _wanted(model, label)
-    plan = model.diffusion.steps(
-        sampler,
-        DEFAULT_STEPS.get(sampler, model.diffusion.num_timesteps) if steps is None else steps,
-    )
+    steps = _usual(sampler, model.diffusion) if steps is None else whole("steps", steps)
+    plan = model.diffusion.steps(sampler, steps)
     seed = secrets.randbits(48) if seed is None else _checked_seed(seed)
     unet = model.unet.to(target).eval()
     backend = "auto" if fast else "torch"
@@ -173,18 +176,14 @@ def _from_zero(traces: Traces) -> Traces:
     return replace(traces, values=values)
 
 
-def _check(n: int, start: int, batch_size: int, mix: str) -> None:
-    if n < 1:
-        raise InputError(f"n must be at least 1, got {n}")
-    if start < 0:
-        raise InputError(f"start must be at least 0, got {start}")
-    if batch_size < 1:
-        raise InputError(f"batch_size must be at least 1, got {batch_size}")
-    if mix not in ("balanced", "real"):
-        raise InputError(f"mix must be 'balanced' or 'real', got {mix!r}")
+def _usual(sampler: str, diffusion: Diffusion) -> int:
+    """Steps where none are asked for, of a short process as many as it has."""
+    most = diffusion.num_timesteps
+    return min(DEFAULT_STEPS.get(sampler, most), max(1, most - 1) if sampler == "dpm++" else most)
 
 
 def _checked_seed(seed: int) -> int:
+    seed = whole("seed", seed)
     if not 0 <= seed < 2**63:
         raise InputError(f"seed must lie in 0..2**63 - 1, got {seed}")
     return seed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -52,6 +53,8 @@ class Scale:
             known = ", ".join([*_FIT, "score"])
             raise InputError(f"scale of {name}: {kind!r} is unknown; use {known}")
         lo, hi = bounds or (float(points.min()), float(points.max()))
+        if not (math.isfinite(lo) and math.isfinite(hi - lo) and lo <= hi):
+            raise InputError(f"scale of {name}: bounds must rise and be finite, got {lo} to {hi}")
         if points.min() < lo or points.max() > hi:
             raise InputError(
                 f"scale of {name}: values reach from {points.min():g} to {points.max():g}, "

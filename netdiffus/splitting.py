@@ -33,7 +33,7 @@ def holdout_rows(
     table = _class_table(units, labels, len(classes))
     total = table.sum(axis=0)
     target = np.clip(fraction * total, 1, np.maximum(total - 1, 1))
-    held = _choose(table, target, seed)
+    held = _mended(table, _choose(table, target, seed))
     _check_sides(table, held, classes)
     return held[units]
 
@@ -44,8 +44,11 @@ def group_ids(meta: pa.Table, by: str, sep: str | None) -> Ints:
         names = ", ".join(meta.column_names) or "none"
         raise InputError(f"no column {by!r} to split by; columns beside the channels: {names}")
     texts = meta[by].cast(pa.string()).to_pylist()
-    if None in texts:
-        raise InputError(f"column {by!r} is empty in row {texts.index(None)}; name its group")
+    if sep == "":
+        raise InputError("sep is empty; name the text that ends the group's name, or leave it out")
+    for row, text in enumerate(texts):
+        if not text:
+            raise InputError(f"column {by!r} is empty in row {row}; name its group")
     groups = [text if sep is None else text.split(sep)[0] for text in texts]
     return np.unique(np.array(groups, dtype=np.str_), return_inverse=True)[1].astype(np.int64)
 
@@ -81,6 +84,16 @@ def _choose(table: Ints, target: npt.NDArray[np.float64], seed: int) -> npt.NDAr
         if gain > 0:
             held[unit] = True
             missing -= counts
+    return held
+
+
+def _mended(table: Ints, held: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Gives each class that has several units, all on one side, its smallest one on the other."""
+    for label in range(table.shape[1]):
+        mine = np.flatnonzero(table[:, label])
+        if len(mine) > 1 and len(set(held[mine].tolist())) == 1:
+            smallest = mine[np.argmin(table[mine].sum(axis=1))]
+            held[smallest] = not held[smallest]
     return held
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from netdiffus import formats
-from netdiffus.channels import Channel
+from netdiffus.channels import Channel, same_but_type
 from netdiffus.errors import InputError
 from netdiffus.lists import from_table, to_table
 from netdiffus.splitting import group_ids, holdout_rows
@@ -77,8 +77,14 @@ class Traces:
             meta: Further values, one per trace.
 
         Raises:
-            InputError: Lists of one trace differ in length, or hold impossible values.
+            InputError: Lists of one trace differ in length, or hold impossible values, or there is
+                not one of each for every label.
         """
+        for name, column in {**columns, **(meta or {})}.items():
+            if name == "label":
+                raise InputError("'label' is the column of the classes; name it otherwise")
+            if len(column) != len(labels):
+                raise InputError(f"{name} has {len(column)} traces and labels has {len(labels)}")
         arrays: dict[str, Any] = {"label": [str(label) for label in labels], **(meta or {})}
         arrays |= {name: [np.asarray(one).tolist() for one in c] for name, c in columns.items()}
         return cls.from_arrow(pa.table(arrays))
@@ -138,8 +144,8 @@ class Traces:
     def __len__(self) -> int:
         return len(self.values)
 
-    def __getitem__(self, index: slice | npt.NDArray[Any] | Sequence[int]) -> Traces:
-        rows = np.arange(len(self))[index]
+    def __getitem__(self, index: int | slice | npt.NDArray[Any] | Sequence[int]) -> Traces:
+        rows = np.atleast_1d(np.arange(len(self))[index])
         return replace(
             self,
             values=self.values[rows],
@@ -205,6 +211,12 @@ class Traces:
             raise InputError(f"label {name!r} is not a class; classes: {', '.join(self.classes)}")
         return self[self.labels == self.classes.index(name)]
 
+    def without_empty_classes(self) -> Traces:
+        """The same, of the classes that have a trace."""
+        present, labels = np.unique(self.labels, return_inverse=True)
+        classes = tuple(self.classes[k] for k in present)
+        return replace(self, labels=labels.astype(np.int64), classes=classes)
+
     def with_gaps(self) -> Traces:
         """Times since the first packet replaced by gaps since the previous packet."""
         values = self.values.copy()
@@ -265,7 +277,8 @@ class Traces:
 def concat(parts: Sequence[Traces]) -> Traces:
     """The traces of all parts, which must have the same channels, one after another.
 
-    Classes are joined by name; meta columns that not all parts have are left out.
+    Classes are joined by name; meta columns that not all parts have are left out. Where element
+    types differ the channel is of int64, or of double if one of them has fractions.
 
     Raises:
         InputError: No parts, or channels that differ.
@@ -273,7 +286,7 @@ def concat(parts: Sequence[Traces]) -> Traces:
     if not parts:
         raise InputError("concat: no traces")
     for part in parts:
-        if part.channels != parts[0].channels:
+        if not same_but_type(part.channels, parts[0].channels):
             found = ", ".join(channel.title for channel in part.channels)
             wanted = ", ".join(channel.title for channel in parts[0].channels)
             raise InputError(f"concat: channels differ: {wanted} and {found}")
@@ -288,7 +301,7 @@ def concat(parts: Sequence[Traces]) -> Traces:
     return Traces(
         values=np.concatenate([_widen(part.values, longest) for part in parts]),
         lengths=np.concatenate([part.lengths for part in parts]),
-        channels=parts[0].channels,
+        channels=tuple(_joined(same) for same in zip(*(p.channels for p in parts), strict=True)),
         labels=np.concatenate(
             [np.array([classes.index(c) for c in part.classes])[part.labels] for part in parts]
         ),
@@ -297,6 +310,14 @@ def concat(parts: Sequence[Traces]) -> Traces:
         if shared
         else _empty_rows(n),
     )
+
+
+def _joined(same: Sequence[Channel]) -> Channel:
+    """The channel of one name of several parts."""
+    if len({channel.dtype for channel in same}) == 1:
+        return same[0]
+    fractions = any(pa.types.is_floating(pa.type_for_alias(channel.dtype)) for channel in same)
+    return replace(same[0], dtype="double" if fractions else "int64")
 
 
 def _widen(values: Floats, length: int) -> Floats:

@@ -35,6 +35,7 @@ from netdiffus.variants import variants_of
 LOG_EVERY, CHECK_EVERY = 20, 40  # steps
 WARM_UP = 50  # steps
 BORDER = 1  # constant points on the images of the default preset
+KEPT = ("batch_size", "learning_rate", "ema_width", "held", "seed")  # of the recipe, by resume
 LAST = 1 / 6  # share of the steps that learn from held traces, too
 
 
@@ -89,9 +90,9 @@ def train(
     On a GPU the loss and its gradient are CUDA graphs.
 
     Args:
-        traces: What to learn from; at least two of each class.
+        traces: What to learn from; at least two of each class that has any.
         path: Folder for the model, its checkpoints and its log; None keeps all in memory.
-        recipe: Budget and settings; None trains for two minutes.
+        recipe: Budget and settings; None trains for two minutes, or is that of the resumed run.
         codec: Not yet fitted; None is `GasfCodec(default_size(traces), border=1)`, with no border
             for `paper`.
         diffusion: None takes the preset's own.
@@ -111,9 +112,10 @@ def train(
             writes into the folder.
         FileExistsError: The folder holds a model, and neither `resume` nor `force` is given.
     """
-    recipe = recipe or Recipe(minutes=2)
-    _check_traces(traces)
     folder = None if path is None else Path(path)
+    recipe = recipe or (_recipe_of(Model.load(_must(folder))) if resume else Recipe(minutes=2))
+    traces = traces.without_empty_classes()
+    _check_traces(traces)
     if folder is not None and not resume:
         refuse_existing(folder / CONFIG, force)
     codec = codec or GasfCodec(default_size(traces), border=border_of(preset))
@@ -138,12 +140,11 @@ def _train(
     progress: Callable[[float, str], None] | None,
 ) -> Model:
     accelerator = Accelerator(device_placement=False)
-    if accelerator.num_processes > 1:
-        atexit.register(_leave_group)
     target = _target(accelerator, device)
     recipe = replace(recipe, batch_size=recipe.batch_of(model.unet_config.size))
+    _check_batch(recipe, accelerator.num_processes)
     about = _fingerprint(traces, recipe)
-    model.about |= {"traces": len(traces), **about}
+    model.about |= {"traces": len(traces), "budget": recipe.budget(), **about}
     state = State.new(model.unet.to(target), recipe.learning_rate)
     writes = folder if accelerator.is_main_process else None
     with alone_in(writes), _interruptible() as interrupted:
@@ -157,6 +158,8 @@ def _train(
         model.about["ended"] = _why(state, interrupted.is_set())
         _save(run)
         _finish(run)
+    if accelerator.num_processes > 1:
+        atexit.register(_leave_group)  # not after an error: the others would wait for this one
     return model
 
 
@@ -213,10 +216,10 @@ def _loop(run: Run, interrupted: threading.Event) -> None:
             state.judged = state.step
             run.data.take_all()
         lost = _step(run)
-        if not math.isfinite(lost):
+        if _agreed(run.accelerator, not math.isfinite(lost)):
             raise InputError(
-                f"the loss is {lost} at step {state.step}; the last checkpoint is kept: try a "
-                "lower learning_rate"
+                f"the loss is no longer finite at step {state.step}; try a lower learning_rate (a "
+                "checkpoint that was written before is kept)"
             )
         state.step += 1
         state.seconds = time.monotonic() - began
@@ -301,6 +304,7 @@ def _tell(model: Model, state: State) -> None:
     model.about |= {"steps": state.step, "seconds": round(state.seconds, 1)}
     if math.isfinite(state.least_distance):
         model.about |= {
+            "held_until_step": state.judged,
             "held_distance": round(state.held_distance, 5),
             "least_held_distance": round(state.least_distance, 5),
         }
@@ -313,8 +317,15 @@ def _fingerprint(traces: Traces, recipe: Recipe) -> dict[str, Any]:
     for part in (traces.lengths, traces.labels, variant):
         digest.update(part.tobytes())
     digest.update(json.dumps(table).encode())
-    kept = ("batch_size", "learning_rate", "ema_width", "held", "seed")
-    return {"fingerprint": digest.hexdigest()[:16], **{key: getattr(recipe, key) for key in kept}}
+    return {"fingerprint": digest.hexdigest()[:16], **{key: getattr(recipe, key) for key in KEPT}}
+
+
+def _check_batch(recipe: Recipe, processes: int) -> None:
+    size = recipe.batch_size or 0
+    if size < processes:
+        raise InputError(
+            f"batch_size {size} is less than the {processes} processes: each needs a trace"
+        )
 
 
 def _check_traces(traces: Traces) -> None:
@@ -343,6 +354,13 @@ def _settings(model: Model) -> dict[str, Any]:
     for name in ("levels", "groups", "variants"):
         del parts[name]  # follows from the traces, whose fingerprint is checked
     return {**parts, "channels": [channel.name for channel in model.codec.channels]}
+
+
+def _recipe_of(model: Model) -> Recipe:
+    """That a model was trained by."""
+    about = model.about
+    kept = {name: about[name] for name in KEPT if name in about}
+    return Recipe(**about.get("budget", {"minutes": 2.0}), **kept)
 
 
 def _must(folder: Path | None) -> Path:

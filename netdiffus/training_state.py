@@ -124,10 +124,16 @@ class State:
             InputError: There is none, it cannot be read, or it is of another run.
         """
         about, tensors = _read(folder / STATE)
+        missing = ", ".join(key for key in (*run, *COUNTED) if key not in about)
+        if missing:
+            raise InputError(
+                f"{folder / STATE}: no checkpoint of this version, it lacks {missing}; train "
+                "without resume"
+            )
         for key, value in run.items():
-            if about.get(key) != value:
+            if about[key] != value:
                 raise InputError(
-                    f"resume: {key} was {about.get(key)!r} and is now {value!r}; a resumed run "
+                    f"resume: {key} was {about[key]!r} and is now {value!r}; a resumed run "
                     "goes on with the traces and settings it began with"
                 )
         for key in COUNTED:
@@ -150,7 +156,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         )
     try:
         with safe_open(path, framework="pt") as file:
-            about = {key: json.loads(text) for key, text in file.metadata().items()}
+            about = {key: json.loads(text) for key, text in (file.metadata() or {}).items()}
             return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise InputError(f"{path}: truncated or not a safetensors file: {error}") from error
@@ -171,7 +177,7 @@ def log(state: State, folder: Path | None) -> None:
         "seconds": round(state.seconds, 2),
         "loss": sum(state.losses) / len(state.losses),
     }
-    if math.isfinite(state.held_distance):
+    if math.isfinite(state.held_distance) and state.judged is None:
         line["held_distance"] = state.held_distance
     state.losses.clear()
     if folder is not None:
@@ -180,8 +186,12 @@ def log(state: State, folder: Path | None) -> None:
 
 
 def read_log(folder: str | Path) -> list[dict[str, float]]:
-    """The training log of a model folder: one dict with step, seconds and loss per line."""
+    """The training log of a model folder: one dict with step, seconds and loss per line.
+
+    A last line that a killed run left unfinished is left out.
+    """
     path = Path(folder) / LOG
     if not path.is_file():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    text = path.read_text(encoding="utf-8")
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]

@@ -10,6 +10,7 @@ from small import packets, volumes
 from netdiffus.batches import FEWEST_HELD, MOST_HELD, Batches, Loss, split, taught
 from netdiffus.codec import GasfCodec
 from netdiffus.model import Model
+from netdiffus.traces import Traces
 
 
 def batches(held: float = 0.25, world: int = 1, rank: int = 0) -> tuple[Model, Batches]:
@@ -46,6 +47,16 @@ def test_no_held_trace_has_a_duplicate_that_is_learned_from() -> None:
     assert len(held) >= FEWEST_HELD
     assert not set(same[held]) & set(same[learned])
     assert len(learned) + len(held) == 400
+
+
+def test_traces_that_begin_alike_are_the_same_to_the_network() -> None:
+    rng = np.random.default_rng(0)
+    begin = rng.integers(40, 1500, (20, 8))
+    sizes = [[*begin[i % 20].tolist(), *rng.integers(40, 1500, 4).tolist()] for i in range(400)]
+    traces = Traces.from_lists({"packet_length": sizes}, ["a"] * 400)
+    assert len(set(traces.duplicates().tolist())) == 400
+    model = Model.new(traces, GasfCodec(8, border=1), width=8)
+    assert len(Batches(model, traces, 12, 0.1, 0).held) == 0
 
 
 def test_held_traces_are_in_no_batch_and_all_others_once_an_epoch() -> None:

@@ -255,6 +255,14 @@ class TestErrors:
         assert "resume: seed was 0 and is now 1" in done.err
         assert contents(tmp_path / "m") == before
 
+    def test_a_resumed_run_keeps_its_budget(self, work: Path, tmp_path: Path) -> None:
+        shutil.copytree(work / "model", tmp_path / "m")
+        steps = Model.load(tmp_path / "m").about["steps"]
+        rest = [one for k, one in enumerate(SMALL) if "--steps" not in (one, SMALL[k - 1])]
+        done = run("train", work / "train.parquet", *rest, "--resume", "-o", tmp_path / "m")
+        assert done.code == 0, done.err
+        assert Model.load(tmp_path / "m").about["steps"] == steps
+
     @pytest.mark.parametrize("asked", ["train --steps few", "sample -n few", "split --fraction x"])
     def test_words_for_numbers(self, asked: str) -> None:
         verb, *rest = asked.split()

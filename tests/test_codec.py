@@ -10,7 +10,7 @@ import torch
 from pyts.image import GramianAngularField
 from small import packets, volumes
 
-from netdiffus.codec import GasfCodec, Images, default_size
+from netdiffus.codec import GasfCodec, Images, _as_type, _averages, default_size
 from netdiffus.errors import InputError
 from netdiffus.ops.decode import gasf_decode, gasf_decode_area
 from netdiffus.ops.gasf import gasf_image
@@ -253,11 +253,43 @@ def test_ten_million_points_are_binned() -> None:
         ({"length": 0}, "length must be at least 1"),
         ({"resize": "nearest"}, "resize must be 'bin' or 'area'"),
         ({"gamma": 0.0}, "gamma must be a number above 0"),
+        ({"size": 8.0}, "size must be a whole number, got 8.0"),
     ],
 )
 def test_bad_settings(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         GasfCodec(**arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("n", "m"), [(256, 64), (300, 128), (100, 64), (64, 100)])
+def test_no_average_of_volumes_is_below_0(n: int, m: int) -> None:
+    """Zeros beside large values with fractions; the sums before each bin round."""
+    rng = np.random.default_rng(0)
+    values = rng.lognormal(3, 3, (40, 1, n)) * (rng.random((40, 1, n)) < 0.3)
+    assert _averages(values, m).min() >= 0
+
+
+def test_flags_and_narrow_numbers_stay_what_they_are() -> None:
+    rng = np.random.default_rng(0)
+    flags = np.repeat(rng.random((30, 16)) < 0.2, 4, axis=1).tolist()
+    codec = GasfCodec(16, border=1)
+    traces = Traces.from_lists({"flag": flags}, ["a"] * 30)
+    back = codec.fit(traces).decode(codec.encode(traces, torch.float64))
+    assert np.array_equal(back.points("flag"), traces.points("flag"))
+    assert _as_type(np.array([-3.2, 7.6, 300.0]), np.uint8).tolist() == [0, 8, 255]
+
+
+def test_a_codec_is_fitted_once() -> None:
+    codec = GasfCodec(8).fit(packets())
+    with pytest.raises(InputError, match="fitted already"):
+        codec.fit(packets())
+
+
+def test_other_element_types_are_the_same_channels() -> None:
+    lists = [[1, 2, 3], [4, 5, 6]]
+    codec = GasfCodec(3).fit(Traces.from_lists({"x": lists}, ["a", "b"]))
+    floats = Traces.from_lists({"x": [[float(v) for v in one] for one in lists]}, ["a", "b"])
+    assert codec.series(floats).shape == (2, 1, 3)
 
 
 def test_other_channels_are_refused() -> None:

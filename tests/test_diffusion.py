@@ -184,6 +184,7 @@ def test_noise_is_as_symmetric_as_asked(symmetric: bool) -> None:
         ({"loss": "l1"}, "loss must be one of"),
         ({"loss": "cross_entropy"}, "needs prediction='x0'"),
         ({"num_timesteps": 0}, "num_timesteps must be at least 1"),
+        ({"num_timesteps": 20, "schedule": "linear"}, "above 20 for schedule='linear'"),
         ({"loss": "levels"}, "needs prediction='x0'"),
     ],
 )

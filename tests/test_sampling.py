@@ -6,6 +6,7 @@ import torch
 from small import packets, volumes
 
 from netdiffus.codec import GasfCodec
+from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError
 from netdiffus.model import Model
 from netdiffus.recipe import Recipe
@@ -158,6 +159,14 @@ def test_real_mix_is_that_of_training(start: int) -> None:
     assert set(sample(model, 9, label="usual", mix="real", seed=0).label_names) == {"usual"}
 
 
+@pytest.mark.parametrize("sampler", ["dpm++", "ddim", "ddpm"])
+@pytest.mark.parametrize("times", [1, 10, 16, 17, 40])
+def test_a_short_process_has_its_own_number_of_steps(sampler: str, times: int) -> None:
+    diffusion = Diffusion(times, "log", "x0", "levels")
+    model = Model.new(packets(), GasfCodec(8, border=1), diffusion, width=8)
+    assert len(sample(model, np.int64(3), sampler=sampler, seed=np.int64(5))) == 3
+
+
 def test_progress_counts_traces(packet_model: Model) -> None:
     seen: list[float] = []
     sample(
@@ -181,6 +190,7 @@ def test_progress_counts_traces(packet_model: Model) -> None:
         ({"seed": -1}, "seed must lie in"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"start": -1}, "start must be at least 0"),
+        ({"n": 1.5}, "n must be a whole number, got 1.5"),
     ],
 )
 def test_bad_arguments(packet_model: Model, arguments: dict, message: str) -> None:

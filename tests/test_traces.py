@@ -68,6 +68,28 @@ def test_text_that_looks_like_numbers_stays_text(tmp_path: Path) -> None:
     assert back.meta["trace_id"].to_pylist() == ["007", "1e5"]
 
 
+def test_a_csv_row_of_megabytes_comes_back(tmp_path: Path) -> None:
+    long = Traces.from_lists({"value": [list(range(300_000)), [1, 2]]}, ["a", "b"])
+    long.save(tmp_path / "long.csv")
+    assert Traces.load(tmp_path / "long.csv").equals(long)
+
+
+def test_an_empty_first_cell_of_a_csv_is_no_other_kind_of_column(tmp_path: Path) -> None:
+    path = tmp_path / "traces.csv"
+    path.write_text('label,packet_length,direction\na,"[1,2]",\nb,"[1,3]","[1,-1]"\n')
+    with pytest.raises(InputError, match="row 0: 'direction' is not a list"):
+        Traces.load(path)
+    path.write_text('label,value,note\na,"[1,2]",\nb,"[1,3]","[sic] a note"\n')
+    assert Traces.load(path).meta.column_names == ["note"]
+
+
+def test_lists_of_other_lengths_are_named() -> None:
+    with pytest.raises(InputError, match="value has 1 traces and labels has 2"):
+        Traces.from_lists({"value": [[1]]}, ["a", "b"])
+    with pytest.raises(InputError, match="'label' is the column of the classes"):
+        Traces.from_lists({"value": [[1]]}, ["a"], meta={"label": ["b"]})
+
+
 def test_csv_lists_are_json(tmp_path: Path) -> None:
     packets().save(tmp_path / "t.csv")
     table = pa.csv.read_csv(tmp_path / "t.csv")
@@ -94,6 +116,22 @@ def test_selection_truncation_and_classes() -> None:
         traces.select(["size"])
 
 
+def test_a_number_takes_one_trace_and_all_can_be_gone_through() -> None:
+    traces = packets(5)
+    assert traces[3].equals(traces[3:4])
+    assert traces[-1].equals(traces[4:])
+    assert concat(list(traces)).equals(traces)
+    with pytest.raises(IndexError):
+        traces[5]
+
+
+def test_empty_classes_go() -> None:
+    only = packets(6).of_class("video")
+    kept = only.without_empty_classes()
+    assert (only.counts(), kept.counts()) == ({"ssh": 0, "video": 2, "web": 0}, {"video": 2})
+    assert kept.label_names.tolist() == only.label_names.tolist()
+
+
 def test_gaps_sum_to_times() -> None:
     traces = packets()
     gaps = traces.with_gaps()
@@ -109,6 +147,14 @@ def test_concat_joins_classes_by_name() -> None:
     assert both.values.shape[2] == traces.values.shape[2]
     with pytest.raises(InputError, match="channels differ"):
         concat([traces, volumes()])
+
+
+def test_concat_widens_element_types() -> None:
+    whole, half = (Traces.from_lists({"value": [[v, 2]]}, ["a"]) for v in (1, 1.5))
+    both = concat([whole, half])
+    assert (both.channels[0].dtype, both.points(0).tolist()) == ("double", [1, 2, 1.5, 2])
+    flag = Traces.from_lists({"value": [[True, False]]}, ["a"])
+    assert concat([flag, whole]).channels[0].dtype == "int64"
 
 
 class TestSplit:
@@ -143,6 +189,12 @@ class TestSplit:
         leaked = traces.split(0.3, keep_duplicates=False)
         assert {*leaked[0].points(0)[::2]} & {*leaked[1].points(0)[::2]}
 
+    @pytest.mark.parametrize("fraction", [0.1, 0.2, 0.5, 0.9])
+    def test_two_groups_of_a_class_are_enough(self, fraction: float) -> None:
+        meta = {"capture": [str(i // 50) for i in range(100)]}
+        traces = Traces.from_lists({"value": [[i, 1] for i in range(100)]}, ["a"] * 100, meta)
+        assert [len(side) for side in traces.split(fraction, by="capture")] == [50, 50]
+
     def test_a_class_of_one_trace_is_named(self) -> None:
         traces = Traces.from_lists({"value": [[1], [2], [3]]}, ["a", "a", "lonely"])
         with pytest.raises(InputError, match=r"class 'lonely' has 1 trace\(s\) in 1 independent"):
@@ -156,6 +208,13 @@ class TestSplit:
     def test_unknown_column(self) -> None:
         with pytest.raises(InputError, match=r"no column 'host' to split by; .*trace_id, group"):
             volumes().split(by="host")
+
+    def test_empty_groups(self) -> None:
+        with pytest.raises(InputError, match="sep is empty"):
+            volumes().split(by="group", sep="")
+        traces = Traces.from_lists({"value": [[1], [2]]}, ["a", "a"], {"group": ["g", ""]})
+        with pytest.raises(InputError, match="'group' is empty in row 1"):
+            traces.split(by="group")
 
 
 def _table(**columns: object) -> pa.Table:
@@ -195,6 +254,11 @@ def _table(**columns: object) -> pa.Table:
             "row 1: 'packet_length' has 1 points but 'direction' has 2",
         ),
         (pa.table({"label": ["a", None], "value": [[1], [2]]}), "'label' is empty in row 1"),
+        (pa.table({"label": ["a", ""], "value": [[1], [2]]}), "'label' is empty in row 1"),
+        (
+            _table(value=[[1], [2]]).append_column("value", pa.array([[1], [2]])),
+            "'value' is there more than once",
+        ),
     ],
 )
 def test_bad_tables_are_named(table: pa.Table, message: str) -> None:

@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from small import packets, volumes
 
 from netdiffus import muon
@@ -21,8 +22,9 @@ from netdiffus.errors import InputError
 from netdiffus.model import Model
 from netdiffus.ops import linear
 from netdiffus.recipe import Recipe
+from netdiffus.sampling import sample
 from netdiffus.traces import Traces
-from netdiffus.training import train
+from netdiffus.training import _check_batch, train
 from netdiffus.training_state import read_log
 
 
@@ -230,6 +232,44 @@ def test_bad_recipes_and_traces() -> None:
     lonely = Traces.from_lists({"value": [[1, 2], [2, 3], [3, 4]]}, ["a", "a", "b"])
     with pytest.raises(InputError, match="class 'b' has one trace"):
         train(lonely, recipe=Recipe(steps=1))
+    with pytest.raises(InputError, match=r"steps must be a whole number, got 2\.5"):
+        Recipe(steps=2.5)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="minutes must be a number above 0, got '5'"):
+        Recipe(minutes="5")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="batch_size 2 is less than the 3 processes"):
+        _check_batch(Recipe(steps=1, batch_size=2), 3)
+
+
+def test_classes_without_a_trace_are_left_out() -> None:
+    model = run(None, 2, traces=volumes().of_class("onoff"))
+    assert model.classes == ("onoff",)
+    assert set(sample(model, 3).label_names) == {"onoff"}
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
+    codec = GasfCodec(np.int64(8), length=np.int32(16), border=np.int8(1))
+    recipe = Recipe(steps=np.int64(2), batch_size=np.int64(4), seed=np.int64(3))
+    train(volumes(), tmp_path, recipe=recipe, codec=codec, width=np.int64(8))
+    assert Model.load(tmp_path).about["budget"] == {"steps": 2}
+
+
+def test_a_resumed_run_without_a_recipe_has_its_own(tmp_path: Path) -> None:
+    run(tmp_path, 40, recipe={"seed": 3}, progress=stops_at(25))
+    assert Model.load(tmp_path).about["ended"] == "interrupted"
+    train(volumes(), tmp_path, codec=GasfCodec(8, border=1), width=8, resume=True)
+    assert Model.load(tmp_path).about["steps"] == 40
+
+
+def test_states_and_logs_that_are_not_whole(tmp_path: Path) -> None:
+    run(tmp_path, 40)
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"step": 60, "sec')
+    assert [line["step"] for line in read_log(tmp_path)] == [20, 40]
+    run(tmp_path, 60, resume=True)
+    assert [line["step"] for line in read_log(tmp_path)] == [20, 40, 60]
+    save_file({"x": torch.zeros(1)}, tmp_path / "training_state.safetensors")
+    with pytest.raises(InputError, match="no checkpoint of this version, it lacks fingerprint"):
+        run(tmp_path, 80, resume=True)
 
 
 def test_constant_and_tiny_traces_train() -> None:
@@ -269,7 +309,8 @@ def test_learning_by_heart_ends_training(tmp_path: Path, monkeypatch: pytest.Mon
     assert model.about["ended"] == "learning by heart"
     assert (model.about["held_distance"], model.about["least_held_distance"]) == (1.13, 0.8)
     log = [line["held_distance"] for line in read_log(tmp_path) if "held_distance" in line]
-    assert log == [*(v for v in given for _ in range(2)), 1.13, 1.13][:11]
+    assert log == [v for v in given for _ in range(2)][:9]
+    assert model.about["held_until_step"] == 200
 
 
 def test_held_traces_are_learned_from_in_the_last_sixth(
