@@ -205,3 +205,9 @@ def test_real_to_real_is_that_of_the_table(name: str) -> None:
     found = forest.score(fs.view(fs.holdout), fs.holdout.labels)
     # Two traces more or less, for other versions of scikit-learn.
     assert found == pytest.approx(sets.SETS[name][1].real, abs=2.5 / len(fs.holdout))
+
+
+def test_copies_are_counted_alike_of_one_channel_and_of_two() -> None:
+    two, one = (sets.load("lab", one_channel=single) for single in (False, True))
+    assert copies(two, two.holdout) == copies(one, one.holdout)
+    assert copies(two, two.train) == copies(one, one.train)

@@ -119,16 +119,19 @@ def copies(fs: FidelitySet, made: Traces) -> dict[str, float]:
 
     Args:
         fs: Real traces.
-        made: Traces to judge; the held-out ones themselves give the floor.
+        made: Traces to judge; the held-out ones themselves give the floor, the training traces
+            what copies of them get.
 
     Returns:
         `exact`, the share whose points are those of a training trace; `near`, the share of near
         duplicates; `closer`, the chance that the nearest training trace is closer than the nearest
         held-out one.
     """
-    place = Space(fs.train)
-    train, held = ((place(part), part.labels) for part in (fs.train, fs.holdout))
-    found = copying(held if made is fs.holdout else (place(made), made.labels), train, held)
+    learned = unsigned(fs.train)
+    place = Space(learned)
+    train, held = ((place(part), part.labels) for part in (learned, unsigned(fs.holdout)))
+    placed = held if made is fs.holdout else (place(unsigned(made)), made.labels)
+    found = copying(placed, train, held)
     return {
         "exact": float(_among(fs.view(made), fs.view(fs.train)).mean()),
         "near": float(found.near.mean()),
