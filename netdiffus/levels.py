@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from netdiffus.ops.levels import COSINES
 
-LEVELS = 512  # to a channel, at most
+LEVELS, MORE_LEVELS = 256, 512  # to a channel at most; more if a class has as many points
 SCORE_LEVELS = 64  # to a channel of normal scores, in which no size is to be told from its like
 TRUSTS = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0)  # points that a guess may weigh as much as
 NEAR = (0.25, 0.5, 0.25)  # shares of a point that its level and those beside it get
@@ -22,7 +22,10 @@ NEVER = 1e-30  # chance of a level with no point left
 
 @dataclass(frozen=True, eq=False)
 class Levels:
-    """Levels of the points of the training series, K <= 512 to a channel, and how likely each is.
+    """Levels of the points of the training series, K to a channel, and how likely each is.
+
+    K is 256 at most, or 512 if a class has 512 points on average: where there are fewer to tell
+    levels apart by, more of them are learned by heart sooner and worse.
 
     A value that more than 2 in K points have is a level of its own, so that packet sizes that
     traffic is full of stay exact; the others share levels of about equal numbers of points. The S
@@ -64,9 +67,10 @@ class Levels:
                 (`Scores.spread`), from which its chances are counted, into 64 levels.
         """
         channels = series.float().unbind(1)
+        most = MORE_LEVELS if int(inside.sum()) >= MORE_LEVELS * classes else LEVELS
         spans, chances = [], []
         for x, points in zip(channels, scores or [None] * len(channels), strict=True):
-            spans.append(_spans(x[inside], LEVELS if points is None else SCORE_LEVELS))
+            spans.append(_spans(x[inside], most if points is None else SCORE_LEVELS))
             counts = _counts(_level(x, spans[-1]), inside, labels, classes, len(spans[-1]))
             chances.append(
                 _leaning(counts) if points is None else _expected(points, spans[-1], counts)
