@@ -74,11 +74,11 @@ def test_cosines_are_orthonormal_over_the_levels_of_a_channel() -> None:
         torch.testing.assert_close(part.T @ part / len(part), torch.eye(16), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("most", [16, 32, 256])
+@pytest.mark.parametrize("most", [16, 32, 512])
 def test_common_values_keep_a_level_to_themselves(
     most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(levels_module, "LEVELS", most)
+    monkeypatch.setattr(levels_module, "MORE_LEVELS", most)
     rng = np.random.default_rng(most)
     x = np.concatenate([rng.random(3000), np.repeat([0.0, 0.25, 0.7], 1000)]).astype(np.float32)
     series = torch.from_numpy(x).view(-1, 1, 1)
@@ -93,6 +93,14 @@ def test_common_values_keep_a_level_to_themselves(
         np.testing.assert_allclose(middle[k], mine.mean(dtype=np.float64), rtol=1e-6)
         common = bool(np.isin(mine, np.float32([0.0, 0.25, 0.7])).any())
         assert (mine.min() == mine.max()) if common else len(mine) < 2 * 3000 / (most - 7) + 2
+
+
+@pytest.mark.parametrize(("points", "most"), [(511, 256), (512, 512)])
+def test_more_levels_where_a_class_has_as_many_points(points: int, most: int) -> None:
+    series = torch.from_numpy(np.random.default_rng(0).random((4 * points, 1, 1)))
+    inside, labels = torch.ones(len(series), 1) > 0, torch.arange(len(series)) % 4
+    (found,) = Levels.fit(series, inside, labels, 4).sizes
+    assert most / 2 < found <= most
 
 
 def test_channels_have_levels_of_their_own() -> None:
