@@ -57,6 +57,7 @@ def figures(
             "synthetic": {"traces": 1000, "in_train": 0.0},
             "holdout": {"traces": 200, **copied(0.0, 0.01, 0.5)},
         },
+        "usual": {"traces": 1200, "exact": 0.0, "near": 0.01},
         "candidates": {
             "synthetic": candidate(made, classes=classes),
             "real": candidate(REAL, classes=classes),
@@ -123,16 +124,24 @@ def test_verdict_is_of_the_key_figures():
 @pytest.mark.parametrize(
     ("copies", "word", "grade", "text"),
     [
-        ((0.0, 0.01, 0.5), "No copying found", "", "no more than among unseen"),
-        ((0.0, 0.019, 0.509), "No copying found", "", "no more than among unseen"),
-        ((0.001, 0.01, 0.5), "No", "far", "1 of 1,000 traces are point-by-point copies"),
+        ((0.0, 0.01, 0.5), "No copying found", "", "no more than among real traces"),
+        ((0.0, 0.019, 0.509), "No copying found", "", "no more than among real traces"),
+        ((0.001, 0.01, 0.5), "No copying found", "", "of these, 0.0% equal one of as many others"),
+        ((0.01, 0.01, 0.5), "No", "far", "10 of 1,000 traces are point-by-point copies"),
         ((0.0, 0.04, 0.7), "No", "far", "4.0% of the traces are near copies"),
-        ((0.0, 0.01, 0.62), "In doubt", "near", "62.0% of the traces lie closer to a training"),
+        (
+            (0.0, 0.01, 0.62),
+            "In doubt",
+            "near",
+            "62.0% of the traces lie closer to a training trace than to a held-out one; 50.0% is "
+            "usual, and of the training traces themselves it is 74.0%.",
+        ),
         ((1.0, 1.0, 1.0), "No", "far", "1,000 of 1,000 traces are point-by-point copies"),
     ],
 )
 def test_is_it_private(copies, word, grade, text):
     found = figures()
+    found["candidates"]["copy"].update(copied(1.0, 1.0, 0.74))
     set_copies(found, *copies)
     answer = answers(found)[1]
     assert (answer.question, answer.word, answer.grade) == ("Is it private?", word, grade)
@@ -141,16 +150,39 @@ def test_is_it_private(copies, word, grade, text):
     assert "nothing is guaranteed (no differential privacy)" in CAVEAT
 
 
-def test_copies_that_unseen_traces_have_too_are_not_held_against_it():
+def test_copies_that_real_traces_are_of_each_other_are_not_held_against_it():
     found = figures()
-    found["sets"]["holdout"].update(copied(0.30, 0.40, 0.5))
+    found["usual"].update(exact=0.30, near=0.40)
     set_copies(found, 0.32, 0.40, 0.5)
     assert answers(found)[1].word == "No copying found"
     set_copies(found, 0.40, 0.40, 0.5)
     assert answers(found)[1].text.startswith(
-        "400 of 1,000 traces are point-by-point copies of a training trace; of unseen real traces, "
-        "60 of 200."
+        "400 of 1,000 traces are point-by-point copies of a training trace; of real traces, 30.0% "
+        "equal one of as many others."
     )
+    found["protocol"]["holdout"] = "half of the real traces"
+    assert "copies of a real trace; of real" in answers(found)[1].text
+
+
+def test_none_of_a_few_real_traces_is_no_proof_that_none_are_alike():
+    found = figures()
+    set_copies(found, 0.005, 0.01, 0.5)
+    assert answers(found)[1].word == "No"
+    found["usual"]["traces"] = 20
+    assert answers(found)[1].word == "No copying found"
+
+
+def test_half_is_usually_closer_though_siblings_in_the_holdout_keep_together():
+    found = figures()
+    found["sets"]["holdout"].update(copied(0.0, 0.01, 0.1))
+    set_copies(found, 0.0, 0.01, 0.5)
+    assert answers(found)[1].word == "No copying found"
+    set_copies(found, 0.0, 0.01, 0.78)
+    assert answers(found)[1].word == "In doubt"
+    found["candidates"]["real"].update(copied(1.0, 0.01, 0.9))
+    # 1,000 of the 1,200 real traces are of training: 0.9 * 5 / 6 + 0.1 / 6 = 0.767.
+    assert "78.0% of the traces lie closer" in answers(found)[1].text
+    assert "76.7% is usual" in answers(found)[1].text
 
 
 def test_noise_is_not_held_against_it():
@@ -176,8 +208,31 @@ def test_copies_are_not_called_good():
     answer = answers(found)[0]
     assert (answer.word, answer.grade) == ("Yes, but with copies", "far")
     assert answer.text.startswith("Copies make every figure look better than it is.")
-    set_copies(found, 0.001, 0.01, 0.5)  # one alone changes no figure, though it is not private
+    set_copies(found, 0.009, 0.01, 0.5)  # so few change no figure, though it is not private
     assert [answer.word for answer in answers(found)[:2]] == ["Yes", "No"]
+
+
+def test_too_few_traces_are_no_yes():
+    found = figures((0.9, 0.92, 0.10, 0.04))
+    found["candidates"]["synthetic"]["two_sample_auc"] = figure(0.92, 0.2)
+    answer = answers(found)[0]
+    assert (answer.word, answer.grade) == ("Too few traces to tell", "near")
+    assert "hold out more real traces" in answer.text
+    told = " ".join(verdict(found))
+    assert told.startswith("Of 4 key figures, 3 at the floor, 1 too few traces to tell. The traces")
+    assert "hold out more real traces" in told
+    size = synthetic(found)["jensen_shannon"]["quantities"]["size"]
+    size["overall"] = figure(0.15, 0.1)
+    assert answers(found)[2].word == "Too few traces to tell"
+    size["overall"] = figure(0.5, 0.1)
+    assert answers(found)[2].word == "Field size"
+
+
+def test_one_class_has_no_accuracy():
+    found = figures(classes=["only"])
+    assert len(keys(found)) == 3
+    assert "accuracy" not in " ".join(verdict(found))
+    assert "AUC of 0.55" in verdict(found)[1]
 
 
 def test_where_is_it_worst():
@@ -207,7 +262,7 @@ def test_the_class_that_is_learned_least_is_named():
 
 def test_nowhere_is_worst_within_the_noise():
     found = figures()
-    synthetic(found)["jensen_shannon"]["quantities"]["gap"]["overall"] = figure(0.2, 0.06)
+    synthetic(found)["jensen_shannon"]["quantities"]["gap"]["overall"] = figure(0.2, 0.052)
     answer = answers(found)[2]
     assert (answer.word, answer.grade) == ("Nowhere", "at the floor")
     assert spots(found)[2].name == "gap"  # drawn all the same, and grey
@@ -258,7 +313,7 @@ def test_pictures_name_what_they_show():
         assert name in good
     assert {"← better", "further from real, worse →"} <= set(good)
     private = names_in(private_picture(shares(found)))
-    for name in ("Exact copies", "Near copies", "Closer to training", "unseen real", "copy"):
+    for name in ("Exact copies", "Near copies", "Closer to training", "usual of real", "copy"):
         assert name in private
     worst = names_in(worst_picture(spots(found)))
     for name in ("Classes", "Fields", "voip", "web &amp; &lt;b&gt;", "gap", "size"):

@@ -142,3 +142,9 @@ def test_markov_of_single_points_and_of_states_that_nothing_follows():
     # 9 stands only at the end of a trace, so what follows it may be any point that follows one.
     ends = Traces.from_lists({"speed": [[1.0, 9.0], [9.0], [1.0, 2.0, 3.0]]}, ["a"] * 3)
     assert set(markov(ends, 300, seed=0).points("speed")) <= {1.0, 2.0, 3.0, 9.0}
+
+
+def test_jitter_keeps_inside_the_range_of_all_training_traces():
+    train = Traces.from_lists({"speed": np.repeat([[1.0], [5.0], [9.0]], 50, axis=1)}, ["a"] * 3)
+    (made,) = jitter(train, 1, seed=0).values[:, 0]
+    assert len(set(made.tolist())) > 10  # one trace alone has no range

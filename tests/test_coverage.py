@@ -78,6 +78,15 @@ def test_space_is_in_standard_deviations_a_point():
 
 def test_space_cuts_fills_up_and_bears_constants():
     real = Traces.from_lists({"speed": [[0.1] * 70, [0.1] * 3]}, ["a", "b"])
-    assert Space(real)(real).shape == (2, 64)
+    assert Space(real)(real).shape == (2, 70)
     other = Traces.from_lists({"speed": [[0.1] * 5]}, ["a"])
-    assert Space(real)(other)[0].tolist() == [0.1] * 5 + [0.0] * 59
+    assert Space(real)(other)[0].tolist() == [0.1] * 5 + [0.0] * 65
+    longer = Traces.from_lists({"speed": [[0.1] * 99]}, ["a"])
+    assert Space(real)(longer)[0].tolist() == [0.1] * 70
+
+
+def test_space_takes_means_of_windows_of_long_traces():
+    series = np.random.default_rng(5).normal(size=(2, 600))
+    real = Traces.from_lists({"speed": series}, ["a"] * 2)
+    expected = series.reshape(2, 200, 3).mean(axis=2) / series.std()
+    np.testing.assert_allclose(Space(real)(real), expected)

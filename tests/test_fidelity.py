@@ -8,6 +8,7 @@ from scipy.integrate import quad
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import norm
 
+from netdiffus.errors import InputError
 from netdiffus.evaluation.distances import (
     autocorrelation,
     autocorrelation_distance,
@@ -258,3 +259,22 @@ def test_log_gaps_are_told_apart_down_to_a_microsecond():
 
 def test_scales_are_standard_deviations():
     assert scales(packets())["packet_length"] == np.std([100, 200, 300, 60, 60, 1500])
+
+
+def test_what_never_varies_has_the_scale_0():
+    traces = Traces.from_lists({"speed": [[0.1] * 7] * 9}, ["a"] * 9)
+    assert set(scales(traces).values()) == {0.0}
+
+
+def test_two_channels_of_gaps_have_sums_of_their_own():
+    columns = {"timestamp": [[0.0, 2.0]], "iat": [[0.0, 3.0]]}
+    found = quantities(Traces.from_lists(columns, ["a"]).with_gaps())
+    sums = {q.name: q.values.tolist() for q in found if q.kind == "duration"}
+    assert sums == {"trace duration": [2.0], "total iat": [3.0]}
+
+
+@pytest.mark.parametrize("name", ["trace length", "log gap", "burst length", "total packet_length"])
+def test_a_channel_may_not_have_the_name_of_what_is_computed(name):
+    columns = {key: [[1.0, 1.0]] for key in (name, "gap", "direction", "packet_length")}
+    with pytest.raises(InputError, match=f"channel '{name}' has the name of a quantity"):
+        quantities(Traces.from_lists(columns, ["a"]))

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
 from netdiffus.evaluation import intervals
@@ -72,12 +73,30 @@ def test_a_class_without_test_traces_is_left_out():
     assert intervals.balanced_figure([test])["mean"] == 0.75
 
 
-def test_spread_between_classifiers_counts():
-    true = np.zeros(1000, dtype=int)
-    tests = [Answers(true, np.repeat([0, 1], [n, 1000 - n]), 2) for n in (500, 900)]
-    assert intervals.accuracy_figure(tests)["sd"] > np.std([0.5, 0.9], ddof=1)
+def test_spread_between_classifiers_counts_for_their_mean():
+    rng, means, errors = np.random.default_rng(4), [], []
+    true = np.zeros(4000, dtype=int)
+    for _ in range(60):
+        rights = np.rint(rng.normal(2800, 400, 10)).astype(int)
+        tests = [Answers(true, np.repeat([0, 1], [n, 4000 - n]), 2) for n in rights]
+        found = intervals.accuracy_figure(tests)
+        means.append(found["mean"])
+        errors.append(found["sd"])
+    # The deviation of 60 means is known to 9 %; that of the test traces, 0.007, is small.
+    assert np.mean(errors) == pytest.approx(np.std(means), rel=0.3)
+
+
+@pytest.mark.parametrize("right", [0, 1, 7, 19, 20])
+def test_shares_have_wilsons_interval(right):
+    known = binomtest(right, 20).proportion_ci(method="wilson")
+    test = Answers(np.zeros(20, dtype=int), np.repeat([0, 1], [right, 20 - right]), 1)
+    for found in (intervals.accuracy_figure([test]), intervals.balanced_figure([test])):
+        assert [found["low"], found["high"]] == pytest.approx([known.low, known.high], abs=1e-3)
+    found = intervals.share_figure(np.repeat([1.0, 0.0], [right, 20 - right]))
+    assert 0 <= found["low"] <= found["mean"] <= found["high"] <= 1
 
 
 def test_no_error_is_null_and_not_nan():
     assert json.dumps(intervals.figure(1.0, np.nan), allow_nan=False)
-    assert intervals.mean_figure(np.array([0.5]))["sd"] is None
+    assert intervals.share_figure(np.array([1.0]))["sd"] is None
+    assert set(intervals.figure(np.nan, 0.1).values()) == {None}

@@ -7,7 +7,14 @@ import pytest
 from scipy.spatial.distance import pdist
 from sklearn.metrics.pairwise import rbf_kernel
 
-from netdiffus.evaluation.joint import Joint, bandwidth, joint_facts, joint_points, mmd
+from netdiffus.evaluation.joint import (
+    Joint,
+    _some_points,
+    bandwidth,
+    joint_facts,
+    joint_points,
+    mmd,
+)
 from netdiffus.traces import Traces
 
 
@@ -100,3 +107,20 @@ def test_numbers_are_of_like_size_and_constants_do_no_harm():
     # 9,000 B is as far outside as its logarithm is, and is not cut off.
     far = replace(real, values=np.where(real.values == 1400, 9000.0, real.values))
     assert joint_points(far, real).max() > joint_points(real, real).max()
+
+
+def test_a_long_trace_leaves_the_others_their_points():
+    rng = np.random.default_rng(10)
+    sets = [
+        Traces.from_lists({"speed": [rng.normal(size=n) for n in (3, 5000)]}, ["a"] * 2)
+        for _ in range(2)
+    ]
+    assert np.isfinite(Joint(sets[0])(*sets)["points"])
+
+
+def test_many_traces_have_one_point_each():
+    speeds = np.arange(600.0)[:, None] * np.ones(7)
+    traces = Traces.from_lists({"speed": speeds}, ["a"] * 600)
+    points, rows = _some_points(traces, traces)
+    assert len(set(rows)) == len(rows) == 500
+    np.testing.assert_allclose(points[:, 0] * speeds.std(), rows)

@@ -9,8 +9,10 @@ import pytest
 
 from netdiffus.errors import InputError
 from netdiffus.evaluation import Report, bootstrap, copy, evaluate
+from netdiffus.evaluation.answers import answers
+from netdiffus.evaluation.comparison import comparable
 from netdiffus.evaluation.fidelity import MEASURES
-from netdiffus.evaluation.page import page
+from netdiffus.evaluation.page import page, spread
 from netdiffus.evaluation.verdict import grade, grade_distance, keys
 from netdiffus.traces import Traces
 
@@ -177,8 +179,10 @@ def test_counts_are_equal_per_class():
 
 
 def test_without_holdout_the_real_traces_are_halved():
-    report = evaluate(volumes(0), volumes(1), repeats=1)
+    report = evaluate(volumes(0), volumes(0), repeats=1)
     assert report.figures["protocol"]["holdout"] == "half of the real traces"
+    assert report.figures["sets"]["synthetic"]["in_train"] == 1  # copies of either half
+    assert report.figures["sets"]["holdout"]["in_train"] == 0
     assert "halved" in report.figures["protocol"]["notes"][0]
     assert report.figures["sets"]["real"]["traces"] == 20
     assert report.figures["sets"]["holdout"]["traces"] == 20
@@ -191,6 +195,31 @@ def test_missing_class_is_left_out_and_said():
     assert set(report.figures["protocol"]["classes"]) == {NAMES[0], "voice"}
     (note,) = report.figures["protocol"]["notes"]
     assert "synthetic traces lack 1 of 3 classes (video)" in note
+
+
+@pytest.mark.parametrize("lacks", ["training", "synthetic", "holdout"])
+def test_the_set_that_lacks_a_class_is_named(lacks):
+    sets = {"training": packets(0), "synthetic": packets(1), "holdout": packets(2)}
+    sets[lacks] = sets[lacks][sets[lacks].label_names != "video"]
+    found = comparable(*sets.values(), seed=0)
+    (note,) = found.notes
+    assert f"{lacks} traces lack 1 of 3 classes (video)" in note
+    assert "video" not in found.train.classes
+
+
+def test_patterns_that_real_traffic_repeats_are_no_copying():
+    rng = np.random.default_rng(0)
+    patterns, law = rng.uniform(1, 9, (100, 4)), 1 / np.arange(1, 101)
+
+    def drawn(n: int) -> Traces:
+        rows = rng.choice(100, n, p=law / law.sum())
+        return Traces.from_lists({"value": patterns[rows]}, ["a"] * n)
+
+    train, held = drawn(300).split(0.25)
+    figures = evaluate(train, drawn(200), holdout=held, repeats=1).figures
+    assert figures["sets"]["holdout"]["in_train"] == 0  # as the split keeps identical ones together
+    assert figures["sets"]["synthetic"]["in_train"] > 0.5
+    assert answers(figures)[1].word == "No copying found"
 
 
 def test_channels_may_come_in_another_order_and_as_gaps():
@@ -245,6 +274,8 @@ def test_grades():
     assert grade_distance({"mean": 0.19, "sd": 0.01}, floor) == "near"
     assert grade_distance({"mean": 0.21, "sd": 0.01}, floor) == "far"
     assert grade({"mean": 0.6, "sd": 0.0}, {"mean": 0.5, "sd": 0.0}, 0.02, 0.15) == "near"
+    few = {"mean": 0.92, "sd": 0.2}, {"mean": 0.5, "sd": 0.1}
+    assert grade(*few, 0.02, 0.15) == "too few traces to tell"
 
 
 def test_json(good, tmp_path):
@@ -281,7 +312,11 @@ def test_page_answers_three_questions_with_a_picture_each(good):
     asked = ["Is it good?", "Is it private?", "Where is it worst?"]
     assert re.findall("<h2>(.*?)</h2>", answered) == asked
     drawn = re.findall("<svg.*?</svg>", answered, re.DOTALL)
-    names = [("Told from real, AUC", "Markov chain"), ("Exact copies", "unseen real"), ("Fields",)]
+    names = [
+        ("Told from real, AUC", "Markov chain"),
+        ("Exact copies", "usual of real"),
+        ("Fields",),
+    ]
     for svg, wanted in zip(drawn, names, strict=True):
         assert all(name in svg for name in wanted)
     assert "no differential privacy" in answered
@@ -317,7 +352,7 @@ def test_page_is_the_same_every_time(good, tmp_path):
 
 def test_failed_page_leaves_nothing(good, tmp_path):
     broken = replace(good, figures={**good.figures, "sets": {}})
-    with pytest.raises(KeyError, match="holdout"):
+    with pytest.raises(KeyError, match="synthetic"):
         broken.save_html(tmp_path / "report.html")
     assert list(tmp_path.iterdir()) == []
 
@@ -350,3 +385,25 @@ def test_many_classes_show_a_selection(tmp_path):
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "12 of 30 classes are shown in pictures" in text.replace("\n", " ")
     assert text.count("<td>site 29</td>") >= 2
+
+
+def test_what_cannot_be_computed_is_a_dash():
+    nothing = {"mean": None, "sd": None, "low": None, "high": None}
+    assert spread(nothing) == spread(None) == "\N{EN DASH}"
+    assert spread({"mean": 0.5, "sd": None}, ".1%") == "50.0%"
+
+
+def test_a_class_of_a_short_and_a_long_trace(tmp_path):
+    rng = np.random.default_rng(0)
+    lengths = [3, 3, 3, 5000, 5000, 5000, *[5] * 12]
+    sets = [
+        Traces.from_lists(
+            {"value": [rng.uniform(0, 9, n) for n in lengths]}, ["a"] * 6 + ["b"] * 12
+        )
+        for _ in range(3)
+    ]
+    report = evaluate(sets[0], sets[1], holdout=sets[2][[0, 3, *range(6, 18)]], repeats=1)
+    report.to_json()
+    joint = report.figures["candidates"]["synthetic"]["joint"]["quantities"]["points"]
+    assert np.isfinite([x["mean"] for x in (joint["overall"], *joint["classes"].values())]).all()
+    report.save_html(tmp_path / "report.html")

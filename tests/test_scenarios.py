@@ -80,6 +80,18 @@ def test_scenarios_are_trained_on_as_many():
     assert scenarios(noise(7), wrong, noise(9), repeats=1)["synthetic"][0] < 0.1
 
 
+def test_scenarios_match_classes_by_name():
+    train, made, held = noise(23), noise(24), noise(25)
+    made = replace(made, labels=CLASSES - 1 - made.labels, classes=made.classes[::-1])
+    some = held[held.labels > 0].without_empty_classes()
+    found = scenarios(train, made, some, repeats=1)
+    assert all(min(runs) > 0.9 for runs in found.values())
+    curve = synthetic_curve(train[:40], made, some, times=(1,), repeats=1)
+    assert curve[1]["synthetic"][0] > 0.9
+    with pytest.raises(InputError, match="synthetic: traces of class 0, which is not learned"):
+        scenarios(some, made, some, repeats=1)
+
+
 def test_curve_takes_multiples_and_rises():
     close = {"shift": 0.7}
     found = synthetic_curve(
@@ -136,6 +148,11 @@ def test_unknown_classes_have_more_entropy():
     found = unknown_classes(train, held, unknown=["class 1"], learn=network, repeats=1)
     assert found["auc"][0] > 0.7
     assert found["unknown"][0] > found["known"][0]
+    named = replace(held, classes=held.classes[::-1], labels=CLASSES - 1 - held.labels)
+    assert unknown_classes(train, named, unknown=["class 1"], learn=network, repeats=1) == found
+    alone = held[held.labels > 1].without_empty_classes()
+    with pytest.raises(InputError, match="holdout: 0 of 60 traces are of unknown classes; it"):
+        unknown_classes(train, alone, unknown=["class 1"])
     with pytest.raises(InputError, match="4 of 4 classes chosen"):
         unknown_classes(train, held, unknown=list(train.classes))
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix
 
+from netdiffus.errors import InputError
 from netdiffus.evaluation.classifiers import POINTS, features
 from netdiffus.evaluation.utility import train_and_test, two_sample_auc
 from netdiffus.traces import Traces
@@ -92,3 +93,13 @@ def test_same_seed_same_figures():
     assert two_sample_auc(a, b, seed=3) == two_sample_auc(a, b, seed=3)
     first, second = (train_and_test([a], b, seed=3) for _ in range(2))
     np.testing.assert_array_equal(first.confusion, second.confusion)
+
+
+def test_classes_are_matched_by_name():
+    train, test = noise(17, shift=10), noise(18, shift=10)
+    some = test[test.labels > 0].without_empty_classes()
+    turned = replace(train, labels=2 - train.labels, classes=train.classes[::-1])
+    for found in (train_and_test([train], some, 0), train_and_test([turned, train], some, 0)):
+        assert found.accuracy == found.balanced_accuracy == 1
+    with pytest.raises(InputError, match="test traces: traces of class 0, which is not learned"):
+        train_and_test([some], test, 0)

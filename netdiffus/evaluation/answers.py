@@ -7,24 +7,36 @@ from dataclasses import dataclass
 from math import hypot, sqrt
 from typing import Any
 
-from netdiffus.evaluation.verdict import FLOOR, beaten, grade, keys, shortened
+from netdiffus.evaluation.verdict import (
+    FLOOR,
+    HOLD_OUT_MORE,
+    TOO_FEW,
+    beaten,
+    grade,
+    keys,
+    shortened,
+)
 
 ANSWER_RULES = (
     "Good: yes if all key figures are at the floor, nearly if none is far, in part if at most half "
-    "are far. Private: no if exact or near copies are more than in the holdout, in doubt if more "
-    "traces lie closer to training; more is by over twice the standard error of the difference "
-    "and, exact copies apart, by over 1 point. Worst: how many times as far from real traces a "
-    "class or a field is as other real traces are, by its values (Jensen-Shannon) or by their "
-    "order (autocorrelation), whichever is more; 0.01 is added to each distance, so that tiny "
-    "ones do not count."
+    "are far; none of the first two while a key figure has too few traces to tell. Private: no if "
+    "exact or near copies are more than usual, which is the share of real traces, training and "
+    "holdout together, that one of as many others as were learned from would equal; in doubt if "
+    "more traces lie closer to training than half, than of the holdout, and than of training and "
+    "holdout together, each without itself; more is by over twice the standard error of the "
+    "difference and, exact copies apart, by over 1 point. Worst: how many times as far from real "
+    "traces a class or a field is as other real traces are, by its values (Jensen-Shannon) or by "
+    "their order (autocorrelation), whichever is more; 0.01 is added to each distance, so that "
+    "tiny ones do not count."
 )
 CAVEAT = "Only copies were looked for; nothing is guaranteed (no differential privacy)."
 ASPECTS = {"jensen_shannon": "values", "autocorrelation": "order"}
 BY = {"values": "by the values", "order": "by the order of the values"}
-SETS = ("synthetic", "holdout", "jitter", "copy")
+SETS = ("synthetic", "usual", "jitter", "copy")
 SHOWN = 4  # classes, and as many fields
 LONGEST = 40  # characters of a name
 POINT = 0.01  # smaller differences of shares do not count
+WORSE = ("near", "far")  # grades of what is further from real than real is
 SLACK = 0.01  # added to both sides of a ratio of distances
 
 
@@ -35,7 +47,7 @@ class Answer:
     Attributes:
         question: What is asked.
         word: The answer in a few words.
-        grade: `at the floor`, `near` or `far`; empty where the answer is neither good nor bad.
+        grade: As of a figure; empty where the answer is neither good nor bad.
         text: What it rests on.
     """
 
@@ -51,8 +63,8 @@ class Share:
 
     Attributes:
         title: What is counted.
-        of: The share of each of `SETS`.
-        more: Whether it is more of the synthetic traces than of the holdout.
+        of: The share of each of `SETS`; `usual` is what is to be expected where nothing is copied.
+        more: Whether it is more of the synthetic traces than usual.
     """
 
     title: str
@@ -61,8 +73,8 @@ class Share:
 
     @property
     def excess(self) -> float:
-        """By how much it is more of the synthetic traces than of the holdout."""
-        return self.of["synthetic"] - self.of["holdout"]
+        """By how much it is more of the synthetic traces than usual."""
+        return self.of["synthetic"] - self.of["usual"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +86,7 @@ class Spot:
         name: Its name.
         aspect: `values`, if their distribution is worst, or `order`.
         ratio: How many times as far from real traces it is as other real traces are.
-        grade: `at the floor`, `near` or `far`.
+        grade: As of a figure.
     """
 
     kind: str
@@ -91,17 +103,20 @@ def answers(figures: dict[str, Any]) -> list[Answer]:
 
 def shares(figures: dict[str, Any]) -> list[Share]:
     """What copying is told by: exact copies, near copies, traces closer to training."""
-    known = {**figures["candidates"], "holdout": figures["sets"]["holdout"]}
-    sets = {name: known[name] for name in SETS}
-    exact = {name: c["in_train"] for name, c in sets.items()}
+    candidates, usual = figures["candidates"], figures["usual"]
+    exact = {name: candidates[name]["in_train"] for name in SETS if name in candidates}
     near, closer = (
-        {name: c["copying"][figure]["overall"] for name, c in sets.items()}
+        {name: candidates[name]["copying"][figure]["overall"]["mean"] for name in exact}
         for figure in ("near", "closer")
     )
+    noise, near_noise = (
+        _counted_noise(found["synthetic"], usual[what], figures)
+        for found, what in ((exact, "exact"), (near, "near"))
+    )
     return [
-        Share("Exact copies", exact, _is_more_copied(figures)),
-        _share("Near copies", near),
-        _share("Closer to training", closer),
+        _share("Exact copies", exact, usual["exact"], noise),
+        _share("Near copies", near, usual["near"], max(POINT, near_noise)),
+        _share("Closer to training", closer, *_usually_closer(figures)),
     ]
 
 
@@ -118,10 +133,11 @@ def spots(figures: dict[str, Any]) -> list[Spot]:
 def _good(figures: dict[str, Any]) -> Answer:
     question, found = "Is it good?", keys(figures)
     word, mark = _overall([key.grade for key in found])
+    advice = f"{HOLD_OUT_MORE} " if TOO_FEW in [key.grade for key in found] else ""
     if any(share.more and share.excess > POINT for share in shares(figures)[:2]):
-        text = f"Copies make every figure look better than it is. {beaten(found)}"
+        text = f"Copies make every figure look better than it is. {advice}{beaten(found)}"
         return Answer(question, f"{word}, but with copies", "far", text)
-    return Answer(question, word, mark, beaten(found))
+    return Answer(question, word, mark, advice + beaten(found))
 
 
 def _overall(grades: Sequence[str]) -> tuple[str, str]:
@@ -129,20 +145,22 @@ def _overall(grades: Sequence[str]) -> tuple[str, str]:
     if set(grades) == {FLOOR}:
         return "Yes", FLOOR
     if "far" not in grades:
-        return "Nearly", "near"
+        return (TOO_FEW.capitalize() if TOO_FEW in grades else "Nearly"), "near"
     return ("In part", "near") if 2 * grades.count("far") <= len(grades) else ("No", "far")
 
 
 def _private(figures: dict[str, Any]) -> Answer:
     exact, near, closer = shares(figures)
     given = figures["protocol"]["holdout"] == "given"
-    nearer = "lie closer to a training trace than to a held-out one"
-    unknown = "No holdout was given, so no real trace is known to be unseen."
-    nothing = "Copies, and traces close to training, are no more than among unseen real traces."
+    unknown = (
+        f"No holdout was given, so no real trace is known to be unseen. {_told_closer(closer)}"
+    )
+    nothing = f"Copies are no more than among real traces: of these, {exact.of['usual']:.1%} equal "
+    nothing += f"one of as many others. {_told_closer(closer)}"
     cases = [
-        (exact.more, "No", "far", _told_copies(figures)),
-        (near.more, "No", "far", _told(near, "are near copies of a training trace")),
-        (closer.more, "In doubt", "near", _told(closer, nearer)),
+        (exact.more, "No", "far", _told_copies(exact, figures)),
+        (near.more, "No", "far", _told_near(near)),
+        (closer.more, "In doubt", "near", _told_closer(closer)),
         (not given, "Unknown", "near", unknown),
         (True, "No copying found", "", nothing),
     ]
@@ -150,45 +168,75 @@ def _private(figures: dict[str, Any]) -> Answer:
     return Answer("Is it private?", word, mark, f"{text} {CAVEAT}")
 
 
-def _told(share: Share, what: str) -> str:
-    made, held = share.of["synthetic"], share.of["holdout"]
-    return f"{made:.1%} of the traces {what}; of unseen real traces, {held:.1%}."
-
-
-def _told_copies(figures: dict[str, Any]) -> str:
-    made, held = (_copied(figures["sets"][name]) for name in ("synthetic", "holdout"))
+def _told_copies(share: Share, figures: dict[str, Any]) -> str:
+    """Counts, since a share of one in thousands would round to none."""
+    made = figures["sets"]["synthetic"]
+    known = "training" if figures["protocol"]["holdout"] == "given" else "real"
     return (
-        f"{made} traces are point-by-point copies of a training trace; of unseen real traces, "
-        f"{held}."
+        f"{round(made['in_train'] * made['traces']):,} of {made['traces']:,} traces are "
+        f"point-by-point copies of a {known} trace; of real traces, {share.of['usual']:.1%} equal "
+        "one of as many others."
     )
 
 
-def _copied(traces: Any) -> str:
-    """Counts, since a share of one in thousands would round to none."""
-    return f"{round(traces['in_train'] * traces['traces']):,} of {traces['traces']:,}"
+def _told_near(share: Share) -> str:
+    made, usual = share.of["synthetic"], share.of["usual"]
+    return (
+        f"{made:.1%} of the traces are near copies of a training trace; of real traces, "
+        f"{usual:.1%} are near copies of one of as many others."
+    )
 
 
-def _is_more_copied(figures: dict[str, Any]) -> bool:
-    made, held = (figures["sets"][name] for name in ("synthetic", "holdout"))
-    usual = held["in_train"]
-    noise = 2 * sqrt(usual * (1 - usual) * (1 / made["traces"] + 1 / held["traces"]))
-    return bool(made["in_train"] - usual > noise)
+def _told_closer(share: Share) -> str:
+    made, usual, most = (share.of[name] for name in ("synthetic", "usual", "copy"))
+    return (
+        f"{made:.1%} of the traces lie closer to a training trace than to a held-out one; "
+        f"{usual:.1%} is usual, and of the training traces themselves it is {most:.1%}."
+    )
 
 
-def _share(title: str, found: Mapping[str, Any]) -> Share:
-    made, held = found["synthetic"], found["holdout"]
+def _share(title: str, of: Mapping[str, float], usual: float, noise: float) -> Share:
+    made, *others = of.items()
+    return Share(title, dict([made, ("usual", usual), *others]), made[1] - usual > noise)
+
+
+def _counted_noise(share: float, usual: float, figures: dict[str, Any]) -> float:
+    """Twice the error of the difference from what is usual.
+
+    By the share of both together: none of a few traces is no proof that there are none.
+    """
+    made, real = figures["sets"]["synthetic"]["traces"], figures["usual"]["traces"]
+    both = (made * share + real * usual) / (made + real)
+    return 2 * sqrt(both * (1 - both) * (1 / made + 1 / real))
+
+
+def _usually_closer(figures: dict[str, Any]) -> tuple[float, float]:
+    """The share that is usual, and the least excess over it that counts.
+
+    Half, if not more. A holdout of groups or of repeats of its own keeps together, and so does
+    training: new traces are then as real ones of both sides are, which are mostly of training.
+    """
+    candidates, holdout = figures["candidates"], figures["sets"]["holdout"]
+    made, train, held = (
+        side["copying"]["closer"]["overall"]
+        for side in (candidates["synthetic"], candidates["real"], holdout)
+    )
+    part = holdout["traces"] / figures["usual"]["traces"]
+    either = (1 - part) * train["mean"] + part * held["mean"]
     noise = 2 * hypot(made["sd"] or 0.0, held["sd"] or 0.0)
-    more = made["mean"] - held["mean"] > max(POINT, noise)
-    return Share(title, {name: x["mean"] for name, x in found.items()}, more)
+    return max(0.5, held["mean"], either), max(POINT, noise)
 
 
 def _worst(figures: dict[str, Any]) -> Answer:
     question = "Where is it worst?"
-    found = {s.kind: s for s in reversed(spots(figures)) if s.grade != FLOOR}
+    seen = spots(figures)
+    found = {s.kind: s for s in reversed(seen) if s.grade in WORSE}
     worst = [found[kind] for kind in ("class", "field") if kind in found]
     lost = _least_learned(figures)
     named = [f"{s.kind} {shortened(s.name, LONGEST)}" for s in worst]
     word = ", ".join(named or [f"class {shortened(name, LONGEST)}" for name in lost])
+    if not word and TOO_FEW in [spot.grade for spot in seen]:
+        return Answer(question, TOO_FEW.capitalize(), "near", HOLD_OUT_MORE)
     if not word:
         text = "No class and no field is further from real traces than other real traces are."
         return Answer(question, "Nowhere", FLOOR, text)
@@ -221,7 +269,7 @@ def _least_learned(figures: dict[str, Any]) -> dict[str, str]:
 
 def _is_lost(made: Any, real: Any) -> bool:
     value, floor = ({**recall, "mean": 1 - recall["mean"]} for recall in (made, real))
-    return grade(value, floor, 0.01, 0.05) != FLOOR
+    return grade(value, floor, 0.01, 0.05) in WORSE
 
 
 def _names(measure: Any) -> list[str]:
@@ -263,6 +311,6 @@ def _spot(kind: str, name: str, measure: str, value: Any, floor: Any) -> Spot:
 def _most(found: list[Spot]) -> list[Spot]:
     """The worst of each name, the worst names first; what is within the noise comes last."""
     worst: dict[str, Spot] = {}
-    for spot in sorted(found, key=lambda s: (s.grade == FLOOR, -s.ratio)):
+    for spot in sorted(found, key=lambda s: (s.grade not in WORSE, -s.ratio)):
         worst.setdefault(spot.name, spot)
     return list(worst.values())[:SHOWN]

@@ -42,11 +42,11 @@ def jitter(train: Traces, n: int, seed: int = 0) -> Traces:
     Args: see `copy`.
     """
     rng = np.random.default_rng(seed)
-    source = copy(train, n, seed)
+    source, real = copy(train, n, seed), train.with_gaps()
     values = np.take_along_axis(source.values, _warp(source, rng)[:, None], axis=2)
     for c, channel in enumerate(source.channels):
         if channel.kind != "direction":
-            values[:, c] = _shake(values[:, c], source.points(c), channel, rng)
+            values[:, c] = _shake(values[:, c], real.points(c), channel, rng)
     return replace(source, values=np.where(source.mask[:, None], values, 0.0))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from netdiffus.errors import InputError
-from netdiffus.evaluation.utility import FOLDS
+from netdiffus.evaluation.utility import FOLDS, pool
 from netdiffus.traces import Ints, Traces
 
 FEWEST = 2
@@ -22,12 +22,15 @@ class Comparison:
         train: Real traces that the generator may have learned from.
         synthetic: Traces to judge.
         holdout: Real traces to judge by.
+        known: Real traces that copies are looked for in: `train` or, where no holdout was given,
+            both halves, as the generator may have learned from either.
         notes: What the reader must know about how they were made comparable.
     """
 
     train: Traces
     synthetic: Traces
     holdout: Traces
+    known: Traces
     notes: tuple[str, ...]
 
     @property
@@ -54,7 +57,7 @@ def comparable(real: Traces, synthetic: Traces, holdout: Traces | None, seed: in
         InputError: The sets cannot be compared; says why and what to do.
     """
     synthetic = _same_channels(synthetic, real, "synthetic")
-    notes = []
+    notes, given = [], holdout is not None
     if holdout is None:
         train, holdout = real.split(0.5, seed=seed)
         notes.append(
@@ -68,7 +71,8 @@ def comparable(real: Traces, synthetic: Traces, holdout: Traces | None, seed: in
     train, synthetic, holdout = (
         _with_classes(t.with_gaps(), classes) for t in (train, synthetic, holdout)
     )
-    comparison = Comparison(train, synthetic, holdout, tuple(notes))
+    known = train if given else pool([train, holdout])
+    comparison = Comparison(train, synthetic, holdout, known, tuple(notes))
     _check_counts(comparison)
     return comparison
 
@@ -131,11 +135,11 @@ def _common_classes(
     if unknown := sorted(made - real - held):
         raise InputError(
             f"synthetic: classes that no real trace has: {', '.join(unknown)}; the real ones are "
-            f"{', '.join(sorted(real))}"
+            f"{', '.join(sorted(real | held))}"
         )
     common = real & made & held
-    for name, missing in (("synthetic", (real | held) - made), ("holdout", real - held)):
-        if missing:
+    for name, present in (("training", real), ("synthetic", made), ("holdout", held)):
+        if missing := (real | held) - present:
             notes.append(
                 f"The {name} traces lack {len(missing)} of {len(real | held)} classes "
                 f"({', '.join(sorted(missing))}): every figure is for the other classes alone."

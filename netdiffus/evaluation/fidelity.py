@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from netdiffus.channels import Channel
+from netdiffus.errors import InputError
 from netdiffus.evaluation.distances import (
     autocorrelation,
     autocorrelation_distance,
@@ -60,23 +62,47 @@ def quantities(traces: Traces) -> list[Quantity]:
 
     Args:
         traces: With gaps in place of times.
+
+    Raises:
+        InputError: A channel has the name of a quantity that is computed.
     """
     rows = np.arange(len(traces))
     points = np.repeat(rows, traces.lengths)
-    found = [
+    channels = [
         Quantity(channel.name, channel.unit, channel.kind, traces.points(c), points)
         for c, channel in enumerate(traces.channels)
     ]
-    found += _log_gaps(traces, points) + _bursts(traces)
-    found.append(
-        Quantity("trace length", "points", "length", traces.lengths.astype(np.float64), rows)
-    )
+    lengths = traces.lengths.astype(np.float64)
+    computed = [
+        *_log_gaps(traces, points),
+        *_bursts(traces),
+        Quantity("trace length", "points", "length", lengths, rows),
+        *_totals(traces),
+    ]
+    _check_names(channels, computed)
+    return channels + computed
+
+
+def _check_names(channels: Sequence[Quantity], computed: Sequence[Quantity]) -> None:
+    taken = {q.name for q in computed}
+    for channel in channels:
+        if channel.name in taken:
+            raise InputError(
+                f"channel {channel.name!r} has the name of a quantity that is computed from the "
+                "channels; name it otherwise"
+            )
+
+
+def _totals(traces: Traces) -> list[Quantity]:
     sums = traces.values.sum(axis=2)
+    found: list[Quantity] = []
     for c, channel in enumerate(traces.channels):
         if (kind := _total_kind(channel)) is not None:
-            name = "trace duration" if kind == "duration" else f"total {channel.name}"
+            lasts = kind == "duration" and all(q.kind != kind for q in found)
+            # A second channel of gaps would give its sum the same name.
+            name = "trace duration" if lasts else f"total {channel.name}"
             unit = "per trace" if channel.kind == "volume" else channel.unit
-            found.append(Quantity(name, unit, kind, sums[:, c], rows))
+            found.append(Quantity(name, unit, kind, sums[:, c], np.arange(len(traces))))
     return found
 
 
@@ -133,8 +159,14 @@ def _total_kind(channel: Channel) -> str | None:
 
 
 def scales(traces: Traces) -> dict[str, float]:
-    """Standard deviation of each quantity, over all classes: the yardstick of Wasserstein-1."""
-    return {q.name: float(q.values.std()) for q in quantities(traces)}
+    """Standard deviation of each quantity, over all classes: the yardstick of Wasserstein-1.
+
+    0 for one that never varies, of which rounding would leave a small deviation.
+    """
+    return {
+        q.name: float(q.values.std()) if q.values.max() > q.values.min() else 0.0
+        for q in quantities(traces)
+    }
 
 
 def fidelity(candidate: Traces, reference: Traces) -> dict[str, dict[str, list[float]]]:

@@ -12,10 +12,12 @@ import numpy as np
 from netdiffus.errors import InputError
 from netdiffus.evaluation.baselines import bootstrap, copy, jitter, markov
 from netdiffus.evaluation.comparison import Comparison, class_counts, comparable
+from netdiffus.evaluation.copying import point_keys, usual_exact
 from netdiffus.evaluation.fidelity import scales
 from netdiffus.evaluation.judging import Figures, Judge
 from netdiffus.evaluation.report import Report
-from netdiffus.traces import Traces
+from netdiffus.evaluation.utility import pool
+from netdiffus.traces import Floats, Traces
 
 Progress = Callable[[float, str], None]
 
@@ -60,7 +62,7 @@ def evaluate(
     judge = Judge(comparison, seed, repeats)
     figures: Figures = {
         "protocol": _protocol(comparison, holdout is not None, seed, repeats),
-        "sets": {name: _set_figures(t, comparison.train) for name, t in _sets(comparison).items()},
+        "sets": _sets(comparison),
         "candidates": {},
     }
     for i, (name, traces) in enumerate(candidates.items()):
@@ -68,11 +70,12 @@ def evaluate(
             progress(i / len(candidates), name)
         figures["candidates"][name] = {
             **judge(traces),
-            **_duplicate_figures(traces, comparison.train),
+            **_duplicate_figures(traces, comparison.known),
         }
     if progress is not None:
         progress(1.0, "done")
     figures["sets"]["holdout"]["copying"] = judge.holdout_copying()
+    figures["usual"] = _usual(comparison, judge.usual_near())
     figures["about"] = dict(about or {})
     return Report(
         figures, comparison.train, comparison.synthetic, comparison.holdout, tuple(history)
@@ -91,11 +94,23 @@ def _candidates(comparison: Comparison, seed: int) -> dict[str, Traces]:
     }
 
 
-def _sets(comparison: Comparison) -> dict[str, Traces]:
+def _sets(comparison: Comparison) -> Figures:
     return {
-        "real": comparison.train,
-        "synthetic": comparison.synthetic,
-        "holdout": comparison.holdout,
+        "real": _set_figures(comparison.train, comparison.train),
+        "synthetic": _set_figures(comparison.synthetic, comparison.known),
+        "holdout": _set_figures(comparison.holdout, comparison.train),
+    }
+
+
+def _usual(comparison: Comparison, near: Floats) -> Figures:
+    """Shares of copies among real traces themselves, in the class mix of the synthetic ones."""
+    real = pool([comparison.train, comparison.holdout])
+    exact = usual_exact(point_keys(real), len(comparison.known))
+    weights = (class_counts(comparison.synthetic) / class_counts(real))[real.labels]
+    shares = {"exact": exact, "near": near}
+    return {
+        "traces": len(real),
+        **{name: float(np.average(x, weights=weights)) for name, x in shares.items()},
     }
 
 
@@ -117,7 +132,7 @@ def _protocol(comparison: Comparison, given: bool, seed: int, repeats: int) -> F
     }
 
 
-def _set_figures(traces: Traces, train: Traces) -> Figures:
+def _set_figures(traces: Traces, known: Traces) -> Figures:
     return {
         "traces": len(traces),
         "per_class": class_counts(traces).tolist(),
@@ -125,21 +140,15 @@ def _set_figures(traces: Traces, train: Traces) -> Figures:
         "median_length": float(np.median(traces.lengths)),
         "longest": int(traces.lengths.max()),
         "points": int(traces.lengths.sum()),
-        **_duplicate_figures(traces, train),
+        **_duplicate_figures(traces, known),
     }
 
 
-def _duplicate_figures(traces: Traces, train: Traces) -> Figures:
-    """Traces that are, point by point, one of the training traces or an earlier one of the set."""
-    keys = _keys(traces)
-    known = set(_keys(train))
+def _duplicate_figures(traces: Traces, known: Traces) -> Figures:
+    """Traces that are, point by point, one of the known traces or an earlier one of the set."""
+    keys = point_keys(traces)
+    real = set(point_keys(known))
     return {
-        "in_train": float(np.mean([key in known for key in keys])),
+        "in_train": float(np.mean([key in real for key in keys])),
         "repeated": 1 - len(set(keys)) / len(keys),
     }
-
-
-def _keys(traces: Traces) -> list[bytes]:
-    # Adding 0 turns -0.0 into 0.0, which equal each other but differ in their bytes.
-    values = traces.values + 0.0
-    return [row[:, :n].tobytes() for row, n in zip(values, traces.lengths, strict=True)]

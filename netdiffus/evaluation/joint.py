@@ -17,7 +17,7 @@ class Joint:
     """Squared maximum mean discrepancy of points and of whole traces.
 
     * `points`: all channels of a point at once, such as size, direction and gap; 500 random
-      points of a set, if it has more.
+      points of a set, if it has more, of each trace as many as of the others if it has them.
     * `facts`: length, and sum of each size, volume and gap (bytes, duration), of a trace at once.
 
     Args:
@@ -42,9 +42,15 @@ class Joint:
 
 
 def _some_points(traces: Traces, real: Traces) -> tuple[Floats, Ints]:
-    """At most 500 points, (n, C), and the trace of each, (n,)."""
+    """At most 500 points, (n, C), and the trace of each, (n,).
+
+    One of each trace in turn, so that a long one does not leave the others without a pair.
+    """
     points, rows = joint_points(traces, real), np.repeat(np.arange(len(traces)), traces.lengths)
-    some = np.random.default_rng(SEED).permutation(len(points))[:MOST_POINTS]
+    chance = np.random.default_rng(SEED).random(len(points))
+    by_trace, first = np.lexsort((chance, rows)), np.cumsum(traces.lengths) - traces.lengths
+    turn = np.arange(len(points)) - np.repeat(first, traces.lengths)
+    some = by_trace[np.lexsort((chance[by_trace], turn))[:MOST_POINTS]]
     return points[some], rows[some]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from netdiffus.evaluation import intervals
 from netdiffus.evaluation.classifiers import Learner, forest, network
 from netdiffus.evaluation.comparison import Comparison, class_counts, draw, draw_rows, halves
-from netdiffus.evaluation.copying import Copying, copying
+from netdiffus.evaluation.copying import Copying, copying, usual_near
 from netdiffus.evaluation.coverage import coverage
 from netdiffus.evaluation.fidelity import MEASURES, fidelity, scales
 from netdiffus.evaluation.frechet import RandomConvolutions, frechet_distance
@@ -26,6 +26,7 @@ Tables = dict[str, dict[str, list[float]]]
 """For each measure, for each quantity, one number per class."""
 
 DIVISIONS = 2  # into halves, of each draw
+COPY_DIVISIONS = 8  # into halves, of all traces
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +83,9 @@ class Judge:
         """How near the holdout itself is to the training traces: what unseen traces are."""
         return self.copying_figures(self._holdout)
 
-    def nearest(self, traces: Traces) -> Floats:
-        """(N,): distance of each trace to the nearest training trace of its class."""
-        if traces is self.comparison.holdout:
-            return self._copying(self._holdout).nearest
-        return self._copying(self._placed(traces)).nearest
+    def usual_near(self) -> Floats:
+        """(N,): how often training and held-out traces are near copies of each other."""
+        return usual_near(self._train.labelled, self._holdout.labelled)
 
     def _placed(self, traces: Traces) -> Placed:
         return Placed(traces, self._space(traces), self._convolutions(traces))
@@ -180,16 +179,22 @@ class Judge:
 
     def copying_figures(self, candidate: Placed) -> Figures:
         """Shares closer to training than to held-out traces, and near duplicates."""
-        found, labels = self._copying(candidate), candidate.traces.labels
+        found = copying(
+            candidate.labelled, self._train.labelled, self._holdout.labelled, COPY_DIVISIONS
+        )
+        of_class = {k: candidate.traces.labels == i for i, k in enumerate(candidate.traces.classes)}
         return {
-            "closer": _by_class(found.closer, labels, candidate.traces.classes),
-            "near": _by_class(found.near, labels, candidate.traces.classes),
+            "closer": {
+                "overall": _closer_figure(found, slice(None)),
+                "classes": {k: _closer_figure(found, mine) for k, mine in of_class.items()},
+            },
+            "near": {
+                "overall": intervals.share_figure(found.near),
+                "classes": {k: intervals.share_figure(found.near[m]) for k, m in of_class.items()},
+            },
             "median_nearest": float(np.median(found.nearest)),
             "threshold": found.threshold,
         }
-
-    def _copying(self, candidate: Placed) -> Copying:
-        return copying(candidate.labelled, self._train.labelled, self._holdout.labelled)
 
 
 def _divided(placed: Placed, rng: np.random.Generator) -> list[Placed]:
@@ -244,7 +249,7 @@ def _by_quantity(
         **overall,
         "quantities": {
             name: {
-                "overall": _spread(table.mean(axis=1), split[name].mean(axis=2)),
+                "overall": _spread(_known_mean(table, 1), _known_mean(split[name], 2)),
                 "classes": {
                     k: _spread(table[:, i], split[name][:, :, i])
                     for i, k in enumerate(classes)
@@ -262,9 +267,15 @@ def _overall(
     """Mean over classes and quantities, each in its unit; None where nothing has a unit."""
     if not units:
         return None
-    whole = [tables[name].mean(axis=1) / unit for name, unit in units.items()]
-    of_halves = [split[name].mean(axis=2) / unit for name, unit in units.items()]
+    whole = [_known_mean(tables[name], 1) / unit for name, unit in units.items()]
+    of_halves = [_known_mean(split[name], 2) / unit for name, unit in units.items()]
     return _spread(np.mean(whole, axis=0), np.mean(of_halves, axis=0))
+
+
+def _known_mean(x: Floats, axis: int) -> Floats:
+    """Mean of what is not NaN; NaN where all is."""
+    known: Floats = np.ma.masked_invalid(x).mean(axis=axis).filled(np.nan)
+    return known
 
 
 def _spread(whole: Floats, of_halves: Floats) -> Figures:
@@ -272,8 +283,8 @@ def _spread(whole: Floats, of_halves: Floats) -> Figures:
     return intervals.figure(float(whole.mean()), float(intervals.half_sample_sd(of_halves)))
 
 
-def _by_class(scores: Floats, labels: Ints, classes: Sequence[str]) -> Figures:
-    return {
-        "overall": intervals.mean_figure(scores),
-        "classes": {k: intervals.mean_figure(scores[labels == i]) for i, k in enumerate(classes)},
-    }
+def _closer_figure(found: Copying, mine: Any) -> Figures:
+    """Mean of some traces, with the deviation of halves."""
+    of_halves = _known_mean(found.halves[:, :, mine], axis=2)
+    sd = float(intervals.half_sample_sd(of_halves))
+    return intervals.clipped(intervals.figure(float(found.closer[mine].mean()), sd))

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from netdiffus.evaluation.answers import Share, Spot
+from netdiffus.evaluation.answers import WORSE, Share, Spot
 from netdiffus.evaluation.pictures import LINES, NEAR, REAL, SOFT, SYNTHETIC, TRAIN, frame, svg
-from netdiffus.evaluation.verdict import FLOOR, Key, shortened
+from netdiffus.evaluation.verdict import Key, shortened
 
 WIDTH = 3.3  # inches
 HEIGHT = 2.95
@@ -21,7 +21,7 @@ SMALL = 7.5
 MARKS = {
     "synthetic": ("o", SYNTHETIC),
     "real": ("|", REAL),
-    "holdout": ("|", REAL),
+    "usual": ("|", REAL),
     "jitter": ("D", TRAIN),
     "bootstrap": ("s", TRAIN),
     "markov": ("^", TRAIN),
@@ -32,7 +32,7 @@ HEAD: dict[str, Any] = {"fontsize": 8, "ha": "right", "va": "center", "color": S
 BELOW: dict[str, Any] = {"fontsize": SMALL, "va": "top", "color": SOFT}
 MIDDLE: dict[str, Any] = {**BELOW, "ha": "center"}
 VALUE: dict[str, Any] = {"fontsize": SMALL, "va": "center", "color": SOFT}
-NAMES = {"markov": "Markov chain", "holdout": "unseen real"}
+NAMES = {"markov": "Markov chain", "usual": "usual of real"}
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,9 @@ def good_picture(found: Sequence[Key]) -> str:
 
 
 def private_picture(found: Sequence[Share]) -> str:
-    """Shares of traces that tell of copying, beside unseen real traces and copies, as SVG."""
+    """Shares of traces that tell of copying, beside what is usual and copies, as SVG."""
     rows = [
-        Row(s.title, f"{s.of['synthetic']:.1%}, unseen real {s.of['holdout']:.1%}", s.of)
-        for s in found
+        Row(s.title, f"{s.of['synthetic']:.1%}, usual {s.of['usual']:.1%}", s.of) for s in found
     ]
     return svg("private", _draw_private, rows, width=WIDTH)
 
@@ -163,7 +162,7 @@ def _draw_worst(figure: Figure, found: Sequence[Spot]) -> None:
 def _draw_bars(axis: Axes, places: Sequence[int], found: Sequence[Spot]) -> None:
     ratios = [spot.ratio for spot in found]
     axis.axvspan(1, 2, color=NEAR, lw=0, zorder=0)
-    colours = [TRAIN if spot.grade == FLOOR else SYNTHETIC for spot in found]
+    colours = [SYNTHETIC if spot.grade in WORSE else TRAIN for spot in found]
     axis.barh(places, ratios, 0.62, color=colours)
     axis.axvline(1, color=REAL, lw=2)
     for y, spot in zip(places, found, strict=True):

@@ -30,7 +30,7 @@ CANDIDATES = {
 }
 READINGS = (
     "Each line is scaled to its worst. Shaded: still near the real traces.",
-    "Where nothing is copied, the synthetic traces stand with the unseen real ones.",
+    "Where nothing is copied, the synthetic traces stand at what is usual of real ones.",
     "1: no further than other real traces. Shaded: near. Grey: within the noise.",
 )
 MEASURES = {"joint": "joint MMD", "coverage": "coverage", "frechet": "Fréchet"}
@@ -58,14 +58,14 @@ def percent(x: float) -> str:
 
 
 def spread(figure: Any, form: str = "") -> str:
-    """Mean and standard deviation, to the same decimals.
+    """Mean and standard error, to the same decimals; a dash where there is none.
 
     Args:
         figure: `mean` and `sd`, or None.
         form: A format for both, such as `.3f`; three significant digits of the mean without.
     """
-    if figure is None:
-        return "n/a"
+    if figure is None or figure["mean"] is None:
+        return "\N{EN DASH}"
     form = form or f",.{_decimals(figure['mean'])}f"
     sd = "" if figure["sd"] is None else f" ± {figure['sd']:{form}}"
     return f"{figure['mean']:{form}}{sd}"
@@ -89,6 +89,7 @@ def _context(report: Report) -> dict[str, Any]:
         "keys": keys(figures),
         "verdict": verdict(figures),
         "answers": _answers(figures),
+        "shares": shares(figures),
         "rules": RULES,
         "answer_rules": ANSWER_RULES,
         "titles": {q.name: q.title for q in quantities(report.real)},
@@ -96,7 +97,7 @@ def _context(report: Report) -> dict[str, Any]:
         "pictures": _pictures(report),
         "wider": _wider(figures),
         "copied": [("synthetic", figures["candidates"]["synthetic"])]
-        + [("holdout (floor)", figures["sets"]["holdout"])]
+        + [("holdout", figures["sets"]["holdout"])]
         + [(CANDIDATES[name], figures["candidates"][name]) for name in ("jitter", "copy")],
     }
 

@@ -19,6 +19,7 @@ from netdiffus.channels import Channel
 from netdiffus.evaluation.comparison import draw
 from netdiffus.evaluation.distances import lag_count
 from netdiffus.evaluation.fidelity import Quantity, class_autocorrelation, quantities
+from netdiffus.evaluation.images import logarithmic
 from netdiffus.evaluation.verdict import shortened
 from netdiffus.ops.gasf import gasf_image
 from netdiffus.traces import Floats, Traces
@@ -43,8 +44,6 @@ PIXELS = 200_000  # of all images together, so that the page stays small
 FEW_VALUES = 8  # drawn as bars
 POINTS = 4_608  # of all example traces of one picture together
 WIDTH = 10.6  # inches, 72 of the page's pixels each
-# Kinds whose images show log(1 + factor * value); gaps are told apart down to microseconds.
-LOGARITHMIC = {"size": 1.0, "volume": 1.0, "gap": 1e6}
 METADATA = ("Creator", "Date", "Format", "Type")  # left out: some change from day to day
 STYLE: dict[Any, Any] = {
     "font.size": 8.5,
@@ -314,9 +313,8 @@ def _draw_gasf(figure: Figure, real: Traces, synthetic: Traces, rng: np.random.G
 
 def _images(traces: Traces, real: Traces, c: int, pixels: int) -> Floats:
     """(N, pixels, pixels): GASF of one channel, scaled by the range of the real traces."""
-    known, values = real.points(c), traces.values[:, c, :IMAGE_POINTS]
-    if (kind := traces.channels[c].kind) in LOGARITHMIC:
-        known, values = (np.log1p(x * LOGARITHMIC[kind]) for x in (known, values))
+    kind, first = traces.channels[c].kind, traces.values[:, c, :IMAGE_POINTS]
+    known, values = (logarithmic(x, kind) for x in (real.points(c), first))
     low, high = known.min(), known.max()
     scaled = np.clip((values - low) / max(high - low, 1e-300), 0.0, 1.0)
     images: Floats = gasf_image(torch.from_numpy(scaled), pixels).numpy()

@@ -20,8 +20,9 @@ class Report:
     Attributes:
         figures: Nested mappings, lists, numbers and text:
             `protocol` (how the sets were compared), `sets` (what they hold), `candidates` (for
-            `synthetic`, `real`, `copy`, `jitter`, `bootstrap` and `markov` every figure as `mean`
-            and `sd` over the repeats) and `about`.
+            `synthetic`, `real`, `copy`, `jitter`, `bootstrap` and `markov` every figure as `mean`,
+            its standard error `sd`, and its 95 % interval `low` to `high`; null where there is
+            none), `usual` (copies among real traces themselves) and `about`.
         real: Real traces that the generator learned from, times as gaps.
         synthetic: The traces judged.
         holdout: The real traces they were judged by.

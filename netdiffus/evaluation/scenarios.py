@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from netdiffus.errors import InputError
 from netdiffus.evaluation.classifiers import Classifier, Learner, forest
 from netdiffus.evaluation.comparison import class_counts, draw
-from netdiffus.evaluation.utility import pool, train_and_test
+from netdiffus.evaluation.utility import pool, train_and_test, with_classes
 from netdiffus.traces import Floats, Ints, Traces
 
 Generator = Callable[[Traces, Ints, int], Traces]
@@ -48,6 +48,7 @@ def scenarios(
         Accuracies of `original` (n traces), `synthetic` (n), `half` (n/2 of each) and `both` (n of
         each); n, for each class, is the smaller number of the two sets.
     """
+    synthetic = with_classes(synthetic, train.classes, "synthetic")
     n = np.minimum(class_counts(train), class_counts(synthetic))
     found: dict[str, list[float]] = {"original": [], "synthetic": [], "half": [], "both": []}
     for rng in _draws(seed, repeats):
@@ -87,7 +88,7 @@ def synthetic_curve(
     Raises:
         InputError: Too few synthetic traces of a class.
     """
-    n = class_counts(train)
+    n, synthetic = class_counts(train), with_classes(synthetic, train.classes, "synthetic")
     _check_enough(synthetic, n * max(times), "synthetic")
     found: dict[int, dict[str, list[float]]] = {k: {"synthetic": [], "both": []} for k in times}
     for rng in _draws(seed, repeats):
@@ -220,12 +221,15 @@ def unknown_classes(
         mean entropy in bits of `known` and `unknown` traces.
 
     Raises:
-        InputError: A class that is not there, or nothing left to learn.
+        InputError: A class that is not there, nothing left to learn, or a holdout without known
+            or without unknown classes.
     """
     is_unknown = _which(train, unknown)
-    known = [_only(t, ~is_unknown) for t in (train, synthetic) if t is not None]
+    sets = [train] if synthetic is None else [train, synthetic]
+    known = [_only(with_classes(t, train.classes, "synthetic"), ~is_unknown) for t in sets]
     found: dict[str, list[float]] = {"auc": [], "known": [], "unknown": []}
-    new = is_unknown[holdout.labels]
+    new = is_unknown[with_classes(holdout, train.classes, "holdout").labels]
+    _check_both(new)
     for rng in _draws(seed, repeats):
         ensemble = [learn(pool(known), int(rng.integers(2**31))) for _ in range(members)]
         bits = entropy(ensemble, holdout)
@@ -263,6 +267,14 @@ def _check_enough(traces: Traces, wanted: Ints, name: str) -> None:
                 f"{name}: {has} traces of {traces.classes[label]}, {needs} are needed; give more, "
                 "or ask for fewer"
             )
+
+
+def _check_both(new: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> None:
+    if new.all() or not new.any():
+        raise InputError(
+            f"holdout: {new.sum()} of {len(new)} traces are of unknown classes; it needs traces of "
+            "known and of unknown classes"
+        )
 
 
 def _which(traces: Traces, names: Sequence[str]) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:

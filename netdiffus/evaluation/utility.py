@@ -10,6 +10,7 @@ from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
+from netdiffus.errors import InputError
 from netdiffus.evaluation.classifiers import Learner, forest
 from netdiffus.traces import Floats, Ints, Traces
 
@@ -61,13 +62,19 @@ def train_and_test(
     """What a classifier that learned from `train` says of `test`.
 
     Args:
-        train: Sets to learn from together; all have the classes and channels of `test`.
+        train: Sets to learn from together, of the channels of `test`; classes are those of the
+            first.
         test: Traces to label.
         seed: Same seed, same classifier.
         learn: The kind of classifier.
+
+    Raises:
+        InputError: Traces of a class that the first set does not name.
     """
-    chances = learn(pool(train), seed)(test)
-    return Answers(test.labels, chances.argmax(axis=1), len(test.classes))
+    known = pool(train)
+    test = with_classes(test, known.classes, "test traces")
+    chances = learn(known, seed)(test)
+    return Answers(test.labels, chances.argmax(axis=1), len(known.classes))
 
 
 def two_sample_scores(
@@ -87,9 +94,14 @@ def two_sample_scores(
     Returns:
         Scores of the candidate (n,) and of the reference (m,).
     """
-    both = pool([candidate, reference])
     side = np.repeat([0, 1], [len(candidate), len(reference)])
-    both = replace(both, labels=side, classes=("candidate", "reference"))
+    sides = ("candidate", "reference")
+    both = pool(
+        [
+            replace(t, labels=np.full(len(t), i), classes=sides)
+            for i, t in enumerate((candidate, reference))
+        ]
+    )
     scores = np.zeros(len(both))
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     for fit, held in folds.split(side, side):
@@ -113,7 +125,8 @@ def two_sample_auc(
 
 
 def pool(sets: Sequence[Traces]) -> Traces:
-    """Sets with the same channels and classes as one, without meta."""
+    """Sets with the same channels as one, without meta; classes by name, those of the first."""
+    sets = [with_classes(t, sets[0].classes, "traces to pool") for t in sets]
     longest = max(t.values.shape[2] for t in sets)
     wide = [np.pad(t.values, ((0, 0), (0, 0), (0, longest - t.values.shape[2]))) for t in sets]
     return Traces(
@@ -123,3 +136,26 @@ def pool(sets: Sequence[Traces]) -> Traces:
         np.concatenate([t.labels for t in sets]),
         sets[0].classes,
     )
+
+
+def with_classes(traces: Traces, classes: Sequence[str], name: str) -> Traces:
+    """The traces with their labels as places in `classes`.
+
+    Sets name the same classes in another order, or fewer, where they were loaded from files.
+
+    Args:
+        traces: Traces of any classes.
+        classes: The names that labels stand for afterwards.
+        name: What the traces are, for errors.
+
+    Raises:
+        InputError: Traces of a class that is not one of `classes`.
+    """
+    place = {k: i for i, k in enumerate(classes)}
+    if other := sorted({k for k, n in traces.counts().items() if n} - place.keys()):
+        raise InputError(
+            f"{name}: traces of {', '.join(other)}, which is not learned; the classes are "
+            f"{', '.join(classes)}: leave these traces out, or learn from some"
+        )
+    labels = np.array([place.get(k, -1) for k in traces.classes])[traces.labels]
+    return replace(traces, labels=labels, classes=tuple(classes))

@@ -11,16 +11,24 @@ RULES = (
     "At the floor: no further from real traces than real traces are from each other, within twice "
     "the standard deviation of the difference (or 1 point of accuracy, 0.02 of AUC, 10% of a "
     "distance, if that is more). Near: within 5 points, 0.15 of AUC, or twice the floor. "
-    "Far: anything else."
+    "Far: anything else. Too few traces to tell: not shown to be further, but what is near would "
+    "not show either, as twice that deviation is more."
 )
 
 FLOOR = "at the floor"
+TOO_FEW = "too few traces to tell"
+HOLD_OUT_MORE = (
+    "The traces compared are too few to tell what is near from chance: hold out more real traces, "
+    "and make as many."
+)
 BASELINES = {
     "jitter": "jittered copies",
     "bootstrap": "point-wise resampling",
     "markov": "a Markov chain",
 }
 COMPARED = ("synthetic", "real", *BASELINES)
+UTILITY = "Train on synthetic, test on real"
+TWO_SAMPLE = "Told from real: AUC"
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,7 @@ class Key:
         short: The same in a few words.
         value: Of the synthetic traces, as text.
         floor: Of real traces, as text.
-        grade: `at the floor`, `near` or `far`.
+        grade: See `grade`.
         reading: How to read it.
         losses: Of each of `COMPARED`, less is better.
         near: Largest excess over the floor that is still near.
@@ -56,12 +64,16 @@ def grade(value: Any, floor: Any, least: float, near: float) -> str:
         floor: The same of real traces.
         least: Excess over the floor that never counts.
         near: Largest excess that is still near.
+
+    Returns:
+        `at the floor`, `near`, `far` or, where the noise would hide what is near, `too few traces
+        to tell`.
     """
     noise = 2 * hypot(value["sd"] or 0.0, floor["sd"] or 0.0)
     excess = value["mean"] - floor["mean"]
-    if excess <= max(least, noise):
-        return FLOOR
-    return "near" if excess <= near else "far"
+    if excess > max(least, noise):
+        return "near" if excess <= near else "far"
+    return TOO_FEW if noise > max(least, near) else FLOOR
 
 
 def grade_distance(value: Any, floor: Any) -> str:
@@ -75,10 +87,13 @@ def shortened(name: str, most: int = 18) -> str:
 
 
 def keys(figures: dict[str, Any]) -> list[Key]:
-    """The key figures: utility, two-sample test, distributions, time structure."""
+    """The key figures: utility, two-sample test, distributions, time structure.
+
+    Of one class there is nothing to learn, so utility is left out.
+    """
     candidates = {name: figures["candidates"][name] for name in COMPARED}
     return [
-        _utility(candidates),
+        *([_utility(candidates)] if len(figures["protocol"]["classes"]) > 1 else []),
         _two_sample(candidates),
         _distance(
             {name: c["jensen_shannon"]["overall"] for name, c in candidates.items()},
@@ -98,19 +113,23 @@ def keys(figures: dict[str, Any]) -> list[Key]:
 def verdict(figures: dict[str, Any]) -> list[str]:
     """A paragraph in plain words, as sentences."""
     found = keys(figures)
+    told = {
+        UTILITY: "A random forest that learned the classes from synthetic traces alone labels "
+        "unseen real traces with {0.value} balanced accuracy; from as many real traces it reaches "
+        "{0.floor}.",
+        TWO_SAMPLE: "Asked to tell synthetic traces from real ones, a forest reaches an AUC of "
+        "{0.value}; telling real from real, {0.floor}.",
+    }
     return [
         f"Of {len(found)} key figures, {graded(found)}.",
-        f"A random forest that learned the classes from synthetic traces alone labels unseen real "
-        f"traces with {found[0].value} balanced accuracy; from as many real traces it reaches "
-        f"{found[0].floor}.",
-        f"Asked to tell synthetic traces from real ones, a forest reaches an AUC of "
-        f"{found[1].value}; telling real from real, {found[1].floor}.",
+        *([HOLD_OUT_MORE] if TOO_FEW in [key.grade for key in found] else []),
+        *(told[key.title].format(key) for key in found if key.title in told),
     ]
 
 
 def graded(found: list[Key]) -> str:
     """How many key figures have each grade, in words."""
-    counts = {g: sum(k.grade == g for k in found) for g in (FLOOR, "near", "far")}
+    counts = {g: sum(k.grade == g for k in found) for g in (FLOOR, "near", "far", TOO_FEW)}
     return ", ".join(f"{n} {g}" for g, n in counts.items() if n)
 
 
@@ -139,7 +158,7 @@ def _utility(candidates: Mapping[str, Any]) -> Key:
     found = {name: c["trained_on_equal"]["balanced_accuracy"] for name, c in candidates.items()}
     losses = {name: {**x, "mean": 1 - x["mean"]} for name, x in found.items()}
     return Key(
-        "Train on synthetic, test on real",
+        UTILITY,
         "Accuracy, trained on it",
         f"{found['synthetic']['mean']:.1%}",
         f"{found['real']['mean']:.1%}",
@@ -156,7 +175,7 @@ def _two_sample(candidates: Mapping[str, Any]) -> Key:
     # Below is chance.
     losses = {name: {**x, "mean": max(x["mean"], 0.5)} for name, x in found.items()}
     return Key(
-        "Told from real: AUC",
+        TWO_SAMPLE,
         "Told from real, AUC",
         f"{found['synthetic']['mean']:.2f}",
         f"{found['real']['mean']:.2f}",
