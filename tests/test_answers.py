@@ -35,6 +35,7 @@ def candidate(
             "balanced_accuracy": figure(accuracy),
             "classes": {k: figure(accuracy) for k in classes},
         },
+        "lost": figure(REAL[0] - accuracy),
         "two_sample_auc": figure(auc),
         "jensen_shannon": measured(shannon, FIELDS, classes),
         "autocorrelation": measured(correlation, ["gap", "size"], classes),

@@ -49,6 +49,25 @@ def test_auc_and_its_error_equal_scikit_learn_and_the_bootstrap():
     assert found["sd"] == pytest.approx(np.std(again), rel=0.1)  # 2 % of it by chance
 
 
+def test_what_is_lost_has_the_error_of_the_bootstrap_over_the_same_traces():
+    rng = np.random.default_rng(4)
+    true = np.repeat([0, 1], [60, 40])
+    hard = rng.random(100) < 0.3  # for both
+    given = [np.where(hard ^ (rng.random(100) < 0.05), 1 - true, true) for _ in range(2)]
+    ours, real = (Answers(true, one, 2) for one in given)
+    found = intervals.lost_figure([ours], [real])
+    assert found["mean"] == pytest.approx(real.balanced_accuracy - ours.balanced_accuracy)
+    again = []
+    for _ in range(2000):
+        rows = np.concatenate([rng.choice(60, 60), 60 + rng.choice(40, 40)])
+        a, b = (Answers(true[rows], one[rows], 2) for one in given)
+        again.append(b.balanced_accuracy - a.balanced_accuracy)
+    assert found["sd"] == pytest.approx(np.std(again), rel=0.07)
+    alone = [intervals.balanced_figure([test])["sd"] for test in (ours, real)]
+    assert found["sd"] < 0.7 * np.hypot(*alone)
+    assert intervals.lost_figure([real], [real]) == intervals.figure(0.0, 0.0)
+
+
 def test_accuracies_have_the_error_of_the_bootstrap():
     rng = np.random.default_rng(3)
     true = np.repeat([0, 1, 2], [50, 30, 20])

@@ -65,6 +65,20 @@ def balanced_figure(tests: Sequence[Answers]) -> dict[str, float | None]:
     return _share(p, _sd(p, [_balanced_variance(test) for test in tests]), as_many)
 
 
+def lost_figure(tests: Sequence[Answers], real: Sequence[Answers]) -> dict[str, float | None]:
+    """By how much their balanced accuracy is less than that of classifiers of real traces.
+
+    As many, of the same test traces: what is hard for both adds nothing to the error of the
+    difference, which so is less than those of the two accuracies together.
+    """
+    pairs = zip(tests, real, strict=True)
+    lost = np.array([1.0 * (b.true == b.given) - (a.true == a.given) for a, b in pairs])
+    classes = [lost[:, tests[0].true == k] for k in np.unique(tests[0].true)]
+    runs = np.mean([of_class.mean(axis=1) for of_class in classes], axis=0)
+    within = [of_class.mean(axis=0).var() / of_class.shape[1] for of_class in classes]
+    return figure(float(runs.mean()), _sd(runs, [float(np.sum(within)) / len(classes) ** 2]))
+
+
 def recall_figures(tests: Sequence[Answers]) -> list[dict[str, float | None]]:
     """The same for each class."""
     p = np.array([test.recalls for test in tests])

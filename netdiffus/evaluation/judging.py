@@ -142,19 +142,26 @@ class Judge:
 
     def _utility_figures(self, traces: Traces) -> Figures:
         trained, everything = self.comparison.trained, class_counts(traces)
-        equal = self._tested(traces, trained)
+        is_train = traces is self.comparison.train
+        tests = self._real_tests if is_train else self._tests(traces, trained)
+        equal = _test_figures(tests, traces.classes)
         full = equal
         if not np.array_equal(everything, trained):
             full = self._tested(traces, everything)
         added = full
-        if traces is not self.comparison.train:
+        if not is_train:
             added = self._tested(traces, everything, self.comparison.train)
         return {
             "trained_on_equal": equal,
+            "lost": intervals.lost_figure(tests, self._real_tests),
             "trained_on_all": full,
             "trained_with_real": added,
             "trained_on_equal_network": self._tested(traces, trained, learn=network, runs=1),
         }
+
+    @cached_property
+    def _real_tests(self) -> list[Answers]:
+        return self._tests(self.comparison.train, self.comparison.trained)
 
     def _tested(
         self,
@@ -164,9 +171,19 @@ class Judge:
         learn: Learner = forest,
         runs: int | None = None,
     ) -> Figures:
-        """When a classifier learns from `counts` traces per class, and from all of `added`."""
+        return _test_figures(self._tests(traces, counts, added, learn, runs), traces.classes)
+
+    def _tests(
+        self,
+        traces: Traces,
+        counts: Ints,
+        added: Traces | None = None,
+        learn: Learner = forest,
+        runs: int | None = None,
+    ) -> list[Answers]:
+        """When classifiers learn from `counts` traces per class, and from all of `added`."""
         known = [] if added is None else [added]
-        tests = [
+        return [
             train_and_test(
                 [draw(traces, counts, rng), *known],
                 self.comparison.holdout,
@@ -175,7 +192,6 @@ class Judge:
             )
             for rng in self._rngs()[:runs]
         ]
-        return _test_figures(tests, traces.classes)
 
     def copying_figures(self, candidate: Placed) -> Figures:
         """Shares closer to training than to held-out traces, and near duplicates."""

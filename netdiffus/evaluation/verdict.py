@@ -156,16 +156,15 @@ def _better(baselines: list[str]) -> str:
 
 def _utility(candidates: Mapping[str, Any]) -> Key:
     found = {name: c["trained_on_equal"]["balanced_accuracy"] for name, c in candidates.items()}
-    losses = {name: {**x, "mean": 1 - x["mean"]} for name, x in found.items()}
     return Key(
         UTILITY,
         "Accuracy, trained on it",
         f"{found['synthetic']['mean']:.1%}",
         f"{found['real']['mean']:.1%}",
-        grade(losses["synthetic"], losses["real"], 0.01, 0.05),
+        grade(candidates["synthetic"]["lost"], candidates["real"]["lost"], 0.01, 0.05),
         "Balanced accuracy on the holdout, beside training on as many real traces. "
         "Higher is better.",
-        _means(losses),
+        {name: 1 - figure["mean"] for name, figure in found.items()},
         0.05,
     )
 
