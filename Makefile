@@ -11,7 +11,7 @@ CPP := $(shell find csrc tests/cpp tests/gpu -name '*.h' -o -name '*.cpp' -o -na
 
 demo: $(BIN)/python
 	$(BIN)/pip install -c constraints.txt '.[eval]'
-	$(BIN)/netdiffus demo -o $(OUT)
+	$(BIN)/netdiffus demo -o $(OUT) --force
 
 test: install check
 

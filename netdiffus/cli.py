@@ -5,18 +5,40 @@ from __future__ import annotations
 import json
 import platform
 import sys
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from safetensors import SafetensorError
+from typer.core import TyperGroup
 
 from netdiffus import __version__
 from netdiffus.errors import InputError
 from netdiffus.progress import bar
 
+
+class _Commands(TyperGroup):
+    """All commands; Ctrl-C ends each of them the same way, whatever typer makes of it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            _fail(stop if stop.args else KeyboardInterrupt("interrupted"), 130)
+
+
+def _checked_seed(seed: int) -> int:
+    if not 0 <= seed < 2**63:
+        raise InputError(f"seed must lie in 0..2**63 - 1, got {seed}")
+    return seed
+
+
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
@@ -26,10 +48,23 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Seed = Annotated[int, typer.Option(help="Same seed, same result.")]
+Seed = Annotated[int, typer.Option(help="Same seed, same result.", callback=_checked_seed)]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 Length = Annotated[int | None, typer.Option(help="Keep at most this many points of each trace.")]
 Channels = Annotated[str | None, typer.Option(help="Keep only these channels, comma-separated.")]
+
+# Options of `export` that say how a capture is written; a table has no use for them.
+OF_CAPTURES = (
+    "size",
+    "ip",
+    "mtu",
+    "protocol",
+    "server_port",
+    "start",
+    "resolution",
+    "small",
+    "ports",
+)
 
 
 def main() -> None:
@@ -70,7 +105,9 @@ def import_(
         typer.Option(help="dir, file, a .csv (file or flow to label), or a column."),
     ] = "dir",
     per: Annotated[str, typer.Option(help="A trace per flow, host or capture.")] = "flow",
-    packets: Annotated[int, typer.Option(help="Packets kept of each trace; 0 for all.")] = 64,
+    packets: Annotated[
+        int | None, typer.Option(help="Packets kept of each trace; 0 for all  [default: 64]")
+    ] = None,
     bin_width: Annotated[
         float | None, typer.Option(help="Seconds; bytes down and up in bins, not packets.")
     ] = None,
@@ -81,7 +118,9 @@ def import_(
     ] = "first",
     host: Annotated[
         list[str] | None,
-        typer.Option(help="Network of hosts, such as 192.168.0.0/16; may be repeated."),
+        typer.Option(
+            help="Network of hosts, such as 192.168.0.0/16, per host or capture; repeatable."
+        ),
     ] = None,
     idle: Annotated[
         float | None, typer.Option(help="Seconds without a packet that end a flow; 120.")
@@ -102,9 +141,13 @@ def import_(
     """Turn captures into labelled traces. Exit code 1 if one was damaged."""
     from netdiffus.capture import Rules, convert_captures
 
+    if packets is not None and bin_width is not None:
+        raise InputError(
+            "--packets with --bin-width: bins count all packets; leave out one of them"
+        )
     rules = Rules(
         per=per,
-        packets=packets or None,
+        packets=64 if packets is None else packets or None,
         bin_width=bin_width,
         bins=bins,
         size=size,
@@ -277,12 +320,13 @@ def sample(
     from netdiffus.formats import check_suffix
     from netdiffus.model import Model
     from netdiffus.packets import check_channels
-    from netdiffus.pcap_writer import CAPTURES
+    from netdiffus.pcap_writer import CAPTURES, free_labels
     from netdiffus.sampling import sample as run
 
     refuse_existing(out, force)
     loaded = Model.load(model)
     if out.suffix in CAPTURES:  # before the work is done, not after
+        free_labels(out, force)
         check_channels(loaded.codec.channels)
     else:
         check_suffix(out)
@@ -313,6 +357,7 @@ def sample(
 
 @app.command(epilog="Example: netdiffus export out.parquet -o out.pcapng --ip 6")
 def export(
+    ctx: typer.Context,
     data: Annotated[Path, typer.Argument(help="Traces of packets: .parquet, .csv or .npz.")],
     out: Annotated[
         Path, typer.Option("-o", "--out", help=".pcap or .pcapng; of a table .csv or .parquet.")
@@ -344,6 +389,8 @@ def export(
     from netdiffus.flow_tables import write_flows
     from netdiffus.pcap_writer import write_capture
 
+    if kind != "capture":
+        _refuse_unused(ctx, kind)
     traces = _load(data, length, None)
     if kind != "capture":
         write_flows(traces, out, kind, force=force)
@@ -447,7 +494,7 @@ def info(as_json: Json = False) -> None:
     )
 
 
-def _fail(error: Exception, code: int) -> None:
+def _fail(error: BaseException, code: int) -> None:
     message = str(error)
     if isinstance(error, OSError) and error.filename:
         message = f"{error.filename}: {error.strerror}"
@@ -477,10 +524,28 @@ def _save_capture(traces: Any, out: Path, force: bool) -> dict[str, int]:
     try:
         done = write_capture(traces, out, force=force)
         return {name: done[name] for name in ("as_udp", "moved") if done[name]}
-    except InputError as error:
-        kept = out.with_suffix(".parquet")
-        traces.save(kept, force=force)
+    except (InputError, FileExistsError) as error:
+        kept = next(path for path in _beside(out) if not path.exists())
+        traces.save(kept)
         raise InputError(f"{error}. The traces are kept in {kept}: netdiffus export") from None
+
+
+def _beside(out: Path) -> Iterator[Path]:
+    """Names for the traces of a capture."""
+    yield out.with_suffix(".parquet")
+    yield out.with_suffix(".traces.parquet")
+    for number in count(2):
+        yield out.with_suffix(f".traces-{number}.parquet")
+
+
+def _refuse_unused(ctx: typer.Context, kind: str) -> None:
+    source = ctx.get_parameter_source("kind")  # it is no capture, so somebody said so
+    names = [name for name in OF_CAPTURES if ctx.get_parameter_source(name) == source]
+    given = [f"--{name.replace('_', '-')}" for name in names]
+    if given:
+        raise InputError(
+            f"--as {kind} has no use for {', '.join(given)}; leave out one or the other"
+        )
 
 
 def _scales(choices: list[str]) -> dict[str, str | tuple[float, float]]:

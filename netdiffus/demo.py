@@ -10,6 +10,7 @@ from typing import Any
 from netdiffus.evaluation import Report, evaluate
 from netdiffus.files import refuse_existing
 from netdiffus.lab import lab_traffic
+from netdiffus.model import CONFIG
 from netdiffus.recipe import Recipe
 from netdiffus.sampling import sample
 from netdiffus.training import train
@@ -35,15 +36,20 @@ def demo(folder: Path, *, minutes: float, seed: int, force: bool, bar: Bar) -> R
         seed: Of split, training, sampling and evaluation.
         force: Replace what is there.
         bar: Makes a progress bar from (what, total).
+
+    Raises:
+        KeyboardInterrupt: Training was interrupted; the model is kept.
     """
+    recipe = Recipe(minutes=minutes, seed=seed)
     for part in PARTS:
-        refuse_existing(folder / part, force)
+        refuse_existing(folder / (f"{part}/{CONFIG}" if part == "model" else part), force)
     rest, holdout = lab_traffic().split(0.25, by="group", seed=seed)
     rest.save(folder / "train.parquet", force=force)
     holdout.save(folder / "holdout.parquet", force=force)
     with bar("train", 1.0) as progress:
-        recipe = Recipe(minutes=minutes, seed=seed)
         model = train(rest, folder / "model", recipe=recipe, force=force, progress=progress)
+    if model.about["ended"] == "interrupted":
+        raise KeyboardInterrupt(f"interrupted; {folder / 'model'} is kept, --force begins again")
     with bar("sample", len(rest)) as progress:
         made = sample(model, len(rest), seed=seed, progress=progress)
     made.save(folder / "synthetic.parquet", force=force)

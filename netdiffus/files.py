@@ -16,8 +16,11 @@ def refuse_existing(path: Path, force: bool) -> None:
 
     Raises:
         FileExistsError: `path` is there and `force` is false.
-        InputError: It is a folder.
+        InputError: It is a folder, or what should be its folder is a file.
     """
+    for parent in path.parents:
+        if parent.exists() and not parent.is_dir():
+            raise InputError(f"{path}: {parent} is a file, not a folder; choose another name")
     if path.is_dir():
         raise InputError(f"{path} is a folder; choose another name, or take it away")
     if path.exists() and not force:

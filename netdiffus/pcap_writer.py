@@ -113,7 +113,6 @@ def write_capture(
         FileExistsError: A file is there and `force` is false.
     """
     path = Path(path)
-    labels = path.with_suffix(".labels.csv")
     check_capture_path(path)
     for name, value, choices in (
         ("resolution", resolution, tuple(RESOLUTIONS)),
@@ -122,8 +121,7 @@ def write_capture(
     ):
         if value not in choices:
             raise InputError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
-    for file in (path, labels):
-        refuse_existing(file, force)
+    labels = free_labels(path, force)
     step = RESOLUTIONS[resolution]
     points = packet_points(traces, step)
     flows = flows_of(
@@ -163,6 +161,14 @@ def check_capture_path(path: Path) -> None:
     """Raises InputError unless the name ends in .pcap or .pcapng."""
     if path.suffix not in CAPTURES:
         raise InputError(f"{path}: a capture is written to {' or '.join(CAPTURES)}")
+
+
+def free_labels(path: Path, force: bool) -> Path:
+    """The file for a capture's labels, once it and the capture can and may be written."""
+    labels = path.with_suffix(".labels.csv")
+    for file in (path, labels):
+        refuse_existing(file, force)
+    return labels
 
 
 def _payloads(points: Points, flows: Flows, size: str, mtu: int, small: str) -> tuple[Ints, int]:

@@ -84,6 +84,8 @@ def sample(
     if batch_size is None:
         batch_size = 64 if target.type == "cpu" else 1024
     n, start = whole("n", n, 1), whole("start", start, 0)
+    if start + n > 2**63 - 1:
+        raise InputError(f"start and n must add up to at most 2**63 - 1, got {start} and {n}")
     batch_size = whole("batch_size", batch_size, 1)
     if mix not in ("balanced", "real"):
         raise InputError(f"mix must be 'balanced' or 'real', got {mix!r}")

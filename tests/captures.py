@@ -52,9 +52,13 @@ def ipv4(
     return head + ends + bytes(options) + body
 
 
-def ipv6(source: str, destination: str, protocol: int, body: bytes) -> bytes:
+def ipv6(
+    source: str, destination: str, protocol: int, body: bytes, *, length: int | None = None
+) -> bytes:
+    """`length` is the field of the payload's length."""
+    length = len(body) if length is None else length
     ends = ip_address(source).packed + ip_address(destination).packed
-    return struct.pack("!IHBB", 6 << 28, len(body), protocol, 64) + ends + body
+    return struct.pack("!IHBB", 6 << 28, length, protocol, 64) + ends + body
 
 
 def ethernet(packet: bytes, *, tags: Sequence[int] = (), source: bytes = bytes(6)) -> bytes:

@@ -7,7 +7,11 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
+import time
+from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -17,10 +21,12 @@ from capture_oracle import flows
 from captures import (
     ACK,
     CLIENT,
+    CLIENT6,
     FIN,
     RST,
     SECOND,
     SERVER,
+    SERVER6,
     START,
     SYN,
     Record,
@@ -30,6 +36,7 @@ from captures import (
     frames,
     interface,
     ipv4,
+    ipv6,
     pcap,
     pcapng,
     section,
@@ -40,7 +47,7 @@ from command import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netdiffus.capture import Rules, convert_captures, import_captures, reading
+from netdiffus.capture import Rules, convert_captures, import_captures, importing, reading
 from netdiffus.capture.ahead import in_order
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError
@@ -402,15 +409,60 @@ def test_in_order_raises_what_a_job_raises_and_ends() -> None:
         return [lambda n=n: job(n) for n in counts]
 
     expected = [(n, i) for n in (20, 5, 0, 25) for i in range(n)]
-    assert list(in_order(jobs([20, 5, 0, 25]), 3)) == expected
-    results = in_order(jobs([20, 30, 40, 50, 60]), 2)
+    assert list(in_order(jobs([20, 5, 0, 25]), 3, Event())) == expected
+    results = in_order(jobs([20, 30, 40, 50, 60]), 2, Event())
     with pytest.raises(InputError, match="thirty"):
         for count, _ in enumerate(results):  # noqa: B007
             pass
     assert count == 49
-    some = in_order(jobs([100, 100]), 2)
+    some = in_order(jobs([100, 100]), 2, Event())
     next(some)
     some.close()  # its threads end, though their results were not taken
+
+
+def test_jobs_end_soon_once_their_results_are_not_taken() -> None:
+    stop, begun = Event(), []
+
+    def job(n: int) -> Any:
+        begun.append(n)
+        yield n
+        stop.wait(60)
+
+    results = in_order([partial(job, n) for n in range(9)], 2, stop)
+    assert next(results) == 0
+    results.close()
+    assert set(begun) <= {0, 1}
+
+
+def test_an_error_of_one_capture_ends_the_reading_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captures, ended = tree(tmp_path), []
+    labels = write(tmp_path / "labels.csv", b"file,label\npage.pcap,surf\n")
+
+    def pieces(path: Path, advance: Any) -> Any:
+        yield path.read_bytes()
+        for _ in range(1000 if path.name == "page.pcap" else 0):
+            time.sleep(0.01)
+            yield b""
+        ended.append(path.name)
+
+    monkeypatch.setattr(reading, "pieces", pieces)
+    with pytest.raises(InputError, match=r"no label for voip/call-01.pcap"):
+        import_captures(captures, label_from=labels, threads=3)
+    assert "page.pcap" not in ended
+
+
+def test_reading_ends_with_the_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pyarrow.parquet, "ParquetWriter", interrupt)
+    monkeypatch.setattr(importing, "ROWS", 1)
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        convert_captures(tree(tmp_path), tmp_path / "t.parquet")
+    assert threading.active_count() == before, caught  # which holds all that went on
 
 
 def test_progress_is_by_bytes(tmp_path: Path) -> None:
@@ -516,6 +568,24 @@ nine,{CLIENT},9,,,,,
     assert report.dropped == {f"without a label in {labels}": 1}
 
 
+def test_labels_by_flow_compare_values_and_not_their_spelling(tmp_path: Path) -> None:
+    packets = [up(0, port=5)[1], up(0, port=6)[1], ipv6(CLIENT6, SERVER6, 17, udp(7, 53))]
+    packets += [ipv4(CLIENT, SERVER, 89, bytes(16)), ipv6("::1.2.3.4", SERVER6, 58, bytes(8))]
+    path = write(tmp_path / "a.pcap", pcap(frames([(START, packet) for packet in packets])))
+    labels = write(
+        tmp_path / "labels.csv",
+        f"""label,src_ip,src_port,dst_ip,dst_port,protocol
+five,,5.0,,080,6
+six,::ffff:{CLIENT},6,,,Tcp
+seven,FD00:0::0005,,2001:DB8:0:0::9,53.,17.0
+ospf,,,,,089
+ping,::102:304,,,0,58
+""".encode(),
+    )
+    traces, _ = import_captures(path, label_from=labels)
+    assert traces.label_names.tolist() == ["five", "six", "seven", "ospf", "ping"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -523,6 +593,10 @@ nine,{CLIENT},9,,,,,
         ("label,start\nx,yesterday\n", "line 2: give a label, and start and end as seconds"),
         ("label,src_ip\nx,1.2.3.4\n,5.6.7.8\n", "line 3: give a label"),
         ("label,src_ip\nx\n", "not a readable CSV"),
+        ("label,src_ip\nx,::1\nx,home\n", "line 3: 'home' does not appear to be an IPv4 or IPv6"),
+        ("label,dst_port\nx,http\n", "line 2: dst_port is 'http', no number in 0..65535"),
+        ("label,src_port\nx,65536\n", "line 2: src_port is '65536', no number in 0..65535"),
+        ("label,protocol\nx,quic\n", "line 2: protocol is 'quic', none of icmp, .* in 0..255"),
     ],
 )
 def test_labels_that_cannot_be(tmp_path: Path, text: str, message: str) -> None:
@@ -629,12 +703,16 @@ def test_nothing_is_left_of_a_failed_import(tmp_path: Path) -> None:
         ({"size": "big"}, "size must be one of ip, wire, payload, got 'big'"),
         ({"direction": "last"}, "direction must be one of first, syn"),
         ({"direction": "syn", "per": "host"}, "direction 'syn' is a rule for flows"),
+        ({"hosts": ("10.0.0.0/8",)}, "hosts are a rule for per='host' and 'capture'"),
         ({"packets": 0}, "packets must be above 0, got 0"),
         ({"idle": float("nan")}, "idle must be above 0, got nan"),
         ({"bins": 5}, "bins is given without bin_width"),
         ({"bin_width": 1e-10}, "bin_width must be 1 ns at least"),
         ({"bin_width": 1.0, "bins": 10**7}, "bins must be at most 1000000"),
-        ({"hosts": ("home",)}, "hosts: 'home' does not appear to be an IPv4 or IPv6 network"),
+        (
+            {"hosts": ("home",), "per": "host"},
+            "hosts: 'home' does not appear to be an IPv4 or IPv6 network",
+        ),
     ],
 )
 def test_rules_that_cannot_be(rules: dict[str, Any], message: str) -> None:

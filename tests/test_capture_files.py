@@ -39,6 +39,7 @@ from captures import (
 )
 
 from netdiffus.capture import CaptureReport, Rules, import_captures
+from netdiffus.capture.files import is_capture
 from netdiffus.errors import InputError
 from netdiffus.traces import Traces
 
@@ -185,7 +186,10 @@ FILES = {
     "pcapng of sections, interfaces, obsolete blocks": MIXED,
     "gzip": gzip.compress(pcap(RECORDS)),
     "gzip of two members": gzip.compress(pcap(RECORDS)[:100]) + gzip.compress(pcap(RECORDS)[100:]),
+    "gzip padded with zeros": gzip.compress(pcap(RECORDS)) + bytes(700),
     "zstd": pa.compress(pcapng(RECORDS), codec="zstd", asbytes=True),
+    "zstd behind a frame to skip": bytes.fromhex("5a2a4d18 03000000 616263")
+    + pa.compress(pcap(RECORDS), codec="zstd", asbytes=True),
 }
 
 
@@ -194,6 +198,7 @@ def test_every_container_gives_the_same_flows(kind: str, tmp_path: Path) -> None
     path = write(tmp_path, FILES[kind], "name says nothing.txt")
     reference = write(tmp_path, pcap(RECORDS))
     traces, report = read(path)
+    assert is_capture(path)
     assert report.packets == len(PACKETS)
     assert found(traces) == expected(reference, 1)
     assert traces.meta["protocol"].to_pylist() == ["tcp", "udp", "icmp"]
@@ -330,6 +335,29 @@ def test_options_and_extension_headers(tmp_path: Path) -> None:
     ]
 
 
+def test_authenticated_packets_are_of_their_flow(tmp_path: Path) -> None:
+    authentication = bytes([6, 4]) + bytes(22)
+    packet = ipv4(CLIENT, SERVER, 51, authentication + tcp(5, 80, 10))
+    assert only(tmp_path, [packet], Rules(size="payload")) == [
+        ((CLIENT, 5), (SERVER, 80), START, [(10, 1, 0)])
+    ]
+
+
+@pytest.mark.parametrize(("protocol", "header"), [(33, 16), (132, 12), (136, 8)])
+def test_other_protocols_with_ports(protocol: int, header: int, tmp_path: Path) -> None:
+    # The fifth byte is DCCP's length of the header, in fours.
+    body = struct.pack("!HHB", 5, 80, header // 4) + bytes(header - 5 + 10)
+    packet = ipv4(CLIENT, SERVER, protocol, body)
+    assert only(tmp_path, [packet], Rules(size="payload")) == [
+        ((CLIENT, 5), (SERVER, 80), START, [(10, 1, 0)])
+    ]
+
+
+def test_a_host_without_an_address_yet_is_a_client(tmp_path: Path) -> None:
+    packet = ipv6("::", "ff02::16", 58, bytes(28))
+    assert only(tmp_path, [packet])[0][:2] == (("::", 0), ("ff02::16", 0))
+
+
 @pytest.mark.parametrize("v6", [False, True], ids=["IPv4", "IPv6"])
 def test_fragments_belong_to_their_datagrams_flow(v6: bool, tmp_path: Path) -> None:
     whole = udp(7, 53, 3000)
@@ -379,6 +407,10 @@ def test_tunnels(kind: str, tmp_path: Path) -> None:
 def test_a_packet_whose_length_its_card_was_to_fill_in(tmp_path: Path) -> None:
     packet = ipv4(CLIENT, SERVER, 6, tcp(5, 80, 70_000), total=0)
     assert only(tmp_path, [packet])[0][3] == [(70_040, 1, 0)]
+    packet = ipv6(CLIENT6, SERVER6, 6, tcp(5, 80, 70_000), length=0)
+    assert only(tmp_path, [packet])[0][3] == [(70_060, 1, 0)]
+    nothing = ipv6(CLIENT6, SERVER6, 59, bytes(6), length=0)  # padded
+    assert only(tmp_path, [nothing])[0][3] == [(40, 1, 0)]
 
 
 BAD = {
@@ -388,6 +420,7 @@ BAD = {
         bytes(12) + b"\x08\x00\x42" + bytes(60),  # a header of 8 bytes
         bytes(12) + b"\x08\x00\x73" + bytes(60),  # IP version 7
         ethernet(ipv4(CLIENT, SERVER, 6, bytes(20))),  # TCP without a header length
+        ethernet(ipv4(CLIENT, SERVER, 33, bytes(20))),  # DCCP without one
         ethernet(ipv6(CLIENT6, SERVER6, 60, bytes([6, 3]) + bytes(6)) + bytes(40)),
     ],
     "not IP (ARP)": [bytes(12) + b"\x08\x06" + bytes(28)],
@@ -486,6 +519,14 @@ def test_a_compressed_file_cut_short_gives_what_it_holds(codec: str, tmp_path: P
         traces, report = import_captures(path, rules=ALL)
     assert len(caught) == 1
     assert 100 <= traces.lengths[0] == report.packets < 500
+
+
+def test_only_zeros_behind_a_gzip_are_no_damage(tmp_path: Path) -> None:
+    packed = gzip.compress(pcap(RECORDS))
+    for rest in (bytes(9) + b"x", bytes(9) + packed):  # the latter gzip reads, but not we
+        with pytest.warns(UserWarning, match="inflate failed"):
+            _, report = import_captures(write(tmp_path, packed + rest), rules=ALL)
+        assert report.packets == len(PACKETS)
 
 
 def test_syn_shows_the_client(tmp_path: Path) -> None:

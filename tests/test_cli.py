@@ -18,6 +18,7 @@ import typer
 from command import run
 from small import packets, volumes
 
+from netdiffus import cli
 from netdiffus.cli import app
 from netdiffus.model import Model
 from netdiffus.sampling import sample
@@ -196,7 +197,9 @@ ERRORS = [
     ("train no_label.csv -o new", "no_label.csv: no column 'label'"),
     ("train empty.csv -o new", "empty.csv: the file is empty"),
     ("train lonely.csv -o new", "class 'lonely' has one trace"),
-    ("train {data} -o lonely.csv --steps 2", "lonely.csv: File exists"),
+    ("sample {model} -n 5 -o lonely.csv/new.npz", "lonely.csv is a file, not a folder"),
+    ("sample {model} -n 5 -o new.npz --start 9223372036854775807", "start and n must add up to"),
+    ("train {data} -o lonely.csv --steps 2", "lonely.csv is a file, not a folder"),
     ("train {data} -o new --preset big", "preset must be one of default, paper"),
     ("train {data} -o new --scale value", "--scale value: give a channel and its scale"),
     ("train {data} -o new --scale value=a:b", "--scale value=a:b: bounds are two numbers"),
@@ -206,6 +209,12 @@ ERRORS = [
     ("split lonely.csv -o new", "class 'lonely' has 1 trace(s)"),
     ("split {data} -o new --by nix", "no column 'nix' to split by"),
     ("split {data} -o new --fraction 2", "fraction must lie between 0 and 1"),
+    ("split {data} -o new --seed -1", "seed must lie in 0..2**63 - 1, got -1"),
+    ("evaluate {data} {data} -o new.html --seed -1", "seed must lie in 0..2**63 - 1, got -1"),
+    ("demo -o new --seed -1", "seed must lie in 0..2**63 - 1, got -1"),
+    ("demo -o new --minutes 0", "minutes must be a number above 0, got 0"),
+    ("import . -o new.parquet --packets 9 --bin-width 1", "--packets with --bin-width"),
+    ("export packets.csv -o new.csv --as ppi --ip 4 --server-port 1", "for --ip, --server-port;"),
     ("evaluate {data} packets.csv -o new.html", "the channels are packet_length"),
     ("evaluate {data} {data} -o new.json", "new.json: the figures go there"),
     ("evaluate {data} {data} -o new.html --model no_model", "no_model: not a netdiffus model"),
@@ -322,6 +331,16 @@ class TestProgress:
 
 
 class TestInterrupt:
+    def test_is_one_line_whatever_typer_does(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupt(*arguments: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(cli, "_load", interrupt)
+        done = run("split", tmp_path / "all.csv", "-o", tmp_path)
+        assert done == (130, "", "error: interrupted\n")
+
     def test_train_stays_usable_and_resumes(self, work: Path, tmp_path: Path) -> None:
         model = tmp_path / "m"
         asked = ("train", work / "train.parquet", "--size", 8, "--width", 8, "-o", model)

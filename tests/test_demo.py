@@ -3,7 +3,8 @@ from __future__ import annotations
 import json
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
 from command import Result, run
@@ -79,6 +80,24 @@ def test_page_loads_nothing_from_outside(demo: Demo) -> None:
     assert page.pictures >= 5
     assert "url(http" not in text
     assert "@import" not in text
+
+
+def test_a_second_run_with_force_replaces_all(demo: Demo) -> None:
+    seed = 1 + Model.load(demo.folder / "model").about["seed"]
+    again = run("demo", "-o", demo.folder, "--minutes", 0.02, "--seed", seed, "--force")
+    assert again.code == 0, again.err
+    assert Model.load(demo.folder / "model").about["seed"] == seed
+
+
+def test_an_interrupted_training_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*arguments: Any, **options: Any) -> Any:
+        return SimpleNamespace(about={"ended": "interrupted"})
+
+    monkeypatch.setattr("netdiffus.demo.train", stopped)
+    done = run("demo", "-o", tmp_path)
+    assert done.code == 130
+    assert f"{tmp_path / 'model'} is kept" in done.err
+    assert not (tmp_path / "synthetic.parquet").exists()
 
 
 def test_a_second_run_is_refused(demo: Demo) -> None:

@@ -547,12 +547,29 @@ class TestCommand:
         assert "MTU of 1500" in done.err
         assert len(Traces.load(tmp_path / "t.parquet")) == 6
         assert not (tmp_path / "t.pcap").exists()
+        there = ["t.parquet", "t.traces.parquet"]
+        for name in there:
+            (tmp_path / name).write_text("mine")
+        asked = ("sample", model, "-n", 6, "--steps", 2, "-o", tmp_path / "t.pcap")
+        for kept, force in (("t.traces-2.parquet", ()), ("t.traces-3.parquet", ("--force",))):
+            done = run(*asked, *force)
+            assert "MTU of 1500" in done.err
+            assert f"kept in {tmp_path / kept}:" in done.err
+            assert len(Traces.load(tmp_path / kept)) == 6
+        assert {(tmp_path / name).read_text() for name in there} == {"mine"}
 
     def test_volumes_are_refused_before_the_work(self, tmp_path: Path) -> None:
         model = small_model(tmp_path, volumes(60))
         done = run("sample", model, "-n", 10**9, "-o", tmp_path / "t.pcap")
         assert done.code == 2
         assert "volumes per bin" in done.err
+
+    def test_files_that_are_there_are_refused_first(self, tmp_path: Path) -> None:
+        model = small_model(tmp_path, packets(60))
+        (tmp_path / "t.labels.csv").write_text("mine")
+        done = run("sample", model, "-n", 10**9, "-o", tmp_path / "t.pcap")
+        assert done.code == 2
+        assert "t.labels.csv exists" in done.err
 
 
 def small_model(folder: Path, traces: Traces) -> Path:

@@ -1,5 +1,5 @@
 // Link types: www.tcpdump.org/linktypes.html. Headers: RFC 791, 8200, 9293, 768, 2516 (PPPoE), 3032
-// (MPLS), 2784 and 2890 (GRE), 7348 (VXLAN), 4302 (AH).
+// (MPLS), 2784 and 2890 (GRE), 7348 (VXLAN), 4302 (AH), 3828 (UDP-Lite), 4340 (DCCP).
 #include "headers.h"
 
 #include <algorithm>
@@ -11,6 +11,7 @@ enum EtherType : uint16_t { kIPv4 = 0x0800, kIPv6 = 0x86dd, kBridged = 0x6558 };
 
 constexpr Verdict kTruncated = {Drop::truncated, 0}, kBad = {Drop::bad_header, 0};
 constexpr int kMaxTunnels = 8;
+constexpr uint8_t kDccp = 33, kAuthentication = 51, kNothing = 59, kSctp = 132, kUdpLite = 136;
 constexpr uint8_t kMadeBy[4] = {0x02, 'n', 'd', 'f'};
 
 // Reads one frame; nested packets start over with internet().
@@ -153,7 +154,9 @@ Verdict Decoder::internet4(Bytes in) {
   packet_.fragment = cut & 0x1fff   ? Fragment::later
                      : cut & 0x2000 ? Fragment::first
                                     : Fragment::none;
-  return transport(in.u8(9), in.from(header), ip_size_ - header);
+  const bool secured = in.u8(9) == kAuthentication && packet_.fragment != Fragment::later;
+  return secured ? extensions(in.u8(9), in.from(header), ip_size_ - header)
+                 : transport(in.u8(9), in.from(header), ip_size_ - header);
 }
 
 Verdict Decoder::internet6(Bytes in) {
@@ -161,17 +164,18 @@ Verdict Decoder::internet6(Bytes in) {
   std::copy_n(in.checked(8, 16), 16, packet_.source.address.begin());
   std::copy_n(in.checked(24, 16), 16, packet_.destination.address.begin());
   packet_.fragment = Fragment::none;
-  const bool jumbo = !in.be16(4) && in.u8(6) == 0;
-  ip_size_ = jumbo ? left(in) : 40u + in.be16(4);
+  // 0 with something behind it: a jumbogram, or the sender's network card was to cut it up.
+  ip_size_ = in.be16(4) || in.u8(6) == kNothing ? 40u + in.be16(4) : left(in);
   if (ip_size_ < 40) return kBad;
   return extensions(in.u8(6), in.from(40), ip_size_ - 40);
 }
 
 Verdict Decoder::extensions(uint8_t protocol, Bytes in, uint32_t left) {
-  while (protocol == 0 || protocol == 43 || protocol == 44 || protocol == 51 || protocol == 60) {
+  while (protocol == 0 || protocol == 43 || protocol == 44 || protocol == kAuthentication ||
+         protocol == 60) {
     if (!in.has(8)) return kTruncated;
     uint32_t length = (in.u8(1) + 1) * 8u;
-    if (protocol == 51) length = (in.u8(1) + 2) * 4u;  // authentication counts in fours
+    if (protocol == kAuthentication) length = (in.u8(1) + 2) * 4u;  // which counts in fours
     if (protocol == 44) {
       length = 8;
       const uint16_t cut = in.be16(2);
@@ -205,13 +209,16 @@ Verdict Decoder::transport(uint8_t protocol, Bytes in, uint32_t left) {
 
 Verdict Decoder::ports(uint8_t protocol, Bytes in, uint32_t left) {
   uint32_t header = protocol == 1 || protocol == 58 ? 8 : 0;
-  if (protocol == kTcp || protocol == kUdp || protocol == 132) {
-    if (!in.has(protocol == kTcp ? 14 : 4)) return kTruncated;
+  const bool udp = protocol == kUdp || protocol == kUdpLite;
+  if (protocol == kTcp || protocol == kDccp || udp || protocol == kSctp) {
+    if (!in.has(protocol == kTcp ? 14 : protocol == kDccp ? 5 : 4)) return kTruncated;
     packet_.source.port = in.be16(0);
     packet_.destination.port = in.be16(2);
-    header = protocol == kTcp ? (in.u8(12) >> 4) * 4u : protocol == kUdp ? 8 : 12;
+    header = udp ? 8 : 12;
+    if (protocol == kDccp) header = in.u8(4) * 4u;
+    if (protocol == kTcp) header = (in.u8(12) >> 4) * 4u;
     if (protocol == kTcp) packet_.tcp_flags = in.u8(13);
-    if (protocol == kTcp && header < 20) return kBad;
+    if (header < (protocol == kTcp ? 20u : udp ? 8u : 12u)) return kBad;
   }
   return sized(left > header ? left - header : 0);
 }

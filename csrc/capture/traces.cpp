@@ -25,7 +25,6 @@ std::string text(const Endpoint& end) {
   char buffer[INET6_ADDRSTRLEN];
   if (std::equal(kMapped.begin(), kMapped.begin() + 12, end.address.begin()))
     return inet_ntop(AF_INET, end.address.data() + 12, buffer, sizeof buffer);
-  if (end.address == Address{}) return "";
   return inet_ntop(AF_INET6, end.address.data(), buffer, sizeof buffer);
 }
 
@@ -232,7 +231,7 @@ void Traces::write(const Trace& trace, Batch& batch) const {
   batch.bytes_up.push_back(trace.swapped ? trace.bytes_down : trace.bytes_up);
   batch.bytes_down.push_back(trace.swapped ? trace.bytes_up : trace.bytes_down);
   batch.client.push_back(text(client));
-  batch.server.push_back(text(server));
+  batch.server.push_back(rules_.per == Per::flow ? text(server) : "");  // others have none
   batch.client_port.push_back(client.port);
   batch.server_port.push_back(server.port);
   batch.protocol.push_back(trace.key.protocol);

@@ -13,12 +13,17 @@ T = TypeVar("T")
 AHEAD = 8  # results that a job may have waiting
 
 
-def in_order(jobs: Iterable[Callable[[], Iterator[T]]], threads: int) -> Iterator[T]:
+def in_order(jobs: Iterable[Callable[[], Iterator[T]]], threads: int, stop: Event) -> Iterator[T]:
     """What each job yields, job after job, while later ones already run in threads.
 
     An exception in a job is raised after what the job had yielded.
+
+    Args:
+        jobs: What is to be done.
+        threads: Jobs at a time.
+        stop: Set here once nobody takes results any more; jobs that run long should look at it.
     """
-    stop, todo = Event(), iter(jobs)
+    todo = iter(jobs)
     waiting: deque[tuple[Future[None], Queue[T | None]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
 
@@ -39,9 +44,12 @@ def in_order(jobs: Iterable[Callable[[], Iterator[T]]], threads: int) -> Iterato
                 start()
         finally:
             stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _fill(job: Callable[[], Iterator[T]], queue: Queue[T | None], stop: Event) -> None:
+    if stop.is_set():
+        return
     try:
         for result in job():
             _put(queue, result, stop)

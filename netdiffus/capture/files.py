@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ from netdiffus.errors import InputError
 
 PIECE = 1 << 20
 CODECS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+CODECS |= {bytes([i, 0x2A, 0x4D, 0x18]): "zstd" for i in range(0x50, 0x60)}  # frames to skip
 MAGICS = {
     bytes.fromhex(magic) for magic in ("a1b2c3d4", "d4c3b2a1", "a1b23c4d", "4d3cb2a1", "0a0d0d0a")
 }
@@ -88,8 +91,12 @@ def pieces(path: Path, advance: Callable[[int], None]) -> Iterator[pa.Buffer]:
                 advance(at - before)
         except OSError:
             if codec:
-                yield _last_bytes(path, codec, done)
-            raise
+                last = _last_bytes(path, codec, done)
+                done += last.size
+                yield last
+            if codec != "gzip" or not _is_padded(path, done):
+                raise
+            advance(path.stat().st_size - at)
 
 
 def _last_bytes(path: Path, codec: str, start: int) -> pa.Buffer:
@@ -104,6 +111,17 @@ def _last_bytes(path: Path, codec: str, start: int) -> pa.Buffer:
         except OSError:
             return pa.py_buffer(bytes(last))
     return pa.py_buffer(bytes(last))
+
+
+def _is_padded(path: Path, size: int) -> bool:
+    """Whether gzip finds just as many bytes: it accepts zeros behind what it compressed."""
+    try:
+        with gzip.open(path) as file:
+            while piece := file.read(PIECE):
+                size -= len(piece)
+    except (OSError, EOFError, zlib.error):
+        return False
+    return size == 0
 
 
 def _codec(path: Path) -> str | None:

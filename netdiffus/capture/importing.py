@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
@@ -99,8 +100,8 @@ def convert_captures(
         raise InputError(f"{out}: captures are imported to Parquet; end the name in .parquet")
     refuse_existing(out, force)
     source = Source(_listed(paths), label_from, rules or Rules(), threads, progress)
-    with whole_file(out) as part:
-        tables = _gathered(source.tables())
+    with whole_file(out) as part, closing(source.tables()) as found:
+        tables = _gathered(found)
         first = next(tables)
         with pa.parquet.ParquetWriter(part, first.schema, compression="zstd") as writer:
             writer.write_table(first)

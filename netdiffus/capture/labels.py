@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from decimal import Decimal, InvalidOperation
+from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from netdiffus.capture.files import Capture
+from netdiffus.endpoints import NUMBERS, PROTOCOLS
 from netdiffus.errors import InputError
 
 Labeller = Callable[[pa.Table, Capture], pa.Array]
@@ -124,7 +127,10 @@ class _FlowLabels:
                     f"{path}, line {number}: give a label, and start and end as seconds since "
                     f"1970 or as ISO 8601; found {row}"
                 ) from None
-            values = tuple(row[name].lower() for name in filled)
+            try:
+                values = tuple(_as_read(name, row[name]) for name in filled)
+            except ValueError as error:
+                raise InputError(f"{path}, line {number}: {error}; empty cells fit all") from None
             self.lines.setdefault(filled, {}).setdefault(values, []).append(line)
 
     def __call__(self, table: pa.Table, capture: Capture) -> pa.Array:
@@ -144,6 +150,34 @@ class _FlowLabels:
             if row.start <= at <= row.end
         ]
         return min(fitting, key=lambda row: row.number).label if fitting else None
+
+
+def _as_read(name: str, cell: str) -> str:
+    """A cell as the traces have it, so that they can be compared as text."""
+    if name.endswith("_ip"):
+        return _address(cell)
+    if name == "protocol":
+        number = NUMBERS.get(cell.lower())
+        number = _whole(name, cell, 255) if number is None else number
+        return PROTOCOLS.get(number, str(number))
+    return str(_whole(name, cell, 65535))
+
+
+def _address(cell: str) -> str:
+    address = ip_address(cell)
+    if not isinstance(address, IPv4Address):
+        if address.ipv4_mapped is None:
+            return socket.inet_ntop(socket.AF_INET6, address.packed)  # which the reader writes with
+        address = address.ipv4_mapped
+    return str(address)
+
+
+def _whole(name: str, cell: str, most: int) -> int:
+    """A number that programs may have written as a decimal one."""
+    if re.fullmatch(r"[0-9]{1,5}(\.0*)?", cell) and (number := int(cell.partition(".")[0])) <= most:
+        return number
+    names = f"none of {', '.join(NUMBERS)} and " if name == "protocol" else ""
+    raise ValueError(f"{name} is {cell!r}, {names}no number in 0..{most}")
 
 
 def _values(filled: tuple[str, ...], way: tuple[Any, ...], protocol: str) -> tuple[str, ...]:

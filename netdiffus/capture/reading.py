@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
-from threading import Lock
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -74,17 +74,18 @@ class Source:
         self._rules, self._label_from = rules, label_from
         self._label = labeller(label_from)
         self._captures, self.report.skipped = find_captures(paths)
+        self._stop = Event()  # nobody takes tables any more
         self._threads = threads or min(len(self._captures), os.cpu_count() or 1)
         self._meter = _Meter(self._captures, progress)
 
-    def tables(self) -> Iterator[pa.Table]:
+    def tables(self) -> Generator[pa.Table, None, None]:
         """Tables of traces, in order of captures and of first packets.
 
         Raises:
             InputError: After the last capture, if none had a trace.
         """
         jobs = [partial(self._read, capture) for capture in self._captures]
-        for found in in_order(jobs, self._threads):
+        for found in in_order(jobs, self._threads, self._stop):
             if isinstance(found, pa.Table):
                 self.report.traces += found.num_rows
                 yield found
@@ -119,10 +120,10 @@ class Source:
         yield read
 
     def _tables(self, read: _Read) -> Iterator[pa.Table]:
-        """Tables of one capture, unless its reader finds it unsorted."""
+        """Tables of one capture, unless its reader finds it unsorted or nobody takes them."""
         for i, piece in enumerate(self._pieces(read), 1):
             read.reader.feed(piece)
-            if read.reader.unsorted:
+            if read.reader.unsorted or self._stop.is_set():
                 return
             if i % PIECES == 0:
                 yield from self._ended(read)

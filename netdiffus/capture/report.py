@@ -20,7 +20,7 @@ class CaptureReport:
         packets: Packets in them.
         traces: Traces made.
         dropped: Packets that are in no trace, by reason.
-        notes: Packets that are in traces but deserve a word, by what they are.
+        notes: Packets that deserve a word, whether they are in traces or not, by what they are.
         problems: Captures that are damaged, with the byte where it was met.
         skipped: Files in the folders that are no captures.
     """

@@ -37,7 +37,7 @@ class Rules:
         packets: Packets kept of each trace, from its first; None for all.
         bin_width: Seconds; bytes down and up in bins of that width instead of single packets.
         bins: Bins of every trace: zero after its last packet, and what comes later left out. None:
-            up to the last packet.
+            up to the last packet, or to that in the last of 1,000,000 bins.
         size: Bytes of a packet: `ip`, from the IP header on; `wire`, the frame as captured without
             regard to snap length; `payload`, what TCP, UDP or ICMP carries.
         direction: Who the client is: the sender of the `first` packet, or of the `syn` where there
@@ -79,6 +79,8 @@ class Rules:
             raise InputError(f"bins must be at most 1000000, got {self.bins}; take wider bins")
         if self.direction == "syn" and self.per != "flow":
             raise InputError(f"direction 'syn' is a rule for flows, not for per={self.per!r}")
+        if self.hosts and self.per == "flow":
+            raise InputError("hosts are a rule for per='host' and 'capture', not for flows")
         if self.per == "host" and not self.hosts:
             object.__setattr__(self, "hosts", PRIVATE)
         for name, seconds in (("idle", IDLE_S), ("active", ACTIVE_S)):

@@ -12,6 +12,8 @@ from typing import Any
 import torch  # before the extension, so that both share torch's OpenMP runtime
 from torch import Tensor
 
+from netdiffus.errors import InputError
+
 try:
     from netdiffus import _C as _C  # the ops reach it from here, once choose() says it is there
 except ImportError as error:
@@ -23,7 +25,10 @@ except ImportError as error:
 else:
     _why_missing = "ok"
     if _level := os.environ.get("NETDIFFUS_ISA"):
-        _C.set_isa(_level)  # a level that this processor lacks stops the import
+        try:
+            _C.set_isa(_level)  # a level that this processor lacks stops the import
+        except ValueError as error:
+            raise InputError(str(error)) from None
 
 NAMES = ("auto", "torch", "cpp", "cuda", "triton")
 HALF = (torch.float16, torch.bfloat16)
