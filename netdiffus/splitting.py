@@ -27,6 +27,8 @@ def holdout_rows(
     """
     if not 0 < fraction < 1:
         raise InputError(f"fraction must lie between 0 and 1, got {fraction}")
+    if seed < 0:
+        raise InputError(f"seed must be at least 0, got {seed}")
     units = np.arange(len(labels))
     for ids in groups:
         units = _merge(units, ids)

@@ -205,6 +205,10 @@ class TestSplit:
         with pytest.raises(InputError, match="fraction must lie between 0 and 1"):
             volumes().split(fraction)
 
+    def test_a_seed_below_0(self) -> None:
+        with pytest.raises(InputError, match="seed must be at least 0, got -1"):
+            volumes().split(seed=-1)
+
     def test_unknown_column(self) -> None:
         with pytest.raises(InputError, match=r"no column 'host' to split by; .*trace_id, group"):
             volumes().split(by="host")
