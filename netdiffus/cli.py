@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from typer.core import TyperGroup
 
 from netdiffus import __version__
-from netdiffus.errors import InputError
+from netdiffus.errors import InputError, checked_seed
 from netdiffus.progress import bar
 
 
@@ -31,12 +31,6 @@ class _Commands(TyperGroup):
             _fail(stop if stop.args else KeyboardInterrupt("interrupted"), 130)
 
 
-def _checked_seed(seed: int) -> int:
-    if not 0 <= seed < 2**63:
-        raise InputError(f"seed must lie in 0..2**63 - 1, got {seed}")
-    return seed
-
-
 app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
@@ -48,7 +42,7 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Seed = Annotated[int, typer.Option(help="Same seed, same result.", callback=_checked_seed)]
+Seed = Annotated[int, typer.Option(help="Same seed, same result.", callback=checked_seed)]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 Length = Annotated[int | None, typer.Option(help="Keep at most this many points of each trace.")]
 Channels = Annotated[str | None, typer.Option(help="Keep only these channels, comma-separated.")]

@@ -22,3 +22,15 @@ def whole(name: str, value: object, at_least: int | None = None) -> int:
     if at_least is not None and number < at_least:
         raise InputError(f"{name} must be at least {at_least}, got {number}")
     return number
+
+
+def checked_seed(seed: object) -> int:
+    """A seed as a plain number that Philox and NumPy take.
+
+    Raises:
+        InputError: It is not one.
+    """
+    number = whole("seed", seed)
+    if not 0 <= number < 2**63:
+        raise InputError(f"seed must lie in 0..2**63 - 1, got {number}")
+    return number

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 
-from netdiffus.errors import InputError, whole
+from netdiffus.errors import InputError, checked_seed, whole
 
 ROWS = 2048  # of images in a step: enough for matrix products to reach their speed
 
@@ -47,7 +47,8 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "seed"):
+        object.__setattr__(self, "seed", checked_seed(self.seed))
+        for name in ("steps", "batch_size"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, whole(name, getattr(self, name)))
         if self.steps is None and self.minutes is None:
@@ -57,8 +58,6 @@ class Recipe:
         for name, value in asdict(self).items():
             if name not in ("seed", "held") and value is not None and not _is_above_0(value):
                 raise InputError(f"{name} must be a number above 0, got {value!r}")
-        if not 0 <= self.seed < 2**63:
-            raise InputError(f"seed must lie in 0..2**63 - 1, got {self.seed}")
 
     def batch_of(self, size: int) -> int:
         """Traces per step for images of this height and width."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from netdiffus.codec import Images
 from netdiffus.device import usable
 from netdiffus.diffusion import Diffusion
-from netdiffus.errors import InputError, whole
+from netdiffus.errors import InputError, checked_seed, whole
 from netdiffus.model import Model
 from netdiffus.ops.denoise import Step, denoise_step
 from netdiffus.ops.noise import GOLDEN, normal, uniform
@@ -92,7 +92,7 @@ def sample(
     classes = _wanted(model, label)
     steps = _usual(sampler, model.diffusion) if steps is None else whole("steps", steps)
     plan = model.diffusion.steps(sampler, steps)
-    seed = secrets.randbits(48) if seed is None else _checked_seed(seed)
+    seed = secrets.randbits(48) if seed is None else checked_seed(seed)
     unet = model.unet.to(target).eval()
     backend = "auto" if fast else "torch"
     parts = []
@@ -182,13 +182,6 @@ def _usual(sampler: str, diffusion: Diffusion) -> int:
     """Steps where none are asked for, of a short process as many as it has."""
     most = diffusion.num_timesteps
     return min(DEFAULT_STEPS.get(sampler, most), max(1, most - 1) if sampler == "dpm++" else most)
-
-
-def _checked_seed(seed: int) -> int:
-    seed = whole("seed", seed)
-    if not 0 <= seed < 2**63:
-        raise InputError(f"seed must lie in 0..2**63 - 1, got {seed}")
-    return seed
 
 
 def _wanted(model: Model, label: str | Sequence[str] | None) -> Ints:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from netdiffus.errors import InputError
+from netdiffus.errors import InputError, checked_seed
 
 Ints = npt.NDArray[np.int64]
 
@@ -27,8 +27,7 @@ def holdout_rows(
     """
     if not 0 < fraction < 1:
         raise InputError(f"fraction must lie between 0 and 1, got {fraction}")
-    if seed < 0:
-        raise InputError(f"seed must be at least 0, got {seed}")
+    seed = checked_seed(seed)
     units = np.arange(len(labels))
     for ids in groups:
         units = _merge(units, ids)

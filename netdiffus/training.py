@@ -113,15 +113,16 @@ def train(
         FileExistsError: The folder holds a model, and neither `resume` nor `force` is given.
     """
     folder = None if path is None else Path(path)
-    recipe = recipe or (_recipe_of(Model.load(_must(folder))) if resume else Recipe(minutes=2))
+    before = Model.load(_must(folder)) if resume else None
+    recipe = recipe or (_recipe_of(before) if before else Recipe(minutes=2))
     traces = traces.without_empty_classes()
     _check_traces(traces)
     if folder is not None and not resume:
         refuse_existing(folder / CONFIG, force)
     codec = codec or GasfCodec(default_size(traces), border=border_of(preset))
     model = Model.new(traces, codec, diffusion, preset=preset, width=width, seed=recipe.seed)
-    if resume:
-        _check_same(Model.load(_must(folder)), model)
+    if before:
+        _check_same(before, model)
     return _train(model, traces, recipe, folder, resume, device, progress)
 
 

@@ -143,35 +143,25 @@ class Judge:
     def _utility_figures(self, traces: Traces) -> Figures:
         trained, everything = self.comparison.trained, class_counts(traces)
         is_train = traces is self.comparison.train
-        tests = self._real_tests if is_train else self._tests(traces, trained)
-        equal = _test_figures(tests, traces.classes)
-        full = equal
+        equal = self._real_tests if is_train else self._tests(traces, trained)
+        whole = equal
         if not np.array_equal(everything, trained):
-            full = self._tested(traces, everything)
-        added = full
+            whole = self._tests(traces, everything)
+        added = whole
         if not is_train:
-            added = self._tested(traces, everything, self.comparison.train)
-        return {
+            added = self._tests(traces, everything, self.comparison.train)
+        tests = {
             "trained_on_equal": equal,
-            "lost": intervals.lost_figure(tests, self._real_tests),
-            "trained_on_all": full,
+            "trained_on_all": whole,
             "trained_with_real": added,
-            "trained_on_equal_network": self._tested(traces, trained, learn=network, runs=1),
+            "trained_on_equal_network": self._tests(traces, trained, learn=network, runs=1),
         }
+        found = {name: _test_figures(answers, traces.classes) for name, answers in tests.items()}
+        return {**found, "lost": intervals.lost_figure(equal, self._real_tests)}
 
     @cached_property
     def _real_tests(self) -> list[Answers]:
         return self._tests(self.comparison.train, self.comparison.trained)
-
-    def _tested(
-        self,
-        traces: Traces,
-        counts: Ints,
-        added: Traces | None = None,
-        learn: Learner = forest,
-        runs: int | None = None,
-    ) -> Figures:
-        return _test_figures(self._tests(traces, counts, added, learn, runs), traces.classes)
 
     def _tests(
         self,
