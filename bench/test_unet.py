@@ -14,6 +14,7 @@ from netdiffus.batches import Loss
 from netdiffus.codec import GasfCodec
 from netdiffus.lab import lab_traffic
 from netdiffus.model import Model
+from netdiffus.ops.attention import attention
 from netdiffus.ops.levels import COSINES, level_chances, level_loss, level_means
 from netdiffus.ops.linear import linear
 from netdiffus.ops.modulate import TAPS, modulate
@@ -21,6 +22,7 @@ from netdiffus.ops.precision import precision
 from netdiffus.recipe import ROWS, Recipe
 from netdiffus.training import BORDER, _graphed
 from netdiffus.training_state import State
+from netdiffus.unet import HEADS
 from netdiffus.variants import variants_of
 
 SIZE, STEPS, TRACES = 64, 20, 256
@@ -119,6 +121,17 @@ def test_linear_with_gelu_beside_torch(ratio: Ratio) -> None:
             linear(x, weight, bias, gelu=True, backend=backend)
 
     ratio(lambda: run("auto"), lambda: run("torch"), bar=1, guard=0.6)
+
+
+@pytest.mark.parametrize(("batch", "guard"), [(64, 1.2), (1, 1)])
+def test_attention_beside_torch(ratio: Ratio, batch: int, guard: float) -> None:
+    """As sampling has it, without a gradient; and of one short trace."""
+    qkv = torch.randn(batch, SIZE if batch > 1 else 8, 3 * 96)
+
+    def run(backend: str) -> None:
+        attention(qkv, HEADS, backend=backend)
+
+    ratio(lambda: run("auto"), lambda: run("torch"), bar=1.5 if batch > 1 else 1, guard=guard)
 
 
 def series(batch: int = BATCH, device: str = "cpu") -> tuple[Tensor, ...]:

@@ -208,6 +208,15 @@ void precision_py(uintptr_t apart, uintptr_t noise, uintptr_t group, uintptr_t v
                                                            batch, size, found, threads);
 }
 
+void attention_py(uintptr_t qkv, int64_t batch, int64_t length, int64_t heads, int64_t width,
+                  uintptr_t out, bool is_double, int threads) {
+  py::gil_scoped_release release;
+  if (is_double)
+    attention(at<const double>(qkv), batch, length, heads, width, at<double>(out), threads);
+  else
+    attention(at<const float>(qkv), batch, length, heads, width, at<float>(out), threads);
+}
+
 // The levels this processor has, lowest first.
 std::vector<std::string> isas() {
   const std::vector<std::string> names = {"baseline", "x86-64-v3", "x86-64-v4"};
@@ -270,6 +279,9 @@ PYBIND11_MODULE(_C, module) {
   module.def("precision", &precision_py, py::arg("apart"), py::arg("noise"), py::arg("group"),
              py::arg("variances"), py::arg("vectors"), py::arg("batch"), py::arg("size"),
              py::arg("found"), py::arg("double"), py::arg("threads"));
+  module.def("attention", &attention_py, py::arg("qkv"), py::arg("batch"), py::arg("length"),
+             py::arg("heads"), py::arg("width"), py::arg("out"), py::arg("double"),
+             py::arg("threads"));
 #ifdef NETDIFFUS_CUDA
   add_cuda(module);
   module.attr("cuda_built") = true;

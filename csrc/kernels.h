@@ -117,8 +117,15 @@ template <class T>
 void precision(const T* apart, const T* noise, const int64_t* group, const T* variances,
                const T* vectors, int64_t batch, int64_t size, T* found, int threads);
 
-// The same on device pointers, with T float, __half or __nv_bfloat16: they queue on the stream and
-// return a cudaError_t. gasf_decode takes m of at most 1024, precision a size of at most 1024.
+// qkv (batch, length, 3, heads, width) -> out (batch, length, heads, width): each query's mean of
+// the values, weighed by the exponentials of its products with the keys over sqrt(width).
+template <class T>
+void attention(const T* qkv, int64_t batch, int64_t length, int64_t heads, int64_t width, T* out,
+               int threads);
+
+// The same on device pointers, but for attention, with T float, __half or __nv_bfloat16: they queue
+// on the stream and return a cudaError_t. gasf_decode takes m of at most 1024, precision a size of
+// at most 1024.
 template <class T>
 int gasf_cuda(const T* x, int64_t batch, int64_t n, T* field, void* stream);
 template <class T>

@@ -152,6 +152,16 @@ def precision(
     double: bool,
     threads: int,
 ) -> None: ...
+def attention(
+    qkv: int,
+    batch: int,
+    length: int,
+    heads: int,
+    width: int,
+    out: int,
+    double: bool,
+    threads: int,
+) -> None: ...
 
 # Only where cuda_built.
 _Draw = tuple[int, int, int]

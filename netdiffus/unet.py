@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from netdiffus.covariance import Covariance
 from netdiffus.errors import InputError
 from netdiffus.levels import Levels, cosines, level_of
+from netdiffus.ops.attention import attention
 from netdiffus.ops.levels import COSINES, level_chances, level_loss, level_means
 from netdiffus.ops.linear import halved, linear
 from netdiffus.ops.modulate import TAPS, modulate
@@ -332,7 +333,9 @@ class Block(nn.Module):
         a, b, gate, a2, b2, gate2 = self.modulate(c).chunk(6, 1)
         taps = self.near.weight.squeeze(1).T
         h = halved(modulate(s, a, b, taps, self.near.bias, backend=backend), backend)
-        h = _map(self.join, self._attend(h, backend), backend)
+        fused = "torch" if backend == "torch" else "auto"  # no kernel of every backend
+        h = attention(_map(self.qkv, h, backend), HEADS, backend=fused)
+        h = _map(self.join, h, backend)
         s = torch.addcmul(s, gate.unsqueeze(1), h.to(s.dtype))
         h = halved(modulate(s, a2, b2, backend=backend), backend)
         h = _map(self.narrow, _map(self.wide, h, backend, gelu=True), backend)
@@ -341,20 +344,6 @@ class Block(nn.Module):
     def matrices(self) -> list[Tensor]:
         """The weights that map features to features."""
         return [layer.weight for layer in (self.qkv, self.join, self.wide, self.narrow)]
-
-    def _attend(self, s: Tensor, backend: str) -> Tensor:
-        b, k, width = s.shape
-        q, key, v = _map(self.qkv, s, backend).view(b, k, 3, HEADS, -1).permute(2, 0, 3, 1, 4)
-        return _attention(q, key, v).transpose(1, 2).reshape(b, k, width)
-
-
-def _attention(q: Tensor, key: Tensor, v: Tensor) -> Tensor:
-    if q.dtype is not torch.bfloat16:
-        return F.scaled_dot_product_attention(q, key, v)
-    # In bfloat16 on the CPU that is slow with its gradient: 18.5 ms where the plain form took 2.8,
-    # for 32 traces of 64 points on one core.
-    shares: Tensor = (q * q.shape[-1] ** -0.5 @ key.mT).softmax(-1)
-    return shares @ v
 
 
 def _map(layer: nn.Linear, x: Tensor, backend: str, gelu: bool = False) -> Tensor:

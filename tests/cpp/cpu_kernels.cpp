@@ -158,6 +158,21 @@ void check_precision(int64_t batch, int64_t size, int threads) {
            "a product with the precision");
 }
 
+// Where all keys are alike, every query's answer is the mean of the values.
+template <class T>
+void check_attention(int64_t batch, int64_t length, int64_t heads, int64_t width, int threads) {
+  const int64_t features = heads * width;
+  std::vector<T> qkv(batch * length * 3 * features, T(2)), out(batch * length * features, T(99));
+  for (int64_t row = 0; row < batch * length; ++row)
+    for (int64_t f = 0; f < features; ++f)
+      qkv[row * 3 * features + 2 * features + f] = static_cast<T>(row % length + f);
+  netdiffus::attention(qkv.data(), batch, length, heads, width, out.data(), threads);
+  for (int64_t k = 0; k < batch * length * features; ++k) {
+    const double expected = 0.5 * static_cast<double>(length - 1) + k % features;
+    expect(std::abs(out[k] - expected) < 1e-5 * (1 + expected), "attention");
+  }
+}
+
 void check_stream_copy() {
   std::vector<char> from(200), to(200);
   std::iota(from.begin(), from.end(), 1);
@@ -233,6 +248,13 @@ void check_all() {
       check_precision<double>(batch, size, 1);
     }
   check_precision<float>(50, 40, 3);  // enough for threads
+  for (int64_t batch : {0, 1, 3})
+    for (int64_t length : {0, 1, 7, 16, 33})
+      for (int64_t width : {0, 1, 8, 21}) {
+        check_attention<float>(batch, length, 2, width, 2);
+        check_attention<double>(batch, length, 1, width, 1);
+      }
+  check_attention<float>(10, 64, 4, 24, 3);  // enough for threads
   check_stream_copy();
 }
 
