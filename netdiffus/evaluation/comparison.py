@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from netdiffus.errors import InputError
-from netdiffus.evaluation.utility import FOLDS, pool
+from netdiffus.evaluation.utility import FOLDS, pool, with_classes
 from netdiffus.traces import Ints, Traces
 
 FEWEST = 2
@@ -69,7 +68,8 @@ def comparable(real: Traces, synthetic: Traces, holdout: Traces | None, seed: in
         train, holdout = real, _same_channels(holdout, real, "holdout")
     classes = _common_classes(train, synthetic, holdout, notes)
     train, synthetic, holdout = (
-        _with_classes(t.with_gaps(), classes) for t in (train, synthetic, holdout)
+        with_classes(t[np.isin(t.label_names, classes)].with_gaps(), classes, name)
+        for name, t in (("real", train), ("synthetic", synthetic), ("holdout", holdout))
     )
     known = train if given else pool([train, holdout])
     comparison = Comparison(train, synthetic, holdout, known, tuple(notes))
@@ -151,14 +151,6 @@ def _common_classes(
 
 def _present(traces: Traces) -> set[str]:
     return {name for name, n in traces.counts().items() if n}
-
-
-def _with_classes(traces: Traces, classes: Sequence[str]) -> Traces:
-    """The traces of these classes, labelled in this order."""
-    number = {name: i for i, name in enumerate(classes)}
-    labels = np.array([number.get(name, -1) for name in traces.classes])[traces.labels]
-    kept = labels >= 0
-    return replace(traces[kept], labels=labels[kept], classes=tuple(classes))
 
 
 def _check_counts(comparison: Comparison) -> None:
