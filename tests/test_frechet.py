@@ -9,7 +9,7 @@ from pyts.image import GramianAngularField
 from scipy.linalg import sqrtm
 
 from netdiffus.evaluation.frechet import RandomConvolutions, frechet_distance
-from netdiffus.evaluation.images import images
+from netdiffus.evaluation.images import Imaging
 from netdiffus.traces import Traces
 
 
@@ -58,7 +58,7 @@ def test_images_equal_pyts_within_the_real_bounds():
     low, high = real.points(0).min(), real.points(0).max()
     scaled = (real.values[:5, 0] - low) / (high - low)
     expected = (GramianAngularField(sample_range=None).fit_transform(scaled) + 1) / 2
-    found = images(real[:5], real, size=40)[:, 0]
+    found = Imaging(real, size=40)(real[:5])[:, 0]
     # float32, and the slope of the angle near 1.
     torch.testing.assert_close(found.double(), torch.tensor(expected), atol=2e-6, rtol=0)
 
@@ -66,15 +66,15 @@ def test_images_equal_pyts_within_the_real_bounds():
 def test_images_clip_cut_and_fill_up():
     real = speeds(5)
     far = replace(real, values=real.values * 1e6)
-    assert images(far, real).min() >= 0
-    assert images(far, real).max() <= 1
+    assert Imaging(real)(far).min() >= 0
+    assert Imaging(real)(far).max() <= 1
     longer = Traces.from_lists({"speed": [real.values[0, 0].tolist() + [5.0] * 30]}, ["a"])
-    assert torch.equal(images(longer, real), images(real[:1], real))
+    assert torch.equal(Imaging(real)(longer), Imaging(real)(real[:1]))
     shorter = Traces.from_lists({"speed": [real.values[0, 0, :10].tolist()]}, ["a"])
     filled = Traces.from_lists({"speed": [[*real.values[0, 0, :10], *[0.0] * 30]]}, ["a"])
-    assert torch.equal(images(shorter, real), images(filled, real))
+    assert torch.equal(Imaging(real)(shorter), Imaging(real)(filled))
     constant = Traces.from_lists({"speed": np.full((3, 8), 0.0)}, ["a"] * 3)
-    assert torch.isfinite(images(constant, constant)).all()
+    assert torch.isfinite(Imaging(constant)(constant)).all()
 
 
 def test_random_convolutions_are_shares_and_the_same_every_time():

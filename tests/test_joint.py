@@ -14,6 +14,7 @@ from netdiffus.evaluation.joint import (
     joint_facts,
     joint_points,
     mmd,
+    unit,
 )
 from netdiffus.traces import Traces
 
@@ -100,13 +101,14 @@ def test_joint_sees_totals_that_do_not_belong_together():
 
 def test_numbers_are_of_like_size_and_constants_do_no_harm():
     real = packets(8)
-    assert joint_points(real, real).std(axis=0) == pytest.approx(np.ones(3))
-    facts = joint_facts(real, real)
+    points = joint_points(real)
+    assert (points / unit(points)).std(axis=0) == pytest.approx(np.ones(3))
+    facts = joint_facts(real) / unit(joint_facts(real))
     assert facts.shape == (60, 3)
     assert facts[:, 0] == pytest.approx(np.log(12))  # the length never varies
     # 9,000 B is as far outside as its logarithm is, and is not cut off.
     far = replace(real, values=np.where(real.values == 1400, 9000.0, real.values))
-    assert joint_points(far, real).max() > joint_points(real, real).max()
+    assert joint_points(far)[:, 0].max() > points[:, 0].max()
 
 
 def test_a_long_trace_leaves_the_others_their_points():
@@ -121,6 +123,6 @@ def test_a_long_trace_leaves_the_others_their_points():
 def test_many_traces_have_one_point_each():
     speeds = np.arange(600.0)[:, None] * np.ones(7)
     traces = Traces.from_lists({"speed": speeds}, ["a"] * 600)
-    points, rows = _some_points(traces, traces)
+    points, rows = _some_points(traces, unit(joint_points(traces)))
     assert len(set(rows)) == len(rows) == 500
     np.testing.assert_allclose(points[:, 0] * speeds.std(), rows)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from netdiffus.evaluation.classifiers import Classifier, Learner
-from netdiffus.evaluation.images import SIZE, images
+from netdiffus.evaluation.images import SIZE, Imaging
 from netdiffus.traces import Floats, Traces
 
 WIDTHS = (32, 64, 128, 256)
@@ -34,14 +34,15 @@ def paper_cnn(real: Traces, *, size: int = SIZE, steps: int = STEPS) -> Learner:
     Returns:
         A learner, as those in `classifiers.py`.
     """
+    images = Imaging(real, size)
 
     def learn(train: Traces, seed: int) -> Classifier:
         shape = (len(train.channels), size, len(train.classes))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             net = _network(*shape)
-            _fit(net, images(train, real, size), torch.from_numpy(train.labels), steps)
-        return lambda traces: _chances(net, traces, real, size)
+            _fit(net, images(train), torch.from_numpy(train.labels), steps)
+        return lambda traces: _chances(net, traces, images)
 
     return learn
 
@@ -71,10 +72,10 @@ def _fit(net: nn.Sequential, x: Tensor, y: Tensor, steps: int) -> None:
 
 
 @torch.no_grad()
-def _chances(net: nn.Sequential, traces: Traces, real: Traces, size: int) -> Floats:
+def _chances(net: nn.Sequential, traces: Traces, images: Imaging) -> Floats:
     net.eval()
     parts = [
-        net(images(traces[i : i + AT_ONCE], real, size)).double().softmax(dim=1)
+        net(images(traces[i : i + AT_ONCE])).double().softmax(dim=1)
         for i in range(0, len(traces), AT_ONCE)
     ]
     return np.asarray(torch.cat(parts).numpy())

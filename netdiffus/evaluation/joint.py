@@ -25,28 +25,29 @@ class Joint:
     """
 
     def __init__(self, real: Traces) -> None:
-        self.real = real
+        points, facts = joint_points(real), joint_facts(real)
+        self._units = {"points": unit(points), "facts": unit(facts)}
         self._width = {
-            "points": bandwidth(joint_points(real, real)),
-            "facts": bandwidth(joint_facts(real, real)),
+            "points": bandwidth(points / self._units["points"]),
+            "facts": bandwidth(facts / self._units["facts"]),
         }
 
     def __call__(self, candidate: Traces, reference: Traces) -> dict[str, float]:
         """Both by name; below 0 by chance where the sets are of one distribution."""
-        x, y = (_some_points(t, self.real) for t in (candidate, reference))
-        facts = [joint_facts(t, self.real) for t in (candidate, reference)]
+        x, y = (_some_points(t, self._units["points"]) for t in (candidate, reference))
+        facts = [joint_facts(t) / self._units["facts"] for t in (candidate, reference)]
         return {
             "points": mmd(x[0], y[0], self._width["points"], x[1], y[1]),
             "facts": mmd(facts[0], facts[1], self._width["facts"]),
         }
 
 
-def _some_points(traces: Traces, real: Traces) -> tuple[Floats, Ints]:
-    """At most 500 points, (n, C), and the trace of each, (n,).
+def _some_points(traces: Traces, units: Floats) -> tuple[Floats, Ints]:
+    """At most 500 points, (n, C), in these units, and the trace of each, (n,).
 
     One of each trace in turn, so that a long one does not leave the others without a pair.
     """
-    points, rows = joint_points(traces, real), np.repeat(np.arange(len(traces)), traces.lengths)
+    points, rows = joint_points(traces) / units, np.repeat(np.arange(len(traces)), traces.lengths)
     chance = np.random.default_rng(SEED).random(len(points))
     by_trace, first = np.lexsort((chance, rows)), np.cumsum(traces.lengths) - traces.lengths
     turn = np.arange(len(points)) - np.repeat(first, traces.lengths)
@@ -106,26 +107,14 @@ def _kernel(x: Floats, y: Floats, width: float) -> Floats:
     return kernel
 
 
-def joint_points(traces: Traces, real: Traces) -> Floats:
-    """(sum of lengths, C): all channels of each point, as numbers of like size.
-
-    The logarithm of sizes, volumes and gaps; every column divided by its standard deviation over
-    `real` (a column that never varies there is taken as it is).
-    """
-    return _scaled(_points(traces), _points(real))
-
-
-def joint_facts(traces: Traces, real: Traces) -> Floats:
-    """(N, F): length, and sum of each size, volume or gap, of each trace; scaled as points are."""
-    return _scaled(_facts(traces), _facts(real))
-
-
-def _points(traces: Traces) -> Floats:
+def joint_points(traces: Traces) -> Floats:
+    """(sum of lengths, C): all channels of each point, the logarithm of sizes, volumes and gaps."""
     columns = [logarithmic(traces.points(c), ch.kind) for c, ch in enumerate(traces.channels)]
     return np.stack(columns, axis=1)
 
 
-def _facts(traces: Traces) -> Floats:
+def joint_facts(traces: Traces) -> Floats:
+    """(N, F): of each trace logarithms of the length and of the sum of each size, volume or gap."""
     sums = traces.values.sum(axis=2)
     columns = [np.log(traces.lengths)]
     columns += [
@@ -136,7 +125,8 @@ def _facts(traces: Traces) -> Floats:
     return np.stack(columns, axis=1)
 
 
-def _scaled(x: Floats, real: Floats) -> Floats:
+def unit(real: Floats) -> Floats:
+    """(D,): the standard deviation of each column of (n, D), 1 for one that never varies."""
     varies = real.max(axis=0) > real.min(axis=0)  # rounding leaves a deviation where nothing does
-    scaled: Floats = x / np.where(varies, real.std(axis=0), 1.0)
-    return scaled
+    found: Floats = np.where(varies, real.std(axis=0), 1.0)
+    return found
