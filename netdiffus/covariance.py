@@ -9,8 +9,10 @@ from torch import Tensor
 
 from netdiffus.ops.precision import precision
 
-CLASS_TRUST = 20.0  # traces that what all classes had weighs as much as, beside those of the class
+# Traces that what all classes had may weigh as much as, beside those of the class.
+TRUSTS = (20.0, 40.0, 80.0, 160.0, 320.0, 640.0, 1280.0)
 MEAN_TRUST = 4.0  # the same for the mean
+SEEN = 1.0  # variance of the noise that trusts are compared through: there points are decided
 GRAIN = 1e-3  # variance of a point that no other explains, about that of a level's width
 LARGEST = 2**25  # numbers in the matrices of all classes; where there are more, one serves all
 
@@ -33,6 +35,9 @@ class Covariance:
     def fit(cls, series: Tensor, inside: Tensor, labels: Tensor, classes: int) -> Covariance:
         """Estimates from series; a point outside its trace counts as the mean.
 
+        A class's own covariance is leaned towards that of all classes, as if these had so many
+        traces more in it as make either half of the traces likeliest to the other (`TRUSTS`).
+
         Args:
             series: (N, C, m).
             inside: Bool (N, m).
@@ -50,7 +55,8 @@ class Covariance:
             traces = torch.bincount(labels, minlength=classes).double().view(-1, 1, 1)
             parts = (apart[labels == k] for k in range(classes))
             own = torch.stack([part.T @ part for part in parts])
-            matrices = (own + CLASS_TRUST * pooled) / (traces + CLASS_TRUST)
+            trust = _trust(x, there, labels, classes)
+            matrices = (own + trust * pooled) / (traces + trust)
         values, vectors = torch.linalg.eigh(matrices)
         variances = values.clamp(min=0) + GRAIN
         return cls(mean.float(), variances.float(), vectors.float())
@@ -96,3 +102,36 @@ def _means(x: Tensor, there: Tensor, labels: Tensor, classes: int) -> Tensor:
         for part in (x, there)
     )
     return (total + MEAN_TRUST * everywhere) / (count + MEAN_TRUST)
+
+
+def _trust(x: Tensor, there: Tensor, labels: Tensor, classes: int) -> float:
+    """By which the halves of all classes, first and second as they come, tell each other best."""
+    place = torch.empty_like(labels)
+    for k in range(classes):
+        mine = labels == k
+        place[mine] = 2 * torch.arange(int(mine.sum())) // mine.sum()
+    first = place == 0
+    likely = sum(_likelihoods(x, there, labels, classes, half) for half in (first, ~first))
+    return TRUSTS[int(torch.as_tensor(likely).argmax())]
+
+
+def _likelihoods(x: Tensor, there: Tensor, labels: Tensor, classes: int, learn: Tensor) -> Tensor:
+    """Of the other traces by those to learn from, for each trust: logarithms, but for a constant.
+
+    In the axes in which all classes together have variance 1 and the class none of its points
+    together, every trust gives a diagonal matrix; so one decomposition serves all.
+    """
+    mean = _means(x[learn], there[learn], labels[learn], classes)
+    apart, noise = (x - mean[labels]) * there, SEEN * torch.eye(x.shape[1], dtype=x.dtype)
+    pooled = apart[learn].T @ apart[learn] / max(1, int(learn.sum())) + noise
+    white = torch.linalg.inv(torch.linalg.cholesky(pooled))
+    trust = torch.tensor(TRUSTS, dtype=x.dtype).unsqueeze(1)
+    likely = torch.zeros(len(TRUSTS), dtype=x.dtype)
+    for k in range(classes):
+        known, new = (apart[half & (labels == k)] for half in (learn, ~learn))
+        own, turn = torch.linalg.eigh(white @ (known.T @ known + len(known) * noise) @ white.T)
+        axes = turn.T @ white
+        found = ((axes @ (new.T @ new + len(new) * noise)) * axes).sum(1)
+        variance = (own.clamp(min=0) + trust) / (len(known) + trust)
+        likely -= 0.5 * (found / variance + len(new) * variance.log()).sum(1)
+    return likely

@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.stats import multivariate_normal
 
 from netdiffus import covariance
-from netdiffus.covariance import CLASS_TRUST, GRAIN, MEAN_TRUST, Covariance
+from netdiffus.covariance import GRAIN, MEAN_TRUST, SEEN, TRUSTS, Covariance
 
 CLASSES, POINTS = 3, 4
 
@@ -24,12 +25,33 @@ def apart(series: torch.Tensor, labels: torch.Tensor) -> tuple[np.ndarray, np.nd
     return mean, x - mean[k]
 
 
-def matrix(lacks: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
-    """The covariance of a class: its own squares, and 20 traces' worth of all classes'."""
+def matrix(lacks: np.ndarray, labels: np.ndarray, k: int, trust: float) -> np.ndarray:
+    """The covariance of a class: its own squares, and some traces' worth of all classes'."""
     own = lacks[labels == k]
     pooled = lacks.T @ lacks / len(lacks)
-    whole = (own.T @ own + CLASS_TRUST * pooled) / (len(own) + CLASS_TRUST)
-    return np.asarray(whole + GRAIN * np.eye(len(whole)))
+    return np.asarray((own.T @ own + trust * pooled) / (len(own) + trust))
+
+
+def likeliest(series: torch.Tensor, labels: torch.Tensor) -> float:
+    """The trust by which either half of the classes is likeliest to the other, by SciPy.
+
+    Of noisy points the mean over their noise, which adds the trace of the inverse.
+    """
+    order = np.concatenate([np.flatnonzero(labels == k) for k in range(CLASSES)])
+    n = np.bincount(labels)
+    first = np.zeros(len(labels), dtype=bool)
+    first[order] = np.concatenate([np.arange(c) < (c + 1) // 2 for c in n])
+    found = np.zeros(len(TRUSTS))
+    for learn in (first, ~first):
+        mean, lacks = apart(series[learn], labels[learn])
+        noise = SEEN * np.eye(len(mean[0]))
+        for k in range(CLASSES):
+            new = series[~learn & (labels == k).numpy()].flatten(1).double().numpy()
+            for i, trust in enumerate(TRUSTS):
+                s = matrix(lacks, labels[learn].numpy(), k, trust) + noise
+                told = multivariate_normal(mean[k], s).logpdf(new).sum()
+                found[i] += told - len(new) * np.trace(np.linalg.solve(s, noise)) / 2
+    return TRUSTS[int(found.argmax())]
 
 
 def conditional(
@@ -48,12 +70,39 @@ def test_others_tell_what_conditioning_tells(noise: float) -> None:
     mean, lacks = apart(series, labels)
     seen = series[:1] + 0.3
     found, variance, before = known.others(seen, torch.tensor([noise]), labels[:1], inside[:1])
-    s = matrix(lacks, labels.numpy(), 0)
+    s = matrix(lacks, labels.numpy(), 0, likeliest(series, labels))
+    s = s + GRAIN * np.eye(len(s))
     for i in range(2 * POINTS):
         m, v = conditional(s, mean[0], seen.flatten().double().numpy(), noise, i)
         np.testing.assert_allclose(found.flatten()[i], m, atol=1e-4)
         np.testing.assert_allclose(variance.flatten()[i], v, rtol=1e-3)
     np.testing.assert_allclose(before.flatten(), np.diag(s), rtol=1e-4)
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_classes_that_are_alike_lean_on_each_other(alike: bool) -> None:
+    """And all choose as SciPy's likelihoods do."""
+    generator = torch.Generator().manual_seed(2)
+    turns = torch.randn(CLASSES, 2 * POINTS, 2 * POINTS, generator=generator)
+    labels = torch.arange(90) % CLASSES
+    series = torch.randn(90, 1, 2 * POINTS, generator=generator)
+    series = (series @ turns[labels * (not alike)]).view(90, 2, POINTS) / 8
+    inside = torch.ones(90, POINTS) > 0
+    known = Covariance.fit(series, inside, labels, CLASSES)
+    trust = likeliest(series, labels)
+    assert trust >= 320 if alike else trust == TRUSTS[0]
+    _, lacks = apart(series, labels)
+    for k in range(CLASSES):
+        s = (known.vectors[k] * known.variances[k]) @ known.vectors[k].T
+        expected = matrix(lacks, labels.numpy(), k, trust) + GRAIN * np.eye(2 * POINTS)
+        np.testing.assert_allclose(s, expected, atol=1e-5)
+
+
+def test_classes_of_one_trace_or_none() -> None:
+    series, inside, _ = traffic()
+    labels = torch.tensor([0, 0, 0, 2])
+    known = Covariance.fit(series[:4], inside[:4], labels, CLASSES)
+    assert all(torch.isfinite(v).all() for v in (known.mean, known.variances, known.vectors))
 
 
 def test_points_outside_a_trace_tell_nothing() -> None:
