@@ -123,15 +123,17 @@ def test_linear_with_gelu_beside_torch(ratio: Ratio) -> None:
     ratio(lambda: run("auto"), lambda: run("torch"), bar=1, guard=0.6)
 
 
-@pytest.mark.parametrize(("batch", "guard"), [(64, 1.2), (1, 1)])
-def test_attention_beside_torch(ratio: Ratio, batch: int, guard: float) -> None:
+@pytest.mark.parametrize(("batch", "points", "bar", "guard"), [(64, SIZE, 1.5, 1.2), (1, 8, 1, 1)])
+def test_attention_beside_torch(
+    ratio: Ratio, batch: int, points: int, bar: float, guard: float
+) -> None:
     """As sampling has it, without a gradient; and of one short trace."""
-    qkv = torch.randn(batch, SIZE if batch > 1 else 8, 3 * 96)
+    qkv = torch.randn(batch, points, 3 * 96)
 
     def run(backend: str) -> None:
         attention(qkv, HEADS, backend=backend)
 
-    ratio(lambda: run("auto"), lambda: run("torch"), bar=1.5 if batch > 1 else 1, guard=guard)
+    ratio(lambda: run("auto"), lambda: run("torch"), bar=bar, guard=guard)
 
 
 def series(batch: int = BATCH, device: str = "cpu") -> tuple[Tensor, ...]:

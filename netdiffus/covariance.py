@@ -111,15 +111,16 @@ def _trust(x: Tensor, there: Tensor, labels: Tensor, classes: int) -> float:
         mine = labels == k
         place[mine] = 2 * torch.arange(int(mine.sum())) // mine.sum()
     first = place == 0
-    likely = sum(_likelihoods(x, there, labels, classes, half) for half in (first, ~first))
-    return TRUSTS[int(torch.as_tensor(likely).argmax())]
+    given = x, there, labels, classes
+    likely = _likelihoods(*given, first) + _likelihoods(*given, ~first)
+    return TRUSTS[int(likely.argmax())]
 
 
 def _likelihoods(x: Tensor, there: Tensor, labels: Tensor, classes: int, learn: Tensor) -> Tensor:
     """Of the other traces by those to learn from, for each trust: logarithms, but for a constant.
 
-    In the axes in which all classes together have variance 1 and the class none of its points
-    together, every trust gives a diagonal matrix; so one decomposition serves all.
+    In axes where the covariance of all classes is the unit matrix and the class's own is diagonal,
+    every mix of the two is diagonal: one decomposition of a class serves all trusts.
     """
     mean = _means(x[learn], there[learn], labels[learn], classes)
     apart, noise = (x - mean[labels]) * there, SEEN * torch.eye(x.shape[1], dtype=x.dtype)

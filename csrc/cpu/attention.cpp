@@ -127,7 +127,7 @@ NETDIFFUS_FN void head_body(const Head<T>* head, T* scratch) {
   }
 }
 
-// The version for the widest vectors in force, and how many bytes these have.
+// The version for the widest vectors in force.
 template <class T>
 auto widest_head() {
   return isa() == Isa::v4   ? best<head_body<64, T>>
@@ -135,7 +135,7 @@ auto widest_head() {
                             : best<head_body<16, T>>;
 }
 
-constexpr int64_t kWidest = 64;  // bytes
+constexpr int64_t kWidest = 64;  // bytes of a vector
 
 }  // namespace
 
