@@ -60,7 +60,7 @@ def main(minutes: float, out: Path) -> Report:
     learn, holdout = traces.split(0.3, by="host", seed=0)  # no host is on both sides
     model = train(learn, recipe=Recipe(minutes=minutes))
     made = sample(model, len(learn), seed=0)
-    report = evaluate(learn, made, holdout=holdout)
+    report = evaluate(learn, made, holdout=holdout, by="host")
     report.save_html(out, force=True)
     for title, figure in report.summary().items():
         print(f"{title}: {figure}")

@@ -422,6 +422,10 @@ def evaluate(
         Path | None, typer.Option(help="Real traces that the generator has not seen.")
     ] = None,
     model: Annotated[Path | None, typer.Option(help="Its folder, for the training curve.")] = None,
+    by: Annotated[
+        str | None, typer.Option(help="Column whose groups are not independent within.")
+    ] = None,
+    sep: Annotated[str | None, typer.Option(help="Group by the text before this only.")] = None,
     length: Length = None,
     channels: Channels = None,
     seed: Seed = 0,
@@ -445,6 +449,8 @@ def evaluate(
             _load(real, length, channels),
             _load(synthetic, length, channels),
             holdout=None if holdout is None else _load(holdout, length, channels),
+            by=by,
+            sep=sep,
             seed=seed,
             history=() if model is None else read_log(model),
             about=None if model is None else Model.load(model).about,

@@ -58,6 +58,7 @@ def demo(folder: Path, *, minutes: float, seed: int, force: bool, bar: Bar) -> R
             rest,
             made,
             holdout=holdout,
+            by="group",
             seed=seed,
             history=read_log(folder / "model"),
             about=model.about,

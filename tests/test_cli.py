@@ -120,11 +120,12 @@ class TestPath:
         sets = [work / "train.parquet", work / "made.parquet"]
         options = ["--holdout", work / "holdout.parquet", "--model", work / "model"]
         page = tmp_path / "r.html"
-        done = run("evaluate", *sets, *options, "-o", page, "--json")
+        done = run("evaluate", *sets, *options, "--by", "group", "-o", page, "--json")
         told = json.loads(done.out)
         figures = json.loads((tmp_path / "r.json").read_text())
         assert told["report"] == str(page)
         assert figures["protocol"]["holdout"] == "given"
+        assert figures["protocol"]["by"] == "group"
         assert figures["about"]["steps"] == 3
         assert len(told["figures"]) >= 4
         assert page.read_text().startswith("<!doctype html>")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from netdiffus.errors import InputError
+from netdiffus.evaluation.groups import grouped, in_two, ungrouped, units
 from netdiffus.evaluation.utility import FOLDS, pool, with_classes
 from netdiffus.traces import Ints, Traces
 
@@ -15,7 +16,7 @@ FEWEST = 2
 
 @dataclass(frozen=True)
 class Comparison:
-    """Three sets with the same channels (gaps, not times) and classes.
+    """Three sets with the same channels (gaps, not times) and classes, and `units`, if any.
 
     Attributes:
         train: Real traces that the generator may have learned from.
@@ -43,7 +44,14 @@ class Comparison:
         return np.minimum(class_counts(self.train), class_counts(self.synthetic))
 
 
-def comparable(real: Traces, synthetic: Traces, holdout: Traces | None, seed: int) -> Comparison:
+def comparable(
+    real: Traces,
+    synthetic: Traces,
+    holdout: Traces | None,
+    seed: int,
+    by: str | None = None,
+    sep: str | None = None,
+) -> Comparison:
     """Checks the sets and brings them together.
 
     Args:
@@ -51,6 +59,8 @@ def comparable(real: Traces, synthetic: Traces, holdout: Traces | None, seed: in
         synthetic: What it made.
         holdout: Real traces that it did not see; without them `real` is halved.
         seed: For the halves.
+        by: Meta column of the real sets whose groups are not independent within.
+        sep: See `Traces.split`.
 
     Raises:
         InputError: The sets cannot be compared; says why and what to do.
@@ -58,7 +68,7 @@ def comparable(real: Traces, synthetic: Traces, holdout: Traces | None, seed: in
     synthetic = _same_channels(synthetic, real, "synthetic")
     notes, given = [], holdout is not None
     if holdout is None:
-        train, holdout = real.split(0.5, seed=seed)
+        train, holdout = real.split(0.5, by=by, sep=sep, seed=seed)
         notes.append(
             "No holdout was given, so the real traces were halved and the synthetic traces are "
             "judged by the second half. The generator may have learned from that half: memorised "
@@ -71,6 +81,11 @@ def comparable(real: Traces, synthetic: Traces, holdout: Traces | None, seed: in
         with_classes(t[np.isin(t.label_names, classes)].with_gaps(), classes, name)
         for name, t in (("real", train), ("synthetic", synthetic), ("holdout", holdout))
     )
+    synthetic = ungrouped(synthetic)
+    if by is None:
+        train, holdout = ungrouped(train), ungrouped(holdout)
+    else:
+        train, holdout = grouped(train, holdout, by, sep, notes)
     known = train if given else pool([train, holdout])
     comparison = Comparison(train, synthetic, holdout, known, tuple(notes))
     _check_counts(comparison)
@@ -98,14 +113,13 @@ def draw_rows(traces: Traces, counts: Ints, rng: np.random.Generator) -> Ints:
 
 
 def halves(traces: Traces, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """The rows of two random halves of each class, the first larger by one if the number is odd."""
-    order = [
-        rng.permutation(np.flatnonzero(traces.labels == label))
-        for label in range(len(traces.classes))
-    ]
-    middle = [(len(rows) + 1) // 2 for rows in order]
-    first = np.concatenate([rows[:m] for rows, m in zip(order, middle, strict=True)])
-    return first, np.concatenate([rows[m:] for rows, m in zip(order, middle, strict=True)])
+    """The rows of two random halves of each class, see `in_two`."""
+    unit, sides = units(traces), []
+    for label in range(len(traces.classes)):
+        rows = np.flatnonzero(traces.labels == label)
+        sides.append([rows[half] for half in in_two(unit[rows], rng)])
+    first, second = (np.concatenate(side) for side in zip(*sides, strict=True))
+    return first, second
 
 
 def class_counts(traces: Traces) -> Ints:

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.special import gammaln
 
 from netdiffus.evaluation.fidelity import MICROSECOND
+from netdiffus.evaluation.groups import in_two
 from netdiffus.evaluation.space import distances
 from netdiffus.traces import Floats, Ints, Traces
 
@@ -48,6 +49,7 @@ def copying(
     train: tuple[Floats, Ints],
     holdout: tuple[Floats, Ints],
     divisions: int = 0,
+    units: Sequence[Ints] | None = None,
 ) -> Copying:
     """Compares the distances of placed traces to training and to held-out traces.
 
@@ -61,7 +63,10 @@ def copying(
         holdout: The same of the held-out traces, at least two of each class.
         divisions: Of the sets into halves, which tell the standard error: all scores share one
             draw of training and held-out traces, so they are not independent.
+        units: (N,) each, of the three: traces of one number stay in one half; each is its own
+            without.
     """
+    units = units or [np.arange(len(side[0])) for side in (candidate, train, holdout)]
     (points, labels), threshold = candidate, _threshold(*train)
     nearest, closer = np.zeros(len(points)), np.zeros(len(points))
     halves = np.full((divisions, 2, len(points)), np.nan)
@@ -72,7 +77,9 @@ def copying(
         to_holdout = _apart(points[mine], holdout, label, same[1])
         nearest[mine] = to_train.min(axis=1)
         closer[mine] = _closer(to_train, to_holdout)
-        halves[:, :, mine] = _closer_in_halves(to_train, to_holdout, same, divisions)
+        sides = zip((candidate, train, holdout), units, strict=True)
+        own = [unit[side[1] == label] for side, unit in sides]
+        halves[:, :, mine] = _closer_in_halves(to_train, to_holdout, same, divisions, own)
     near = (nearest <= threshold).astype(np.float64)
     return Copying(nearest, closer, near, threshold, halves)
 
@@ -148,15 +155,16 @@ def _apart(points: Floats, group: tuple[Floats, Ints], label: int, same: bool) -
 
 
 def _closer_in_halves(
-    to_train: Floats, to_holdout: Floats, same: Sequence[bool], divisions: int
+    to_train: Floats,
+    to_holdout: Floats,
+    same: Sequence[bool],
+    divisions: int,
+    units: Sequence[Ints],
 ) -> Floats:
     """(S, 2, n): `_closer` within either half of traces, training and held-out traces."""
     rng, found = np.random.default_rng(SEED), np.full((divisions, 2, len(to_train)), np.nan)
     for scores in found:
-        of_train, of_holdout, mine = (
-            np.array_split(rng.permutation(n), 2)
-            for n in (to_train.shape[1], to_holdout.shape[1], len(to_train))
-        )
+        of_train, of_holdout, mine = (in_two(units[k], rng) for k in (1, 2, 0))
         # Traces that are compared with their own set are divided as that is.
         mine = of_train if same[0] else of_holdout if same[1] else mine
         for side, rows, a, b in zip(scores, mine, of_train, of_holdout, strict=True):

@@ -14,6 +14,7 @@ from netdiffus.evaluation.baselines import bootstrap, copy, jitter, markov
 from netdiffus.evaluation.comparison import Comparison, class_counts, comparable
 from netdiffus.evaluation.copying import point_keys, usual_exact
 from netdiffus.evaluation.fidelity import scales
+from netdiffus.evaluation.groups import units
 from netdiffus.evaluation.judging import Figures, Judge
 from netdiffus.evaluation.report import Report
 from netdiffus.evaluation.utility import pool
@@ -27,6 +28,8 @@ def evaluate(
     synthetic: Traces,
     *,
     holdout: Traces | None = None,
+    by: str | None = None,
+    sep: str | None = None,
     seed: int = 0,
     repeats: int = 3,
     history: Sequence[Mapping[str, Any]] = (),
@@ -45,6 +48,10 @@ def evaluate(
         synthetic: What it made, from any generator.
         holdout: Real traces that it did not see. Without them `real` is halved at random, which
             the report says.
+        by: Meta column of the real traces that names a group, such as a capture, host or session,
+            whose traces are not independent: errors are then those of so many groups, and no
+            classifier tells a real trace by others of its group.
+        sep: The group is only the part of that column's text before `sep`.
         seed: Same seed, same figures.
         repeats: Draws of traces, each with classifiers of its own, that means are taken over.
         history: Training log, one mapping with `step` and `loss` each, for the report's curve.
@@ -57,11 +64,11 @@ def evaluate(
     """
     if repeats < 1:
         raise InputError(f"repeats must be at least 1, got {repeats}")
-    comparison = comparable(real, synthetic, holdout, seed)
+    comparison = comparable(real, synthetic, holdout, seed, by, sep)
     candidates = _candidates(comparison, seed)
     judge = Judge(comparison, seed, repeats)
     figures: Figures = {
-        "protocol": _protocol(comparison, holdout is not None, seed, repeats),
+        "protocol": _protocol(comparison, holdout is not None, by, seed, repeats),
         "sets": _sets(comparison),
         "candidates": {},
     }
@@ -114,10 +121,17 @@ def _usual(comparison: Comparison, near: Floats) -> Figures:
     }
 
 
-def _protocol(comparison: Comparison, given: bool, seed: int, repeats: int) -> Figures:
+def _protocol(
+    comparison: Comparison, given: bool, by: str | None, seed: int, repeats: int
+) -> Figures:
     return {
         "holdout": "given" if given else "half of the real traces",
         "notes": list(comparison.notes),
+        "by": by,
+        "units": {
+            "real": len(np.unique(units(comparison.train))),
+            "holdout": len(np.unique(units(comparison.holdout))),
+        },
         "classes": list(comparison.train.classes),
         "channels": [c.name for c in comparison.train.channels],
         "compared_per_class": comparison.compared.tolist(),

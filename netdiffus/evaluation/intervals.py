@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from netdiffus.evaluation.utility import Answers
-from netdiffus.traces import Floats
+from netdiffus.traces import Floats, Ints
 
 Z = 1.96
 
@@ -49,20 +49,23 @@ def half_sample_sd(halves: npt.ArrayLike) -> Floats:
 def accuracy_figure(tests: Sequence[Answers]) -> dict[str, float | None]:
     """Mean accuracy of classifiers on test traces.
 
-    Its variance is that of one test, ``p (1 - p) / n``, which the bootstrap over its traces tends
-    to, and that between classifiers, divided by their number.
+    Its variance is that of one test, over its units, ``p (1 - p) / (n - 1)`` where each trace is
+    its own, which the bootstrap over them tends to, and that between classifiers, divided by their
+    number.
     """
-    p, n = np.array([test.accuracy for test in tests]), len(tests[0].true)
-    return _share(p, _sd(p, p * (1 - p) / n), n)
+    unit, all_alike = _unit(tests[0]), np.zeros_like(tests[0].true)
+    within = [_variance(test.true == test.given, all_alike, unit) for test in tests]
+    p = np.array([test.accuracy for test in tests])
+    return _share(p, _sd(p, within), len(np.unique(unit)))
 
 
 def balanced_figure(tests: Sequence[Answers]) -> dict[str, float | None]:
-    """The same for the mean over the K classes, ``sum p_k (1 - p_k) / n_k / K**2``."""
-    p = np.array([test.balanced_accuracy for test in tests])
-    n = np.bincount(tests[0].true)
-    n = n[n > 0]
-    as_many = len(n) ** 2 / (1 / n).sum()  # traces, whose one share would vary as much
-    return _share(p, _sd(p, [_balanced_variance(test) for test in tests]), as_many)
+    """The same for the mean over the K classes, ``sum p_k (1 - p_k) / (n_k - 1) / K**2``."""
+    p, unit, true = np.array([t.balanced_accuracy for t in tests]), _unit(tests[0]), tests[0].true
+    n = np.array([len(np.unique(unit[true == k])) for k in np.unique(true)])
+    as_many = len(n) ** 2 / (1 / n).sum()  # units, whose one share would vary as much
+    within = [_variance(test.true == test.given, true, unit) for test in tests]
+    return _share(p, _sd(p, within), as_many)
 
 
 def lost_figure(tests: Sequence[Answers], real: Sequence[Answers]) -> dict[str, float | None]:
@@ -73,43 +76,46 @@ def lost_figure(tests: Sequence[Answers], real: Sequence[Answers]) -> dict[str, 
     """
     pairs = zip(tests, real, strict=True)
     lost = np.array([1.0 * (b.true == b.given) - (a.true == a.given) for a, b in pairs])
-    classes = [lost[:, tests[0].true == k] for k in np.unique(tests[0].true)]
-    runs = np.mean([of_class.mean(axis=1) for of_class in classes], axis=0)
-    within = [of_class.mean(axis=0).var() / of_class.shape[1] for of_class in classes]
-    return figure(float(runs.mean()), _sd(runs, [float(np.sum(within)) / len(classes) ** 2]))
+    true = tests[0].true
+    runs = np.mean([lost[:, true == k].mean(axis=1) for k in np.unique(true)], axis=0)
+    within = _variance(lost.mean(axis=0), true, _unit(tests[0]))
+    return figure(float(runs.mean()), _sd(runs, [within]))
 
 
 def recall_figures(tests: Sequence[Answers]) -> list[dict[str, float | None]]:
     """The same for each class."""
-    p = np.array([test.recalls for test in tests])
-    n = np.bincount(tests[0].true, minlength=tests[0].classes)
-    return [
-        _share(of_class, _sd(of_class, of_class * (1 - of_class) / max(k, 1)), k)
-        for of_class, k in zip(p.T, n, strict=True)
-    ]
+    return [_recall_figure(tests, k) for k in range(tests[0].classes)]
 
 
-def auc_figure(scores: Sequence[tuple[Floats, Floats]]) -> dict[str, float | None]:
+def auc_figure(
+    scores: Sequence[tuple[Floats, Floats]], units: Sequence[tuple[Ints, Ints]] | None = None
+) -> dict[str, float | None]:
     """Mean area under the ROC curve.
 
-    Its variance is that over the scored traces (DeLong and others, 1988), which the bootstrap over
-    them tends to, and that between classifiers, divided by their number.
+    Its variance is that over the scored traces (DeLong and others, 1988) or their units
+    (Obuchowski, 1997), which the bootstrap over them tends to, and that between classifiers,
+    divided by their number.
 
     Args:
         scores: For each classifier the scores of the negatives (n,) and the positives (m,).
+        units: The numbers of their units, one numbering for both; each is its own without.
     """
-    areas, variances = zip(*(_area(ours, theirs) for ours, theirs in scores), strict=True)
+    units = units or [(np.arange(len(a)), len(a) + np.arange(len(b))) for a, b in scores]
+    found = [_area(*each, *unit) for each, unit in zip(scores, units, strict=True)]
+    areas, variances = zip(*found, strict=True)
     return clipped(figure(float(np.mean(areas)), _sd(np.array(areas), variances)))
 
 
-def share_figure(found: Floats) -> dict[str, float | None]:
+def share_figure(found: Floats, unit: Ints | None = None) -> dict[str, float | None]:
     """Share of the traces that a thing is true of.
 
     Args:
         found: (N,), 1 where it is true and 0 elsewhere.
+        unit: (N,), see `groups.units`; each is its own without.
     """
-    n, p = len(found), found.mean(keepdims=True)
-    return _share(p, float(np.sqrt(p * (1 - p) / (n - 1))[0]) if n > 1 else np.nan, n)
+    unit = np.arange(len(found)) if unit is None else unit
+    sd = np.sqrt(_variance(found, np.zeros_like(unit), unit)) if len(found) > 1 else np.nan
+    return _share(found.mean(keepdims=True), float(sd), len(np.unique(unit)))
 
 
 def clipped(found: dict[str, float | None]) -> dict[str, float | None]:
@@ -118,34 +124,65 @@ def clipped(found: dict[str, float | None]) -> dict[str, float | None]:
     return {**found, **{end: x if x is None else min(max(x, 0.0), 1.0) for end, x in ends.items()}}
 
 
-def _share(runs: Floats, sd: float, traces: float) -> dict[str, float | None]:
+def _share(runs: Floats, sd: float, units: float) -> dict[str, float | None]:
     """Mean share of runs, its interval by Wilson (1927), which is within [0, 1].
 
-    With `traces` n or, where the standard error is larger than of so many, as many as have it.
+    With `units` n or, where the standard error is larger than of so many, as many as have it.
     Of a share of 0 or 1, whose standard error is 0, the interval is still right.
     """
     p = float(runs.mean())
     found = figure(p, sd)
     if found["sd"] is None:
         return found
-    n = min(traces, p * (1 - p) / sd**2) if sd > 0 else traces
+    n = min(units, p * (1 - p) / sd**2 + 1) if sd > 0 else units
     middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2)) / (1 + Z**2 / n)
     return clipped({**found, "low": float(middle - half), "high": float(middle + half)})
 
 
-def _balanced_variance(test: Answers) -> float:
-    n = np.bincount(test.true, minlength=test.classes)
-    p = test.recalls
-    return float(np.nansum(p * (1 - p) / np.maximum(n, 1)) / (n > 0).sum() ** 2)
+def _recall_figure(tests: Sequence[Answers], label: int) -> dict[str, float | None]:
+    mine = tests[0].true == label
+    if not mine.any():
+        return figure(np.nan, np.nan)
+    right = np.array([test.given[mine] == label for test in tests])
+    unit, all_alike = _unit(tests[0])[mine], np.zeros(int(mine.sum()), dtype=np.int64)
+    p, within = right.mean(axis=1), [_variance(one, all_alike, unit) for one in right]
+    return _share(p, _sd(p, within), len(np.unique(unit)))
 
 
-def _area(negative: Floats, positive: Floats) -> tuple[float, float]:
-    """Area under the ROC curve and DeLong's variance."""
+def _unit(test: Answers) -> Ints:
+    return np.arange(len(test.true)) if test.unit is None else test.unit
+
+
+def _variance(found: npt.ArrayLike, stratum: Ints, unit: Ints) -> float:
+    """Of the mean over strata of the mean within each, whose units vary and no trace by itself.
+
+    ``sum over units of (sum over its traces of c_k (x - mean_k) / (n_k K))**2``, for stratum k of
+    n_k traces in g_k units, with ``c_k**2 = g_k / (g_k - 1)`` (Cochran, 1977, section 9A.2).
+
+    Args:
+        found: x (N,).
+        stratum: k (N,).
+        unit: (N,).
+    """
+    x, stratum = np.asarray(found, np.float64), np.unique(stratum, return_inverse=True)[1]
+    n = np.bincount(stratum)
+    pairs = np.unique(np.stack([stratum, unit]), axis=1)[0]
+    g = np.bincount(pairs)
+    weight = np.sqrt(g / np.maximum(g - 1, 1)) / (n * len(n))
+    apart = weight[stratum] * (x - (np.bincount(stratum, x) / n)[stratum])
+    return float((np.bincount(np.unique(unit, return_inverse=True)[1], apart) ** 2).sum())
+
+
+def _area(
+    negative: Floats, positive: Floats, negative_unit: Ints, positive_unit: Ints
+) -> tuple[float, float]:
+    """Area under the ROC curve and its variance: of the sum of what either side leaves open."""
     above = (positive > negative[:, None]) + 0.5 * (positive == negative[:, None])
-    variance = above.mean(axis=1).var(ddof=1) / len(negative)
-    variance += above.mean(axis=0).var(ddof=1) / len(positive)
-    return float(above.mean()), float(variance)
+    each = np.concatenate([above.mean(axis=1), above.mean(axis=0)])
+    side = np.repeat([0, 1], [len(negative), len(positive)])
+    unit = np.concatenate([negative_unit, positive_unit])
+    return float(above.mean()), 4 * _variance(each, side, unit)  # that of half the sum
 
 
 def _sd(runs: Floats, variances: Floats | Sequence[float]) -> float:

@@ -16,6 +16,7 @@ from netdiffus.evaluation.copying import Copying, copying, usual_near
 from netdiffus.evaluation.coverage import coverage
 from netdiffus.evaluation.fidelity import MEASURES, fidelity, scales
 from netdiffus.evaluation.frechet import RandomConvolutions, frechet_distance
+from netdiffus.evaluation.groups import units, units_of_both
 from netdiffus.evaluation.joint import Joint
 from netdiffus.evaluation.space import Space
 from netdiffus.evaluation.utility import Answers, train_and_test, two_sample_scores
@@ -133,12 +134,13 @@ class Judge:
         }
 
     def _auc(self, traces: Traces, learn: Learner, runs: int) -> Figures:
-        scores = []
+        scores, units = [], []
         for rng in self._rngs()[:runs]:
             reference = draw(self.comparison.holdout, self.comparison.compared, rng)
             drawn = draw(traces, self.comparison.compared, rng)
             scores.append(two_sample_scores(drawn, reference, int(rng.integers(2**31)), learn))
-        return intervals.auc_figure(scores)
+            units.append(units_of_both(drawn, reference))
+        return intervals.auc_figure(scores, units)
 
     def _utility_figures(self, traces: Traces) -> Figures:
         trained, everything = self.comparison.trained, class_counts(traces)
@@ -185,9 +187,9 @@ class Judge:
 
     def copying_figures(self, candidate: Placed) -> Figures:
         """Shares closer to training than to held-out traces, and near duplicates."""
-        found = copying(
-            candidate.labelled, self._train.labelled, self._holdout.labelled, COPY_DIVISIONS
-        )
+        own = [units(side.traces) for side in (candidate, self._train, self._holdout)]
+        known = self._train.labelled, self._holdout.labelled
+        found = copying(candidate.labelled, *known, COPY_DIVISIONS, own)
         of_class = {k: candidate.traces.labels == i for i, k in enumerate(candidate.traces.classes)}
         return {
             "closer": {
@@ -195,8 +197,10 @@ class Judge:
                 "classes": {k: _closer_figure(found, mine) for k, mine in of_class.items()},
             },
             "near": {
-                "overall": intervals.share_figure(found.near),
-                "classes": {k: intervals.share_figure(found.near[m]) for k, m in of_class.items()},
+                "overall": intervals.share_figure(found.near, own[0]),
+                "classes": {
+                    k: intervals.share_figure(found.near[m], own[0][m]) for k, m in of_class.items()
+                },
             },
             "median_nearest": float(np.median(found.nearest)),
             "threshold": found.threshold,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from netdiffus.errors import InputError
 from netdiffus.evaluation.classifiers import Learner, forest
+from netdiffus.evaluation.groups import units, units_of_both
 from netdiffus.traces import Floats, Ints, Traces
 
 FOLDS = 3
@@ -25,11 +26,13 @@ class Answers:
         true: (N,), their classes.
         given: (N,), the classes it gave them.
         classes: How many classes there are.
+        unit: (N,), see `groups.units`; None where each is its own.
     """
 
     true: Ints
     given: Ints
     classes: int
+    unit: Ints | None = None
 
     @property
     def accuracy(self) -> float:
@@ -74,7 +77,7 @@ def train_and_test(
     known = pool(train)
     test = with_classes(test, known.classes, "test traces")
     chances = learn(known, seed)(test)
-    return Answers(test.labels, chances.argmax(axis=1), len(known.classes))
+    return Answers(test.labels, chances.argmax(axis=1), len(known.classes), units(test))
 
 
 def two_sample_scores(
@@ -82,8 +85,8 @@ def two_sample_scores(
 ) -> tuple[Floats, Floats]:
     """Chances that a classifier gives each trace of being of the reference.
 
-    Three folds: each trace is scored by a classifier that did not see it, and scores become
-    ranks within their fold, as those of different folds need not be on one scale.
+    Three folds: each trace is scored by a classifier that saw neither it nor others of its unit,
+    and scores become ranks within their fold, as those of different folds need not be on one scale.
 
     Args:
         candidate: Traces to judge.
@@ -103,10 +106,17 @@ def two_sample_scores(
         ]
     )
     scores = np.zeros(len(both))
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    for fit, held in folds.split(side, side):
+    for fit, held in _folds(side, np.concatenate(units_of_both(candidate, reference)), seed):
         scores[held] = rankdata(learn(both[fit], seed)(both[held])[:, 1]) / len(held)
     return scores[side == 0], scores[side == 1]
+
+
+def _folds(side: Ints, unit: Ints, seed: int) -> Iterator[tuple[Ints, Ints]]:
+    """Rows to learn from and rows held, for each fold; no unit has rows in two folds."""
+    if len(np.unique(unit)) < len(unit):
+        together = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+        return together.split(side, side, unit)  # type: ignore[no-any-return]
+    return StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(side, side)  # type: ignore[no-any-return]
 
 
 def two_sample_auc(
