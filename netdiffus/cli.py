@@ -214,7 +214,7 @@ def train(
     size: Annotated[
         int | None,
         typer.Option(
-            help="Height and width of the images; at most 128 for volumes, 64 for packets."
+            help="Height and width of the images; at most 512 for volumes, 256 for packets."
         ),
     ] = None,
     length: Length = None,
@@ -265,6 +265,7 @@ def train(
     size = default_size(traces) if size is None else size
     border = border_of(preset)
     codec = GasfCodec(size, length=length, resize=resize, gamma=gamma, scales=chosen, border=border)
+    _tell_of_cuts(traces.lengths, codec.kept(traces))
     with bar("train", 1.0) as progress:
         model = run(
             traces,
@@ -281,6 +282,15 @@ def train(
     _print({"model": str(out), **model.about}, as_json)
     if model.about["ended"] == "interrupted":
         raise typer.Exit(130)
+
+
+def _tell_of_cuts(lengths: Any, kept: int) -> None:
+    if cut := int((lengths > kept).sum()):
+        print(
+            f"note: {cut} of {len(lengths)} traces are longer than {kept} points; only their first "
+            f"{kept} are learned. --size keeps more; evaluate --length {kept} compares no more",
+            file=sys.stderr,
+        )
 
 
 @app.command(epilog="Example: netdiffus sample model -n 1000 --label youtube -o out.parquet")

@@ -34,13 +34,19 @@ DEFAULT_SCALES: dict[str, ScaleChoice] = {
 }
 
 
-def default_size(traces: Traces) -> int:
-    """An image size that costs minutes, not hours, on a small machine.
+MOST_BINS, MOST_PACKETS = 512, 256  # points of an image, unless told
 
-    Volumes get 128 points, as their bins would show if they were averaged; packets 64; shorter
-    traces their own length, so that they are not resized.
+
+def default_size(traces: Traces) -> int:
+    """An image size that a small machine can bear, and that resizes no trace if it can.
+
+    The length of the longest trace; but of packets at most the first 256, and of volumes of more
+    than 512 bins as few of them to a point as make 512 points at most.
     """
-    return min(int(traces.lengths.max()), 128 if _binned(traces) else 64)
+    longest = int(traces.lengths.max())
+    if not _binned(traces):
+        return min(longest, MOST_PACKETS)
+    return -(-longest // -(-longest // MOST_BINS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +84,9 @@ class GasfCodec:
 
     Args:
         size: Height and width m of the images; None never resizes (m is the longest trace).
-        length: Points n kept of each trace. None keeps whole traces, except that traces of packets
-            (no `volume` channel) keep their first `size` packets.
+        length: Points n kept of each trace. None keeps whole traces (n is then a multiple of
+            `size`, for `bin`), except that traces of packets (no `volume` channel) keep their first
+            `size` packets.
         resize: `bin` or `area`.
         gamma: Contrast; the paper uses 0.25.
         scales: For a channel's name, `minmax`, `log`, `quantile`, `score` or its bounds (lo, hi);
@@ -126,8 +133,8 @@ class GasfCodec:
         if unknown:
             raise InputError(f"scales: no channel {', '.join(sorted(unknown))} in the traces")
         self.channels, self.classes = traces.channels, traces.classes
-        if self.size is not None and self.length is None:
-            self.length = self._default_length(traces)
+        if self.size is not None:
+            self.length = self.kept(traces)
         values, lengths = self._values(traces)
         mask = _mask(lengths, values.shape[2])
         self.scales = [
@@ -137,6 +144,16 @@ class GasfCodec:
             for c, (channel, choice) in enumerate(self._choices())
         ]
         return self
+
+    def kept(self, traces: Traces) -> int:
+        """Points of a trace that a codec keeps which was, or would be, fitted on these traces."""
+        longest = int(traces.lengths.max())
+        if self.length is not None or self.size is None:
+            return self.length or longest
+        if not _binned(traces):
+            return min(longest, self.size)
+        # A point of the image is whole bins.
+        return longest if self.resize == "area" else -(-longest // self.size) * self.size
 
     def encode(self, traces: Traces, dtype: torch.dtype = torch.float32) -> Images:
         """Images of traces; `decode` gives the traces back.
@@ -281,10 +298,6 @@ class GasfCodec:
                 f"on, and scale 'score' scales each by itself; known: {', '.join(self.classes)}"
             )
         return np.array([self.classes.index(name) for name in classes])[labels]
-
-    def _default_length(self, traces: Traces) -> int:
-        longest = int(traces.lengths.max())
-        return longest if _binned(traces) or self.size is None else min(longest, self.size)
 
     def _length(self, traces: Traces) -> int:
         if self.size is None or self.length is None:

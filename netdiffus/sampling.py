@@ -24,6 +24,7 @@ from netdiffus.ops.noise import GOLDEN, normal, uniform
 from netdiffus.traces import Traces, concat
 
 DEFAULT_STEPS = {"dpm++": 16, "ddim": 50}  # ddpm takes all T
+PIXELS = 2**26  # that a GPU works on at a time, unless told
 LENGTH_DRAW, LABEL_DRAW = 2**31, 2**31 + 1  # Philox steps that no image noise uses
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -68,7 +69,8 @@ def sample(
             where T is small).
         seed: None draws one; it stands in the traces' meta.
         start: Index of the first trace.
-        batch_size: Traces worked on at a time; None takes 64 on the CPU and 1,024 on a GPU.
+        batch_size: Traces worked on at a time; None takes 64 on the CPU, and on a GPU 1,024 or, of
+            large images, as many as have 2**26 pixels.
         device: Where the network runs; None takes CUDA if there is one.
         progress: Called with (traces done, a note).
 
@@ -82,7 +84,9 @@ def sample(
     """
     target = usable(device)
     if batch_size is None:
-        batch_size = 64 if target.type == "cpu" else 1024
+        config = model.unet_config
+        pixels = config.channels * config.size**2
+        batch_size = 64 if target.type == "cpu" else min(1024, max(1, PIXELS // pixels))
     n, start = whole("n", n, 1), whole("start", start, 0)
     if start + n > 2**63 - 1:
         raise InputError(f"start and n must add up to at most 2**63 - 1, got {start} and {n}")

@@ -265,6 +265,15 @@ class TestErrors:
         assert "resume: seed was 0 and is now 1" in done.err
         assert contents(tmp_path / "m") == before
 
+    def test_cut_traces_are_said(self, tmp_path: Path) -> None:
+        packets(30).save(tmp_path / "p.parquet")
+        longer = int((packets(30).lengths > 8).sum())
+        done = run("train", tmp_path / "p.parquet", *SMALL, "-o", tmp_path / "m")
+        assert done.code == 0
+        assert f"note: {longer} of 30 traces are longer than 8 points" in done.err
+        again = run("train", tmp_path / "p.parquet", *SMALL, "--length", 8, "-o", tmp_path / "n")
+        assert again.err == ""
+
     def test_a_resumed_run_keeps_its_budget(self, work: Path, tmp_path: Path) -> None:
         shutil.copytree(work / "model", tmp_path / "m")
         steps = Model.load(tmp_path / "m").about["steps"]

@@ -216,8 +216,37 @@ def test_packets_are_cut_and_volumes_are_binned() -> None:
 
 def test_default_size_resizes_no_short_trace() -> None:
     assert default_size(volumes(length=40)) == 40
-    assert default_size(volumes(length=500)) == 128
-    assert default_size(packets(9, 100, fixed=True)) == 64
+    assert default_size(volumes(length=500)) == 500
+    assert default_size(packets(9, 100, fixed=True)) == 100
+    assert default_size(packets(9, 1000, fixed=True)) == 256
+
+
+@pytest.mark.parametrize("length", [513, 1000, 1600, 10_001])
+def test_points_of_longer_volumes_are_whole_bins(length: int) -> None:
+    traces = volumes(4, length)
+    size = default_size(traces)
+    codec = GasfCodec(size, scales=dict.fromkeys(("value", "value_up"), "minmax")).fit(traces)
+    assert 256 < size <= 512
+    assert codec.length % size == 0
+    assert length <= codec.length < length + codec.length // size
+    back = codec.decode(codec.encode(traces, torch.float64))
+    bins = codec.length // size
+    for trace, again in zip(traces.values[:, 0], back.values[:, 0], strict=True):
+        whole = length // bins * bins
+        means = trace[:whole].reshape(-1, bins).mean(axis=1, keepdims=True)
+        assert np.abs(again[:whole].reshape(-1, bins) - means).max() <= 0.51  # whole numbers
+
+
+def test_kept_points_are_known_before_and_after() -> None:
+    for codec, traces, kept in (
+        (GasfCodec(4), packets(), 4),
+        (GasfCodec(3), volumes(), 18),
+        (GasfCodec(3, resize="area"), volumes(), 16),
+        (GasfCodec(3, length=5), volumes(), 5),
+        (GasfCodec(None), volumes(), 16),
+    ):
+        assert codec.kept(traces) == kept
+        assert codec.fit(traces).kept(traces) == kept
 
 
 def test_any_pixels_decode_to_possible_traces() -> None:

@@ -207,6 +207,16 @@ def test_the_set_that_lacks_a_class_is_named(lacks):
     assert "video" not in found.train.classes
 
 
+def test_a_holdout_of_longer_traces_is_said():
+    real, made, held = (packets(seed) for seed in range(3))
+    found = comparable(real, made.truncate(4), held, 0)
+    share = np.mean(held.lengths > 4)
+    (note,) = found.notes
+    assert note.startswith(f"{share:.0%} of the holdout traces are longer than every synthetic")
+    assert "--length 4" in note
+    assert comparable(*(t.truncate(4) for t in (real, made, held)), 0).notes == ()
+
+
 def test_patterns_that_real_traffic_repeats_are_no_copying():
     rng = np.random.default_rng(0)
     patterns, law = rng.uniform(1, 9, (100, 4)), 1 / np.arange(1, 101)

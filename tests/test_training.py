@@ -278,6 +278,16 @@ def test_constant_and_tiny_traces_train() -> None:
     assert model.about["steps"] == 3
 
 
+def test_what_the_images_leave_out_is_kept_with_the_model() -> None:
+    recipe, small = Recipe(steps=1, batch_size=3), {"width": 8}
+    cut = train(packets(20), recipe=recipe, codec=GasfCodec(4, border=1), **small).about
+    longer = int((packets(20).lengths > 4).sum())
+    assert [cut[k] for k in ("points", "values_a_point", "longer_traces")] == [4, 1, longer]
+    whole = train(volumes(), recipe=recipe, codec=GasfCodec(5, border=1), **small).about
+    assert [whole[k] for k in ("points", "values_a_point")] == [5, 4]
+    assert "longer_traces" not in whole
+
+
 def test_minutes_end_the_run() -> None:
     seen: list[float] = []
     run_for = Recipe(minutes=0.02, batch_size=4)

@@ -12,6 +12,7 @@ from netdiffus.evaluation.utility import FOLDS, pool, with_classes
 from netdiffus.traces import Ints, Traces
 
 FEWEST = 2
+LONGER = 0.02  # share of real traces beyond the longest synthetic one that is no chance
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def comparable(
         with_classes(t[np.isin(t.label_names, classes)].with_gaps(), classes, name)
         for name, t in (("real", train), ("synthetic", synthetic), ("holdout", holdout))
     )
+    _note_lengths(synthetic, holdout, notes)
     synthetic = ungrouped(synthetic)
     if by is None:
         train, holdout = ungrouped(train), ungrouped(holdout)
@@ -161,6 +163,17 @@ def _common_classes(
     if not common:
         raise InputError("the real, synthetic and holdout traces have no class in common")
     return tuple(name for name in train.classes if name in common)
+
+
+def _note_lengths(synthetic: Traces, holdout: Traces, notes: list[str]) -> None:
+    longest = int(synthetic.lengths.max())
+    longer = float(np.mean(holdout.lengths > longest))
+    if longer > LONGER:
+        notes.append(
+            f"{longer:.0%} of the holdout traces are longer than every synthetic trace ({longest} "
+            f"points), which all figures count. To compare the first {longest} points alone, "
+            f"truncate the real traces (--length {longest})."
+        )
 
 
 def _present(traces: Traces) -> set[str]:
