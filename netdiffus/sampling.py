@@ -24,7 +24,6 @@ from netdiffus.ops.noise import GOLDEN, normal, uniform
 from netdiffus.traces import Traces, concat
 
 DEFAULT_STEPS = {"dpm++": 16, "ddim": 50}  # ddpm takes all T
-PIXELS = 2**26  # that a GPU works on at a time, unless told
 LENGTH_DRAW, LABEL_DRAW = 2**31, 2**31 + 1  # Philox steps that no image noise uses
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -69,8 +68,8 @@ def sample(
             where T is small).
         seed: None draws one; it stands in the traces' meta.
         start: Index of the first trace.
-        batch_size: Traces worked on at a time; None takes 64 on the CPU, and on a GPU 1,024 or, of
-            large images, as many as have 2**26 pixels.
+        batch_size: Traces worked on at a time; None takes 64 on the CPU and 1,024 on a GPU, or as
+            many large images as have 2**22 or 2**26 pixels.
         device: Where the network runs; None takes CUDA if there is one.
         progress: Called with (traces done, a note).
 
@@ -83,13 +82,10 @@ def sample(
         InputError: n, label, mix, sampler, steps, seed, batch_size or device cannot be used.
     """
     target = usable(device)
-    if batch_size is None:
-        config = model.unet_config
-        pixels = config.channels * config.size**2
-        batch_size = 64 if target.type == "cpu" else min(1024, max(1, PIXELS // pixels))
     n, start = whole("n", n, 1), whole("start", start, 0)
     if start + n > 2**63 - 1:
         raise InputError(f"start and n must add up to at most 2**63 - 1, got {start} and {n}")
+    batch_size = _usual_batch(model, target) if batch_size is None else batch_size
     batch_size = whole("batch_size", batch_size, 1)
     if mix not in ("balanced", "real"):
         raise InputError(f"mix must be 'balanced' or 'real', got {mix!r}")
@@ -111,6 +107,11 @@ def sample(
     finally:
         unet.to("cpu")
     return concat(parts)
+
+
+def _usual_batch(model: Model, device: torch.device) -> int:
+    most, pixels = (64, 2**22) if device.type == "cpu" else (1024, 2**26)
+    return min(most, max(1, pixels // (model.unet_config.channels * model.unet_config.size**2)))
 
 
 @torch.inference_mode()
