@@ -220,7 +220,7 @@ def test_too_few_traces_are_no_yes():
     assert (answer.word, answer.grade) == ("Too few traces to tell", "near")
     assert "hold out more real traces" in answer.text
     told = " ".join(verdict(found))
-    assert told.startswith("Of 4 key figures, 3 at the floor, 1 too few traces to tell. The traces")
+    assert told.startswith("Of 4 key figures, 3 at the floor, 1 too few traces to tell. Too few")
     assert "hold out more real traces" in told
     size = synthetic(found)["jensen_shannon"]["quantities"]["size"]
     size["overall"] = figure(0.15, 0.1)

@@ -18,8 +18,8 @@ RULES = (
 FLOOR = "at the floor"
 TOO_FEW = "too few traces to tell"
 HOLD_OUT_MORE = (
-    "The traces compared are too few to tell what is near from chance: hold out more real traces, "
-    "and make as many."
+    "Too few traces, or groups of them, are compared to tell what is near from chance: hold out "
+    "more real traces, and make as many."
 )
 BASELINES = {
     "jitter": "jittered copies",
