@@ -114,6 +114,14 @@ def test_no_forest_knows_a_capture_from_its_siblings() -> None:
     assert areas["capture"] < 0.7
 
 
+def test_fewer_groups_than_folds_tell_nothing_and_fail_not() -> None:
+    """As where few traces are drawn: each capture is scored by what knows the other side alone."""
+    found = comparable(captures(4, 4), captures(6, 4), captures(5, 4, first=4), 0, "capture", "#")
+    first = [t[units(t) == units(t)[0]] for t in (found.train, found.holdout)]
+    ours, theirs = two_sample_scores(*first, 0)
+    assert np.isfinite([*ours, *theirs]).all()
+
+
 def test_report_counts_groups() -> None:
     train, held, made = captures(4, 20), captures(5, 12, first=20), captures(6, 60, each=2)
     plain, by = (

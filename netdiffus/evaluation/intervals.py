@@ -158,7 +158,7 @@ def _variance(found: npt.ArrayLike, stratum: Ints, unit: Ints) -> float:
     """Of the mean over strata of the mean within each, whose units vary and no trace by itself.
 
     ``sum over units of (sum over its traces of c_k (x - mean_k) / (n_k K))**2``, for stratum k of
-    n_k traces in g_k units, with ``c_k**2 = g_k / (g_k - 1)`` (Cochran, 1977, section 9A.2).
+    n_k traces in g_k units, with ``c_k**2 = g_k / (g_k - 1)`` (Cochran, 1977, chapter 9A).
 
     Args:
         found: x (N,).

@@ -107,7 +107,8 @@ def two_sample_scores(
     )
     scores = np.zeros(len(both))
     for fit, held in _folds(side, np.concatenate(units_of_both(candidate, reference)), seed):
-        scores[held] = rankdata(learn(both[fit], seed)(both[held])[:, 1]) / len(held)
+        if len(held):  # few units may leave a fold empty
+            scores[held] = rankdata(learn(both[fit], seed)(both[held])[:, 1]) / len(held)
     return scores[side == 0], scores[side == 1]
 
 
