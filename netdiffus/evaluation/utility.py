@@ -114,8 +114,8 @@ def two_sample_scores(
 
 def _folds(side: Ints, unit: Ints, seed: int) -> Iterator[tuple[Ints, Ints]]:
     """Rows to learn from and rows held, for each fold; no unit has rows in two folds."""
-    if len(np.unique(unit)) < len(unit):
-        together = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+    if (count := len(np.unique(unit))) < len(unit):
+        together = StratifiedGroupKFold(min(FOLDS, count), shuffle=True, random_state=seed)
         return together.split(side, side, unit)  # type: ignore[no-any-return]
     return StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(side, side)  # type: ignore[no-any-return]
 
