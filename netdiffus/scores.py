@@ -55,9 +55,13 @@ class Scores:
         """Values (N, k) of traces of classes (N,) to [0, 1]; those beyond the table are clipped."""
         x = np.empty(values.shape)
         for label in np.unique(labels):
-            mine = labels == label
-            for place, at in enumerate(self._places(values)):
-                x[mine, place] = _position(self.table[label, at], values[mine, place])
+            rows = np.flatnonzero(labels == label)
+            mine = values[rows].T  # once: to find its rows at every place would take longer
+            found = [
+                _position(self.table[label, at], mine[place])
+                for place, at in enumerate(self._places(values))
+            ]
+            x[rows] = np.stack(found, axis=1)
         return x
 
     def decode(self, x: Floats, labels: Ints) -> Floats:

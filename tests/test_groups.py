@@ -9,6 +9,7 @@ from netdiffus.evaluation import intervals
 from netdiffus.evaluation.comparison import comparable, halves
 from netdiffus.evaluation.copying import copying
 from netdiffus.evaluation.groups import grouped, in_two, units, units_of_both
+from netdiffus.evaluation.judging import Judge
 from netdiffus.evaluation.utility import Answers, two_sample_scores
 
 
@@ -122,18 +123,16 @@ def test_fewer_groups_than_folds_tell_nothing_and_fail_not() -> None:
     assert np.isfinite([*ours, *theirs]).all()
 
 
-def test_report_counts_groups() -> None:
+def test_figures_are_of_groups() -> None:
     train, held, made = captures(4, 20), captures(5, 12, first=20), captures(6, 60, each=2)
-    plain, by = (
-        evaluate(train, made, holdout=held, by=by, sep="#").figures for by in (None, "capture")
-    )
-    assert plain["protocol"]["units"] == {"real": 120, "holdout": 72}
-    assert by["protocol"]["units"] == {"real": 20, "holdout": 12}
-    of = [figures["candidates"]["real"] for figures in (plain, by)]
-    assert of[0]["two_sample_auc"]["mean"] > 0.95 > 0.7 > of[1]["two_sample_auc"]["mean"]
-    distances = [figures["wasserstein"]["overall"] for figures in of]
-    assert distances[0]["mean"] == distances[1]["mean"]
-    assert distances[1]["sd"] > 1.5 * distances[0]["sd"]
+    sets = [comparable(train, made, held, 0, by, "#") for by in (None, "capture")]
+    assert [len(np.unique(units(found.train))) for found in sets] == [120, 20]
+    assert [len(np.unique(units(found.holdout))) for found in sets] == [72, 12]
+    plain, of_groups = (Judge(found, 0, 3)(found.train) for found in sets)
+    assert plain["two_sample_auc"]["mean"] > 0.95 > 0.7 > of_groups["two_sample_auc"]["mean"]
+    one, two = (figures["wasserstein"]["overall"] for figures in (plain, of_groups))
+    assert one["mean"] == two["mean"]
+    assert two["sd"] > 1.5 * one["sd"]
 
 
 def test_without_a_holdout_halves_share_no_group() -> None:
