@@ -262,9 +262,10 @@ def train(
     )
     chosen = _scales(scale or [])
     traces = _load(data, length, channels)
+    kept = None if size is None else length  # no size of ours averages parts of bins, or packets
     size = default_size(traces) if size is None else size
     border = border_of(preset)
-    codec = GasfCodec(size, length=length, resize=resize, gamma=gamma, scales=chosen, border=border)
+    codec = GasfCodec(size, length=kept, resize=resize, gamma=gamma, scales=chosen, border=border)
     _tell_of_cuts(traces.lengths, codec.kept(traces))
     with bar("train", 1.0) as progress:
         model = run(

@@ -39,19 +39,18 @@ def holdout_rows(
     return held[units]
 
 
-def group_ids(meta: pa.Table, by: str, sep: str | None) -> Ints:
-    """(N,): a number per distinct text (before `sep`) of the column `by`."""
+def group_names(meta: pa.Table, by: str, sep: str | None) -> npt.NDArray[np.str_]:
+    """(N,): the text (before `sep`) of the column `by`."""
     if by not in meta.column_names:
         names = ", ".join(meta.column_names) or "none"
-        raise InputError(f"no column {by!r} to split by; columns beside the channels: {names}")
+        raise InputError(f"no column {by!r} to group by; columns beside the channels: {names}")
     texts = meta[by].cast(pa.string()).to_pylist()
     if sep == "":
         raise InputError("sep is empty; name the text that ends the group's name, or leave it out")
     for row, text in enumerate(texts):
         if not text:
             raise InputError(f"column {by!r} is empty in row {row}; name its group")
-    groups = [text if sep is None else text.split(sep)[0] for text in texts]
-    return np.unique(np.array(groups, dtype=np.str_), return_inverse=True)[1].astype(np.int64)
+    return np.array([text if sep is None else text.split(sep)[0] for text in texts], dtype=np.str_)
 
 
 def _merge(units: Ints, groups: Ints) -> Ints:

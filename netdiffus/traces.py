@@ -15,7 +15,7 @@ from netdiffus import formats
 from netdiffus.channels import Channel, same_but_type
 from netdiffus.errors import InputError
 from netdiffus.lists import from_table, to_table
-from netdiffus.splitting import group_ids, holdout_rows
+from netdiffus.splitting import group_names, holdout_rows
 
 if TYPE_CHECKING:
     import pandas
@@ -259,7 +259,9 @@ class Traces:
         Raises:
             InputError: A class is too small, or lies in too few groups, to be on both sides.
         """
-        groups = [] if by is None else [group_ids(self.meta, by, sep)]
+        groups = []
+        if by is not None:
+            groups.append(np.unique(group_names(self.meta, by, sep), return_inverse=True)[1])
         groups += [self.duplicates()] if keep_duplicates else []
         held = holdout_rows(self.labels, self.classes, groups, fraction, seed)
         return self[~held], self[held]

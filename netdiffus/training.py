@@ -145,8 +145,8 @@ def _train(
     recipe = replace(recipe, batch_size=recipe.batch_of(model.unet_config.size))
     _check_batch(recipe, accelerator.num_processes)
     about = _fingerprint(traces, recipe)
-    model.about |= {"traces": len(traces), **_seen(model.codec, traces)}
-    model.about |= {"budget": recipe.budget(), **about}
+    seen = _seen(model.codec, traces)
+    model.about |= {"traces": len(traces), **seen, "budget": recipe.budget(), **about}
     state = State.new(model.unet.to(target), recipe.learning_rate)
     writes = folder if accelerator.is_main_process else None
     with alone_in(writes), _interruptible() as interrupted:
@@ -314,9 +314,9 @@ def _tell(model: Model, state: State) -> None:
 
 def _seen(codec: GasfCodec, traces: Traces) -> dict[str, int]:
     """How much of the traces is on their images."""
-    cut = int((traces.lengths > codec.kept(traces)).sum())
-    found = {"points": codec.points, "values_a_point": codec.kept(traces) // codec.points}
-    return found | ({"longer_traces": cut} if cut else {})
+    length = codec.kept(traces)
+    cut = int((traces.lengths > length).sum())
+    return {"length": length, "points": codec.points, **({"longer_traces": cut} if cut else {})}
 
 
 def _fingerprint(traces: Traces, recipe: Recipe) -> dict[str, Any]:

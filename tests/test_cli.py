@@ -208,7 +208,7 @@ ERRORS = [
     ("train {data} -o new --channels nix", "channel 'nix' is not there"),
     ("train {data} -o new --resume", "new: not a netdiffus model folder"),
     ("split lonely.csv -o new", "class 'lonely' has 1 trace(s)"),
-    ("split {data} -o new --by nix", "no column 'nix' to split by"),
+    ("split {data} -o new --by nix", "no column 'nix' to group by"),
     ("split {data} -o new --fraction 2", "fraction must lie between 0 and 1"),
     ("split {data} -o new --seed -1", "seed must lie in 0..2**63 - 1, got -1"),
     ("evaluate {data} {data} -o new.html --seed -1", "seed must lie in 0..2**63 - 1, got -1"),
@@ -273,6 +273,12 @@ class TestErrors:
         assert f"note: {longer} of 30 traces are longer than 8 points" in done.err
         again = run("train", tmp_path / "p.parquet", *SMALL, "--length", 8, "-o", tmp_path / "n")
         assert again.err == ""
+
+    def test_a_length_alone_averages_whole_bins(self, tmp_path: Path) -> None:
+        volumes(4, 1200).save(tmp_path / "v.parquet")
+        asked = ("train", tmp_path / "v.parquet", "--length", 1001, "--steps", 1, "--width", 8)
+        told = json.loads(run(*asked, "-o", tmp_path / "m", "--json").out)
+        assert [told[key] for key in ("length", "points")] == [1002, 501]
 
     def test_a_resumed_run_keeps_its_budget(self, work: Path, tmp_path: Path) -> None:
         shutil.copytree(work / "model", tmp_path / "m")

@@ -55,7 +55,7 @@ def test_errors_of_accuracies_are_those_of_the_bootstrap_over_units() -> None:
     answers = [Answers(true, each, 2, unit) for each in (given, real)]
     again = []
     for _ in range(2000):
-        drawn = np.concatenate([3 * rng.integers(0, 20, 20), *_others(rng)])
+        drawn = (3 * rng.integers(0, 20, (20, 3)) + [0, 1, 2]).ravel()  # as many of each third
         rows = np.concatenate([np.flatnonzero(unit == u) for u in drawn])
         ours, theirs = (Answers(true[rows], each[rows], 2) for each in (given, real))
         lost = theirs.balanced_accuracy - ours.balanced_accuracy
@@ -70,10 +70,6 @@ def test_errors_of_accuracies_are_those_of_the_bootstrap_over_units() -> None:
     assert found == pytest.approx(expected, rel=0.12)  # units of unequal size: a first-order error
     alone = intervals.accuracy_figure([Answers(true, given, 2)])["sd"]
     assert found[0] > 1.5 * alone
-
-
-def _others(rng: np.random.Generator) -> list[np.ndarray]:
-    return [3 * rng.integers(0, 20, 20) + k for k in (1, 2)]
 
 
 def test_error_of_an_area_is_that_of_the_bootstrap_over_units() -> None:
@@ -171,11 +167,9 @@ def test_what_groups_cannot_tell_is_said() -> None:
     train, held = captures(0, 2), captures(1, 6, first=1)
     notes: list[str] = []
     known, others = grouped(train, held, "capture", "#", notes)
-    assert [note[:30] for note in notes] == [
-        "1 groups (capture) have traces",
-        "One group has all training tra",
-    ]
-    assert "(capture) of voice, web" in notes[1]
+    assert notes[0].startswith("Groups (capture) with traces in training and in the holdout: 1.")
+    assert notes[1].startswith("One group to a class")
+    assert "training traces (capture) of voice, web:" in notes[1]
     assert len(np.unique(units(known))) == 12  # each its own
     assert len(np.unique(units(others))) == 6
     assert not np.intersect1d(units(known), units(others)).size
@@ -191,6 +185,16 @@ def test_what_groups_cannot_tell_is_said() -> None:
 def test_bad_columns(by: str, sep: str | None, message: str) -> None:
     with pytest.raises(InputError, match=message):
         evaluate(captures(0, 4), captures(1, 4), holdout=captures(2, 4), by=by, sep=sep)
+
+
+def test_a_group_without_a_name_is_found_in_its_set() -> None:
+    names = [*["a#1", "b#1"] * 5, "", ""]
+    held = captures(2, 2)
+    held = Traces.from_lists(
+        {"value": [row[0] for row in held.values]}, held.label_names.tolist(), {"capture": names}
+    )
+    with pytest.raises(InputError, match="holdout: column 'capture' is empty in row 10"):
+        evaluate(captures(0, 4), captures(1, 4), holdout=held, by="capture", sep="#")
 
 
 def test_a_holdout_without_the_column_is_named() -> None:

@@ -210,7 +210,7 @@ class TestSplit:
             volumes().split(seed=-1)
 
     def test_unknown_column(self) -> None:
-        with pytest.raises(InputError, match=r"no column 'host' to split by; .*trace_id, group"):
+        with pytest.raises(InputError, match=r"no column 'host' to group by; .*trace_id, group"):
             volumes().split(by="host")
 
     def test_empty_groups(self) -> None:

@@ -282,9 +282,9 @@ def test_what_the_images_leave_out_is_kept_with_the_model() -> None:
     recipe, small = Recipe(steps=1, batch_size=3), {"width": 8}
     cut = train(packets(20), recipe=recipe, codec=GasfCodec(4, border=1), **small).about
     longer = int((packets(20).lengths > 4).sum())
-    assert [cut[k] for k in ("points", "values_a_point", "longer_traces")] == [4, 1, longer]
+    assert [cut[k] for k in ("length", "points", "longer_traces")] == [4, 4, longer]
     whole = train(volumes(), recipe=recipe, codec=GasfCodec(5, border=1), **small).about
-    assert [whole[k] for k in ("points", "values_a_point")] == [5, 4]
+    assert [whole[k] for k in ("length", "points")] == [20, 5]
     assert "longer_traces" not in whole
 
 

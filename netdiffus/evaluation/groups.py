@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from netdiffus.errors import InputError
-from netdiffus.splitting import group_ids
+from netdiffus.splitting import group_names
 from netdiffus.traces import Ints, Traces
 
 UNIT = "netdiffus_unit"  # the meta column of numbers
@@ -38,16 +39,17 @@ def grouped(
     Raises:
         InputError: A set lacks the column, or a group has no name.
     """
-    named = pa.concat_arrays([_column(train, by, "real"), _column(holdout, by, "holdout")])
-    ours, theirs = np.split(group_ids(pa.table({by: named}), by, sep), [len(train)])
+    names = [_names(t, by, sep, name) for t, name in ((train, "real"), (holdout, "holdout"))]
+    number = np.unique(np.concatenate(names), return_inverse=True)[1]
+    ours, theirs = np.split(number, [len(train)])
     if shared := len(np.intersect1d(ours, theirs)):
         notes.append(
-            f"{shared} groups ({by}) have traces in training and in the holdout: what is alike "
+            f"Groups ({by}) with traces in training and in the holdout: {shared}. What is alike "
             "within a group then looks as if it had been learned."
         )
-    ours = _apart_where_alone(train, ours, len(named), f"training traces ({by})", notes)
-    more = len(named) + len(train)
-    theirs = _apart_where_alone(holdout, theirs, more, f"holdout traces ({by})", notes)
+    first = len(number)  # above all numbers of groups
+    ours = _apart_where_alone(train, ours, first, f"training traces ({by})", notes)
+    theirs = _apart_where_alone(holdout, theirs, 2 * first, f"holdout traces ({by})", notes)
     return _with_units(train, ours), _with_units(holdout, theirs)
 
 
@@ -88,8 +90,9 @@ def _apart_where_alone(traces: Traces, unit: Ints, first: int, name: str, notes:
     alone = [k for k in np.unique(traces.labels) if len(set(unit[traces.labels == k])) == 1]
     if alone:
         notes.append(
-            f"One group has all {name} of {', '.join(traces.classes[k] for k in alone)}: they "
-            "count as independent, so that errors are larger there than stated."
+            f"One group to a class is all there is in the {name} of "
+            f"{', '.join(traces.classes[k] for k in alone)}: they count as independent, so that "
+            "errors are larger there than stated."
         )
     own = np.isin(traces.labels, alone)
     return np.where(own, first + np.arange(len(unit)), unit)
@@ -99,10 +102,8 @@ def _with_units(traces: Traces, unit: Ints) -> Traces:
     return replace(traces, meta=ungrouped(traces).meta.append_column(UNIT, pa.array(unit)))
 
 
-def _column(traces: Traces, by: str, name: str) -> pa.Array:
-    if by not in traces.meta.column_names:
-        names = ", ".join(traces.meta.column_names) or "none"
-        raise InputError(
-            f"{name}: no column {by!r} to group by; columns beside the channels: {names}"
-        )
-    return traces.meta[by].cast(pa.string()).combine_chunks()
+def _names(traces: Traces, by: str, sep: str | None, name: str) -> npt.NDArray[np.str_]:
+    try:
+        return group_names(traces.meta, by, sep)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error

@@ -134,13 +134,13 @@ class Judge:
         }
 
     def _auc(self, traces: Traces, learn: Learner, runs: int) -> Figures:
-        scores, units = [], []
+        scores, own = [], []
         for rng in self._rngs()[:runs]:
             reference = draw(self.comparison.holdout, self.comparison.compared, rng)
             drawn = draw(traces, self.comparison.compared, rng)
             scores.append(two_sample_scores(drawn, reference, int(rng.integers(2**31)), learn))
-            units.append(units_of_both(drawn, reference))
-        return intervals.auc_figure(scores, units)
+            own.append(units_of_both(drawn, reference))
+        return intervals.auc_figure(scores, own)
 
     def _utility_figures(self, traces: Traces) -> Figures:
         trained, everything = self.comparison.trained, class_counts(traces)
