@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,8 +11,8 @@ from conftest import Ratio, interleaved
 from torch import Tensor, nn
 
 import netdiffus
-from netdiffus.batches import Loss
 from netdiffus.codec import GasfCodec
+from netdiffus.graphed import Graphed
 from netdiffus.lab import lab_traffic
 from netdiffus.model import Model
 from netdiffus.ops.attention import attention
@@ -20,7 +21,7 @@ from netdiffus.ops.linear import linear
 from netdiffus.ops.modulate import TAPS, modulate
 from netdiffus.ops.precision import precision
 from netdiffus.recipe import ROWS, Recipe
-from netdiffus.training import BORDER, _graphed
+from netdiffus.training import BORDER
 from netdiffus.training_state import State
 from netdiffus.unet import HEADS
 from netdiffus.variants import variants_of
@@ -37,7 +38,7 @@ class Training:
         self.backend, traces, batch = backend, lab_traffic(), batch or BATCH
         self.model = Model.new(traces, GasfCodec(SIZE, border=BORDER))
         self.model.unet.to(device)
-        self.state, self.graphed = State.new(self.model.unet, Recipe(steps=1).learning_rate), None
+        self.state = State.new(self.model.unet, Recipe(steps=1).learning_rate)
         rows = torch.arange(batch) * 7 % len(traces)
         series, n = self.model.codec.series(traces)[rows], self.model.codec.length
         self.levels = self.model.unet.level_of(series)
@@ -47,17 +48,21 @@ class Training:
         self.variant = torch.from_numpy(variants_of(traces)[0])[rows].to(device)
         self.length = (torch.from_numpy(traces.lengths)[rows].clamp(max=n).float() / n).to(device)
 
+        self.learn: Callable[..., Tensor] = self.update
         if device == "cuda" and backend == "auto":
-            self.graphed = _graphed(Loss(self.state.net, self.model.diffusion), self.given())
+            self.state.hold_rates(torch.device(device))
+            self.learn = Graphed(self.update)
 
-    def given(self) -> tuple[Tensor, ...]:
-        return self.noisy(), self.t, self.variant, self.length, self.levels
-
-    def lost(self) -> Tensor:
-        if self.graphed:
-            return self.graphed(*self.given())
-        *given, levels = self.given()
-        return self.state.net(*given, self.backend, levels=levels).mean()
+    def update(self, *given: Tensor) -> Tensor:
+        *seen, levels = given
+        loss = self.state.net(*seen, self.backend, levels=levels).mean()
+        for optimizer in self.state.optimizers:
+            optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.state.net.parameters(), 1.0)
+        for optimizer in self.state.optimizers:
+            optimizer.step()
+        return loss.detach()
 
     def noisy(self) -> Tensor:
         diffusion = self.model.diffusion
@@ -68,13 +73,7 @@ class Training:
         return alpha.sqrt() * self.x0 + (1 - alpha).sqrt() * (w + w.mT) * 0.5**0.5
 
     def step(self) -> None:
-        loss = self.lost()
-        for optimizer in self.state.optimizers:
-            optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.state.net.parameters(), 1.0)
-        for optimizer in self.state.optimizers:
-            optimizer.step()
+        self.learn(self.noisy(), self.t, self.variant, self.length, self.levels)
         with torch.no_grad():
             torch._foreach_lerp_(self.state.ema, list(self.state.net.parameters()), 0.01)
 

@@ -101,8 +101,8 @@ class Batches:
         return self.diffusion.training_loss(out, batch["target"]).mean()
 
     def _of(self, rows: Tensor, index: Tensor, t: Tensor, draw: int) -> Batch:
+        rows, t, index = (v.to(self.series.device) for v in (rows, t, index))
         x0 = 2 * self.codec.draw(self.series[rows]) - 1
-        t, index = t.to(x0.device), index.to(x0.device)
         xt, target = self.diffusion.q_sample(x0, t, self.seed, index, draw)
         batch = {
             "xt": xt,
@@ -115,8 +115,9 @@ class Batches:
 
     def _rows(self, draws: Tensor) -> Tensor:
         """Every trace that is learned from once an epoch, in an order of its own."""
-        n = len(self.learned)
-        return torch.stack([self._epoch(int(d) // n)[int(d) % n] for d in draws])
+        epochs, places = draws // len(self.learned), draws % len(self.learned)
+        first, last = int(epochs[0]), int(epochs[-1])
+        return torch.cat([self._epoch(e)[places[epochs == e]] for e in range(first, last + 1)])
 
     def _epoch(self, epoch: int) -> Tensor:
         if self.order[0] != epoch:
@@ -132,27 +133,21 @@ class Batches:
         return ((begin + draws % size / size) % 1 * self.diffusion.num_timesteps).long()
 
 
-class Loss(nn.Module):
-    """Mean loss of a batch, in one call, so that it can be captured whole.
-
-    Args:
-        net: The network.
-        diffusion: Says what it is taught by.
-    """
-
-    def __init__(self, net: nn.Module, diffusion: Diffusion) -> None:
-        super().__init__()
-        self.net, self.diffusion = net, diffusion
-
-    def forward(
-        self, xt: Tensor, t: Tensor, variant: Tensor, length: Tensor, right: Tensor
-    ) -> Tensor:
-        """Of `taught(batch)`; a number."""
-        given = xt, t, variant, length
-        if self.diffusion.loss == "levels":
-            lost: Tensor = self.net(*given, levels=right)
-            return lost.mean()
-        return self.diffusion.training_loss(self.net(*given), right).mean()
+def loss_of(
+    net: nn.Module,
+    diffusion: Diffusion,
+    xt: Tensor,
+    t: Tensor,
+    variant: Tensor,
+    length: Tensor,
+    right: Tensor,
+) -> Tensor:
+    """Mean loss of a network on what `taught` makes of a batch."""
+    given = xt, t, variant, length
+    if diffusion.loss == "levels":
+        lost: Tensor = net(*given, levels=right)
+        return lost.mean()
+    return diffusion.training_loss(net(*given), right).mean()
 
 
 def taught(batch: Batch) -> tuple[Tensor, ...]:

@@ -25,7 +25,7 @@ class Muon(torch.optim.Optimizer):
 
     Args:
         params: Matrices.
-        lr: Learning rate.
+        lr: Learning rate; in a group it may become a tensor.
         weight_decay: Share of the weights taken off at every step, times `lr`.
     """
 
@@ -43,8 +43,8 @@ class Muon(torch.optim.Optimizer):
             updates = self._momentum(weights)
             for shape, rows in _of_one_shape(weights).items():
                 found = _orthogonal(torch.stack([updates[k] for k in rows]))
-                rate = group["lr"] * 0.2 * max(shape) ** 0.5
-                torch._foreach_add_([weights[k] for k in rows], found.unbind(), alpha=-rate)
+                found *= -0.2 * max(shape) ** 0.5 * group["lr"]
+                torch._foreach_add_([weights[k] for k in rows], found.unbind())
 
     def _momentum(self, weights: list[Tensor]) -> list[Tensor]:
         """Nesterov's: gradients on top of the means that they have just entered."""

@@ -14,18 +14,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from netdiffus.batches import Batches, Loss, taught
+from netdiffus.batches import Batches, loss_of, taught
 from netdiffus.codec import GasfCodec, default_size
 from netdiffus.device import usable
 from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError
 from netdiffus.files import alone_in, refuse_existing, write_text
+from netdiffus.graphed import Graphed
 from netdiffus.model import CARD, CONFIG, Model
 from netdiffus.recipe import Recipe
 from netdiffus.traces import Traces
@@ -49,7 +50,7 @@ class Run:
         model: What is trained; gets the averaged weights at the end.
         state: All that changes.
         data: Gives the batches.
-        loss: Of what `taught` makes of a batch.
+        learn: A step of the optimisers on what `taught` makes of a batch; returns the loss.
         folder: Where this process writes, if it does.
         about: What must not change between the parts of one run.
         progress: Called after each step.
@@ -60,7 +61,7 @@ class Run:
     model: Model
     state: State
     data: Batches
-    loss: Callable[..., Tensor]
+    learn: Callable[..., Tensor]
     folder: Path | None
     about: dict[str, Any]
     progress: Callable[[float, str], None] | None
@@ -87,7 +88,7 @@ def train(
 
     Matrix products are of bfloat16 on processors that multiply it faster (AVX-512 BF16, AMX);
     weights and all else are float32. To have all of it in float32, set `NETDIFFUS_ISA=x86-64-v3`.
-    On a GPU the loss and its gradient are CUDA graphs.
+    On one GPU a step is a CUDA graph.
 
     Args:
         traces: What to learn from; at least two of each class that has any.
@@ -152,8 +153,8 @@ def _train(
     with alone_in(writes), _interruptible() as interrupted:
         if resume:
             state.load(_must(folder), about)
-        data, loss = _lessons(accelerator, model, traces, recipe, state, target)
-        run = Run(accelerator, recipe, model, state, data, loss, writes, about, progress)
+        data, learn = _lessons(accelerator, model, traces, recipe, state, target)
+        run = Run(accelerator, recipe, model, state, data, learn, writes, about, progress)
         if writes is not None:
             start_folder(writes, state)
         _loop(run, interrupted)
@@ -173,20 +174,26 @@ def _lessons(
     state: State,
     target: torch.device,
 ) -> tuple[Batches, Callable[..., Tensor]]:
-    """What to learn from, and the loss; several processes share both."""
+    """What to learn from, and how; several processes share both."""
     world = accelerator.process_index, accelerator.num_processes, target
     batch_size = recipe.batch_of(model.unet_config.size)
     data = Batches(model, traces, batch_size, recipe.held, recipe.seed, *world)
     net, *state.optimizers = accelerator.prepare(state.net, *state.optimizers)
-    loss: Callable[..., Tensor] = Loss(net, model.diffusion)
+
+    def learn(*given: Tensor) -> Tensor:
+        lost = loss_of(net, model.diffusion, *given)
+        for optimizer in state.optimizers:
+            optimizer.zero_grad()
+        accelerator.backward(lost)
+        accelerator.clip_grad_norm_(state.net.parameters(), 1.0)
+        for optimizer in state.optimizers:
+            optimizer.step()
+        return lost.detach()
+
     if target.type == "cuda" and accelerator.num_processes == 1:
-        loss = _graphed(loss, taught(data.batch(0)))
-    return data, loss
-
-
-def _graphed(loss: Callable[..., Tensor], given: tuple[Tensor, ...]) -> Callable[..., Tensor]:
-    """The same, it and its gradient a CUDA graph each: kernels take longer to start than to run."""
-    return cast(Callable[..., Tensor], torch.cuda.make_graphed_callables(loss, given))
+        state.hold_rates(target)
+        return data, Graphed(learn)
+    return data, learn
 
 
 def _target(accelerator: Accelerator, device: str | None) -> torch.device:
@@ -271,17 +278,11 @@ def _agreed(accelerator: Accelerator, stop: bool) -> bool:
 
 def _step(run: Run) -> float:
     state = run.state
-    lost = run.loss(*taught(run.data.batch(state.step)))
-    for optimizer in state.optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = run.recipe.learning_rate * min(1.0, (state.step + 1) / WARM_UP)
-        optimizer.zero_grad()
-    run.accelerator.backward(lost)
-    run.accelerator.clip_grad_norm_(state.net.parameters(), 1.0)
-    for optimizer in state.optimizers:
-        optimizer.step()
+    given = taught(run.data.batch(state.step))
+    state.set_rate(run.recipe.learning_rate * min(1.0, (state.step + 1) / WARM_UP))
+    lost = run.learn(*given)
     state.average(run.recipe.ema_width)
-    return float(lost.detach())
+    return float(lost)
 
 
 def _save(run: Run) -> None:

@@ -80,6 +80,22 @@ class State:
         """Whether held traces say that what was learned last is of the training traces alone."""
         return self.held_distance > TOLERATED * self.least_distance
 
+    def hold_rates(self, device: torch.device) -> None:
+        """Keeps learning rates on a GPU, where CUDA graphs of a step read them."""
+        for group in self._groups():
+            group.update(lr=torch.tensor(group["lr"], device=device), capturable=True)
+
+    def set_rate(self, rate: float) -> None:
+        """Of the next step."""
+        for group in self._groups():
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+
+    def _groups(self) -> list[dict[str, Any]]:
+        return [group for optimizer in self.optimizers for group in optimizer.param_groups]
+
     def average(self, width: float) -> None:
         """Weight of the newest: 1 - (1 - 1/k)**p at step k; p gives a spread of `width` of k."""
         newest = 1 - (1 - 1 / (self.step + 1)) ** (1 / width)

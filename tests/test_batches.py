@@ -7,7 +7,7 @@ import pytest
 import torch
 from small import packets, volumes
 
-from netdiffus.batches import FEWEST_HELD, MOST_HELD, Batches, Loss, split, taught
+from netdiffus.batches import FEWEST_HELD, MOST_HELD, Batches, loss_of, split, taught
 from netdiffus.codec import GasfCodec
 from netdiffus.model import Model
 from netdiffus.traces import Traces
@@ -99,5 +99,5 @@ def test_paper_preset_has_a_loss_too() -> None:
     data = Batches(model, traces, 12, 0.5, 0)
     batch = data.batch(0)
     assert "levels" not in batch
-    assert Loss(model.unet, model.diffusion)(*taught(batch)) > 0
+    assert loss_of(model.unet, model.diffusion, *taught(batch)) > 0
     assert 0 < data.held_distance(model.unet, [p.detach() for p in model.unet.parameters()]) < 10
