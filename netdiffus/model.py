@@ -21,14 +21,16 @@ from netdiffus.covariance import Covariance
 from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError, whole
 from netdiffus.files import refuse_existing, whole_file, write_text
-from netdiffus.levels import Levels
+from netdiffus.levels import Levels, level_of
 from netdiffus.scores import Scores
+from netdiffus.totals import Totals
 from netdiffus.traces import Traces
 from netdiffus.unet import DefaultUNet, UNetConfig, contrast
 from netdiffus.variants import Table, variants_of
 
-FORMAT = 4
+FORMAT = 5
 SPREAD = 1024  # points that the chances of scores are counted from
+TOKENS = 64  # of a trace of volumes at most; levels of packets are too many to share a token
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 Ints = npt.NDArray[np.int64]
 
@@ -105,7 +107,7 @@ class Model:
             config, known = _counted(traces, codec, config)
         unet = _build(config, seed)
         if isinstance(unet, DefaultUNet):
-            unet.know(*known, diffusion.alphas_cumprod)
+            unet.know(*known, alphas_cumprod=diffusion.alphas_cumprod)
         return cls(
             unet=unet,
             unet_config=config,
@@ -256,10 +258,11 @@ def _check_parts(preset: str, codec: GasfCodec, diffusion: Diffusion) -> None:
 
 def _counted(
     traces: Traces, codec: GasfCodec, config: UNetConfig
-) -> tuple[UNetConfig, tuple[Levels, Covariance]]:
+) -> tuple[UNetConfig, list[Levels | Covariance | Totals]]:
     """What the default network starts from, and its shape with room for that."""
     series = contrast(codec.series(traces), codec.gamma)
-    where = codec.inside(traces.lengths), torch.from_numpy(traces.labels), len(traces.classes)
+    inside, labels = codec.inside(traces.lengths), torch.from_numpy(traces.labels)
+    where = inside, labels, len(traces.classes)
     scores = [
         contrast(torch.from_numpy(scale.spread(SPREAD)).float(), codec.gamma)
         if isinstance(scale, Scores)
@@ -267,8 +270,27 @@ def _counted(
         for scale in codec.scales
     ]
     levels, covariance = Levels.fit(series, *where, scores), Covariance.fit(series, *where)
-    config = replace(config, levels=levels.sizes, groups=len(covariance.vectors))
-    return config, (levels, covariance)
+    known: list[Levels | Covariance | Totals] = [levels, covariance]
+    scored = [isinstance(scale, Scores) for scale in codec.scales]
+    if any(scored):
+        found = level_of(series, levels.spans, levels.sizes)
+        known.append(Totals.fit(_values(codec, levels, config), found, *where[:2], levels.sizes))
+    patch = -(-config.points // TOKENS) if all(scored) else 1
+    shaped = replace(config, levels=levels.sizes, groups=len(covariance.vectors))
+    return replace(shaped, totals=any(scored), patch=patch), known
+
+
+def _values(codec: GasfCodec, levels: Levels, config: UNetConfig) -> Tensor:
+    """(classes, m, S): the value of each level in its unit, 0 in channels of one scale for all."""
+    middle = contrast(levels.spans[:, 1].double(), 1 / codec.gamma)
+    values = []
+    for scale, x in zip(codec.scales, torch.split(middle, list(levels.sizes)), strict=True):
+        value = np.zeros((config.classes * len(x), config.points))
+        if isinstance(scale, Scores):
+            each = np.tile(x.numpy(), config.classes)[:, None].repeat(config.points, 1)
+            value = scale.decode(each, np.arange(config.classes).repeat(len(x)))
+        values.append(torch.from_numpy(value).view(-1, len(x), config.points).mT)
+    return torch.cat(values, 2)
 
 
 def _build(config: UNetConfig, seed: int) -> nn.Module:

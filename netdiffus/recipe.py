@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 from netdiffus.errors import InputError, checked_seed, whole
 
-ROWS = 2048  # of images in a step: enough for matrix products to reach their speed
+ROWS = 4096  # of products in a step: enough for them to reach their speed
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,9 @@ class Recipe:
     Attributes:
         steps: Total optimiser steps, counted over resumed runs; None has no such end.
         minutes: Total minutes of training, likewise.
-        batch_size: Traces per step, over all processes; None takes as many as have 2048 image rows
-            together, so that a step costs about the same at every image size.
+        batch_size: Traces per step, over all processes; None takes as many as have 4096 image rows
+            together (tokens, where those hold several points), so that a step costs about the same
+            at every image size.
         learning_rate: Of Muon for the matrices inside the blocks, of AdamW for the rest; after a
             linear warm-up of 50 steps.
         ema_width: The averaged weights look back over about this share of the training so far
@@ -59,9 +60,9 @@ class Recipe:
             if name not in ("seed", "held") and value is not None and not _is_above_0(value):
                 raise InputError(f"{name} must be a number above 0, got {value!r}")
 
-    def batch_of(self, size: int) -> int:
-        """Traces per step for images of this height and width."""
-        return self.batch_size or max(1, ROWS // size)
+    def batch_of(self, rows: int) -> int:
+        """Traces per step for images of so many rows."""
+        return self.batch_size or max(1, ROWS // rows)
 
     def budget(self) -> dict[str, float]:
         """Steps, minutes or both."""

@@ -143,7 +143,7 @@ def _train(
 ) -> Model:
     accelerator = Accelerator(device_placement=False)
     target = _target(accelerator, device)
-    recipe = replace(recipe, batch_size=recipe.batch_of(model.unet_config.size))
+    recipe = replace(recipe, batch_size=recipe.batch_of(model.unet_config.rows))
     _check_batch(recipe, accelerator.num_processes)
     about = _fingerprint(traces, recipe)
     seen = _seen(model.codec, traces)
@@ -176,7 +176,7 @@ def _lessons(
 ) -> tuple[Batches, Callable[..., Tensor]]:
     """What to learn from, and how; several processes share both."""
     world = accelerator.process_index, accelerator.num_processes, target
-    batch_size = recipe.batch_of(model.unet_config.size)
+    batch_size = recipe.batch_of(model.unet_config.rows)
     data = Batches(model, traces, batch_size, recipe.held, recipe.seed, *world)
     net, *state.optimizers = accelerator.prepare(state.net, *state.optimizers)
 

@@ -16,11 +16,13 @@ from netdiffus.ops.attention import attention
 from netdiffus.ops.levels import COSINES, level_chances, level_loss, level_means
 from netdiffus.ops.linear import halved, linear
 from netdiffus.ops.modulate import TAPS, modulate
+from netdiffus.totals import Totals
 
 PRESETS = ("default", "paper")
 CONDITION = 192  # features of step, class and length together
 WAVES = 32
 HEADS = 4
+TOLD = (torch.asinh, torch.tanh)  # of what a trace comes to, in standard deviations: far and near
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class UNetConfig:
         blocks: `default` only: blocks per level, on the way down, below and up.
         levels: `default` only: how many levels a point may take, by channel.
         groups: `default` only: covariance matrices, one to a class or 1 for all.
+        patch: `default` only: points to a token.
+        totals: `default` only: whether the network is told what a trace comes to.
     """
 
     preset: str = "default"
@@ -54,11 +58,13 @@ class UNetConfig:
     blocks: int = 1
     levels: tuple[int, ...] = (1,)
     groups: int = 1
+    patch: int = 1
+    totals: bool = False
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
             raise InputError(f"preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
-        for name in ("channels", "size", "classes", "width", "blocks", "groups"):
+        for name in ("channels", "size", "classes", "width", "blocks", "groups", "patch"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.preset == "default" and self.width % (2 * HEADS):
@@ -75,6 +81,11 @@ class UNetConfig:
         """Points of a trace that an image shows."""
         return self.size - self.border
 
+    @property
+    def rows(self) -> int:
+        """Rows that an image is to the products of the network, about."""
+        return self.size // self.patch
+
     def build(self) -> nn.Module:
         """The network: `net(xt, t, variant, length, backend="auto") -> out`, both (B, C, m, m).
 
@@ -86,19 +97,19 @@ class UNetConfig:
 
 
 class Condition(nn.Module):
-    """Step, variant of a class, and length as one vector of features, ready for linear maps."""
+    """Step, variant of a class, length, and more, as one vector of features for linear maps."""
 
-    def __init__(self, variants: int, width: int) -> None:
+    def __init__(self, variants: int, width: int, more: int = 0) -> None:
         super().__init__()
         self.variant = nn.Embedding(variants, width)
         nn.init.zeros_(self.variant.weight)
-        self.number = nn.Linear(2 * WAVES, width)
+        self.number = nn.Linear(2 * WAVES + more, width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, t: Tensor, variant: Tensor, length: Tensor) -> Tensor:
+    def forward(self, t: Tensor, variant: Tensor, length: Tensor, *more: Tensor) -> Tensor:
         """(B,) int64 t in 0..999 or so, (B,) variant, (B,) length in [0, 1] -> (B, width)."""
-        waves = torch.cat([_waves(t), _waves(1000 * length)], 1)
-        c = self.out(F.silu(self.number(waves) + self.variant(variant)))
+        numbers = torch.cat([_waves(t), _waves(1000 * length), *more], 1)
+        c = self.out(F.silu(self.number(numbers) + self.variant(variant)))
         return F.silu(c)
 
 
@@ -164,9 +175,11 @@ class DefaultUNet(nn.Module):
     at each point of it: how often training traces of the class had it there (`Levels`), times how
     likely the noise is that would explain the border, times what the other points tell if they
     vary together as normal variables do (`Covariance`). The network sees the border and these
-    chances, one token a point at the fine level, one for two points below it, a skip connection
-    across, and adds to the logarithm of each chance what more the points tell of each other. So
-    it starts as a normal copula of each class's own distributions, and has only the rest to learn.
+    chances, one token a point (or a patch of several) at the fine level, one for two tokens below
+    it, a skip connection across, and adds to the logarithm of each chance what more the points tell
+    of each other. It is also told what the trace comes to by these chances (`Totals`), where points
+    do not show that. So it starts as a normal copula of each class's own distributions, and has
+    only the rest to learn.
 
     The image that it answers with is the mean over the levels, of points taken as independent
     given all that was seen: x_i x_j - s_i s_j with x and s the means of cosine and sine. Given the
@@ -183,6 +196,9 @@ class DefaultUNet(nn.Module):
     mean: Tensor
     variances: Tensor
     vectors: Tensor
+    worth: Tensor
+    usual: Tensor
+    spread: Tensor
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
@@ -193,8 +209,9 @@ class DefaultUNet(nn.Module):
             )
         self.config = config
         w, c, m, k = config.width, config.channels, config.points, sum(config.levels)
-        self.condition = Condition(len(config.variants) or config.classes, CONDITION)
-        self.points = nn.Linear(k + c * (1 + COSINES), w)
+        told = len(TOLD) * c if config.totals else 0
+        self.condition = Condition(len(config.variants) or config.classes, CONDITION, told)
+        self.points = nn.Linear(config.patch * (k + c * (1 + COSINES)), w)
         self.place = nn.Linear(WAVES, w)
         self.down = nn.ModuleList(Block(w) for _ in range(config.blocks))
         self.shrink = nn.Linear(2 * w, w)
@@ -203,7 +220,7 @@ class DefaultUNet(nn.Module):
         self.join = nn.Linear(2 * w, w)
         self.up = nn.ModuleList(Block(w) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(w)
-        self.levels = nn.Linear(w, k + c * COSINES)
+        self.levels = nn.Linear(w, config.patch * (k + c * COSINES))
         nn.init.zeros_(self.levels.weight)
         nn.init.zeros_(self.levels.bias)
         known = {
@@ -214,6 +231,12 @@ class DefaultUNet(nn.Module):
             "variances": torch.ones(config.groups, c * m),
             "vectors": torch.eye(c * m).repeat(config.groups, 1, 1),
         }
+        if config.totals:
+            known |= {
+                "worth": torch.zeros(config.classes, m, k),
+                "usual": torch.zeros(config.classes, c),
+                "spread": torch.ones(config.classes, c),
+            }
         for name, tensor in known.items():
             self.register_buffer(name, tensor)
         waves = cosines(config.levels)
@@ -224,9 +247,9 @@ class DefaultUNet(nn.Module):
         self.register_buffer("cosines", waves, persistent=False)
         self.register_buffer("smooth", smooth, persistent=False)
 
-    def know(self, levels: Levels, covariance: Covariance, alphas_cumprod: Tensor) -> None:
+    def know(self, *counted: Levels | Covariance | Totals, alphas_cumprod: Tensor) -> None:
         """Takes over what was counted in the training traces, and the noise of each step."""
-        for part in (levels, covariance):
+        for part in counted:
             for name, known in vars(part).items():
                 if isinstance(known, Tensor):
                     self.get_buffer(name).copy_(known)
@@ -257,7 +280,8 @@ class DefaultUNet(nn.Module):
         seen = border, edge, variance, slope, curve
         known = self.chances[label], *seen, self.spans, self.cosines, sizes
         chances, features = level_chances(*known, backend=backend)
-        told = self._told(features, self.condition(t, variant, length), backend)
+        c = self.condition(t, variant, length, *self._totals(features, inside, label))
+        told = self._told(features, c, backend)
         if levels is not None:
             lost = level_loss(chances, told, levels, sizes, backend=backend)
             return (lost * inside.unsqueeze(2)).mean((1, 2))
@@ -275,24 +299,37 @@ class DefaultUNet(nn.Module):
         curve, slope = 0.5 / before - 0.5 / after, mean / after - usual / before
         return slope.mT, curve.mT
 
+    def _totals(self, features: Tensor, inside: Tensor, label: Tensor) -> list[Tensor]:
+        """What the trace comes to by the chances among the features, (B, 2 C), if that is told."""
+        config = self.config
+        if not config.totals:
+            return []
+        roots = features[..., config.channels : config.channels + sum(config.levels)]
+        totals = Totals(self.worth, self.usual, self.spread)
+        apart = totals.expected((0.25 * roots).square(), inside, label, config.levels)
+        return [f(apart) for f in TOLD]
+
     def _told(self, features: Tensor, c: Tensor, backend: str) -> Tensor:
         """What the network adds to the logarithms, (B, m, S): a smooth part and a free one."""
-        s = _alone(self.points, features, backend)
+        points, patch = features.shape[1], self.config.patch
+        s = _alone(self.points, _patches(features, patch), backend)
         s = s + self.place(_waves(torch.arange(s.shape[1], device=s.device)))
         s = _apply(self.down, s, c, backend)
         s = _alone(self.join, torch.cat([s, self._below(s, c, backend)], 2), backend)
         s = self.norm(_apply(self.up, s, c, backend))
-        k, weight, bias = len(self.spans), self.levels.weight, self.levels.bias
-        by_level = torch.addmm(weight[:k], self.smooth, weight[k:])
-        given = halved(s, backend), by_level, bias[:k] + self.smooth @ bias[k:]
-        return linear(*given, backend=backend).to(s.dtype)
+        k, layer = len(self.spans), self.levels
+        weight = layer.weight.view(patch, -1, self.config.width)
+        bias = layer.bias.view(patch, -1)
+        by_level = (weight[:, :k] + self.smooth @ weight[:, k:]).flatten(0, 1)
+        given = halved(s, backend), by_level, (bias[:, :k] + bias[:, k:] @ self.smooth.T).flatten()
+        told = linear(*given, backend=backend).to(s.dtype)
+        return told.reshape(len(s), -1, k)[:, :points]
 
     def _below(self, s: Tensor, c: Tensor, backend: str) -> Tensor:
-        """Pairs of tokens as one, (B, m, w) -> (B, m, w)."""
-        b, m, w = s.shape
-        pairs = F.pad(s, (0, 0, 0, m % 2)).reshape(b, -1, 2 * w)
-        half = _apply(self.bottom, _alone(self.shrink, pairs, backend), c, backend)
-        return _alone(self.grow, half, backend).reshape(b, -1, w)[:, :m]
+        """Pairs of tokens as one, (B, n, w) -> (B, n, w)."""
+        pairs = _alone(self.shrink, _patches(s, 2), backend)
+        grown = _alone(self.grow, _apply(self.bottom, pairs, c, backend), backend)
+        return grown.reshape(len(s), -1, s.shape[2])[:, : s.shape[1]]
 
     def _image(self, means: Tensor, inside: Tensor) -> Tensor:
         """The mean image in [-1, 1], (B, C, m + border, m + border), of means (3, B, C, m)."""
@@ -304,6 +341,12 @@ class DefaultUNet(nn.Module):
         g = cosine.unsqueeze(-1) * cosine.unsqueeze(-2) - sine.unsqueeze(-1) * sine.unsqueeze(-2)
         g.diagonal(dim1=-2, dim2=-1).copy_(2 * square - 1)
         return contrast(g, self.config.gamma)
+
+
+def _patches(s: Tensor, patch: int) -> Tensor:
+    """So many tokens as one, the last filled up with zeros: (B, n, w), (B, n / patch, patch w)."""
+    b, n, w = s.shape
+    return F.pad(s, (0, 0, 0, -n % patch)).reshape(b, -1, patch * w) if patch > 1 else s
 
 
 def contrast(g: Tensor, gamma: float) -> Tensor:

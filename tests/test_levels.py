@@ -124,7 +124,7 @@ def untaught() -> DefaultUNet:
     net = config.build()
     assert isinstance(net, DefaultUNet)
     known = Levels.fit(*given, CLASSES), Covariance.fit(*given, CLASSES)
-    net.know(*known, Diffusion(schedule="log").alphas_cumprod)
+    net.know(*known, alphas_cumprod=Diffusion(schedule="log").alphas_cumprod)
     return net
 
 

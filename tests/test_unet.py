@@ -8,12 +8,14 @@ from netdiffus.covariance import Covariance
 from netdiffus.diffusion import Diffusion
 from netdiffus.levels import Levels
 from netdiffus.ops import linear as products
-from netdiffus.unet import DefaultUNet, UNetConfig
+from netdiffus.totals import Totals
+from netdiffus.unet import CONDITION, DefaultUNet, UNetConfig
 
 
-def shape(preset: str = "default", **sizes: int) -> UNetConfig:
+def shape(preset: str = "default", totals: bool = False, **sizes: int) -> UNetConfig:
     levels = (20,) * sizes.get("channels", 1)
-    return UNetConfig(preset, border=1, classes=3, width=16, groups=3, levels=levels, **sizes)
+    same = {"border": 1, "classes": 3, "width": 16, "groups": 3}
+    return UNetConfig(preset, levels=levels, totals=totals, **same, **sizes)
 
 
 def inputs(config: UNetConfig, batch: int) -> tuple[Tensor, ...]:
@@ -36,8 +38,11 @@ def learned(config: UNetConfig) -> torch.nn.Module:
         series = series.view(config.channels, 40, config.points).transpose(0, 1)
         inside, labels = torch.ones(40, config.points) > 0, torch.arange(40) % config.classes
         given = series, inside, labels, config.classes
-        known = Levels.fit(*given), Covariance.fit(*given)
-        net.know(*known, Diffusion(schedule="log").alphas_cumprod)
+        known: list[Levels | Covariance | Totals] = [Levels.fit(*given), Covariance.fit(*given)]
+        if config.totals:
+            worth = torch.rand(config.classes, config.points, sum(config.levels))
+            known.append(Totals.fit(worth, net.level_of(series), inside, labels, config.levels))
+        net.know(*known, alphas_cumprod=Diffusion(schedule="log").alphas_cumprod)
     return net
 
 
@@ -55,10 +60,18 @@ def tolerance(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     return HALF_TOLERANCE if request.param else TOLERANCE
 
 
-@pytest.mark.parametrize("preset", ["default", "paper"])
-@pytest.mark.parametrize("size", [2, 7, 32])
-def test_plain_and_fast_forms_agree(preset: str, size: int, tolerance: float) -> None:
-    config = shape(preset, channels=2, size=size)
+SHAPES = {
+    "default": shape(channels=2, size=7),
+    "one point": shape(channels=2, size=2),
+    "larger": shape(channels=2, size=32),
+    "patches": shape(channels=2, size=12, patch=4, totals=True),
+    "paper": shape("paper", channels=2, size=7),
+    "paper, larger": shape("paper", channels=2, size=32),
+}
+
+
+@pytest.mark.parametrize("config", SHAPES.values(), ids=list(SHAPES))
+def test_plain_and_fast_forms_agree(config: UNetConfig, tolerance: float) -> None:
     net, made = learned(config), {}
     for backend in ("auto", "torch"):
         net.zero_grad()
@@ -81,6 +94,17 @@ def test_both_forms_learn_alike(tolerance: float) -> None:
         made[backend] = [out.detach(), *(p.grad.clone() for p in net.parameters())]
     for fast, plain in zip(*made.values(), strict=True):
         assert (fast - plain).abs().max() <= tolerance * plain.abs().max()
+
+
+def test_a_patch_answers_for_its_own_points() -> None:
+    """Blocks begin as the identity, so what a token is told reaches it and its partner alone."""
+    net = shape(size=13, patch=3).build()
+    torch.nn.init.normal_(net.levels.weight)
+    features, c = torch.rand(1, 12, 37), torch.rand(1, CONDITION)
+    before, touched = net._told(features, c, "torch"), features.clone()
+    touched[:, 7] += 1
+    changed = (net._told(touched, c, "torch") - before).abs().amax((0, 2)) > 1e-4
+    assert changed.tolist() == [False] * 6 + [True] * 6
 
 
 def test_default_is_symmetric() -> None:
