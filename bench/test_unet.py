@@ -97,7 +97,7 @@ def test_training_step_beside_products(ratio: Ratio) -> None:
         for _ in range(round(share)):
             linear(x, weight, None)
 
-    ratio(training.step, products, bar=0.5, guard=0.25)
+    ratio(training.step, products, bar=0.5, guard=0.3)
 
 
 def test_modulate_beside_torch(ratio: Ratio) -> None:

@@ -230,7 +230,7 @@ def train(
     preset: Annotated[str, typer.Option(help="U-Net: default or paper.")] = "default",
     width: Annotated[int | None, typer.Option(help="Features at the finest level.")] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Traces per step  [default: 2048 image rows]")
+        int | None, typer.Option(help="Traces per step  [default: 4096 image rows]")
     ] = None,
     learning_rate: Annotated[float, typer.Option(help="Of Muon and AdamW.")] = 2e-3,
     held: Annotated[

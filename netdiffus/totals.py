@@ -68,8 +68,9 @@ class Totals:
         Returns:
             (B, C).
         """
-        values = chances * self.worth[label] * inside.unsqueeze(2)
-        total = torch.stack([part.sum((1, 2)) for part in torch.split(values, list(sizes), 2)], 1)
+        values = torch.split(chances * self.worth[label], list(sizes), 2)
+        points = torch.stack([part.sum(2) for part in values], 2)
+        total = (points * inside.unsqueeze(2)).sum(1)
         return (_curbed(total) - self.usual[label]) / self.spread[label]
 
 

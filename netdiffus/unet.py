@@ -306,7 +306,7 @@ class DefaultUNet(nn.Module):
             return []
         roots = features[..., config.channels : config.channels + sum(config.levels)]
         totals = Totals(self.worth, self.usual, self.spread)
-        apart = totals.expected((0.25 * roots).square(), inside, label, config.levels)
+        apart = totals.expected(roots.square().mul_(1 / 16), inside, label, config.levels)
         return [f(apart) for f in TOLD]
 
     def _told(self, features: Tensor, c: Tensor, backend: str) -> Tensor:
