@@ -42,7 +42,8 @@ class Training:
         rows = torch.arange(batch) * 7 % len(traces)
         series, n = self.model.codec.series(traces)[rows], self.model.codec.length
         self.levels = self.model.unet.level_of(series)
-        self.x0 = 2 * self.model.codec.draw(series.float().to(device)) - 1
+        drawn = self.model.codec.edge if backend == "auto" else self.model.codec.draw
+        self.x0 = 2 * drawn(series.float().to(device)) - 1
         self.t = torch.randint(0, 1000, (batch,)).to(device)
         self.index = torch.arange(batch, device=device)
         self.variant = torch.from_numpy(variants_of(traces)[0])[rows].to(device)
@@ -67,7 +68,7 @@ class Training:
     def noisy(self) -> Tensor:
         diffusion = self.model.diffusion
         if self.backend == "auto":
-            return diffusion.q_sample(self.x0, self.t, 0, self.index)[0]
+            return diffusion.q_sample(self.x0, self.t, 0, self.index, whole=False)[0]
         w = torch.randn_like(self.x0)
         alpha = diffusion.alphas_cumprod.to(w.device)[self.t].float().view(-1, 1, 1, 1)
         return alpha.sqrt() * self.x0 + (1 - alpha).sqrt() * (w + w.mT) * 0.5**0.5

@@ -91,19 +91,23 @@ class Batches:
         with torch.no_grad():
             for part in torch.split(index, self.batch_size):
                 batch = self._of(rows[part], part, times[part], HELD_DRAW)
-                total += float(self._distance(net, named, batch)) * len(part)
+                out = functional_call(net, named, _given(batch))
+                total += float(self._distance(out, batch, rows[part])) * len(part)
         return total / len(rows)
 
-    def _distance(self, net: nn.Module, weights: dict[str, Tensor], batch: Batch) -> Tensor:
-        out: Tensor = functional_call(net, weights, _given(batch))
+    def _distance(self, out: Tensor, batch: Batch, rows: Tensor) -> Tensor:
         if "levels" in batch:
-            return (out - batch["target"]).square().mean()
+            return (out - self._images(rows)).square().mean()
         return self.diffusion.training_loss(out, batch["target"]).mean()
+
+    def _images(self, rows: Tensor) -> Tensor:
+        return 2 * self.codec.draw(self.series[rows.to(self.series.device)]) - 1
 
     def _of(self, rows: Tensor, index: Tensor, t: Tensor, draw: int) -> Batch:
         rows, t, index = (v.to(self.series.device) for v in (rows, t, index))
-        x0 = 2 * self.codec.draw(self.series[rows]) - 1
-        xt, target = self.diffusion.q_sample(x0, t, self.seed, index, draw)
+        whole = self.levels is None  # else the network reads the border of images alone
+        x0 = self._images(rows) if whole else 2 * self.codec.edge(self.series[rows]) - 1
+        xt, target = self.diffusion.q_sample(x0, t, self.seed, index, draw, whole)
         batch = {
             "xt": xt,
             "target": target,

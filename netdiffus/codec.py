@@ -232,6 +232,11 @@ class GasfCodec:
         whole = torch.nn.functional.pad(series, (0, self.border), value=1.0)
         return gasf_image(whole, side, gamma=self.gamma, out=out, backend=backend)
 
+    def edge(self, series: Tensor) -> Tensor:
+        """The points on the border of those images, (N, C, points, border), without the rest."""
+        points = (0.5 * (series + 1)) ** self.gamma
+        return points.unsqueeze(-1).expand(*points.shape, self.border)
+
     def inside(self, lengths: Ints) -> Tensor:
         """Which of the m points on an image belong to traces of these lengths, bool (N, m)."""
         m, n = self.points, self.length or 0

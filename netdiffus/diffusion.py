@@ -87,12 +87,12 @@ class Diffusion:
         return torch.cumprod(1 - betas, 0)
 
     def q_sample(
-        self, x0: Tensor, t: Tensor, seed: int, index: Tensor, step: int = 0
+        self, x0: Tensor, t: Tensor, seed: int, index: Tensor, step: int = 0, whole: bool = True
     ) -> tuple[Tensor, Tensor]:
         """(xt, target) at times t (B,), with the noise of `netdiffus.ops.normal`.
 
         ``xt = sqrt(ᾱ_t) x0 + sqrt(1 - ᾱ_t) eps``, and the target is what the network's output for
-        it should be.
+        it should be. What is no whole image has no symmetry.
         """
         alpha = self.alphas_cumprod.to(t.device)[t]
         signal, sigma = alpha.sqrt().to(x0.dtype), (1 - alpha).sqrt().to(x0.dtype)
@@ -104,7 +104,7 @@ class Diffusion:
             index,
             step,
             prediction=self.prediction,
-            symmetric=self.symmetric,
+            symmetric=self.symmetric and whole,
         )
 
     def training_loss(self, out: Tensor, target: Tensor) -> Tensor:

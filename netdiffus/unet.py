@@ -89,9 +89,10 @@ class UNetConfig:
     def build(self) -> nn.Module:
         """The network: `net(xt, t, variant, length, backend="auto") -> out`, both (B, C, m, m).
 
-        `backend="torch"` is the plain form of the same maths; `default` has faster ones. Given
-        the `levels` (B, points, C) that the points of the traces lie in, `default` returns (B,)
-        instead: minus the logarithm of the chance that it gave them, as the mean over points.
+        `backend="torch"` is the plain form of the same maths; `default` has faster ones, and reads
+        the border of xt, which it also takes alone, (B, C, points, border). Given the `levels`
+        (B, points, C) that the points of the traces lie in, `default` returns (B,) instead: minus
+        the logarithm of the chance that it gave them, as the mean over points.
         """
         return PaperUNet(self) if self.preset == "paper" else DefaultUNet(self)
 
@@ -273,7 +274,8 @@ class DefaultUNet(nn.Module):
         m, label, sizes = self.config.points, self.of_variant[variant], self.config.levels
         inside = torch.arange(m, device=t.device) < (length.unsqueeze(1) * m - 1e-3).ceil()
         noise = self.noise[t].square()
-        border = xt[:, :, :m, m:].mean(-1).mT
+        alone = xt.shape[-1] == self.config.border
+        border = (xt if alone else xt[:, :, :m, m:]).mean(-1).mT
         edge = border * (1 + noise).sqrt().view(-1, 1, 1)
         variance = noise / self.config.border
         slope, curve = self._varied(edge, variance, label, inside, backend)

@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from small import packets, volumes
 
 from netdiffus.batches import FEWEST_HELD, MOST_HELD, Batches, loss_of, split, taught
@@ -86,6 +87,19 @@ def test_held_distance_is_that_of_a_network_with_the_weights() -> None:
     assert found == pytest.approx(data.held_distance(other, weights), rel=1e-6)
     assert found != pytest.approx(data.held_distance(model.unet, before), rel=1e-3)
     assert all(torch.equal(a, b) for a, b in zip(before, model.unet.parameters(), strict=True))
+
+
+def test_the_border_has_white_noise() -> None:
+    """By SciPy, at the times drawn; nothing else of an image is made where nothing else is read."""
+    model, data = batches()
+    parts = [data.batch(step) for step in range(60)]
+    assert {part["xt"].shape for part in parts} == {(12, 2, 8, 1)}
+    codec, rows = model.codec, torch.cat([data._rows(12 * k + torch.arange(12)) for k in range(60)])
+    x0 = 2 * codec.draw(data.series[rows])[:, :, :8, 8:] - 1
+    t, xt = (torch.cat([part[name] for part in parts]) for name in ("t", "xt"))
+    alpha = model.diffusion.alphas_cumprod[t].view(-1, 1, 1, 1)
+    eps = (xt - alpha.sqrt() * x0) / (1 - alpha).sqrt()
+    assert stats.kstest(eps.flatten(), "norm").pvalue > 1e-3
 
 
 def test_no_held_traces_no_loss() -> None:

@@ -70,6 +70,16 @@ def test_the_border_shows_the_series_and_is_taken_off_again() -> None:
         GasfCodec(8, resize="area", border=1)
 
 
+@pytest.mark.parametrize("gamma", [1.0, 0.25])
+@pytest.mark.parametrize("border", [1, 3])
+@pytest.mark.parametrize("size", [16, 8])
+def test_the_border_alone_is_that_of_the_images(size: int, border: int, gamma: float) -> None:
+    codec = GasfCodec(size, border=border, gamma=gamma).fit(volumes())
+    series = codec.series(volumes())
+    whole = codec.draw(series)[:, :, : codec.points, codec.points :]
+    np.testing.assert_allclose(codec.edge(series), whole, atol=1e-12)
+
+
 def test_round_trip_in_float32() -> None:
     traces = packets(200, 60)
     assert_same(round_trip(GasfCodec(64).fit(traces), traces, torch.float32), traces)

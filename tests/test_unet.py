@@ -113,6 +113,12 @@ def test_default_is_symmetric() -> None:
     assert torch.equal(out, out.mT)
 
 
+def test_default_takes_the_border_alone() -> None:
+    config = shape(channels=2, size=9)
+    net, (xt, *given) = learned(config), inputs(config, batch=3)
+    assert torch.equal(net(xt, *given), net(xt[:, :, :8, 8:], *given))
+
+
 def test_default_depends_on_all_it_is_told() -> None:
     config = shape(channels=1, size=9)
     net = learned(config)
