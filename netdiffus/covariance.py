@@ -119,20 +119,34 @@ def _trust(x: Tensor, there: Tensor, labels: Tensor, classes: int) -> float:
 def _likelihoods(x: Tensor, there: Tensor, labels: Tensor, classes: int, learn: Tensor) -> Tensor:
     """Of the other traces by those to learn from, for each trust: logarithms, but for a constant.
 
-    In axes where the covariance of all classes is the unit matrix and the class's own is diagonal,
-    every mix of the two is diagonal: one decomposition of a class serves all trusts.
+    In axes where the covariance of all classes is diagonal, a class adds a matrix of no more ranks
+    than it has traces, few beside the points (Woodbury's identity).
     """
     mean = _means(x[learn], there[learn], labels[learn], classes)
-    apart, noise = (x - mean[labels]) * there, SEEN * torch.eye(x.shape[1], dtype=x.dtype)
-    pooled = apart[learn].T @ apart[learn] / max(1, int(learn.sum())) + noise
-    white = torch.linalg.inv(torch.linalg.cholesky(pooled))
-    trust = torch.tensor(TRUSTS, dtype=x.dtype).unsqueeze(1)
+    apart = (x - mean[labels]) * there
+    usual, axes = torch.linalg.eigh(apart[learn].T @ apart[learn] / max(1, int(learn.sum())))
+    apart, usual = apart @ axes, usual.clamp(min=0) + SEEN
     likely = torch.zeros(len(TRUSTS), dtype=x.dtype)
     for k in range(classes):
         known, new = (apart[half & (labels == k)] for half in (learn, ~learn))
-        own, turn = torch.linalg.eigh(white @ (known.T @ known + len(known) * noise) @ white.T)
-        axes = turn.T @ white
-        found = ((axes @ (new.T @ new + len(new) * noise)) * axes).sum(1)
-        variance = (own.clamp(min=0) + trust) / (len(known) + trust)
-        likely -= 0.5 * (found / variance + len(new) * variance.log()).sum(1)
+        likely += torch.stack([_likelihood(known, new, usual, trust) for trust in TRUSTS])
+    return likely
+
+
+def _likelihood(known: Tensor, new: Tensor, usual: Tensor, trust: float) -> Tensor:
+    """Of traces `new` (M, D) by `known` (n, D) and a diagonal matrix weighed by `trust`.
+
+    Both are seen through the noise, of which `usual` has its part. With ``A = known`` and diagonal
+    ``d`` the covariance is ``(A'A + d) / (n + trust)``, and ``(A'A + d)^-1 = d^-1 - B'B`` where
+    ``B = L^-1 A d^-1`` and ``L L' = 1 + A d^-1 A'``.
+    """
+    n, diagonal = len(known), trust * usual + len(known) * SEEN
+    rows = torch.linalg.qr(known, mode="r").R if n > known.shape[1] else known
+    scaled = rows / diagonal
+    lower = torch.linalg.cholesky(scaled @ rows.T + torch.eye(len(rows), dtype=rows.dtype))
+    b = torch.linalg.solve_triangular(lower, scaled, upper=False)
+    apart = (new.square().sum(0) / diagonal).sum() - (new @ b.T).square().sum()
+    blurred = len(new) * SEEN * ((1 / diagonal).sum() - b.square().sum())
+    size = (diagonal / (n + trust)).log().sum() + 2 * lower.diagonal().log().sum()
+    likely: Tensor = -0.5 * ((n + trust) * (apart + blurred) + len(new) * size)
     return likely

@@ -135,23 +135,31 @@ def _counts(level: Tensor, inside: Tensor, labels: Tensor, classes: int, k: int)
 
 
 def _leaning(counts: Tensor) -> Tensor:
-    """Chances that lean as far as serves the points."""
+    """Logarithm of chances (classes, m, K) that lean as far as serves the points."""
+    there, every = counts > 0, _total(counts)
+    own, total = counts[there], every.expand_as(counts)[there]
+    guesses = {near: _guess(counts, near, less=1.0)[there] for near in TRUSTS[:4]}
 
     def likely(trusts: tuple[float, float]) -> float:
-        return float((counts * _chances(counts, *trusts, less=1.0)).sum(dtype=torch.float64))
+        chance = _chance(own - 1, total, trusts[0], guesses[trusts[1]])
+        return float((own * chance).sum(dtype=torch.float64))
 
-    trusts = max(itertools.product(TRUSTS, TRUSTS[:4]), key=likely)
-    return _chances(counts, *trusts)
-
-
-def _chances(counts: Tensor, trust: float, near_trust: float, less: float = 0.0) -> Tensor:
-    """Logarithm of chances (classes, m, K), with `less` points fewer in the level itself."""
-    guess = _guess(counts, near_trust, less) / _total(_guess(counts, near_trust, 0.0))
-    chance = ((counts - less).clamp(min=0) + trust * guess) / (_total(counts) + trust)
-    return chance.clamp(min=NEVER).log()
+    trust, near = max(itertools.product(TRUSTS, guesses), key=likely)
+    return _chance(counts, every, trust, _guess(counts, near))
 
 
-def _guess(counts: Tensor, near_trust: float, less: float) -> Tensor:
+def _chance(counts: Tensor, total: Tensor, trust: float, guess: Tensor) -> Tensor:
+    """Logarithm of it, where a guess weighs as much as so many points."""
+    return ((counts + trust * guess) / (total + trust)).clamp(min=NEVER).log()
+
+
+def _guess(counts: Tensor, near_trust: float, less: float = 0.0) -> Tensor:
+    """Chances (classes, m, K) by class and place alone, with `less` points fewer in the level."""
+    guess = _unscaled(counts, near_trust, less)
+    return guess / _total(_unscaled(counts, near_trust, 0.0) if less else guess)
+
+
+def _unscaled(counts: Tensor, near_trust: float, less: float) -> Tensor:
     """In proportion to the chance by class times that by place, over that of all points."""
     everywhere = counts.sum((0, 1), keepdim=True)
     of_class, here = counts.sum(1, keepdim=True), counts.sum(0, keepdim=True)

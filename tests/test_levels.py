@@ -8,7 +8,7 @@ from scipy import stats
 from netdiffus import levels as levels_module
 from netdiffus.covariance import Covariance
 from netdiffus.diffusion import Diffusion
-from netdiffus.levels import Levels, _chances, cosines, level_of
+from netdiffus.levels import Levels, _chance, _guess, cosines, level_of
 from netdiffus.unet import DefaultUNet, UNetConfig
 
 CLASSES = 3
@@ -44,7 +44,9 @@ def guess(counts: np.ndarray, k: int, i: int, j: int, less: float) -> float:
 @pytest.mark.parametrize("less", [0.0, 1.0])
 def test_chances_are_the_formulas(less: float) -> None:
     counts = counts_of(*traffic())
-    made = _chances(torch.from_numpy(counts).float(), 2.0, 3.0, less).exp()
+    known = torch.from_numpy(counts).float()
+    given = (known - less).clamp(min=0), known.sum(-1, keepdim=True)
+    made = _chance(*given, 2.0, _guess(known, 3.0, less)).exp()
     for place in ((0, 0, 3), (1, 4, 8), (2, 2, 0), (1, 1, 5)):
         *where, level = place
         mine = counts[tuple(where)]
