@@ -52,7 +52,7 @@ class Plan:
     sets: tuple[str, ...] = tuple(name for name in sets.SETS if name != sets.LAB)
     minutes: tuple[float, ...] = (2.5, 5.0, 10.0, 20.0)
     seeds: tuple[int, ...] = (0, 1, 2)
-    all_seeds: tuple[str, ...] = ("video_platforms",)
+    all_seeds: tuple[str, ...] = ("video_platforms", "alexa_voice")
     steps: tuple[int, ...] = (4, 8, 16, 32, 1000)
     gan: bool = True
     one_channel: bool = False
