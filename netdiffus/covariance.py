@@ -134,19 +134,20 @@ def _likelihoods(x: Tensor, there: Tensor, labels: Tensor, classes: int, learn: 
 
 
 def _likelihood(known: Tensor, new: Tensor, usual: Tensor, trust: float) -> Tensor:
-    """Of traces `new` (M, D) by `known` (n, D) and a diagonal matrix weighed by `trust`.
+    """Of traces `new` (M, D), where a class has `known` (n, D) and all classes variances `usual`.
 
-    Both are seen through the noise, of which `usual` has its part. With ``A = known`` and diagonal
-    ``d`` the covariance is ``(A'A + d) / (n + trust)``, and ``(A'A + d)^-1 = d^-1 - B'B`` where
-    ``B = L^-1 A d^-1`` and ``L L' = 1 + A d^-1 A'``.
+    With A = known and diagonal d, which has the noise in it, the covariance is
+    ``(A'A + d) / (n + trust)``, and ``(A'A + d)^-1 = d^-1 - B'B`` where ``B = L^-1 A d^-1`` and
+    ``L L' = 1 + A d^-1 A'``.
     """
-    n, diagonal = len(known), trust * usual + len(known) * SEEN
+    n, d = len(known), trust * usual + len(known) * SEEN
+    # Where traces are more than points, D rows have the same A'A.
     rows = torch.linalg.qr(known, mode="r").R if n > known.shape[1] else known
-    scaled = rows / diagonal
+    scaled = rows / d
     lower = torch.linalg.cholesky(scaled @ rows.T + torch.eye(len(rows), dtype=rows.dtype))
     b = torch.linalg.solve_triangular(lower, scaled, upper=False)
-    apart = (new.square().sum(0) / diagonal).sum() - (new @ b.T).square().sum()
-    blurred = len(new) * SEEN * ((1 / diagonal).sum() - b.square().sum())
-    size = (diagonal / (n + trust)).log().sum() + 2 * lower.diagonal().log().sum()
-    likely: Tensor = -0.5 * ((n + trust) * (apart + blurred) + len(new) * size)
+    squares = (new.square().sum(0) / d).sum() - (new @ b.T).square().sum()
+    squares += len(new) * SEEN * ((1 / d).sum() - b.square().sum())  # of the noise on them
+    log_det = (d / (n + trust)).log().sum() + 2 * lower.diagonal().log().sum()
+    likely: Tensor = -0.5 * ((n + trust) * squares + len(new) * log_det)
     return likely

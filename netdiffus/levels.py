@@ -149,14 +149,13 @@ def _leaning(counts: Tensor) -> Tensor:
 
 
 def _chance(counts: Tensor, total: Tensor, trust: float, guess: Tensor) -> Tensor:
-    """Logarithm of it, where a guess weighs as much as so many points."""
+    """Logarithm of the chance, where `guess` weighs as much as `trust` points."""
     return ((counts + trust * guess) / (total + trust)).clamp(min=NEVER).log()
 
 
 def _guess(counts: Tensor, near_trust: float, less: float = 0.0) -> Tensor:
     """Chances (classes, m, K) by class and place alone, with `less` points fewer in the level."""
-    guess = _unscaled(counts, near_trust, less)
-    return guess / _total(_unscaled(counts, near_trust, 0.0) if less else guess)
+    return _unscaled(counts, near_trust, less) / _total(_unscaled(counts, near_trust, 0.0))
 
 
 def _unscaled(counts: Tensor, near_trust: float, less: float) -> Tensor:

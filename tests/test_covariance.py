@@ -6,7 +6,7 @@ import torch
 from scipy.stats import multivariate_normal
 
 from netdiffus import covariance
-from netdiffus.covariance import GRAIN, MEAN_TRUST, SEEN, TRUSTS, Covariance
+from netdiffus.covariance import GRAIN, MEAN_TRUST, SEEN, TRUSTS, Covariance, _likelihood
 
 CLASSES, POINTS = 3, 4
 
@@ -96,6 +96,21 @@ def test_classes_that_are_alike_lean_on_each_other(alike: bool) -> None:
         s = (known.vectors[k] * known.variances[k]) @ known.vectors[k].T
         expected = matrix(lacks, labels.numpy(), k, trust) + GRAIN * np.eye(2 * POINTS)
         np.testing.assert_allclose(s, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("traces", [0, 3, 30])
+@pytest.mark.parametrize("trust", [TRUSTS[0], TRUSTS[-1]])
+def test_likelihood_is_that_of_scipy(traces: int, trust: float) -> None:
+    """Of classes with fewer traces than points, and with more."""
+    rng = np.random.default_rng(0)
+    known, new = rng.normal(size=(traces, 8)), rng.normal(size=(5, 8))
+    usual = rng.uniform(SEEN, 4, 8)
+    s = known.T @ known + np.diag(trust * usual + traces * SEEN)
+    s /= traces + trust
+    expected = multivariate_normal(np.zeros(8), s).logpdf(new).sum()
+    expected += 0.5 * len(new) * (8 * np.log(2 * np.pi) - SEEN * np.trace(np.linalg.inv(s)))
+    found = _likelihood(*map(torch.from_numpy, (known, new, usual)), trust)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 def test_classes_of_one_trace_or_none() -> None:
