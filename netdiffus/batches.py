@@ -134,7 +134,8 @@ class Batches:
         """Times spread evenly over the batch, from one random start: less noise in the loss."""
         size = self.batch_size
         begin = uniform(self.seed, torch.tensor([step]), TIME_DRAW)
-        return ((begin + draws % size / size) % 1 * self.diffusion.num_timesteps).long()
+        share = self.diffusion.crowded((begin + draws % size / size) % 1)
+        return torch.from_numpy(share * self.diffusion.num_timesteps).long()
 
 
 def loss_of(

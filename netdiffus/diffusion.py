@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -22,8 +23,8 @@ from netdiffus.ops.noise import PREDICTIONS, q_sample
 SCHEDULES = ("cosine", "linear", "log")
 LOSSES = ("mse", "cross_entropy", "levels")
 LEAST_NOISE, MOST_NOISE = 0.004, 40.0  # of the log schedule, as shares of the signal
-# Of few steps of that schedule a quarter lie below a noise of 0.1 and a tenth above 4: between them
-# the points of a trace are decided.
+# Of few steps of that schedule, and of the times that training takes, a quarter lie below a noise
+# of 0.1 and a tenth above 4: between them the points of a trace are decided.
 QUIET, LOUD, BELOW, ABOVE = 0.1, 4.0, 0.25, 0.1
 
 
@@ -138,6 +139,18 @@ class Diffusion:
             raise InputError(f"steps must lie in 1..{self.num_timesteps}, got {count}")
         return _SAMPLERS[sampler](self, count)
 
+    def crowded(self, share: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Where shares in [0, 1] come to lie so that more of them do where it matters.
+
+        The same places, but for the log schedule: there they are closest where traces are decided.
+        """
+        found = np.asarray(share, dtype=np.float64)
+        if self.schedule == "log":
+            ends = np.log([LEAST_NOISE, QUIET, LOUD, MOST_NOISE])
+            place = (ends - ends[0]) / (ends[-1] - ends[0])
+            found = np.interp(found, [0, BELOW, 1 - ABOVE, 1], place)
+        return found
+
     def x0_coefficients(self, t: int) -> tuple[float, float]:
         """(a, b) with x0 = a xt + b out."""
         alpha = float(self.alphas_cumprod[t])
@@ -205,13 +218,9 @@ def _dpmpp(diffusion: Diffusion, count: int) -> list[Step]:
 
 def _spaced(diffusion: Diffusion, count: int) -> list[float]:
     """Rising times, count and one: the noise of the second is the last that is taken off."""
-    last = diffusion.num_timesteps - 1
-    even = np.linspace(0, last, count + 1)
-    if diffusion.schedule != "log" or count > diffusion.num_timesteps // 2:
-        return [float(t) for t in even]
-    ends = np.log([LEAST_NOISE, QUIET, LOUD, MOST_NOISE])
-    place = (ends - ends[0]) / (ends[-1] - ends[0])
-    return [last * float(t) for t in np.interp(even / last, [0, BELOW, 1 - ABOVE, 1], place)]
+    last, even = diffusion.num_timesteps - 1, np.linspace(0, 1, count + 1)
+    few = count <= diffusion.num_timesteps // 2
+    return [last * float(share) for share in (diffusion.crowded(even) if few else even)]
 
 
 def _alpha(diffusion: Diffusion, t: int) -> float:

@@ -10,6 +10,7 @@ from small import packets, volumes
 
 from netdiffus.batches import FEWEST_HELD, MOST_HELD, Batches, loss_of, split, taught
 from netdiffus.codec import GasfCodec
+from netdiffus.diffusion import Diffusion
 from netdiffus.model import Model
 from netdiffus.traces import Traces
 
@@ -100,6 +101,27 @@ def test_the_border_has_white_noise() -> None:
     alpha = model.diffusion.alphas_cumprod[t].view(-1, 1, 1, 1)
     eps = (xt - alpha.sqrt() * x0) / (1 - alpha).sqrt()
     assert stats.kstest(eps.flatten(), "norm").pvalue > 1e-3
+
+
+def test_times_are_most_where_traces_are_decided() -> None:
+    """A quarter at noises below 0.1, a tenth above 4, as `Diffusion` says of its log schedule."""
+    model, data = batches()
+    t = torch.cat([data.batch(step)["t"] for step in range(200)])
+    alpha = model.diffusion.alphas_cumprod[t]
+    noise = ((1 - alpha) / alpha).sqrt()
+    assert float((noise < 0.1).double().mean()) == pytest.approx(0.25, abs=0.01)
+    assert float((noise > 4).double().mean()) == pytest.approx(0.1, abs=0.01)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+def test_other_schedules_are_learned_evenly(schedule: str) -> None:
+    """The law of all times, by SciPy."""
+    traces = packets(80)
+    diffusion = Diffusion(schedule=schedule, prediction="x0", loss="levels")
+    data = Batches(Model.new(traces, GasfCodec(8, border=1), diffusion, width=8), traces, 12, 0, 0)
+    t = torch.cat([data.batch(step)["t"] for step in range(200)])
+    assert stats.kstest((t + 0.5) / 1000, "uniform").statistic < 0.02
+    assert t.max() < 1000
 
 
 def test_no_held_traces_no_loss() -> None:

@@ -21,7 +21,7 @@ from bench.fidelity.sets import FidelitySet
 from netdiffus import Model, Recipe, sample, train
 from netdiffus.evaluation.baselines import bootstrap, jitter, markov
 from netdiffus.files import write_text
-from netdiffus.sampling import DEFAULT_STEPS
+from netdiffus.sampling import default_steps
 from netdiffus.traces import Traces
 from netdiffus.training_state import STATE
 
@@ -149,7 +149,11 @@ def _train(fs: FidelitySet, folder: Path, seed: int, minutes: float) -> Result:
 def _ours(fs: FidelitySet, model: Model, seed: int, protocol: Protocol, *, whole: bool) -> Result:
     """The figures of as many traces as there are for training; if `whole`, of more of them."""
     made, ms = _sampled(fs, model, seed)
-    result = {**judge(fs, made, protocol), "ms_per_trace": ms, "steps": DEFAULT_STEPS["dpm++"]}
+    result = {
+        **judge(fs, made, protocol),
+        "ms_per_trace": ms,
+        "steps": default_steps(model, "dpm++"),
+    }
     if whole:
         more, _ = _sampled(fs, model, seed, rounds=range(1, TIMES))
         for name, parts in (("more", [made, more]), ("with_real", [made, fs.train])):
