@@ -140,9 +140,9 @@ class Diffusion:
         return _SAMPLERS[sampler](self, count)
 
     def crowded(self, share: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Where shares in [0, 1] come to lie so that more of them do where it matters.
+        """Shares of T for even shares of the times taken, both in [0, 1] and rising.
 
-        The same places, but for the log schedule: there they are closest where traces are decided.
+        The same, but for the log schedule: there they crowd where traces are decided (`QUIET`).
         """
         found = np.asarray(share, dtype=np.float64)
         if self.schedule == "log":

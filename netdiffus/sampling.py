@@ -23,7 +23,7 @@ from netdiffus.ops.noise import GOLDEN, normal, uniform
 from netdiffus.traces import Traces, concat
 
 DEFAULT_STEPS = {"dpm++": 16, "ddim": 50}  # ddpm takes all T
-SHORT, SHORT_STEPS = 16, 32  # points that are worth more steps of dpm++, and cost no more with them
+SHORT, SHORT_STEPS = 16, 32  # points at most, steps of dpm++: as dear as twice the points with 16
 LENGTH_DRAW, LABEL_DRAW = 2**31, 2**31 + 1  # Philox steps that no image noise uses
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
