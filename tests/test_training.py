@@ -24,8 +24,8 @@ from netdiffus.ops import linear
 from netdiffus.recipe import Recipe
 from netdiffus.sampling import sample
 from netdiffus.traces import Traces
-from netdiffus.training import _check_batch, train
-from netdiffus.training_state import read_log
+from netdiffus.training import _check_batch, border_of, train
+from netdiffus.training_state import State, read_log
 
 
 def run(path: Path | None, steps: int, traces: Traces | None = None, **more: object) -> Model:
@@ -39,6 +39,16 @@ def same_weights(first: Path, second: Path) -> bool:
     states = [load_file(folder / "training_state.safetensors") for folder in (first, second)]
     assert states[0].keys() == states[1].keys()
     return all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+@pytest.mark.parametrize(("preset", "decays"), [("default", {0.5}), ("paper", {0.01})])
+def test_weights_of_each_preset_decay_by_its_own_rate(preset: str, decays: set[float]) -> None:
+    """That of `paper` is the default of torch.optim.AdamW, which stands for the usual."""
+    codec = GasfCodec(8, border=border_of(preset))
+    unet = Model.new(volumes(), codec, preset=preset, width=8).unet
+    groups = [g for o in State.new(unet, 1e-3).optimizers for g in o.param_groups]
+    assert {group["weight_decay"] for group in groups} == decays
+    assert sum(len(group["params"]) for group in groups) == len(list(unet.parameters()))
 
 
 @pytest.mark.parametrize("preset", ["default", "paper"])
