@@ -37,7 +37,8 @@ class Plan:
     Attributes:
         out: Folder of models, parts and results.
         sets: Names of the sets.
-        minutes: Budgets; each is a training of its own, and the longest gets all figures.
+        minutes: Budgets; each is a training of its own, and the longest gets all figures: with the
+            first seed steps and the GAN, too.
         seeds: Of the training.
         all_seeds: Names of the sets that are trained with every seed, at the longest budget; the
             others, and the shorter budgets, take the first.
@@ -111,7 +112,8 @@ def _run(fs: FidelitySet, plan: Plan, out: Path, seed: int, minutes: float) -> R
     first = seed == plan.seeds[0] and minutes == plan.longest
     result = {"seed": seed, "minutes": minutes, "training": cost}
     result["ours"] = _kept(
-        folder / "ours.json", lambda: _ours(fs, model, seed, plan.protocol, whole=first)
+        folder / "ours.json",
+        lambda: _ours(fs, model, seed, plan.protocol, whole=minutes == plan.longest),
     )
     if not first:
         return result

@@ -127,6 +127,8 @@ _RUNS = [
     "steps trained",
     "synthetic→real",
     "two-sample AUC",
+    "5x synthetic",
+    "original + synthetic",
     "W1",
     "exact copies",
     "closer to train",
@@ -143,6 +145,7 @@ def _runs(result: Result) -> Iterator[list[str]]:
             f"{run['training']['steps']:,}",
             _interval(ours["accuracy"]),
             _interval(ours["auc"]),
+            *(f"{ours[key]['mean']:.3f}" if key in ours else "-" for key in ("more", "with_real")),
             f"{ours['wasserstein']:.3f}",
             *(f"{ours['copies'][key]:.3f}" for key in ("exact", "closer")),
         ]
