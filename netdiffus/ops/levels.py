@@ -142,8 +142,13 @@ def level_means(
         RuntimeError: The asked backend cannot run here.
     """
     b, m, s = _check_chances("chances", chances, sizes)
-    shapes = {"told": (told, (b, m, s)), "edge": (edge, (b, m, len(sizes)))}
-    _check(chances, shapes | {"variance": (variance, (b,)), "spans": (spans, (s, 3))})
+    shapes = {
+        "told": (told, (b, m, s)),
+        "edge": (edge, (b, m, len(sizes))),
+        "variance": (variance, (b,)),
+        "spans": (spans, (s, 3)),
+    }
+    _check(chances, shapes)
     if not gamma > 0:
         raise ValueError(f"gamma: expected a number above 0, found {gamma}")
     given = (chances, told, edge, variance, spans)
