@@ -23,7 +23,6 @@ from netdiffus.ops.noise import GOLDEN, normal, uniform
 from netdiffus.traces import Traces, concat
 
 DEFAULT_STEPS = {"dpm++": 16, "ddim": 50}  # ddpm takes all T
-SHORT, SHORT_STEPS = 16, 32  # points at most, steps of dpm++: as dear as twice the points with 16
 LENGTH_DRAW, LABEL_DRAW = 2**31, 2**31 + 1  # Philox steps that no image noise uses
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -64,8 +63,8 @@ def sample(
         fast: True runs the native kernels, False the plain torch reference: the same traces but
             for float rounding.
         sampler: `dpm++`, `ddim` or `ddpm`.
-        steps: Network runs per trace; None is 16 for dpm++ (32 for images of up to 16 points), 50
-            for ddim, T for ddpm (or fewer, where T is small).
+        steps: Network runs per trace; None is 16 for dpm++, 50 for ddim, T for ddpm (or fewer,
+            where T is small).
         seed: None draws one; it stands in the traces' meta.
         start: Index of the first trace.
         batch_size: Traces worked on at a time; None takes 64 on the CPU and 1,024 on a GPU, or as
@@ -186,10 +185,7 @@ def _from_zero(traces: Traces) -> Traces:
 def default_steps(model: Model, sampler: str) -> int:
     """Steps where none are asked for, of a short process as many as it has."""
     most = model.diffusion.num_timesteps
-    if sampler != "dpm++":
-        return min(DEFAULT_STEPS.get(sampler, most), most)
-    usual = SHORT_STEPS if model.unet_config.points <= SHORT else DEFAULT_STEPS[sampler]
-    return min(usual, max(1, most - 1))
+    return min(DEFAULT_STEPS.get(sampler, most), max(1, most - 1) if sampler == "dpm++" else most)
 
 
 def _wanted(model: Model, label: str | Sequence[str] | None) -> Ints:
