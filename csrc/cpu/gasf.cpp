@@ -138,7 +138,9 @@ inline int64_t ring_of(int64_t points) {
 }
 
 // Area means of series (count, n), up to eight, and of their flat(x). Their points come to the
-// first cache once, a few at a time.
+// first cache once, a few at a time. All before the first row: between rows their loads would wait
+// for stores to addresses that end alike, and hide nothing (128 images of 500 points on one core of
+// an AMD EPYC: rows 117 us, means 51, in turns 170).
 template <class Sum, class T>
 NETDIFFUS_FN void series_means(const T* series, int64_t count, int64_t n, const Window* windows,
                                int64_t m, Scratch<T>* s) {
