@@ -6,7 +6,6 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <array>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -127,87 +126,6 @@ void modulate_backward_py(uintptr_t s, uintptr_t scale, uintptr_t shift, uintptr
                                             gscale, gshift, gtaps, threads);
 }
 
-using Sizes = std::vector<int64_t>;
-
-template <class T>
-void level_chances_as(const std::array<uintptr_t, 8>& in, int64_t batch, int64_t points,
-                      const Sizes& sizes, uintptr_t chances, uintptr_t features, int threads) {
-  const auto array = [&](int k) { return at<const T>(in[k]); };
-  level_chances<T>({array(0), array(1), array(2), array(3), array(4), array(5), array(6), array(7),
-                    batch, points},
-                   sizes, at<T>(chances), at<T>(features), threads);
-}
-
-void level_chances_py(std::array<uintptr_t, 8> in, int64_t batch, int64_t points, Sizes sizes,
-                      uintptr_t chances, uintptr_t features, bool is_double, int threads) {
-  py::gil_scoped_release release;
-  (is_double ? level_chances_as<double> : level_chances_as<float>)(in, batch, points, sizes,
-                                                                   chances, features, threads);
-}
-
-template <class T>
-void level_means_as(uintptr_t chances, uintptr_t told, uintptr_t edge, uintptr_t variance,
-                    uintptr_t spans, int64_t batch, int64_t points, const Sizes& sizes,
-                    double gamma, uintptr_t means, int threads) {
-  level_means(at<const T>(chances), at<const T>(told), at<const T>(edge), at<const T>(variance),
-              at<const T>(spans), batch, points, sizes, gamma, at<T>(means), threads);
-}
-
-void level_means_py(uintptr_t chances, uintptr_t told, uintptr_t edge, uintptr_t variance,
-                    uintptr_t spans, int64_t batch, int64_t points, Sizes sizes, double gamma,
-                    uintptr_t means, bool is_double, int threads) {
-  py::gil_scoped_release release;
-  (is_double ? level_means_as<double> : level_means_as<float>)(chances, told, edge, variance, spans,
-                                                               batch, points, sizes, gamma, means,
-                                                               threads);
-}
-
-template <class T>
-void level_loss_as(uintptr_t chances, uintptr_t told, uintptr_t own, int64_t batch, int64_t points,
-                   const Sizes& sizes, uintptr_t lost, int threads) {
-  level_loss(at<const T>(chances), at<const T>(told), at<const int64_t>(own), batch, points, sizes,
-             at<T>(lost), threads);
-}
-
-void level_loss_py(uintptr_t chances, uintptr_t told, uintptr_t own, int64_t batch, int64_t points,
-                   Sizes sizes, uintptr_t lost, bool is_double, int threads) {
-  py::gil_scoped_release release;
-  (is_double ? level_loss_as<double> : level_loss_as<float>)(chances, told, own, batch, points,
-                                                             sizes, lost, threads);
-}
-
-template <class T>
-void level_loss_backward_as(uintptr_t chances, uintptr_t told, uintptr_t own, uintptr_t g,
-                            int64_t batch, int64_t points, const Sizes& sizes, uintptr_t found,
-                            int threads) {
-  level_loss_backward(at<const T>(chances), at<const T>(told), at<const int64_t>(own),
-                      at<const T>(g), batch, points, sizes, at<T>(found), threads);
-}
-
-void level_loss_backward_py(uintptr_t chances, uintptr_t told, uintptr_t own, uintptr_t g,
-                            int64_t batch, int64_t points, Sizes sizes, uintptr_t found,
-                            bool is_double, int threads) {
-  py::gil_scoped_release release;
-  (is_double ? level_loss_backward_as<double>
-             : level_loss_backward_as<float>)(chances, told, own, g, batch, points, sizes, found,
-                                              threads);
-}
-
-template <class T>
-void precision_as(uintptr_t apart, uintptr_t noise, uintptr_t group, uintptr_t variances,
-                  uintptr_t vectors, int64_t batch, int64_t size, uintptr_t found, int threads) {
-  precision(at<const T>(apart), at<const T>(noise), at<const int64_t>(group),
-            at<const T>(variances), at<const T>(vectors), batch, size, at<T>(found), threads);
-}
-
-void precision_py(uintptr_t apart, uintptr_t noise, uintptr_t group, uintptr_t variances,
-                  uintptr_t vectors, int64_t batch, int64_t size, uintptr_t found, bool is_double,
-                  int threads) {
-  py::gil_scoped_release release;
-  (is_double ? precision_as<double> : precision_as<float>)(apart, noise, group, variances, vectors,
-                                                           batch, size, found, threads);
-}
-
 void attention_py(uintptr_t qkv, int64_t batch, int64_t length, int64_t heads, int64_t width,
                   uintptr_t out, bool is_double, int threads) {
   py::gil_scoped_release release;
@@ -215,6 +133,33 @@ void attention_py(uintptr_t qkv, int64_t batch, int64_t length, int64_t heads, i
     attention(at<const double>(qkv), batch, length, heads, width, at<double>(out), threads);
   else
     attention(at<const float>(qkv), batch, length, heads, width, at<float>(out), threads);
+}
+
+template <class T>
+void cached_attention_as(uintptr_t qkv, int64_t batch, int64_t heads, int64_t length, int64_t width,
+                         int64_t place, uintptr_t keys, uintptr_t values, uintptr_t out,
+                         int threads) {
+  cached_attention(at<const T>(qkv), batch, heads, length, width, place, at<T>(keys), at<T>(values),
+                   at<T>(out), threads);
+}
+
+void cached_attention_py(uintptr_t qkv, int64_t batch, int64_t heads, int64_t length, int64_t width,
+                         int64_t place, uintptr_t keys, uintptr_t values, uintptr_t out,
+                         bool is_double, int threads) {
+  py::gil_scoped_release release;
+  (is_double ? cached_attention_as<double> : cached_attention_as<float>)(qkv, batch, heads, length,
+                                                                         width, place, keys, values,
+                                                                         out, threads);
+}
+
+void draw_tokens_py(uintptr_t logits, uintptr_t uniforms, int64_t batch, int64_t size,
+                    uintptr_t tokens, bool is_double, int threads) {
+  py::gil_scoped_release release;
+  const double* u = at<const double>(uniforms);
+  if (is_double)
+    draw_tokens(at<const double>(logits), u, batch, size, at<int64_t>(tokens), threads);
+  else
+    draw_tokens(at<const float>(logits), u, batch, size, at<int64_t>(tokens), threads);
 }
 
 // The levels this processor has, lowest first.
@@ -263,24 +208,15 @@ PYBIND11_MODULE(_C, module) {
              py::arg("shift"), py::arg("taps"), py::arg("g"), py::arg("batch"), py::arg("length"),
              py::arg("width"), py::arg("gs"), py::arg("gscale"), py::arg("gshift"),
              py::arg("gtaps"), py::arg("double"), py::arg("threads"));
-  module.def("level_chances", &level_chances_py, py::arg("given"), py::arg("batch"),
-             py::arg("points"), py::arg("sizes"), py::arg("chances"), py::arg("features"),
-             py::arg("double"), py::arg("threads"));
-  module.def("level_means", &level_means_py, py::arg("chances"), py::arg("told"), py::arg("edge"),
-             py::arg("variance"), py::arg("spans"), py::arg("batch"), py::arg("points"),
-             py::arg("sizes"), py::arg("gamma"), py::arg("means"), py::arg("double"),
-             py::arg("threads"));
-  module.def("level_loss", &level_loss_py, py::arg("chances"), py::arg("told"), py::arg("own"),
-             py::arg("batch"), py::arg("points"), py::arg("sizes"), py::arg("lost"),
-             py::arg("double"), py::arg("threads"));
-  module.def("level_loss_backward", &level_loss_backward_py, py::arg("chances"), py::arg("told"),
-             py::arg("own"), py::arg("g"), py::arg("batch"), py::arg("points"), py::arg("sizes"),
-             py::arg("found"), py::arg("double"), py::arg("threads"));
-  module.def("precision", &precision_py, py::arg("apart"), py::arg("noise"), py::arg("group"),
-             py::arg("variances"), py::arg("vectors"), py::arg("batch"), py::arg("size"),
-             py::arg("found"), py::arg("double"), py::arg("threads"));
   module.def("attention", &attention_py, py::arg("qkv"), py::arg("batch"), py::arg("length"),
              py::arg("heads"), py::arg("width"), py::arg("out"), py::arg("double"),
+             py::arg("threads"));
+  module.def("cached_attention", &cached_attention_py, py::arg("qkv"), py::arg("batch"),
+             py::arg("heads"), py::arg("length"), py::arg("width"), py::arg("place"),
+             py::arg("keys"), py::arg("values"), py::arg("out"), py::arg("double"),
+             py::arg("threads"));
+  module.def("draw_tokens", &draw_tokens_py, py::arg("logits"), py::arg("uniforms"),
+             py::arg("batch"), py::arg("size"), py::arg("tokens"), py::arg("double"),
              py::arg("threads"));
 #ifdef NETDIFFUS_CUDA
   add_cuda(module);

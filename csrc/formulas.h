@@ -20,45 +20,10 @@ NETDIFFUS_FN T flat(T x) {
   return x * x / (1 + std::sqrt((1 - x) * (1 + x)));
 }
 
-// A series seen through flat(), for code that has no room to store it.
-template <class T>
-struct Flat {
-  const T* x;
-  NETDIFFUS_FN T operator[](int64_t t) const { return flat(x[t]); }
-};
-
 // (cos(phi_i + phi_j) + 1) / 2 from x = cos(phi) and d = 1 - sin(phi); no term is below 0.
 template <class T>
 NETDIFFUS_FN T gasf_pixel(T xi, T di, T xj, T dj) {
   return T(0.5) * (xi * xj + ((di + dj) - di * dj));
-}
-
-// Output o of m when n >= m: the mean over [o n, (o + 1) n), where input t covers [t m, (t + 1) m).
-template <class Values>
-NETDIFFUS_FN double shrunk(const Values& v, int64_t n, int64_t m, int64_t o) {
-  const int64_t begin = o * n, end = begin + n;
-  const int64_t first = begin / m, last = (end - 1) / m;
-  if (first == last) return v[first];
-  double sum = static_cast<double>((first + 1) * m - begin) * v[first];
-  for (int64_t t = first + 1; t < last; ++t) sum += static_cast<double>(m) * v[t];
-  return (sum + static_cast<double>(end - last * m) * v[last]) / static_cast<double>(n);
-}
-
-// Output o of m when n < m, in OpenCV's arithmetic: rounding decides which neighbour it takes.
-template <class Values>
-NETDIFFUS_FN double enlarged(const Values& v, int64_t n, int64_t m, int64_t o) {
-  const double grow = static_cast<double>(m) / static_cast<double>(n);
-  const double left = std::floor(static_cast<double>(o) * (1 / grow));
-  float share = static_cast<float>(static_cast<double>(o + 1) - (left + 1) * grow);
-  share = share <= 0 ? 0 : share - std::floor(share);
-  const int64_t t = static_cast<int64_t>(left);
-  if (share == 0) return v[t];
-  return (1.0 - share) * v[t] + static_cast<double>(share) * v[t + 1 < n ? t + 1 : t];
-}
-
-template <class Values>
-NETDIFFUS_FN double area_mean(const Values& v, int64_t n, int64_t m, int64_t o) {
-  return m <= n ? shrunk(v, n, m, o) : enlarged(v, n, m, o);
 }
 
 struct Philox {
@@ -150,6 +115,17 @@ NETDIFFUS_FN T contrast(T v, T gamma) {
   if (gamma == T(0.5)) return std::sqrt(v);
   return power(v, gamma);
 }
+
+// For a softmax of `size` parts of its largest, each in [0, 1]: half the next power of 2. To add it
+// and to take it off again leaves a multiple of it by 2^-52, and such sums are exact up to twice
+// it: any order of adding gives the same.
+NETDIFFUS_FN double grain_of(int64_t size) {
+  double grain = 0.5;
+  while (2 * grain < static_cast<double>(size)) grain *= 2;
+  return grain;
+}
+
+NETDIFFUS_FN double to_grains(double part, double grain) { return (part + grain) - grain; }
 
 struct Pair {
   float first, second;

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 namespace netdiffus {
 
@@ -78,54 +77,29 @@ void modulate_backward(const T* s, const T* scale, const T* shift, const T* taps
                        int64_t batch, int64_t length, int64_t width, T* gs, T* gscale, T* gshift,
                        T* gtaps, int threads);
 
-// What is known of points before the network looks: counted (batch, points, levels), border, edge,
-// slope and curve (batch, points, channels), variance (batch), spans (levels, 3), cosines (levels,
-// 16). The levels of all channels stand in a row, `sizes` of them to each.
-template <class T>
-struct LevelInput {
-  const T *counted, *border, *edge, *variance, *slope, *curve, *spans, *cosines;
-  int64_t batch, points;
-};
-
-// chances (batch, points, levels), logarithms, and features (batch, points, channels + levels + 16
-// channels): border, four times the roots of the chances, sums of cosines by chance.
-template <class T>
-void level_chances(const LevelInput<T>& in, const std::vector<int64_t>& sizes, T* chances,
-                   T* features, int threads);
-
-// chances, told (batch, points, levels) -> means (3, batch, points, channels) of cosine, sine and
-// square of the likeliest value of each level, given edge and variance.
-template <class T>
-void level_means(const T* chances, const T* told, const T* edge, const T* variance, const T* spans,
-                 int64_t batch, int64_t points, const std::vector<int64_t>& sizes, double gamma,
-                 T* means, int threads);
-
-// own (batch, points, channels), which levels are right -> lost, minus the logarithm of their
-// chance; and from its gradient g that of told.
-template <class T>
-void level_loss(const T* chances, const T* told, const int64_t* own, int64_t batch, int64_t points,
-                const std::vector<int64_t>& sizes, T* lost, int threads);
-template <class T>
-void level_loss_backward(const T* chances, const T* told, const int64_t* own, const T* g,
-                         int64_t batch, int64_t points, const std::vector<int64_t>& sizes, T* found,
-                         int threads);
-
-// apart (batch, size), noise (batch), group (batch), variances (groups, size), vectors (groups,
-// size, size), eigenvectors as columns -> found (4, batch, size): with S the covariance of the
-// group and K the inverse of S + noise, K apart and the diagonals of K, S K and S.
-template <class T>
-void precision(const T* apart, const T* noise, const int64_t* group, const T* variances,
-               const T* vectors, int64_t batch, int64_t size, T* found, int threads);
-
 // qkv (batch, length, 3, heads, width) -> out (batch, length, heads, width): each query's mean of
 // the values, weighed by the exponentials of its products with the keys over sqrt(width).
 template <class T>
 void attention(const T* qkv, int64_t batch, int64_t length, int64_t heads, int64_t width, T* out,
                int threads);
 
+// qkv (batch, 3, heads, width), of the point at `place` -> out (batch, heads, width): its query's
+// mean of the values up to there, weighed as in attention. Its key and value are written into keys
+// and values (batch, heads, length, width) first.
+template <class T>
+void cached_attention(const T* qkv, int64_t batch, int64_t heads, int64_t length, int64_t width,
+                      int64_t place, T* keys, T* values, T* out, int threads);
+
+// logits (batch, size), uniforms (batch) in [0, 1) -> tokens (batch): the first whose cumulative
+// softmax is larger than the uniform number. A row without a softmax, or with a number that is not
+// in [0, 1), gives -1.
+template <class T>
+void draw_tokens(const T* logits, const double* uniforms, int64_t batch, int64_t size,
+                 int64_t* tokens, int threads);
+
 // The same on device pointers, but for attention, with T float, __half or __nv_bfloat16: they queue
-// on the stream and return a cudaError_t. gasf_decode takes m of at most 1024, precision a size of
-// at most 1024.
+// on the stream and return a cudaError_t. gasf_decode takes m of at most 1024, cached_attention a
+// place below 512.
 template <class T>
 int gasf_cuda(const T* x, int64_t batch, int64_t n, T* field, void* stream);
 template <class T>
@@ -156,27 +130,12 @@ int modulate_backward_cuda(const T* s, const T* scale, const T* shift, const T* 
                            int64_t batch, int64_t length, int64_t width, T* gs, float* gscale,
                            float* gshift, float* gtaps, void* stream);
 
-// These launch a kernel for each channel. An own level of another channel gives NaN.
 template <class T>
-int level_chances_cuda(const LevelInput<T>& in, const std::vector<int64_t>& sizes, T* chances,
-                       T* features, void* stream);
+int cached_attention_cuda(const T* qkv, int64_t batch, int64_t heads, int64_t length, int64_t width,
+                          int64_t place, T* keys, T* values, T* out, void* stream);
 template <class T>
-int level_means_cuda(const T* chances, const T* told, const T* edge, const T* variance,
-                     const T* spans, int64_t batch, int64_t points,
-                     const std::vector<int64_t>& sizes, double gamma, T* means, void* stream);
-template <class T>
-int level_loss_cuda(const T* chances, const T* told, const int64_t* own, int64_t batch,
-                    int64_t points, const std::vector<int64_t>& sizes, T* lost, void* stream);
-template <class T>
-int level_loss_backward_cuda(const T* chances, const T* told, const int64_t* own, const T* g,
-                             int64_t batch, int64_t points, const std::vector<int64_t>& sizes,
-                             T* found, void* stream);
-
-// A group that is none of `groups` gives NaN.
-template <class T>
-int precision_cuda(const T* apart, const T* noise, const int64_t* group, const T* variances,
-                   const T* vectors, int64_t groups, int64_t batch, int64_t size, T* found,
-                   void* stream);
+int draw_tokens_cuda(const T* logits, const double* uniforms, int64_t batch, int64_t size,
+                     int64_t* tokens, void* stream);
 
 // What that cudaError_t means.
 const char* cuda_error(int code);

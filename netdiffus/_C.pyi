@@ -93,65 +93,6 @@ def modulate_backward(
     double: bool,
     threads: int,
 ) -> None: ...
-def level_chances(
-    given: list[int],
-    batch: int,
-    points: int,
-    sizes: list[int],
-    chances: int,
-    features: int,
-    double: bool,
-    threads: int,
-) -> None: ...
-def level_means(
-    chances: int,
-    told: int,
-    edge: int,
-    variance: int,
-    spans: int,
-    batch: int,
-    points: int,
-    sizes: list[int],
-    gamma: float,
-    means: int,
-    double: bool,
-    threads: int,
-) -> None: ...
-def level_loss(
-    chances: int,
-    told: int,
-    own: int,
-    batch: int,
-    points: int,
-    sizes: list[int],
-    lost: int,
-    double: bool,
-    threads: int,
-) -> None: ...
-def level_loss_backward(
-    chances: int,
-    told: int,
-    own: int,
-    g: int,
-    batch: int,
-    points: int,
-    sizes: list[int],
-    found: int,
-    double: bool,
-    threads: int,
-) -> None: ...
-def precision(
-    apart: int,
-    noise: int,
-    group: int,
-    variances: int,
-    vectors: int,
-    batch: int,
-    size: int,
-    found: int,
-    double: bool,
-    threads: int,
-) -> None: ...
 def attention(
     qkv: int,
     batch: int,
@@ -161,6 +102,22 @@ def attention(
     out: int,
     double: bool,
     threads: int,
+) -> None: ...
+def cached_attention(
+    qkv: int,
+    batch: int,
+    heads: int,
+    length: int,
+    width: int,
+    place: int,
+    keys: int,
+    values: int,
+    out: int,
+    double: bool,
+    threads: int,
+) -> None: ...
+def draw_tokens(
+    logits: int, uniforms: int, batch: int, size: int, tokens: int, double: bool, threads: int
 ) -> None: ...
 
 # Only where cuda_built.
@@ -211,66 +168,6 @@ def denoise_step_cuda(
     dtype: str,
     stream: int,
 ) -> None: ...
-def level_chances_cuda(
-    given: list[int],
-    batch: int,
-    points: int,
-    sizes: list[int],
-    chances: int,
-    features: int,
-    dtype: str,
-    stream: int,
-) -> None: ...
-def level_means_cuda(
-    chances: int,
-    told: int,
-    edge: int,
-    variance: int,
-    spans: int,
-    batch: int,
-    points: int,
-    sizes: list[int],
-    gamma: float,
-    means: int,
-    dtype: str,
-    stream: int,
-) -> None: ...
-def level_loss_cuda(
-    chances: int,
-    told: int,
-    own: int,
-    batch: int,
-    points: int,
-    sizes: list[int],
-    lost: int,
-    dtype: str,
-    stream: int,
-) -> None: ...
-def level_loss_backward_cuda(
-    chances: int,
-    told: int,
-    own: int,
-    g: int,
-    batch: int,
-    points: int,
-    sizes: list[int],
-    found: int,
-    dtype: str,
-    stream: int,
-) -> None: ...
-def precision_cuda(
-    apart: int,
-    noise: int,
-    group: int,
-    variances: int,
-    vectors: int,
-    groups: int,
-    batch: int,
-    size: int,
-    found: int,
-    dtype: str,
-    stream: int,
-) -> None: ...
 def modulate_cuda(
     s: int,
     scale: int,
@@ -299,4 +196,20 @@ def modulate_backward_cuda(
     gtaps: int,
     dtype: str,
     stream: int,
+) -> None: ...
+def cached_attention_cuda(
+    qkv: int,
+    batch: int,
+    heads: int,
+    length: int,
+    width: int,
+    place: int,
+    keys: int,
+    values: int,
+    out: int,
+    dtype: str,
+    stream: int,
+) -> None: ...
+def draw_tokens_cuda(
+    logits: int, uniforms: int, batch: int, size: int, tokens: int, dtype: str, stream: int
 ) -> None: ...

@@ -1,4 +1,4 @@
-"""Learns from labelled network traces and makes new ones by diffusion on GASF images.
+"""Learns from labelled network traces and makes new ones, and judges them.
 
 The path: `Traces.load` -> `train` -> `sample` -> `evaluate`, the same verbs as the command line's.
 """
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from netdiffus.channels import Channel as Channel
     from netdiffus.codec import GasfCodec as GasfCodec
     from netdiffus.codec import Images as Images
+    from netdiffus.codec import TokenCodec as TokenCodec
     from netdiffus.diffusion import Diffusion as Diffusion
     from netdiffus.errors import InputError as InputError
     from netdiffus.evaluation import Report as Report
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
     from netdiffus.lab import lab_traffic as lab_traffic
     from netdiffus.model import Model as Model
     from netdiffus.pcap_writer import write_capture as write_capture
-    from netdiffus.recipe import Recipe as Recipe
     from netdiffus.sampling import sample as sample
     from netdiffus.traces import Traces as Traces
     from netdiffus.traces import concat as concat
+    from netdiffus.training import Recipe as Recipe
     from netdiffus.training import train as train
 
 # Loaded when first asked for, so that reading traces does not wait for torch.
@@ -37,6 +38,7 @@ _HOMES = {
     "import_captures": "capture",
     "GasfCodec": "codec",
     "Images": "codec",
+    "TokenCodec": "codec",
     "Diffusion": "diffusion",
     "InputError": "errors",
     "Report": "evaluation",
@@ -47,7 +49,7 @@ _HOMES = {
     "Channel": "channels",
     "Traces": "traces",
     "concat": "traces",
-    "Recipe": "recipe",
+    "Recipe": "training",
     "train": "training",
     "write_capture": "pcap_writer",
     "write_flows": "flow_tables",

@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import platform
 import sys
+import warnings
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from safetensors import SafetensorError
 from typer.core import TyperGroup
 
 from netdiffus import __version__
-from netdiffus.errors import InputError, checked_seed
+from netdiffus.errors import InputError, Note, checked_seed
 from netdiffus.progress import bar
+
+if TYPE_CHECKING:
+    from netdiffus.networks.build import Codec
+    from netdiffus.traces import Traces
 
 
 class _Commands(TyperGroup):
@@ -62,13 +67,27 @@ OF_CAPTURES = (
 
 
 def main() -> None:
-    """Entry point: errors of input and files are one line, not a traceback."""
+    """Entry point: notes and errors of input and files are one line, not a traceback."""
+    warnings.simplefilter("always", Note)
+    warnings.showwarning = _show_warning
     try:
         app()
     except (InputError, FileExistsError, FileNotFoundError) as error:
         _fail(error, 2)
     except (OSError, SafetensorError) as error:  # the latter where a disk is full
         _fail(error, 1)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: str | None = None,
+) -> None:
+    name = "note" if issubclass(category, Note) else f"warning: {category.__name__}"
+    print(f"{name}: {message}", file=sys.stderr)
 
 
 @app.command(epilog="Example: netdiffus demo -o demo")
@@ -211,30 +230,32 @@ def train(
         typer.Option(help="Minutes in all; 5 if no --steps either, or those of the resumed run."),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps in all.")] = None,
-    size: Annotated[
-        int | None,
-        typer.Option(
-            help="Height and width of the images; at most 512 for volumes, 256 for packets."
-        ),
-    ] = None,
     length: Length = None,
     channels: Channels = None,
-    resize: Annotated[str, typer.Option(help="For longer traces: bin or area.")] = "bin",
+    preset: Annotated[
+        str, typer.Option(help="default or causal: a transformer; paper: a U-Net on images.")
+    ] = "default",
+    width: Annotated[int | None, typer.Option(help="Features inside the network.")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="For paper: height and width of the images.")
+    ] = None,
+    resize: Annotated[
+        str | None, typer.Option(help="For paper, of longer traces: bin or area  [default: bin]")
+    ] = None,
     gamma: Annotated[
-        float, typer.Option(help="Contrast of the images; the paper's is 0.25.")
-    ] = 1.0,
+        float | None, typer.Option(help="For paper: contrast; the paper's is 0.25  [default: 1]")
+    ] = None,
     scale: Annotated[
         list[str] | None,
-        typer.Option(help="CHANNEL=minmax, =log, =quantile, =score or =LO:HI; may be repeated."),
+        typer.Option(help="For paper: CHANNEL=minmax, =log, =quantile or =LO:HI; may be repeated."),
     ] = None,
-    preset: Annotated[str, typer.Option(help="U-Net: default or paper.")] = "default",
-    width: Annotated[int | None, typer.Option(help="Features at the finest level.")] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Traces per step  [default: 4096 image rows]")
+    by: Annotated[
+        str | None, typer.Option(help="Column of groups; values of fewer than 5 are never kept.")
     ] = None,
-    learning_rate: Annotated[float, typer.Option(help="Of Muon and AdamW.")] = 2e-3,
-    held: Annotated[
-        float, typer.Option(help="Share of the traces that tell when to stop; 0 uses all.")
+    batch_size: Annotated[int, typer.Option(help="Traces per step.")] = 64,
+    learning_rate: Annotated[float, typer.Option(help="Of AdamW, at its highest.")] = 2e-3,
+    validation: Annotated[
+        float, typer.Option(help="Share of the traces that tell of overfitting; 0 uses all.")
     ] = 0.1,
     seed: Seed = 0,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; CUDA if there is one.")] = None,
@@ -243,10 +264,8 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a model on labelled traces. Ctrl-C keeps it usable; --resume goes on."""
-    from netdiffus.codec import GasfCodec, default_size
     from netdiffus.model import Model
-    from netdiffus.recipe import Recipe
-    from netdiffus.training import border_of
+    from netdiffus.training import Recipe
     from netdiffus.training import train as run
 
     if steps is None and minutes is None:
@@ -257,16 +276,12 @@ def train(
         minutes=minutes,
         batch_size=batch_size,
         learning_rate=learning_rate,
-        held=held,
+        validation_fraction=validation,
         seed=seed,
     )
-    chosen = _scales(scale or [])
-    traces = _load(data, length, channels)
-    kept = None if size is None else length  # no size of ours averages parts of bins, or packets
-    size = default_size(traces) if size is None else size
-    border = border_of(preset)
-    codec = GasfCodec(size, length=kept, resize=resize, gamma=gamma, scales=chosen, border=border)
-    _tell_of_cuts(traces.lengths, codec.kept(traces))
+    traces = _load(data, None, channels)
+    images = {"size": size, "resize": resize, "gamma": gamma, "scale": scale or None}
+    codec = _codec(preset, traces, length, {k: v for k, v in images.items() if v is not None})
     with bar("train", 1.0) as progress:
         model = run(
             traces,
@@ -275,6 +290,7 @@ def train(
             codec=codec,
             preset=preset,
             width=width,
+            by=by,
             resume=resume,
             force=force,
             device=device,
@@ -285,13 +301,22 @@ def train(
         raise typer.Exit(130)
 
 
-def _tell_of_cuts(lengths: Any, kept: int) -> None:
-    if cut := int((lengths > kept).sum()):
-        print(
-            f"note: {cut} of {len(lengths)} traces are longer than {kept} points; only their first "
-            f"{kept} are learned. --size keeps more; evaluate --length {kept} compares no more",
-            file=sys.stderr,
+def _codec(preset: str, traces: Traces, length: int | None, images: dict[str, Any]) -> Codec:
+    """The codec that the options of `train` ask for; those in `images` are of images alone."""
+    from netdiffus.codec import GasfCodec, TokenCodec, default_size
+    from netdiffus.networks.build import IMAGES, check_preset
+
+    check_preset(preset)
+    if preset in IMAGES:
+        chosen = _scales(images.pop("scale", []))
+        size = images.pop("size", default_size(traces))
+        return GasfCodec(size, length=length, scales=chosen, **images)
+    if images:
+        names = ", ".join(f"--{name}" for name in images)
+        raise InputError(
+            f"{names}: preset {preset!r} draws no images; leave it out, or give --preset paper"
         )
+    return TokenCodec(length)
 
 
 @app.command(epilog="Example: netdiffus sample model -n 1000 --label youtube -o out.parquet")
@@ -307,14 +332,18 @@ def sample(
     mix: Annotated[
         str, typer.Option(help="Classes balanced, or real as in training.")
     ] = "balanced",
-    sampler: Annotated[str, typer.Option(help="dpm++, ddim or ddpm.")] = "dpm++",
-    steps: Annotated[int | None, typer.Option(help="Network runs per trace.")] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="Of a model of images: dpm++, ddim or ddpm.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Of a model of images: network runs per trace.")
+    ] = None,
     fast: Annotated[bool, typer.Option(help="Native kernels, or the torch reference.")] = True,
     seed: Annotated[int | None, typer.Option(help="Same seed, same traces.")] = None,
     start: Annotated[int, typer.Option(help="Index of the first trace, to split work.")] = 0,
     batch_size: Annotated[
         int | None,
-        typer.Option(help="Traces worked on at a time  [default: 64, or 1024 on a GPU]"),
+        typer.Option(help="Traces worked on at a time  [default: 256, or 1024 on a GPU]"),
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …")] = None,
     force: Force = False,
@@ -355,8 +384,9 @@ def sample(
     else:
         traces.save(out, force=force)
         written = {}
-    residual = sum(traces.meta["residual"].to_pylist()) / len(traces)
-    found = {"traces": str(out), "classes": traces.counts(), "residual": residual}
+    found: dict[str, Any] = {"traces": str(out), "classes": traces.counts()}
+    if "residual" in traces.meta.column_names:
+        found["residual"] = sum(traces.meta["residual"].to_pylist()) / len(traces)
     _print(found | written, as_json)
 
 
@@ -448,7 +478,7 @@ def evaluate(
     from netdiffus.evaluation import evaluate as run
     from netdiffus.files import refuse_existing
     from netdiffus.model import Model
-    from netdiffus.training_state import read_log
+    from netdiffus.training.checkpoint import read_log
 
     figures = out.with_suffix(".json")
     if figures == out:

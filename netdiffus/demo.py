@@ -11,10 +11,9 @@ from netdiffus.evaluation import Report, evaluate
 from netdiffus.files import refuse_existing
 from netdiffus.lab import lab_traffic
 from netdiffus.model import CONFIG
-from netdiffus.recipe import Recipe
 from netdiffus.sampling import sample
-from netdiffus.training import train
-from netdiffus.training_state import read_log
+from netdiffus.training import Recipe, train
+from netdiffus.training.checkpoint import read_log
 
 Bar = Callable[[str, float | None], AbstractContextManager[Callable[[float, str], None]]]
 PARTS = (

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -20,12 +19,8 @@ from netdiffus.errors import InputError, whole
 from netdiffus.ops.denoise import Step
 from netdiffus.ops.noise import PREDICTIONS, q_sample
 
-SCHEDULES = ("cosine", "linear", "log")
-LOSSES = ("mse", "cross_entropy", "levels")
-LEAST_NOISE, MOST_NOISE = 0.004, 40.0  # of the log schedule, as shares of the signal
-# Of few steps of that schedule, and of the times that training takes, a quarter lie below a noise
-# of 0.1 and a tenth above 4: between them the points of a trace are decided.
-QUIET, LOUD, BELOW, ABOVE = 0.1, 4.0, 0.25, 0.1
+SCHEDULES = ("cosine", "linear")
+LOSSES = ("mse", "cross_entropy")
 
 
 @dataclass(frozen=True)
@@ -34,13 +29,13 @@ class Diffusion:
 
     Attributes:
         num_timesteps: T; times run from 0 (least noise) to T - 1.
-        schedule: `cosine` (Nichol and Dhariwal, 2021, Eq. 17), `linear` (Ho et al., 2020, betas
-            from 1e-4 to 0.02 at T = 1000), or `log`: the ratio of noise to signal runs from 0.004
-            to 40 in equal factors, as the levels of a point come apart at noises that far between.
+        schedule: `cosine` (Nichol and Dhariwal, 2021, Eq. 17) or `linear` (Ho et al., 2020, betas
+            from 1e-4 to 0.02 at T = 1000).
         prediction: What the network's output means: `eps`, `v` (Salimans and Ho, 2022) or `x0`.
         loss: `mse` on that, or `cross_entropy` of sigmoid(output) against the image in [0, 1]
-            (needs `x0`; its minimiser is the same conditional mean), or `levels`: the network
-            judges by itself how likely it held the level of each point (needs `x0`).
+            (needs `x0`; its minimiser is the same conditional mean).
+        shift: The ratio of noise to signal is that of the schedule times this (Hoogeboom et al.,
+            2023). Where one number is seen in many pixels, more noise is needed to hide it.
         symmetric: Noise is symmetric as the images are: of a symmetric image the antisymmetric part
             of xt says nothing, so it is not drawn.
 
@@ -52,6 +47,7 @@ class Diffusion:
     schedule: str = "cosine"
     prediction: str = "v"
     loss: str = "mse"
+    shift: float = 1.0
     symmetric: bool = True
 
     def __post_init__(self) -> None:
@@ -66,16 +62,14 @@ class Diffusion:
                 f"num_timesteps must be above 20 for schedule='linear', whose betas would reach 1, "
                 f"got {self.num_timesteps}"
             )
+        if not 0 < self.shift < math.inf:
+            raise InputError(f"shift must be a number above 0, got {self.shift!r}")
         if self.loss != "mse" and self.prediction != "x0":
             raise InputError(f"loss={self.loss!r} needs prediction='x0'")
 
     @cached_property
     def alphas_cumprod(self) -> Tensor:
         """Float64 (T,): the share of signal power left at each time."""
-        if self.schedule == "log":
-            ends = math.log(LEAST_NOISE), math.log(MOST_NOISE)
-            noise = torch.linspace(*ends, self.num_timesteps, dtype=torch.float64).exp()
-            return 1 / (1 + noise.square())
         t = torch.arange(self.num_timesteps + 1, dtype=torch.float64) / self.num_timesteps
         if self.schedule == "cosine":
             f = torch.cos((t + 0.008) / 1.008 * math.pi / 2).square()
@@ -85,15 +79,17 @@ class Diffusion:
             betas = torch.linspace(
                 1e-4 * scale, 0.02 * scale, self.num_timesteps, dtype=torch.float64
             )
-        return torch.cumprod(1 - betas, 0)
+        alphas_cumprod = torch.cumprod(1 - betas, 0)
+        noise = (1 - alphas_cumprod) * self.shift**2
+        return alphas_cumprod / (alphas_cumprod + noise)
 
     def q_sample(
-        self, x0: Tensor, t: Tensor, seed: int, index: Tensor, step: int = 0, whole: bool = True
+        self, x0: Tensor, t: Tensor, seed: int, index: Tensor, step: int = 0
     ) -> tuple[Tensor, Tensor]:
         """(xt, target) at times t (B,), with the noise of `netdiffus.ops.normal`.
 
         ``xt = sqrt(ᾱ_t) x0 + sqrt(1 - ᾱ_t) eps``, and the target is what the network's output for
-        it should be. What is no whole image has no symmetry.
+        it should be.
         """
         alpha = self.alphas_cumprod.to(t.device)[t]
         signal, sigma = alpha.sqrt().to(x0.dtype), (1 - alpha).sqrt().to(x0.dtype)
@@ -105,7 +101,7 @@ class Diffusion:
             index,
             step,
             prediction=self.prediction,
-            symmetric=self.symmetric and whole,
+            symmetric=self.symmetric,
         )
 
     def training_loss(self, out: Tensor, target: Tensor) -> Tensor:
@@ -129,8 +125,7 @@ class Diffusion:
             sampler: `ddpm` (ancestral, small variance), `ddim` (eta 0, eps re-derived from the
                 clipped x0) or `dpm++` (DPM-Solver++(2M), midpoint, first order at the end).
                 Equal to diffusers' DDPMScheduler, DDIMScheduler (`use_clipped_model_output`) and
-                DPMSolverMultistepScheduler at their default spacings; but for dpm++ with the log
-                schedule, whose steps, up to half of T, lie closest where traces are decided.
+                DPMSolverMultistepScheduler at their default spacings.
             count: How many, from 1 to T.
         """
         if sampler not in _SAMPLERS:
@@ -138,18 +133,6 @@ class Diffusion:
         if not 1 <= count <= self.num_timesteps:
             raise InputError(f"steps must lie in 1..{self.num_timesteps}, got {count}")
         return _SAMPLERS[sampler](self, count)
-
-    def crowded(self, share: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Shares of T for even shares of the times taken, both in [0, 1] and rising.
-
-        The same, but for the log schedule: there they crowd where traces are decided (`QUIET`).
-        """
-        found = np.asarray(share, dtype=np.float64)
-        if self.schedule == "log":
-            ends = np.log([LEAST_NOISE, QUIET, LOUD, MOST_NOISE])
-            place = (ends - ends[0]) / (ends[-1] - ends[0])
-            found = np.interp(found, [0, BELOW, 1 - ABOVE, 1], place)
-        return found
 
     def x0_coefficients(self, t: int) -> tuple[float, float]:
         """(a, b) with x0 = a xt + b out."""
@@ -218,9 +201,7 @@ def _dpmpp(diffusion: Diffusion, count: int) -> list[Step]:
 
 def _spaced(diffusion: Diffusion, count: int) -> list[float]:
     """Rising times, count and one: the noise of the second is the last that is taken off."""
-    last, even = diffusion.num_timesteps - 1, np.linspace(0, 1, count + 1)
-    few = count <= diffusion.num_timesteps // 2
-    return [last * float(share) for share in (diffusion.crowded(even) if few else even)]
+    return [float(t) for t in np.linspace(0, diffusion.num_timesteps - 1, count + 1)]
 
 
 def _alpha(diffusion: Diffusion, t: int) -> float:

@@ -1,4 +1,4 @@
-"""The one exception that means: the input is at fault, and the message says how to mend it."""
+"""The exception that means that input is at fault, and the warning that tells what was done."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import operator
 
 class InputError(ValueError):
     """Input that cannot be used: the message names the thing, what was found and what to do."""
+
+
+class Note(UserWarning):
+    """Says what was cut, mended or left out, or what to expect; the command line prints it."""
 
 
 def whole(name: str, value: object, at_least: int | None = None) -> int:

@@ -25,16 +25,18 @@ from netdiffus.sampling import sample
 from netdiffus.traces import Traces
 
 VERBS = ["demo", "import", "split", "train", "sample", "export", "evaluate", "info"]
-SMALL = ("--steps", 3, "--size", 8, "--width", 8)
+SMALL = ("--steps", 3, "--width", 8)
+IMAGES = (*SMALL, "--preset", "paper", "--size", 8)
 
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with traces, their two parts, a model and traces made by it."""
+    """A folder with traces, their two parts, two models and traces made by one of them."""
     folder = tmp_path_factory.mktemp("work")
     volumes(60).save(folder / "all.parquet")
     assert run("split", folder / "all.parquet", "-o", folder).code == 0
     assert run("train", folder / "train.parquet", *SMALL, "-o", folder / "model").code == 0
+    assert run("train", folder / "train.parquet", *IMAGES, "-o", folder / "images").code == 0
     assert run("sample", folder / "model", "-n", 20, "-o", folder / "made.parquet").code == 0
     return folder
 
@@ -93,21 +95,30 @@ class TestPath:
 
     def test_options_of_train_reach_the_model(self, work: Path, tmp_path: Path) -> None:
         options = ["--channels", "value_up, value", "--scale", "value=0:9000", "--length", "12"]
-        options += ["--gamma", "0.5", "--resize", "area", "--preset", "paper", "--seed", "9"]
-        done = run("train", work / "train.parquet", *SMALL, *options, "-o", tmp_path)
+        options += ["--gamma", "0.5", "--resize", "area", "--seed", "9", "--validation", "0.2"]
+        done = run("train", work / "train.parquet", *IMAGES, *options, "-o", tmp_path)
         model = Model.load(tmp_path)
         assert done.code == 0
         assert [channel.name for channel in model.codec.channels] == ["value_up", "value"]
         assert (model.codec.length, model.codec.gamma, model.codec.resize) == (12, 0.5, "area")
-        assert model.unet_config.preset == "paper"
-        assert model.about["seed"] == 9
+        assert model.preset == "paper"
+        assert (model.about["seed"], model.about["validation_fraction"]) == (9, 0.2)
+
+    def test_groups_of_train_reach_the_model(self, work: Path, tmp_path: Path) -> None:
+        """Of six groups, each value that is kept is in five; of two nothing can be."""
+        asked = ("train", work / "train.parquet", *SMALL, "--by", "group", "-o", tmp_path)
+        assert run(*asked).code == 0
+        alone = {v for row in Traces.load(work / "train.parquet").values[:, 0] for v in row}
+        table = Model.load(tmp_path).codec.vocabularies[0].table
+        ungrouped = Model.load(work / "model").codec.vocabularies[0].table
+        assert len(alone & set(table.flatten())) < len(alone & set(ungrouped.flatten()))
 
     @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".npz"])
     def test_sample_writes_what_python_makes(self, work: Path, tmp_path: Path, suffix: str) -> None:
         out = tmp_path / f"made{suffix}"
         options = ["--label", "steady", "--steps", 2, "--seed", 5, "--batch-size", 3]
-        done = run("sample", work / "model", "-n", 7, *options, "-o", out, "--json")
-        model = Model.load(work / "model")
+        done = run("sample", work / "images", "-n", 7, *options, "-o", out, "--json")
+        model = Model.load(work / "images")
         expected = sample(model, 7, label="steady", steps=2, seed=5, batch_size=3)
         made = Traces.load(out)
         told = json.loads(done.out)
@@ -137,7 +148,7 @@ class TestPath:
         assert "cpp: ok" in run("info").out or told["backends"]["cpp"] != "ok"
 
     def test_plain_output_is_lines(self, work: Path, tmp_path: Path) -> None:
-        done = run("sample", work / "model", "-n", 4, "-o", tmp_path / "s.csv", "--steps", 2)
+        done = run("sample", work / "model", "-n", 4, "-o", tmp_path / "s.csv")
         assert done.out.splitlines()[:4] == [
             f"traces: {tmp_path / 's.csv'}",
             "classes:",
@@ -161,7 +172,7 @@ class TestExisting:
 
     def test_sample(self, work: Path, tmp_path: Path) -> None:
         (tmp_path / "s.parquet").write_text("precious")
-        asked = ("sample", work / "model", "-n", 4, "--steps", 2, "-o", tmp_path / "s.parquet")
+        asked = ("sample", work / "model", "-n", 4, "-o", tmp_path / "s.parquet")
         self.refused(tmp_path, asked, "s.parquet")
 
     @pytest.mark.parametrize("name", ["r.html", "r.json"])
@@ -188,7 +199,10 @@ ERRORS = [
     ("sample {model} -n 5 -o new.parquet --label p2p", "label 'p2p' is not a class"),
     ("sample {model} -n 0 -o new.parquet", "n must be at least 1, got 0"),
     ("sample {model} -n 5 -o new.txt", "new.txt: unknown kind of file"),
-    ("sample {model} -n 5 -o new.parquet --sampler euler", "sampler must be one of"),
+    ("sample {images} -n 5 -o new.parquet --sampler euler", "sampler must be one of"),
+    ("sample {model} -n 5 -o new.parquet --sampler ddim", "sampler='ddim': a model of preset"),
+    ("sample {model} -n 5 -o new.parquet --steps 9", "steps=9: a model of preset"),
+    ("sample old -n 5 -o new.parquet", "keep this folder as private as the traces"),
     ("sample {model} -n 5 -o new.parquet --mix odd", "mix must be"),
     ("sample no_model -n 5 -o new.parquet", "no_model: not a netdiffus model folder"),
     ("sample truncated -n 5 -o new.parquet", "model.safetensors: truncated"),
@@ -197,14 +211,23 @@ ERRORS = [
     ("train data.pcap -o new", "data.pcap: unknown kind of file"),
     ("train no_label.csv -o new", "no_label.csv: no column 'label'"),
     ("train empty.csv -o new", "empty.csv: the file is empty"),
-    ("train lonely.csv -o new", "class 'lonely' has one trace"),
+    ("train lonely.csv -o new", "at least 5 traces (or groups) are needed, got 3"),
     ("sample {model} -n 5 -o lonely.csv/new.npz", "lonely.csv is a file, not a folder"),
     ("sample {model} -n 5 -o new.npz --start 9223372036854775807", "start and n must add up to"),
     ("train {data} -o lonely.csv --steps 2", "lonely.csv is a file, not a folder"),
-    ("train {data} -o new --preset big", "preset must be one of default, paper"),
-    ("train {data} -o new --scale value", "--scale value: give a channel and its scale"),
-    ("train {data} -o new --scale value=a:b", "--scale value=a:b: bounds are two numbers"),
-    ("train {data} -o new --scale size=log", "no channel size"),
+    ("train {data} -o new --preset big", "preset must be one of default, causal"),
+    ("train {data} -o new --size 8", "--size: preset 'default' draws no images"),
+    ("train {data} -o new --by nix", "no column 'nix' to group by"),
+    ("train {data} -o new --validation 0.9", "validation_fraction must lie in 0..0.5"),
+    (
+        "train {data} -o new --preset paper --scale value",
+        "--scale value: give a channel and its scale",
+    ),
+    (
+        "train {data} -o new --preset paper --scale value=a:b",
+        "--scale value=a:b: bounds are two numbers",
+    ),
+    ("train {data} -o new --preset paper --scale size=log", "no channel size"),
     ("train {data} -o new --channels nix", "channel 'nix' is not there"),
     ("train {data} -o new --resume", "new: not a netdiffus model folder"),
     ("split lonely.csv -o new", "class 'lonely' has 1 trace(s)"),
@@ -233,6 +256,9 @@ def faults(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, file in (("truncated", "model.safetensors"), ("broken", "config.json")):
         shutil.copytree(work / "model", name)
         os.truncate(Path(name) / file, 90)
+    shutil.copytree(work / "model", "old")
+    config = json.loads(Path("old", "config.json").read_text())
+    Path("old", "config.json").write_text(json.dumps({**config, "format": 5}))
     return tmp_path
 
 
@@ -242,7 +268,8 @@ class TestErrors:
         self, work: Path, faults: Path, line: str, message: str
     ) -> None:
         before = sorted(faults.rglob("*"))
-        line = line.format(model=work / "model", data=work / "train.parquet")
+        paths = {"model": work / "model", "images": work / "images"}
+        line = line.format(**paths, data=work / "train.parquet")
         done = run(*shlex.split(line))
         assert done.code == 2
         assert done.out == ""
@@ -267,18 +294,22 @@ class TestErrors:
 
     def test_cut_traces_are_said(self, tmp_path: Path) -> None:
         packets(30).save(tmp_path / "p.parquet")
-        longer = int((packets(30).lengths > 8).sum())
-        done = run("train", tmp_path / "p.parquet", *SMALL, "-o", tmp_path / "m")
-        assert done.code == 0
-        assert f"note: {longer} of 30 traces are longer than 8 points" in done.err
-        again = run("train", tmp_path / "p.parquet", *SMALL, "--length", 8, "-o", tmp_path / "n")
-        assert again.err == ""
+        longer = int((packets(30).lengths > 6).sum())
+        for k, options in enumerate(((*SMALL, "--length", 6), (*IMAGES, "--size", 6))):
+            done = run("train", tmp_path / "p.parquet", *options, "-o", tmp_path / str(k))
+            assert done.code == 0
+            assert f"note: {longer} of 30 traces are longer than 6 points" in done.err
 
-    def test_a_length_alone_averages_whole_bins(self, tmp_path: Path) -> None:
-        volumes(4, 1200).save(tmp_path / "v.parquet")
-        asked = ("train", tmp_path / "v.parquet", "--length", 1001, "--steps", 1, "--width", 8)
-        told = json.loads(run(*asked, "-o", tmp_path / "m", "--json").out)
-        assert [told[key] for key in ("length", "points")] == [1002, 501]
+    def test_long_volumes_are_averaged_unless_a_length_is_given(self, tmp_path: Path) -> None:
+        volumes(20, 1200).save(tmp_path / "v.parquet")
+        traces = ("train", tmp_path / "v.parquet", "--width", 8, "--steps", 1)
+        for k, (options, points) in enumerate((
+            (("--preset", "paper", "--length", 12, "--size", 6), [12, 6]),
+            ((), [1200, 400]),
+            (("--length", 30), [30, 30]),
+        )):  # fmt: skip
+            told = json.loads(run(*traces, *options, "-o", tmp_path / str(k), "--json").out)
+            assert [told[key] for key in ("length", "points")] == points
 
     def test_a_resumed_run_keeps_its_budget(self, work: Path, tmp_path: Path) -> None:
         shutil.copytree(work / "model", tmp_path / "m")
@@ -329,13 +360,13 @@ def _limit_file_size() -> None:
 
 class TestProgress:
     def test_none_where_stderr_is_no_terminal(self, work: Path, tmp_path: Path) -> None:
-        done = run("sample", work / "model", "-n", 4, "--steps", 2, "-o", tmp_path / "s.csv")
+        done = run("sample", work / "model", "-n", 4, "-o", tmp_path / "s.csv")
         assert done.err == ""
 
     def test_a_bar_on_a_terminal(self, work: Path, tmp_path: Path) -> None:
         terminal, stderr = os.openpty()
         environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
-        asked = ("sample", work / "model", "-n", 4, "--steps", 2, "-o", tmp_path / "s.csv")
+        asked = ("sample", work / "model", "-n", 4, "-o", tmp_path / "s.csv")
         process = start(*asked, stderr=stderr, env=environment)
         out, _ = process.communicate(timeout=60)
         os.close(stderr)
@@ -359,20 +390,21 @@ class TestInterrupt:
 
     def test_train_stays_usable_and_resumes(self, work: Path, tmp_path: Path) -> None:
         model = tmp_path / "m"
-        asked = ("train", work / "train.parquet", "--size", 8, "--width", 8, "-o", model)
+        asked = ("train", work / "train.parquet", "--width", 8, "-o", model)
         process = start(*asked, "--steps", 10**8, preexec_fn=_heed_interrupts)
         self.interrupt(process, once=lambda: (model / "log.jsonl").read_text() != "")
         assert process.returncode == 130
         steps = Model.load(model).about["steps"]
-        made = run("sample", model, "-n", 4, "--steps", 2, "-o", tmp_path / "s.csv")
-        resumed = run(*asked, "--steps", steps + 2, "--resume", "--json")
+        made = run("sample", model, "-n", 4, "-o", tmp_path / "s.csv")
+        more = ("--steps", steps + 2, "--resume", "--json")
+        resumed = run(*asked, *more)
         assert made.code == 0
         assert steps >= 20
         assert json.loads(resumed.out)["steps"] == steps + 2
         assert json.loads(resumed.out)["ended"] == "budget used"
 
     def test_sample_leaves_nothing(self, work: Path, tmp_path: Path) -> None:
-        asked = ("sample", work / "model", "-n", 10**6, "--steps", 900, "-o", tmp_path / "s.csv")
+        asked = ("sample", work / "model", "-n", 10**7, "-o", tmp_path / "s.csv")
         terminal, stderr = os.openpty()
         process = start(*asked, stderr=stderr, preexec_fn=_heed_interrupts)
         os.read(terminal, 1)  # the bar is there: it samples

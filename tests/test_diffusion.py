@@ -3,7 +3,6 @@ from __future__ import annotations
 import math
 
 import diffusers
-import numpy as np
 import pytest
 import torch
 
@@ -83,38 +82,6 @@ def test_each_step_equals_diffusers(
         torch.testing.assert_close(xt, other, atol=1e-5, rtol=0)
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in diffusers
-@pytest.mark.parametrize("count", [1, 2, 16, 500])
-def test_steps_of_the_log_schedule_lie_where_traces_are_decided(count: int) -> None:
-    """Each is diffusers' own, given the same times."""
-    diffusion = Diffusion(schedule="log", prediction="x0")
-    alpha = diffusion.alphas_cumprod
-    before = torch.cat([torch.ones(1), alpha[:-1]])
-    scheduler = diffusers.DPMSolverMultistepScheduler(
-        trained_betas=(1 - alpha / before).tolist(), prediction_type="sample"
-    )
-    steps = diffusion.steps("dpm++", count)
-    scheduler.set_timesteps(timesteps=[step.t for step in steps])
-    exact = torch.tensor([((1 - alpha[step.t]) / alpha[step.t]) ** 0.5 for step in steps])
-    scheduler.sigmas = torch.cat([exact, torch.zeros(1)]).double()
-    xt = other = torch.randn(3, 2, 8, 8, dtype=torch.float64)
-    x0 = None
-    for step in steps:
-        other = scheduler.step(network(other, step.t, diffusion), step.t, other).prev_sample
-        xt, x0 = denoise_step(step, xt, network(xt, step.t, diffusion), x0, index=torch.arange(3))
-        torch.testing.assert_close(xt, other, atol=2e-5, rtol=0)
-    assert steps[0].t == 999
-    noise = np.array([float(sigma) for sigma in exact])
-    if count > 2:
-        assert abs((noise < 0.1).mean() - 0.25) < 1 / count
-        assert abs((noise > 4).mean() - 0.1) < 1 / count
-
-
-def test_very_many_steps_of_the_log_schedule_are_even() -> None:
-    steps = Diffusion(schedule="log", prediction="x0").steps("dpm++", 999)
-    assert [step.t for step in steps] == list(range(999, 0, -1))
-
-
 def _in_float64(scheduler: diffusers.SchedulerMixin, diffusion: Diffusion) -> None:
     """Replaces the float32 sigmas that set_timesteps made by the same numbers in float64."""
     alpha = diffusion.alphas_cumprod[scheduler.timesteps.long()]
@@ -164,9 +131,11 @@ def test_cross_entropy_is_least_at_the_mean() -> None:
     assert diffusion.activate(logit).item() == pytest.approx(x0.mean().item(), abs=1e-4)
 
 
-def test_log_schedule_goes_in_equal_factors() -> None:
-    alpha = Diffusion(schedule="log", num_timesteps=5).alphas_cumprod.numpy()
-    np.testing.assert_allclose(np.sqrt((1 - alpha) / alpha), np.geomspace(0.004, 40, 5), rtol=1e-9)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_shift_multiplies_noise_over_signal(schedule: str) -> None:
+    plain, shifted = (Diffusion(schedule=schedule, shift=s).alphas_cumprod for s in (1.0, 4.0))
+    ratios = [((1 - alpha) / alpha).sqrt() for alpha in (plain, shifted)]
+    torch.testing.assert_close(ratios[1], 4 * ratios[0], rtol=1e-9, atol=0)
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
@@ -179,13 +148,14 @@ def test_noise_is_as_symmetric_as_asked(symmetric: bool) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"schedule": "sine"}, "schedule must be one of cosine, linear, log, got 'sine'"),
+        ({"schedule": "sine"}, "schedule must be one of cosine, linear, got 'sine'"),
         ({"prediction": "y"}, "prediction must be one of"),
         ({"loss": "l1"}, "loss must be one of"),
         ({"loss": "cross_entropy"}, "needs prediction='x0'"),
         ({"num_timesteps": 0}, "num_timesteps must be at least 1"),
         ({"num_timesteps": 20, "schedule": "linear"}, "above 20 for schedule='linear'"),
-        ({"loss": "levels"}, "needs prediction='x0'"),
+        ({"shift": 0.0}, "shift must be a number above 0, got 0.0"),
+        ({"schedule": "log"}, "schedule must be one of cosine, linear, got 'log'"),
     ],
 )
 def test_bad_settings(arguments: dict[str, object], message: str) -> None:

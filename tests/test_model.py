@@ -1,84 +1,42 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from small import packets, volumes
 
-from netdiffus.codec import GasfCodec
+from netdiffus.codec import GasfCodec, TokenCodec
 from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError
 from netdiffus.model import Model
-from netdiffus.unet import UNetConfig
+from netdiffus.sampling import sample
+from netdiffus.traces import Traces
+
+PRESETS = ["causal", "image", "paper"]
 
 
-@pytest.fixture
-def model() -> Model:
-    return Model.new(packets(), GasfCodec(8, border=1), width=16)
+def made(preset: str, traces: Traces | None = None, **more: Any) -> Model:
+    codec = TokenCodec() if preset == "causal" else GasfCodec(8, border=int(preset == "image"))
+    return Model.new(
+        packets(30) if traces is None else traces, codec, preset=preset, width=8, **more
+    )
+
+
+@pytest.fixture(params=PRESETS)
+def model(request: pytest.FixtureRequest) -> Model:
+    return made(request.param)
 
 
 @pytest.fixture
 def folder(model: Model, tmp_path: Path) -> Path:
     model.save(tmp_path / "m")
     return tmp_path / "m"
-
-
-class TestUNet:
-    @pytest.mark.parametrize("preset", ["default", "paper"])
-    @pytest.mark.parametrize("size", [1, 7, 16, 30])
-    def test_any_size_channels_and_classes(self, preset: str, size: int) -> None:
-        border = int(preset == "default")
-        config = UNetConfig(
-            preset,
-            channels=3,
-            size=size + border,
-            border=border,
-            classes=5,
-            width=8,
-            levels=(6, 2, 4),
-        )
-        xt = torch.randn(2, 3, config.size, config.size)
-        out = config.build()(
-            xt, torch.tensor([0, 999]), torch.tensor([0, 4]), torch.tensor([0.1, 1.0])
-        )
-        assert out.shape == xt.shape
-        assert torch.isfinite(out).all()
-
-    def test_step_class_and_length_matter(self) -> None:
-        torch.manual_seed(0)
-        net = UNetConfig("paper", size=16, classes=3, width=8).build()
-        for parameter in net.parameters():
-            torch.nn.init.normal_(parameter, std=0.2)  # some start at zero
-        xt = torch.randn(1, 1, 16, 16)
-        base = (torch.tensor([500]), torch.tensor([1]), torch.tensor([0.5]))
-        out = net(xt, *base)
-        for k, other in enumerate((torch.tensor([100]), torch.tensor([2]), torch.tensor([0.9]))):
-            changed = net(xt, *(other if i == k else one for i, one in enumerate(base)))
-            assert (changed - out).abs().max() > 1e-3
-
-    def test_paper_preset_is_the_words(self) -> None:
-        net = UNetConfig("paper", size=16, width=8).build()
-        assert len(net.levels) == 5
-        kinds = {type(module).__name__ for module in net.modules()}
-        assert "Conv2d" in kinds
-        assert "GroupNorm" not in kinds
-        sizes = []
-        for level in net.levels:
-            level.register_forward_hook(lambda _m, _i, out: sizes.append(out.shape[-1]))
-        net(torch.randn(1, 1, 16, 16), torch.tensor([0]), torch.tensor([0]), torch.tensor([1.0]))
-        assert sizes == [16, 8, 4, 8, 16]
-
-    def test_bad_settings(self) -> None:
-        with pytest.raises(InputError, match="preset must be one of default, paper"):
-            UNetConfig("large")
-        with pytest.raises(InputError, match="width must be at least 1"):
-            UNetConfig(width=0)
-        with pytest.raises(InputError, match="give the codec border=1 at least"):
-            UNetConfig()
-        with pytest.raises(InputError, match=r"levels must have .* each of 2 channels, got \(3,\)"):
-            UNetConfig(border=1, channels=2, levels=(3,)).build()
 
 
 class TestFolder:
@@ -92,15 +50,31 @@ class TestFolder:
     def test_comes_back_the_same(self, model: Model, folder: Path) -> None:
         again = Model.load(folder)
         assert again.config() == model.config()
-        for name, tensor in model.unet.state_dict().items():
-            assert torch.equal(again.unet.state_dict()[name], tensor)
-        traces = packets()
-        assert torch.equal(again.codec.encode(traces).pixels, model.codec.encode(traces).pixels)
+        for name, tensor in model.network.state_dict().items():
+            assert torch.equal(again.network.state_dict()[name], tensor)
+        steps = None if model.diffusion is None else 2
+        first, second = (sample(one, 12, seed=1, steps=steps) for one in (model, again))
+        assert first.equals(second)
+
+    def test_columns_come_back_the_same(self, tmp_path: Path) -> None:
+        lists = [[i % 3] * (2 + i % 4) for i in range(40)]
+        meta = {"protocol": ["tcp", "udp"] * 20, "server_port": [443] * 30 + [None] * 10}
+        traces = Traces.from_lists({"x": lists}, ["a", "b"] * 20, meta)
+        for preset in PRESETS:
+            model = made(preset, traces)
+            model.save(tmp_path / preset)
+            again = Model.load(tmp_path / preset)
+            assert again.columns.values == model.columns.values
+            np.testing.assert_array_equal(
+                again.columns.encode(traces), model.columns.encode(traces)
+            )
 
     def test_card_names_classes_and_limits(self, folder: Path) -> None:
         card = (folder / "README.md").read_text()
-        assert "| video | 4 |" in card
+        assert "| video | 33.3% |" in card
         assert "packet_length [B] (size)" in card
+        assert "made from at least 5 training" in card
+        assert "no\nguarantee of differential privacy" in card
         assert "Limits" in card
 
     def test_existing_is_refused(self, model: Model, folder: Path) -> None:
@@ -116,9 +90,10 @@ class TestFolder:
         (folder / "config.json").write_text('{"model_type": "bert"}')
         with pytest.raises(InputError, match="not the config of a netdiffus model"):
             Model.load(folder)
-        (folder / "config.json").write_text("{")
-        with pytest.raises(InputError, match="not readable JSON"):
-            Model.load(folder)
+        for text in ("{", "[" * 10_000, "\udcff"):
+            (folder / "config.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+            with pytest.raises(InputError, match="not readable JSON"):
+                Model.load(folder)
 
     @pytest.mark.parametrize("keep", [0, 100, -1])
     def test_truncated_weights_are_named(self, keep: int, folder: Path) -> None:
@@ -130,69 +105,123 @@ class TestFolder:
         with pytest.raises(InputError, match=r"it has no model\.safetensors"):
             Model.load(folder)
 
+    def test_a_folder_of_format_5_is_called_as_private_as_the_traces(self, folder: Path) -> None:
+        changed(folder, lambda config: config.update(format=5, netdiffus="0.0.9"))
+        with pytest.raises(
+            InputError,
+            match=r"config\.json: format 5 of netdiffus 0\.0\.9 holds counts that give its "
+            "training traces away, and is no longer read; train again for format 6, and keep this "
+            "folder as private as the traces",
+        ):
+            Model.load(folder)
+
+    @pytest.mark.parametrize("found", [7, 9, "six", None])
+    def test_a_folder_of_a_later_format_asks_for_an_upgrade(self, folder: Path, found: Any) -> None:
+        changed(folder, lambda config: config.update(format=found, netdiffus="9.1"))
+        with pytest.raises(InputError, match=f"format {found} of netdiffus 9.1; .*upgrade"):
+            Model.load(folder)
+
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ({"format": 9, "netdiffus": "9.1"}, "format 9 of netdiffus 9.1; .*upgrade"),
-            ({"colour": 1}, "unknown setting colour; known: about, classes"),
-            ({"unet": {"depth": 3}}, r"unknown setting unet\.depth"),
-            ({"codec": {"flip": True}}, r"unknown setting codec\.flip"),
-            ({"diffusion": {"eta": 1}}, r"unknown setting diffusion\.eta"),
-            ({"unet": {"width": 32}}, "do not fit"),
+            (lambda c: c.update(colour=1), "unknown setting colour; known: about, classes"),
+            (lambda c: c.pop("shares"), "missing setting shares"),
+            (lambda c: c.update(preset="large"), "preset must be one of"),
+            (lambda c: c["network"].update(depth=3), "do not fit: .*depth"),
+            (lambda c: c["network"].update(width=16), "do not fit"),
+            (lambda c: c["network"].pop("classes"), "do not fit: .*classes"),
+            (lambda c: c["codec"].pop("channels"), "do not fit: .*channels"),
+            (lambda c: c["codec"]["channels"].append({"name": "x", "colour": 1}), "do not fit"),
         ],
     )
-    def test_unknown_settings_are_named(self, change: dict, message: str, folder: Path) -> None:
-        config = json.loads((folder / "config.json").read_text())
-        for key, value in change.items():
-            config[key] = {**config[key], **value} if isinstance(value, dict) else value
-        (folder / "config.json").write_text(json.dumps(config))
+    def test_settings_that_do_not_fit_are_named(
+        self, change: Callable[[dict[str, Any]], Any], message: str, folder: Path
+    ) -> None:
+        changed(folder, change)
         with pytest.raises(InputError, match=message):
             Model.load(folder)
 
-    def test_missing_setting_is_named(self, folder: Path) -> None:
-        config = json.loads((folder / "config.json").read_text())
-        del config["codec"]["gamma"]
-        (folder / "config.json").write_text(json.dumps(config))
-        with pytest.raises(InputError, match=r"missing setting codec\.gamma"):
-            Model.load(folder)
+    def test_weights_that_do_not_fit_are_named(self, folder: Path) -> None:
+        path = folder / "model.safetensors"
+        whole = load_file(path)
+        name = "network.conditions.label.weight"
+        for other in (
+            {k: v for k, v in whole.items() if k != name},
+            {**whole, name: whole[name][:1]},
+            {**whole, "network.extra": torch.zeros(1)},
+        ):
+            save_file({k: v.contiguous() for k, v in other.items()}, path)
+            with pytest.raises(InputError, match="do not fit"):
+                Model.load(folder)
 
 
-def test_same_seed_same_weights() -> None:
-    states = [
-        Model.new(volumes(), GasfCodec(8, border=1), width=8, seed=s).unet.state_dict()
-        for s in (1, 1, 2)
-    ]
-    name = "points.weight"
+def changed(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    change(config)
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_same_seed_same_weights(preset: str) -> None:
+    states = [made(preset, volumes(), seed=s).network.state_dict() for s in (1, 1, 2)]
+    name = "conditions.label.weight"
     assert torch.equal(states[0][name], states[1][name])
     assert not torch.equal(states[0][name], states[2][name])
+
+
+def test_initial_weights_leave_random_numbers_of_others_alone() -> None:
+    torch.manual_seed(4)
+    expected = torch.rand(3)
+    torch.manual_seed(4)
+    made("causal")
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_default_is_causal() -> None:
+    kinds = [
+        type(Model.new(volumes(), TokenCodec(), preset=p).network) for p in ("default", "causal")
+    ]
+    assert kinds[0] is kinds[1]
+
+
+def test_shares_of_small_classes_are_not_told() -> None:
+    """A class of fewer than 5 traces counts as if it had 5."""
+    lists = [[1, 2]] * 26
+    traces = Traces.from_lists({"x": lists}, ["a"] * 20 + ["b"] * 5 + ["c"])
+    np.testing.assert_allclose(made("causal", traces).shares, [20 / 30, 5 / 30, 5 / 30])
 
 
 @pytest.mark.parametrize(
     ("preset", "codec", "diffusion", "message"),
     [
+        ("default", GasfCodec(8), None, r"preset 'default' needs codec=TokenCodec\(…\), got Gasf"),
+        ("paper", TokenCodec(), None, r"preset 'paper' needs codec=GasfCodec\(…\), got Token"),
+        ("causal", TokenCodec(), Diffusion(), "preset 'causal' has no diffusion; leave diffusion"),
         (
-            "default",
-            GasfCodec(4, length=9, resize="area"),
+            "large",
+            TokenCodec(),
             None,
-            "resize='area' needs preset='paper'",
+            r"preset must be one of default, causal, image, paper, got 'large'",
         ),
-        ("default", GasfCodec(8), None, "give the codec border=1"),
-        (
-            "default",
-            GasfCodec(8, border=1),
-            Diffusion(),
-            "needs prediction='x0' of the diffusion, got 'v'",
-        ),
-        (
-            "paper",
-            GasfCodec(8),
-            Diffusion(prediction="x0", loss="levels"),
-            "needs preset='default'",
-        ),
+        ("paper", GasfCodec(None), None, "give it a size"),
     ],
 )
 def test_parts_that_do_not_go_together(
-    preset: str, codec: GasfCodec, diffusion: Diffusion | None, message: str
+    preset: str, codec: TokenCodec | GasfCodec, diffusion: Diffusion | None, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
         Model.new(volumes(), codec, diffusion, preset=preset, width=8)
+
+
+@pytest.mark.parametrize(
+    ("preset", "width", "message"),
+    [
+        ("causal", 0, "width must be at least 1"),
+        ("causal", 6, "width must be a multiple of 4, got 6"),
+        ("image", 12, "width must be a multiple of 8, got 12"),
+    ],
+)
+def test_widths_that_a_network_cannot_have(preset: str, width: int, message: str) -> None:
+    codec = TokenCodec() if preset == "causal" else GasfCodec(8)
+    with pytest.raises(InputError, match=message):
+        Model.new(volumes(), codec, preset=preset, width=width)

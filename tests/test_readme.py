@@ -48,7 +48,7 @@ def test_the_python_path_is_fifteen_lines() -> None:
 def test_the_command_line_path_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     lab_traffic()[np.arange(0, 900, 5)].save("traces.parquet")
-    budgets = {"--minutes 5": "--steps 2 --size 8", "-n 1000": "-n 36"}
+    budgets = {"--minutes 5": "--steps 2", "-n 1000": "-n 36"}
     lines = smaller(block("From the command line"), budgets).splitlines()
     assert [line.split()[1] for line in lines] == ["split", "train", "sample", "sample", "evaluate"]
     for line in lines:
@@ -67,7 +67,7 @@ def test_the_path_between_captures_runs(tmp_path: Path, monkeypatch: pytest.Monk
             path = Path("captures", name, f"{part}.pcap")
             path.parent.mkdir(parents=True, exist_ok=True)
             write_capture(of_class[part:20:5], path, small="raise")
-    budgets = {"--minutes 5": "--steps 2 --size 8", "-n 1000": "-n 36"}
+    budgets = {"--minutes 5": "--steps 2", "-n 1000": "-n 36"}
     lines = smaller(block("From captures to a capture"), budgets).splitlines()
     verbs = ["import", "split", "train", "sample", "import", "evaluate"]
     assert [line.split()[1] for line in lines] == verbs
@@ -88,6 +88,7 @@ def test_files_named_are_there(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     found = re.findall(r"[`(]([\w./-]+\.(?:py|md|h|cpp|cu|cuh|png|txt|toml))[`)]", text)
     paths = [path for path in found if "NAME" not in path]
-    folders = ("", "netdiffus", "netdiffus/ops", "netdiffus/evaluation", "csrc", "csrc/cpu")
+    inside = ("codec", "networks", "training", "ops", "evaluation")
+    folders = ("", "netdiffus", *(f"netdiffus/{name}" for name in inside), "csrc", "csrc/cpu")
     assert paths
     assert [p for p in paths if not any((ROOT / f / p).is_file() for f in folders)] == []

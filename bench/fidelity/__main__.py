@@ -16,6 +16,7 @@ from bench.fidelity.runs import Plan, run
 from bench.fidelity.table import markdown, picture
 from netdiffus.errors import InputError
 from netdiffus.files import whole_file, write_text
+from netdiffus.networks.build import PRESETS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,12 +66,14 @@ def _parser() -> argparse.ArgumentParser:
         help="sets to train with all the seeds, others take the first",
     )
     parser.add_argument(
-        "--steps", nargs="*", type=int, default=usual.steps, help="sampling steps to compare"
+        "--steps",
+        nargs="*",
+        type=int,
+        default=usual.steps,
+        help="sampling steps to compare, if the preset has any",
     )
     parser.add_argument("--no-gan", action="store_true", help="leave the GAN out")
-    parser.add_argument(
-        "--one-channel", action="store_true", help="train on signed sizes as one channel"
-    )
+    parser.add_argument("--preset", choices=PRESETS, default=usual.preset)
     parser.add_argument(
         "--tiny",
         action="store_true",
@@ -89,7 +92,7 @@ def _plan(given: argparse.Namespace) -> Plan:
         all_seeds=tuple(given.all_seeds),
         steps=tuple(given.steps),
         gan=not given.no_gan,
-        one_channel=given.one_channel,
+        preset=given.preset,
     )
     return _tiny(plan) if given.tiny else plan
 

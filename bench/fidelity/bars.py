@@ -8,7 +8,6 @@ from typing import Any
 NOT_COPYING = ("bootstrap", "markov")  # jitter gives the training traces back, shaken
 FEWER_FRECHET, MORE_ACCURACY = 0.664, 0.181  # than the GAN, the margins of the paper
 ALLOWED_COPIES = 0.05
-MOST_MS, MS_SIZE = 5.0, 32
 
 Result = dict[str, Any]
 
@@ -44,7 +43,6 @@ def bars(result: Result) -> list[Bar]:
         *_of_baselines(ours, result["baselines"]),
         *_of_real(ours, real),
         *_of_gan(ours, run.get("gan")),
-        *_of_time(ours, run["training"]["image_size"]),
     ]
 
 
@@ -105,12 +103,11 @@ def _of_gan(ours: Result, gan: Result | None) -> list[Bar]:
     ]
 
 
-def _of_time(ours: Result, size: int) -> list[Bar]:
-    return [Bar("ms per trace", ours["ms_per_trace"], MOST_MS, False)] if size == MS_SIZE else []
-
-
 def steps_needed(result: Result) -> int | None:
-    """The fewest sampling steps whose figures lie within the intervals of the most steps'."""
+    """The fewest sampling steps whose figures lie within the intervals of the most steps'.
+
+    None if steps were not compared.
+    """
     steps = sorted(result["runs"][0].get("steps", []), key=lambda one: one["steps"])
     if not steps:
         return None

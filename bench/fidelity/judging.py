@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,9 +30,7 @@ def judge(fs: FidelitySet, made: Traces, protocol: Protocol) -> dict[str, Any]:
         traces that no training trace equals), `auc`, `wasserstein`, `hellinger`,
         `frechet`, `copies`.
     """
-    fs = replace(fs, train=unsigned(fs.train), holdout=unsigned(fs.holdout))
-    made = unsigned(made)
-    held = fs.holdout
+    made, held = unsigned(made), fs.holdout
     right = named(fs, [made], protocol)
     distinct = ~_among(fs.view(held), fs.view(fs.train))
     views = fs.view(made), made.labels, fs.view(held), held.labels, fs.files
@@ -127,9 +124,8 @@ def copies(fs: FidelitySet, made: Traces) -> dict[str, float]:
         duplicates; `closer`, the chance that the nearest training trace is closer than the nearest
         held-out one.
     """
-    learned = unsigned(fs.train)
-    place = Space(learned)
-    train, held = ((place(part), part.labels) for part in (learned, unsigned(fs.holdout)))
+    place = Space(fs.train)
+    train, held = ((place(part), part.labels) for part in (fs.train, fs.holdout))
     placed = held if made is fs.holdout else (place(unsigned(made)), made.labels)
     found = copying(placed, train, held)
     return {

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from bench.fidelity import sets
 from bench.fidelity.forests import Protocol, mean_figure
 from bench.fidelity.gan import trained_gan
 from bench.fidelity.judging import copies, judge, named
+from bench.fidelity.kept import Result, kept
 from bench.fidelity.sets import FidelitySet
 from netdiffus import Model, Recipe, sample, train
 from netdiffus.evaluation.baselines import bootstrap, jitter, markov
-from netdiffus.files import write_text
+from netdiffus.networks.build import parameters
 from netdiffus.sampling import default_steps
 from netdiffus.traces import Traces
-from netdiffus.training_state import STATE
+from netdiffus.training.checkpoint import CHECKPOINT, STATE
 
 TIMES = 5  # as many synthetic as training traces
 BASELINES = {"jitter": jitter, "bootstrap": bootstrap, "markov": markov}
-Result = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -42,9 +36,9 @@ class Plan:
         seeds: Of the training.
         all_seeds: Names of the sets that are trained with every seed, at the longest budget; the
             others, and the shorter budgets, take the first.
-        steps: Numbers of sampling steps to compare.
+        steps: Numbers of sampling steps to compare, for a preset that has any.
         gan: Whether to train the GAN.
-        one_channel: Whether our model sees sizes and directions as one signed channel.
+        preset: The kind of network.
         data: Folder of the public sets, None for the usual one.
         protocol: Of the forests.
     """
@@ -56,7 +50,7 @@ class Plan:
     all_seeds: tuple[str, ...] = ("video_platforms", "alexa_voice")
     steps: tuple[int, ...] = (4, 8, 16, 32, 1000)
     gan: bool = True
-    one_channel: bool = False
+    preset: str = "default"
     data: Path | None = None
     protocol: Protocol = field(default_factory=Protocol)
 
@@ -73,16 +67,16 @@ def run(plan: Plan) -> list[Result]:
 
 def run_set(plan: Plan, name: str) -> Result:
     """Everything about one set: `real`, `baselines` and one entry of `runs` per training."""
-    fs = sets.load(name, plan.data, one_channel=plan.one_channel)
+    fs = sets.load(name, plan.data)
     folder = plan.out / name
     result = {
         "set": name,
         "points": fs.points,
         "bars": None if fs.bars is None else asdict(fs.bars),
         "traces": {"train": len(fs.train), "holdout": len(fs.holdout)},
-        "real": _kept(folder / "real.json", lambda: _real(fs, plan.protocol)),
+        "real": kept(folder / "real.json", lambda: _real(fs, plan.protocol)),
         "baselines": {
-            kind: _kept(folder / f"{kind}.json", partial(_baseline, fs, kind, plan.protocol))
+            kind: kept(folder / f"{kind}.json", partial(_baseline, fs, kind, plan.protocol))
             for kind in BASELINES
         },
     }
@@ -107,45 +101,36 @@ def _baseline(fs: FidelitySet, kind: str, protocol: Protocol) -> Result:
 def _run(fs: FidelitySet, plan: Plan, out: Path, seed: int, minutes: float) -> Result:
     folder = out / f"seed{seed}-{minutes:g}min"
     print(f"{fs.name}: seed {seed}, {minutes:g} minutes", flush=True)
-    cost = _kept(folder / "training.json", lambda: _train(fs, folder / "model", seed, minutes))
+    recipe = Recipe(minutes=minutes, seed=seed)
+    cost = kept(folder / "training.json", lambda: _train(fs, plan.preset, folder / "model", recipe))
     model = Model.load(folder / "model")
     first = seed == plan.seeds[0] and minutes == plan.longest
     result = {"seed": seed, "minutes": minutes, "training": cost}
-    result["ours"] = _kept(
+    result["ours"] = kept(
         folder / "ours.json",
         lambda: _ours(fs, model, seed, plan.protocol, whole=minutes == plan.longest),
     )
     if not first:
         return result
     result["steps"] = [
-        _kept(folder / f"steps-{n}.json", partial(_steps, fs, model, seed, n, plan.protocol))
-        for n in plan.steps
+        kept(folder / f"steps-{n}.json", partial(_steps, fs, model, seed, n, plan.protocol))
+        for n in (plan.steps if model.diffusion else ())
     ]
     if plan.gan:
         scratch, seconds = plan.out / "gan", cost["cpu_seconds"]
-        result["gan"] = _kept(
+        result["gan"] = kept(
             folder / "gan.json", lambda: _gan(fs, scratch, seconds, seed, plan.protocol)
         )
     return result
 
 
-def _train(fs: FidelitySet, folder: Path, seed: int, minutes: float) -> Result:
+def _train(fs: FidelitySet, preset: str, folder: Path, recipe: Recipe) -> Result:
     """Trains, or goes on with a training that was stopped."""
-    resume = (folder / STATE).exists()
-    before = Model.load(folder).about["seconds"] if resume else 0.0
-    began = time.process_time()
-    model = train(fs.train, folder, recipe=Recipe(minutes=minutes, seed=seed), resume=resume)
+    resume = (folder / CHECKPOINT / STATE).exists()
+    model = train(fs.train, folder, recipe=recipe, preset=preset, resume=resume)
     if model.about["ended"] == "interrupted":
         raise KeyboardInterrupt
-    here = model.about["seconds"] - before
-    # Threads in use, by this part of the training where it is long enough to tell.
-    threads = (time.process_time() - began) / here if here > 1 else torch.get_num_threads()
-    return {
-        **model.about,
-        "cpu_seconds": threads * model.about["seconds"],
-        "parameters": sum(p.numel() for p in model.unet.parameters()),
-        "image_size": model.unet_config.size,
-    }
+    return {**model.about, "preset": preset, "parameters": parameters(model.network)}
 
 
 def _ours(fs: FidelitySet, model: Model, seed: int, protocol: Protocol, *, whole: bool) -> Result:
@@ -169,8 +154,7 @@ def _steps(fs: FidelitySet, model: Model, seed: int, steps: int, protocol: Proto
 
 
 def _gan(fs: FidelitySet, scratch: Path, seconds: float, seed: int, protocol: Protocol) -> Result:
-    train = sets.unsigned(fs.train)
-    made, about = trained_gan(train, scratch, cpu_seconds=seconds, seed=seed)
+    made, about = trained_gan(fs.train, scratch, cpu_seconds=seconds, seed=seed)
     return {**judge(fs, made, protocol), "about": about}
 
 
@@ -187,25 +171,16 @@ def _sampled(
     All T steps are those of the ancestral sampler, which leaves nothing out.
     """
     labels = fs.train.label_names.tolist()
-    sampler = "ddpm" if steps == model.diffusion.num_timesteps else "dpm++"
+    is_whole = model.diffusion is not None and steps == model.diffusion.num_timesteps
     n, first = len(rounds) * len(labels), rounds.start * len(labels)
     began = time.perf_counter()
-    made = sample(model, n, label=labels, seed=seed, start=first, sampler=sampler, steps=steps)
+    made = sample(
+        model,
+        n,
+        label=labels,
+        seed=seed,
+        start=first,
+        sampler="ddpm" if is_whole else None,
+        steps=steps,
+    )
     return made, 1000 * (time.perf_counter() - began) / n
-
-
-def _kept(path: Path, make: Callable[[], Result]) -> Result:
-    """What the file holds; if there is none, what `make` gives, which is then written there."""
-    if path.exists():
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    print(f"  {path}", flush=True)
-    made = make() | {"commit": _commit()}
-    write_text(path, json.dumps(made, indent=1) + "\n")
-    return made
-
-
-def _commit() -> str:
-    """Of the code that gave a figure; a + stands for changes since."""
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+"]
-    found = subprocess.run(git, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"

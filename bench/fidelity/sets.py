@@ -119,16 +119,13 @@ def folder_of_data() -> Path:
     return Path(os.environ.get("NETDIFFUS_DATA", beside))
 
 
-def load(
-    name: str, folder: Path | None = None, *, seed: int = 0, one_channel: bool = False
-) -> FidelitySet:
+def load(name: str, folder: Path | None = None, *, seed: int = 0) -> FidelitySet:
     """Reads a set and splits it.
 
     Args:
         name: One of `SETS`; `lab` comes with the package and needs no folder.
         folder: Of the Parquet files; None is `folder_of_data()`.
         seed: Of the split; the figures of the table of bars are those of seed 0.
-        one_channel: Sizes and directions become one channel, see `signed`.
 
     Raises:
         InputError: No such set, or its file is missing.
@@ -143,8 +140,6 @@ def load(
             "NETDIFFUS_DATA"
         )
     train, holdout = read(path, points, seed)
-    if one_channel:
-        train, holdout = signed(train), signed(holdout)
     return FidelitySet(name, train, holdout, points, bars)
 
 

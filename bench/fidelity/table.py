@@ -114,8 +114,9 @@ _STEPS = ["set", "steps", "synthetic→real", "two-sample AUC", "ms a trace"]
 
 def _steps(result: Result) -> Iterator[list[str]]:
     ours = result["runs"][0]["ours"]
-    default = {**ours, "name": f"{ours['steps']} (default)"}
-    for one in [*result["runs"][0]["steps"], default]:
+    compared = result["runs"][0]["steps"]
+    default = [{**ours, "name": f"{ours['steps']} (default)"}] if compared else []
+    for one in [*compared, *default]:
         figures = _interval(one["accuracy"]), _interval(one["auc"]), f"{one['ms_per_trace']:.1f}"
         yield [result["set"], one.get("name", str(one["steps"])), *figures]
 
@@ -187,17 +188,19 @@ _CURVES = {
 
 
 def picture(results: Sequence[Result], path: Path | BinaryIO) -> None:
-    """Curves of what counts against training time and sampling steps, a set a column."""
+    """Curves of what counts against training time, and sampling steps if any, a set a column."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(3.2 * len(results) + 0.6, 14), layout="constrained")
-    grid = figure.subplots(2 * len(_CURVES), len(results), squeeze=False)
+    kinds = 2 if any(result["runs"][0]["steps"] for result in results) else 1
+    rows = kinds * len(_CURVES)
+    figure = Figure(figsize=(3.2 * len(results) + 0.6, 2.33 * rows), layout="constrained")
+    grid = figure.subplots(rows, len(results), squeeze=False)
     for column, result in enumerate(results):
         first = result["runs"][0]
         runs = [run for run in result["runs"] if run["seed"] == first["seed"]]
         by_time = sorted((run["minutes"], run["ours"]) for run in runs)
-        by_steps = sorted((one["steps"], one) for one in first.get("steps", []))
-        for row, (curve, key) in enumerate(product((by_time, by_steps), _CURVES)):
+        by_steps = sorted((one["steps"], one) for one in first["steps"])
+        for row, (curve, key) in enumerate(product((by_time, by_steps)[:kinds], _CURVES)):
             axes = grid[row][column]
             _curve(axes, curve, key, result)
             axes.set_xlabel("minutes of training" if curve is by_time else "sampling steps")

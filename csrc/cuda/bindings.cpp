@@ -1,10 +1,8 @@
 // The CUDA entry points. A dtype comes by torch's name; no header of CUDA is needed.
 #include "bindings.h"
 
-#include <array>
 #include <stdexcept>
 #include <string>
-#include <vector>
 
 struct __half;
 struct __nv_bfloat16;
@@ -115,59 +113,22 @@ void modulate_backward_py(uintptr_t s, uintptr_t scale, uintptr_t shift, uintptr
   });
 }
 
-void level_chances_py(std::array<uintptr_t, 8> in, int64_t batch, int64_t points,
-                      const std::vector<int64_t>& sizes, uintptr_t chances, uintptr_t features,
-                      const std::string& dtype, uintptr_t stream) {
-  launch("level_chances", dtype, [&](auto* t) {
+void cached_attention_py(uintptr_t qkv, int64_t batch, int64_t heads, int64_t length, int64_t width,
+                         int64_t place, uintptr_t keys, uintptr_t values, uintptr_t out,
+                         const std::string& dtype, uintptr_t stream) {
+  launch("cached_attention", dtype, [=](auto* t) {
     using T = std::remove_pointer_t<decltype(t)>;
-    const auto array = [&](int k) { return at<const T>(in[k]); };
-    return level_chances_cuda<T>({array(0), array(1), array(2), array(3), array(4), array(5),
-                                  array(6), array(7), batch, points},
-                                 sizes, at<T>(chances), at<T>(features), at<void>(stream));
+    return cached_attention_cuda(at<const T>(qkv), batch, heads, length, width, place, at<T>(keys),
+                                 at<T>(values), at<T>(out), at<void>(stream));
   });
 }
 
-void level_means_py(uintptr_t chances, uintptr_t told, uintptr_t edge, uintptr_t variance,
-                    uintptr_t spans, int64_t batch, int64_t points,
-                    const std::vector<int64_t>& sizes, double gamma, uintptr_t means,
-                    const std::string& dtype, uintptr_t stream) {
-  launch("level_means", dtype, [&](auto* t) {
+void draw_tokens_py(uintptr_t logits, uintptr_t uniforms, int64_t batch, int64_t size,
+                    uintptr_t tokens, const std::string& dtype, uintptr_t stream) {
+  launch("draw_tokens", dtype, [=](auto* t) {
     using T = std::remove_pointer_t<decltype(t)>;
-    return level_means_cuda(at<const T>(chances), at<const T>(told), at<const T>(edge),
-                            at<const T>(variance), at<const T>(spans), batch, points, sizes, gamma,
-                            at<T>(means), at<void>(stream));
-  });
-}
-
-void level_loss_py(uintptr_t chances, uintptr_t told, uintptr_t own, int64_t batch, int64_t points,
-                   const std::vector<int64_t>& sizes, uintptr_t lost, const std::string& dtype,
-                   uintptr_t stream) {
-  launch("level_loss", dtype, [&](auto* t) {
-    using T = std::remove_pointer_t<decltype(t)>;
-    return level_loss_cuda(at<const T>(chances), at<const T>(told), at<const int64_t>(own), batch,
-                           points, sizes, at<T>(lost), at<void>(stream));
-  });
-}
-
-void level_loss_backward_py(uintptr_t chances, uintptr_t told, uintptr_t own, uintptr_t g,
-                            int64_t batch, int64_t points, const std::vector<int64_t>& sizes,
-                            uintptr_t found, const std::string& dtype, uintptr_t stream) {
-  launch("level_loss_backward", dtype, [&](auto* t) {
-    using T = std::remove_pointer_t<decltype(t)>;
-    return level_loss_backward_cuda(at<const T>(chances), at<const T>(told), at<const int64_t>(own),
-                                    at<const T>(g), batch, points, sizes, at<T>(found),
-                                    at<void>(stream));
-  });
-}
-
-void precision_py(uintptr_t apart, uintptr_t noise, uintptr_t group, uintptr_t variances,
-                  uintptr_t vectors, int64_t groups, int64_t batch, int64_t size, uintptr_t found,
-                  const std::string& dtype, uintptr_t stream) {
-  launch("precision", dtype, [=](auto* t) {
-    using T = std::remove_pointer_t<decltype(t)>;
-    return precision_cuda(at<const T>(apart), at<const T>(noise), at<const int64_t>(group),
-                          at<const T>(variances), at<const T>(vectors), groups, batch, size,
-                          at<T>(found), at<void>(stream));
+    return draw_tokens_cuda(at<const T>(logits), at<const double>(uniforms), batch, size,
+                            at<int64_t>(tokens), at<void>(stream));
   });
 }
 
@@ -197,19 +158,11 @@ void add_cuda(pybind11::module_& module) {
   module.def("modulate_backward_cuda", &modulate_backward_py, arg("s"), arg("scale"), arg("shift"),
              arg("taps"), arg("g"), arg("batch"), arg("length"), arg("width"), arg("gs"),
              arg("gscale"), arg("gshift"), arg("gtaps"), arg("dtype"), arg("stream"));
-  module.def("level_chances_cuda", &level_chances_py, arg("given"), arg("batch"), arg("points"),
-             arg("sizes"), arg("chances"), arg("features"), arg("dtype"), arg("stream"));
-  module.def("level_means_cuda", &level_means_py, arg("chances"), arg("told"), arg("edge"),
-             arg("variance"), arg("spans"), arg("batch"), arg("points"), arg("sizes"), arg("gamma"),
-             arg("means"), arg("dtype"), arg("stream"));
-  module.def("level_loss_cuda", &level_loss_py, arg("chances"), arg("told"), arg("own"),
-             arg("batch"), arg("points"), arg("sizes"), arg("lost"), arg("dtype"), arg("stream"));
-  module.def("level_loss_backward_cuda", &level_loss_backward_py, arg("chances"), arg("told"),
-             arg("own"), arg("g"), arg("batch"), arg("points"), arg("sizes"), arg("found"),
+  module.def("cached_attention_cuda", &cached_attention_py, arg("qkv"), arg("batch"), arg("heads"),
+             arg("length"), arg("width"), arg("place"), arg("keys"), arg("values"), arg("out"),
              arg("dtype"), arg("stream"));
-  module.def("precision_cuda", &precision_py, arg("apart"), arg("noise"), arg("group"),
-             arg("variances"), arg("vectors"), arg("groups"), arg("batch"), arg("size"),
-             arg("found"), arg("dtype"), arg("stream"));
+  module.def("draw_tokens_cuda", &draw_tokens_py, arg("logits"), arg("uniforms"), arg("batch"),
+             arg("size"), arg("tokens"), arg("dtype"), arg("stream"));
 }
 
 }  // namespace netdiffus

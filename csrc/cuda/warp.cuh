@@ -1,4 +1,4 @@
-// Sums over the lanes of a warp.
+// Sums and largest values over the lanes of a warp, of which each has a row.
 #pragma once
 
 #include "cuda/group.cuh"
@@ -14,12 +14,29 @@ __device__ inline float lane_sum(float v, int from, int to) {
   return v;
 }
 
-// The sum over pairs of lanes `step` apart: the lower lane gets that of `low`, the upper of `high`.
-__device__ inline float half_sum(float low, float high, int step) {
-  const bool upper = lane() & step;
-  return (upper ? high : low) + __shfl_xor_sync(0xFFFFFFFFu, upper ? low : high, step);
+__device__ inline float warp_sum(float v) { return lane_sum(v, 1, kLanes); }
+
+__device__ inline int64_t row_of_warp() {
+  return int64_t{blockIdx.x} * kWarps + threadIdx.x / kLanes;
 }
 
-__device__ inline float warp_sum(float v) { return lane_sum(v, 1, kLanes); }
+__device__ inline float warp_largest(float v) {
+  for (int step = kLanes / 2; step; step /= 2) {
+    const float other = __shfl_xor_sync(0xFFFFFFFFu, v, step);
+    v = v < other ? other : v;
+  }
+  return v;
+}
+
+// The largest of a row's logarithms; a NaN may be passed over.
+template <class Logs>
+__device__ inline float largest(const Logs& log, int count) {
+  float most = -INFINITY;
+  for (int s = lane(); s < count; s += kLanes) {
+    const float v = log(s);
+    most = most < v ? v : most;
+  }
+  return warp_largest(most);
+}
 
 }  // namespace netdiffus

@@ -22,7 +22,6 @@ KERNELS = {
 }
 DTYPES = (torch.float32, torch.float64, *_backend.HALF)
 PREDICTIONS = ("eps", "v", "x0")  # in the order of the native code's Target
-GOLDEN = (math.sqrt(5) - 1) / 2  # multiples of it, however many, spread evenly over [0, 1)
 _MASK = 0xFFFFFFFF
 _UNIFORM_BLOCK = _MASK  # a block that normal() never reaches, so the two never share bits
 

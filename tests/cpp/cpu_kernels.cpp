@@ -1,5 +1,6 @@
 // Drives every CPU kernel over awkward sizes, for a run under sanitizers: each array is its own
 // heap block of exactly the size asked for. Exits with 1 at the first result that is wrong.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -105,59 +106,6 @@ void check_modulate(int64_t batch, int64_t n, int64_t w, bool near, int threads)
   for (T v : gs) expect(std::abs(v) < 1e-3, "a gradient where every row's sum is fixed");
 }
 
-template <class T>
-void check_levels(int64_t batch, int64_t m, const std::vector<int64_t>& sizes, int threads) {
-  const int64_t levels = std::accumulate(sizes.begin(), sizes.end(), int64_t{0});
-  const int64_t rows = batch * m, channels = static_cast<int64_t>(sizes.size());
-  std::vector<T> counted(rows * levels, T(-1)), point(rows * channels, T(0.5)), variance(batch, 1);
-  std::vector<T> spans(3 * levels, T(0.25)), cosines(16 * levels, T(2));
-  std::vector<T> chances(rows * levels, T(99)), features(rows * (levels + 17 * channels), T(99));
-  const T* p = point.data();
-  netdiffus::level_chances<T>(
-      {counted.data(), p, p, variance.data(), p, p, spans.data(), cosines.data(), batch, m}, sizes,
-      chances.data(), features.data(), threads);
-  for (T v : chances) expect(std::abs(v + 0.875) < 1e-6, "a chance");
-  for (int64_t k = 0; k < rows * channels; ++k) {
-    const T* row = features.data() + k / channels * (levels + 17 * channels);
-    expect(row[k % channels] == T(0.5), "the border");
-    expect(std::abs(row[channels + levels + 16 * (k % channels)] - 2) < 1e-5, "a sum of cosines");
-  }
-  std::vector<T> means(3 * rows * channels, T(99)), lost(rows * channels, T(99));
-  for (double gamma : {1.0, 0.3})
-    netdiffus::level_means(chances.data(), chances.data(), p, variance.data(), spans.data(), batch,
-                           m, sizes, gamma, means.data(), threads);
-  for (T v : means) expect(v >= -1 && v <= 1, "a mean");
-  std::vector<int64_t> own(rows * channels);
-  for (int64_t k = 0, c = 0; k < rows * channels; c = ++k % channels)
-    own[k] = std::accumulate(sizes.begin(), sizes.begin() + c + 1, int64_t{-1});
-  netdiffus::level_loss(chances.data(), chances.data(), own.data(), batch, m, sizes, lost.data(),
-                        threads);
-  for (int64_t k = 0; k < rows * channels; ++k) {
-    const double expected = std::log(static_cast<double>(sizes[k % channels]));
-    expect(std::abs(lost[k] - expected) < 1e-5, "a loss");
-  }
-  netdiffus::level_loss_backward(chances.data(), chances.data(), own.data(), p, batch, m, sizes,
-                                 counted.data(), threads);
-  const double sum = std::accumulate(counted.begin(), counted.end(), 0.0);
-  expect(std::abs(sum) < 1e-3, "gradients that do not cancel");
-}
-
-// With the unit vectors S is diagonal, 3, and so is K, 1 / 4.
-template <class T>
-void check_precision(int64_t batch, int64_t size, int threads) {
-  std::vector<T> apart(batch * size, T(2)), noise(batch, T(1)), variances(2 * size, T(3));
-  std::vector<T> vectors(2 * size * size), found(4 * batch * size, T(99));
-  for (int64_t d = 0; d < 2 * size; ++d) vectors[d * size + d % size] = 1;
-  std::vector<int64_t> group(batch);
-  for (int64_t b = 0; b < batch; ++b) group[b] = b % 2;
-  netdiffus::precision(apart.data(), noise.data(), group.data(), variances.data(), vectors.data(),
-                       batch, size, found.data(), threads);
-  const double expected[] = {0.5, 0.25, 0.75, 3};
-  for (int64_t k = 0; k < 4 * batch * size; ++k)
-    expect(std::abs(found[k] - expected[k / (batch * size)]) < 1e-6,
-           "a product with the precision");
-}
-
 // Where all keys are alike, every query's answer is the mean of the values.
 template <class T>
 void check_attention(int64_t batch, int64_t length, int64_t heads, int64_t width, int threads) {
@@ -171,6 +119,34 @@ void check_attention(int64_t batch, int64_t length, int64_t heads, int64_t width
     const double expected = 0.5 * static_cast<double>(length - 1) + k % features;
     expect(std::abs(out[k] - expected) < 1e-5 * (1 + expected), "attention");
   }
+}
+
+// Of two rows of values, 1 and 3, half of each where the keys are alike.
+template <class T>
+void check_cached_attention(int64_t batch, int64_t length, int64_t heads, int64_t width,
+                            int threads) {
+  const int64_t features = heads * width;
+  std::vector<T> qkv(batch * 3 * features, T(3)), out(batch * features, T(99));
+  std::vector<T> keys(batch * length * features, T(3)), values(keys.size(), T(1));
+  for (int64_t place = 0; place < length; ++place) {
+    std::fill(values.begin(), values.end(), T(1));
+    netdiffus::cached_attention(qkv.data(), batch, heads, length, width, place, keys.data(),
+                                values.data(), out.data(), threads);
+    const double expected = 1 + 2.0 / static_cast<double>(place + 1);
+    for (T v : out) expect(std::abs(v - expected) < 1e-5, "attention to a cache");
+  }
+}
+
+// Where all tokens are alike, a row draws the one at its share of them.
+template <class T>
+void check_draw_tokens(int64_t batch, int64_t size, int threads) {
+  std::vector<T> logits(batch * size, T(-5));
+  std::vector<double> uniforms(batch);
+  for (int64_t b = 0; b < batch; ++b) uniforms[b] = (b % size + 0.5) / static_cast<double>(size);
+  std::vector<int64_t> tokens(batch, 99);
+  if (batch) logits[0] = std::nan("");
+  netdiffus::draw_tokens(logits.data(), uniforms.data(), batch, size, tokens.data(), threads);
+  for (int64_t b = 0; b < batch; ++b) expect(tokens[b] == (b ? b % size : -1), "a token");
 }
 
 void check_stream_copy() {
@@ -235,26 +211,25 @@ void check_all() {
         }
   check_modulate<float>(50, 33, 96, true, 3);  // enough for threads
   for (int64_t batch : {0, 1, 3})
-    for (int64_t m : {1, 5})
-      for (const std::vector<int64_t>& sizes :
-           std::vector<std::vector<int64_t>>{{1}, {2, 16}, {17, 3, 40}}) {
-        check_levels<float>(batch, m, sizes, 2);
-        check_levels<double>(batch, m, sizes, 1);
-      }
-  check_levels<float>(70, 33, {40, 3}, 3);  // enough for threads
-  for (int64_t batch : {0, 1, 3})
-    for (int64_t size : {1, 16, 37}) {
-      check_precision<float>(batch, size, 2);
-      check_precision<double>(batch, size, 1);
-    }
-  check_precision<float>(50, 40, 3);  // enough for threads
-  for (int64_t batch : {0, 1, 3})
     for (int64_t length : {0, 1, 7, 16, 33})
       for (int64_t width : {0, 1, 8, 21}) {
         check_attention<float>(batch, length, 2, width, 2);
         check_attention<double>(batch, length, 1, width, 1);
       }
   check_attention<float>(10, 64, 4, 24, 3);  // enough for threads
+  for (int64_t batch : {0, 1, 3})
+    for (int64_t length : {1, 7, 16, 33})
+      for (int64_t width : {0, 1, 8, 21, 40}) {
+        check_cached_attention<float>(batch, length, 2, width, 2);
+        check_cached_attention<double>(batch, length, 1, width, 1);
+      }
+  check_cached_attention<float>(30, 33, 4, 24, 3);  // enough for threads
+  for (int64_t batch : {0, 1, 5})
+    for (int64_t size : {1, 16, 31, 33, 100}) {
+      check_draw_tokens<float>(batch, size, 2);
+      check_draw_tokens<double>(batch, size, 1);
+    }
+  check_draw_tokens<float>(300, 257, 3);  // enough for threads
   check_stream_copy();
 }
 

@@ -10,10 +10,10 @@ from stand_in import DTYPES
 from torch import Tensor
 
 from netdiffus.ops import area_resize, denoise_step, gasf, gasf_decode, gasf_image, normal, q_sample
+from netdiffus.ops.cached_attention import cached_attention
 from netdiffus.ops.denoise import Step
-from netdiffus.ops.levels import COSINES, level_chances, level_loss, level_means
+from netdiffus.ops.draw_tokens import draw_tokens
 from netdiffus.ops.modulate import TAPS, modulate
-from netdiffus.ops.precision import precision
 
 Run = Callable[[str, torch.dtype], Tensor | tuple[Tensor, ...]]
 INDEX = torch.tensor([3, 2**40, -1])
@@ -114,61 +114,26 @@ def _modulate(n: int, width: int, near: bool) -> Run:
     return run
 
 
-def _spans(sizes: Sequence[int]) -> Tensor:
-    low = torch.cat([torch.linspace(-1, 0.9, k) for k in sizes])
-    wide = torch.stack([0 * low, 0.4 * _uniform(len(low)), 0.4 + 0 * low], 1)
-    return low.unsqueeze(1) + 0.1 * wide
-
-
-def _level_chances(m: int, sizes: Sequence[int], bad: bool = False) -> Run:
-    def run(backend: str, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        points = [_uniform(3, m, len(sizes), low=-1).roll(k) for k in range(4)]
-        if bad:
-            points[1][1, 0, 0] = torch.nan
-        border, edge, slope, curve = points
-        of_levels = 6 * _uniform(3, m, sum(sizes), low=-1), _uniform(sum(sizes), COSINES, low=-1)
-        given = (of_levels[0], border, edge, 0.02 + _uniform(3), slope, curve, _spans(sizes))
-        typed = [v.to(dtype) for v in (*given, of_levels[1])]
-        return level_chances(*typed, sizes, backend=backend)
-
-    return run
-
-
-def _level_means(m: int, sizes: Sequence[int], gamma: float) -> Run:
-    def run(backend: str, dtype: torch.dtype) -> Tensor:
-        chances = 6 * _uniform(3, m, sum(sizes), low=-1)
-        given = (_uniform(3, m, len(sizes), low=-1), 0.02 + _uniform(3), _spans(sizes))
-        typed = [v.to(dtype) for v in (chances, chances.flip(0), *given)]
-        return level_means(*typed, sizes, gamma=gamma, backend=backend)
-
-    return run
-
-
-def _level_loss(m: int, sizes: Sequence[int]) -> Run:
-    """The loss, and told's gradient."""
+def _cached_attention(length: int, width: int, place: int, bad: bool = False) -> Run:
+    """The output, and the caches with the new point."""
 
     def run(backend: str, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        chances = (6 * _uniform(3, m, sum(sizes), low=-1)).to(dtype)
-        told = chances.flip(0).requires_grad_()
-        begins = torch.tensor(sizes).cumsum(0) - torch.tensor(sizes)
-        own = begins + torch.arange(3 * m).view(3, m, 1) % torch.tensor(sizes)
-        lost = level_loss(chances, told, own, sizes, backend=backend)
-        lost.backward(_uniform(3, m, len(sizes), low=-1).to(dtype))
-        assert told.grad is not None
-        return lost.detach(), told.grad
+        qkv, cache = _uniform(3, 9 * width, low=-1), _uniform(3, 3, length, width, low=-1)
+        if bad:
+            qkv[1, 0] = torch.nan
+        keys, values = (v.to(dtype).contiguous() for v in (cache, cache.flip(2)))
+        out = cached_attention(qkv.to(dtype), keys, values, place, backend=backend)
+        return out, keys, values
 
     return run
 
 
-def _precision(size: int, bad: bool = False) -> Run:
+def _draw_tokens(size: int, batch: int) -> Run:
     def run(backend: str, dtype: torch.dtype) -> Tensor:
-        vectors = torch.linalg.qr(_uniform(2, size, size, low=-1))[0]
-        apart, noise = _uniform(3, size, low=-1), 0.1 + _uniform(3)
-        if bad:
-            apart[1, size - 1] = torch.nan
-        given = [v.to(dtype) for v in (apart, noise, _uniform(2, size), vectors)]
-        group = torch.tensor([1, 0, 1])
-        return precision(*given[:2], group, *given[2:], backend=backend)
+        logits = 6 * _uniform(batch, size, low=-1)
+        logits[::2, 1 : size - 1 : 3] = -torch.inf
+        uniforms = _uniform(batch).double()
+        return draw_tokens(logits.to(dtype), uniforms, backend=backend)
 
     return run
 
@@ -209,19 +174,12 @@ CASES = [
     Case("modulate-33x72", _modulate(33, 72, True)),
     Case("modulate-32x96", _modulate(32, 96, True)),
     Case("modulate-40x24-alone", _modulate(40, 24, False)),
-    Case("level_chances-5x1", _level_chances(5, (1,))),
-    Case("level_chances-5x40+17", _level_chances(5, (40, 17))),
-    Case("level_chances-3x5+70-nan", _level_chances(3, (5, 70), bad=True)),
-    Case("level_chances-8x64+32", _level_chances(8, (64, 32))),
-    Case("level_means-5x40+17", _level_means(5, (40, 17), 1.0)),
-    Case("level_means-3x1+5+33", _level_means(3, (1, 5, 33), 0.25)),
-    Case("level_means-8x64+32", _level_means(8, (64, 32), 1.0)),
-    Case("level_loss-5x40+17", _level_loss(5, (40, 17))),
-    Case("level_loss-8x64+32", _level_loss(8, (64, 32))),
-    Case("precision-1", _precision(1)),
-    Case("precision-37-nan", _precision(37, bad=True)),
-    Case("precision-64", _precision(64)),
-    Case("precision-300", _precision(300)),
+    Case("cached_attention-1x1", _cached_attention(1, 1, 0)),
+    Case("cached_attention-40x37-nan", _cached_attention(40, 37, 36, bad=True)),
+    Case("cached_attention-32x64", _cached_attention(32, 64, 31)),
+    Case("draw_tokens-1", _draw_tokens(1, 3)),
+    Case("draw_tokens-70", _draw_tokens(70, 33)),
+    Case("draw_tokens-256", _draw_tokens(256, 20)),
 ]
 
 

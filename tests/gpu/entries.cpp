@@ -1,19 +1,18 @@
 // The CUDA launchers, for ctypes. A dtype is 0 for float, 1 for half, 2 for bfloat16. With SHIM it
 // holds the kernels too, made by the host compiler; else nvcc's are linked to it.
 #include <type_traits>
-#include <vector>
 
 #ifdef SHIM
 #include "shim/cuda_runtime.h"
 // Order matters: the kernels use CUDA's words.
 #include "cuda/area_resize.cu"
+#include "cuda/cached_attention.cu"
 #include "cuda/decode.cu"
 #include "cuda/denoise.cu"
+#include "cuda/draw_tokens.cu"
 #include "cuda/gasf.cu"
-#include "cuda/levels.cu"
 #include "cuda/modulate.cu"
 #include "cuda/noise.cu"
-#include "cuda/precision.cu"
 #else
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -31,11 +30,6 @@ int by_dtype(int dtype, const Call& call) {
   if (dtype == 1) return call(static_cast<__half*>(nullptr));
   return call(static_cast<__nv_bfloat16*>(nullptr));
 }
-
-struct Sizes {
-  int64_t count, of[4];
-  std::vector<int64_t> all() const { return {of, of + count}; }
-};
 
 }  // namespace
 
@@ -104,41 +98,15 @@ int modulate_backward(int dtype, void* s, void* scale, void* shift, void* taps, 
                                             AS(T, gs), gscale, gshift, gtaps, nullptr));
 }
 
-int level_chances(int dtype, void* counted, void* border, void* edge, void* variance, void* slope,
-                  void* curve, void* spans, void* cosines, int64_t batch, int64_t points,
-                  Sizes* sizes, void* chances, void* features) {
-  return WITH(dtype,
-              level_chances_cuda<T>({AS(const T, counted), AS(const T, border), AS(const T, edge),
-                                     AS(const T, variance), AS(const T, slope), AS(const T, curve),
-                                     AS(const T, spans), AS(const T, cosines), batch, points},
-                                    sizes->all(), AS(T, chances), AS(T, features), nullptr));
+int cached_attention(int dtype, void* qkv, int64_t batch, int64_t heads, int64_t length,
+                     int64_t width, int64_t place, void* keys, void* values, void* out) {
+  return WITH(dtype, cached_attention_cuda(AS(const T, qkv), batch, heads, length, width, place,
+                                           AS(T, keys), AS(T, values), AS(T, out), nullptr));
 }
 
-int level_means(int dtype, void* chances, void* told, void* edge, void* variance, void* spans,
-                int64_t batch, int64_t points, Sizes* sizes, double gamma, void* means) {
-  return WITH(dtype, level_means_cuda(AS(const T, chances), AS(const T, told), AS(const T, edge),
-                                      AS(const T, variance), AS(const T, spans), batch, points,
-                                      sizes->all(), gamma, AS(T, means), nullptr));
-}
-
-int level_loss(int dtype, void* chances, void* told, int64_t* own, int64_t batch, int64_t points,
-               Sizes* sizes, void* lost) {
-  return WITH(dtype, level_loss_cuda(AS(const T, chances), AS(const T, told), own, batch, points,
-                                     sizes->all(), AS(T, lost), nullptr));
-}
-
-int level_loss_backward(int dtype, void* chances, void* told, int64_t* own, void* g, int64_t batch,
-                        int64_t points, Sizes* sizes, void* found) {
-  return WITH(dtype,
-              level_loss_backward_cuda(AS(const T, chances), AS(const T, told), own, AS(const T, g),
-                                       batch, points, sizes->all(), AS(T, found), nullptr));
-}
-
-int precision(int dtype, void* apart, void* noise, int64_t* group, void* variances, void* vectors,
-              int64_t groups, int64_t batch, int64_t size, void* found) {
-  return WITH(dtype,
-              precision_cuda(AS(const T, apart), AS(const T, noise), group, AS(const T, variances),
-                             AS(const T, vectors), groups, batch, size, AS(T, found), nullptr));
+int draw_tokens(int dtype, void* logits, double* uniforms, int64_t batch, int64_t size,
+                int64_t* tokens) {
+  return WITH(dtype, draw_tokens_cuda(AS(const T, logits), uniforms, batch, size, tokens, nullptr));
 }
 
 }  // extern "C"

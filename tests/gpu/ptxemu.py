@@ -589,12 +589,7 @@ class Execution:
         x, b, c, mask = (self.read(n, "u32", who) for n in i.operands[1:5])
         lane, warp = self.thread[who] % WARP, self.warp[who]
         b, c = b.astype(np.int64), c.astype(np.int64)
-        present = np.zeros(int(warp.max()) + 1, np.uint32)
-        np.bitwise_or.at(present, warp, (1 << lane).astype(np.uint32))
-        if ((present[warp] & mask) != mask).any():
-            raise PtxError(f"shfl.sync at PTX line {i.line}: lanes of its mask are elsewhere")
-        shown = np.zeros((len(present), WARP), np.uint32)
-        shown[warp, lane] = x
+        shown = self._shown(i, x, mask, who)
         segment, clamp = (c >> 8) & 31, c & 31
         first, last = lane & segment, (lane & segment) | (clamp & ~segment)
         how = i.opcode[2]
@@ -605,18 +600,38 @@ class Execution:
             "down": lane + b,
         }[how]
         valid = source >= last if how == "up" else source <= last
-        self.shared.warp_epoch[np.unique(warp)] += 1
         into = names(i.operands[0])
         self.write(into[0], shown[warp, np.where(valid, source, lane)], who)
         if len(into) > 1:
             self.write(into[1], valid, who)
+
+    def do_redux(self, i: Instruction, who: np.ndarray) -> None:
+        x, mask = (self.read(n, "u32", who) for n in i.operands[1:3])
+        if "add" not in i.opcode or (mask != 0xFFFFFFFF).any():
+            self.do_unknown(i, who)
+        shown = self._shown(i, x, mask, who)
+        self.write(i.operands[0], shown.sum(1, dtype=np.uint32)[self.warp[who]], who)
+
+    def _shown(self, i: Instruction, x: np.ndarray, mask: np.ndarray, who: np.ndarray) -> Any:
+        """What the lanes of each warp show each other: (warps, lanes)."""
+        lane, warp = self.thread[who] % WARP, self.warp[who]
+        present = np.zeros(int(warp.max()) + 1, np.uint32)
+        np.bitwise_or.at(present, warp, (1 << lane).astype(np.uint32))
+        if ((present[warp] & mask) != mask).any():
+            where = f"{i.opcode[0]}.sync at PTX line {i.line}"
+            raise PtxError(f"{where}: lanes of its mask are elsewhere")
+        self.shared.warp_epoch[np.unique(warp)] += 1
+        shown = np.zeros((len(present), WARP), np.uint32)
+        shown[warp, lane] = x
+        return shown
 
     def do_bar(self, i: Instruction, who: np.ndarray) -> None:
         self.shared.warp_epoch[np.unique(self.warp[who])] += 1
 
 
 def _space(i: Instruction) -> str:
-    return next((k for k in ("global", "shared", "local", "const") if k in i.opcode), "generic")
+    parts = [part.split("::")[0] for part in i.opcode]  # shared::cta is shared
+    return next((k for k in ("global", "shared", "local", "const") if k in parts), "generic")
 
 
 def _packed(parameter: Parameter, value: Any) -> bytes:

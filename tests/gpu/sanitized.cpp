@@ -2,7 +2,6 @@
 // the size asked for. That the results are right is checked elsewhere.
 #include <cstdio>
 #include <cstdlib>
-#include <numeric>
 #include <vector>
 
 #include "entries.cpp"
@@ -67,34 +66,21 @@ void modulations(int64_t length, int64_t width, bool near) {
 }
 
 template <class T>
-void levels(int64_t points, const std::vector<int64_t>& sizes) {
-  const int64_t batch = 1, rows = batch * points, channels = sizes.size();
-  const int64_t all = std::accumulate(sizes.begin(), sizes.end(), int64_t{0});
-  std::vector<T> counted(rows * all), chances(counted), point(rows * channels), variance(batch);
-  std::vector<T> spans(3 * all), cosines(16 * all), features(rows * (all + 17 * channels));
-  std::vector<T> means(3 * rows * channels), lost(point), found(counted);
-  std::vector<int64_t> own(rows * channels, all - 1);  // of the last channel, not of the others
-  const LevelInput<T> in{counted.data(), point.data(), point.data(), variance.data(),
-                         point.data(),   point.data(), spans.data(), cosines.data(),
-                         batch,          points};
-  expect(level_chances_cuda(in, sizes, chances.data(), features.data(), nullptr));
-  expect(level_means_cuda(chances.data(), counted.data(), point.data(), variance.data(),
-                          spans.data(), batch, points, sizes, 0.3, means.data(), nullptr));
-  expect(level_loss_cuda(chances.data(), counted.data(), own.data(), batch, points, sizes,
-                         lost.data(), nullptr));
-  expect(level_loss_backward_cuda(chances.data(), counted.data(), own.data(), lost.data(), batch,
-                                  points, sizes, found.data(), nullptr));
+void attentions(int64_t length, int64_t width) {
+  const int64_t batch = 2, heads = 3, place = length - 1, features = heads * width;
+  std::vector<T> qkv(batch * 3 * features), out(batch * features);
+  std::vector<T> keys(batch * length * features), values(keys.size());
+  expect(cached_attention_cuda(qkv.data(), batch, heads, length, width, place, keys.data(),
+                               values.data(), out.data(), nullptr));
 }
 
-// The second trace has a group that is none.
 template <class T>
-void precisions(int64_t size) {
-  const int64_t batch = 2, groups = 1;
-  const std::vector<int64_t> group{0, int64_t{1} << 40};
-  std::vector<T> apart(batch * size), noise(batch), variances(groups * size);
-  std::vector<T> vectors(groups * size * size), found(4 * batch * size);
-  expect(precision_cuda(apart.data(), noise.data(), group.data(), variances.data(), vectors.data(),
-                        groups, batch, size, found.data(), nullptr));
+void draws(int64_t size) {
+  const int64_t batch = 9;
+  std::vector<T> logits(batch * size);
+  const std::vector<double> uniforms(batch, 0.5);
+  std::vector<int64_t> tokens(batch);
+  expect(draw_tokens_cuda(logits.data(), uniforms.data(), batch, size, tokens.data(), nullptr));
 }
 
 }  // namespace
@@ -109,9 +95,10 @@ int main() {
   modulations<float>(1, 37, true);
   modulations<float>(35, 8, false);
   modulations<__half>(33, 72, true);
-  levels<float>(2, {33, 1});
-  precisions<float>(37);
-  precisions<__half>(5);
+  attentions<float>(33, 37);
+  attentions<__half>(1, 5);
+  draws<float>(70);
+  draws<__nv_bfloat16>(1);
   noises<float>(1, 37, 37, true);
   noises<float>(2, 5, 7, false);
   noises<__half>(1, 40, 40, true);

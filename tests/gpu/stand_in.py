@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from netdiffus.ops import _backend
-from netdiffus.ops.levels import COSINES
 from netdiffus.ops.modulate import STRIP, TAPS
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -40,10 +39,6 @@ class Coefficients(ctypes.Structure):
     _fields_ = tuple((name, DOUBLE) for name in ("a", "b", "c", "d", "e", "sigma"))
 
 
-class Sizes(ctypes.Structure):
-    _fields_ = tuple((name, LONG) for name in ("count", "first", "second", "third", "fourth"))
-
-
 # The arguments of each launcher after the dtype.
 SIGNATURES: dict[str, tuple[Any, ...]] = {
     "gasf": (POINTER, LONG, LONG, POINTER),
@@ -55,18 +50,15 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
     "denoise_step": (Coefficients, POINTER, POINTER, POINTER, Draw, Planes, POINTER, POINTER),
     "modulate": (*[POINTER] * 5, LONG, LONG, LONG, POINTER),
     "modulate_backward": (*[POINTER] * 5, LONG, LONG, LONG, *[POINTER] * 4),
-    "level_chances": (*[POINTER] * 8, LONG, LONG, Sizes, POINTER, POINTER),
-    "level_means": (*[POINTER] * 5, LONG, LONG, Sizes, DOUBLE, POINTER),
-    "level_loss": (*[POINTER] * 3, LONG, LONG, Sizes, POINTER),
-    "level_loss_backward": (*[POINTER] * 4, LONG, LONG, Sizes, POINTER),
-    "precision": (*[POINTER] * 5, LONG, LONG, LONG, POINTER),
+    "cached_attention": (POINTER, *[LONG] * 5, *[POINTER] * 3),
+    "draw_tokens": (POINTER, POINTER, LONG, LONG, POINTER),
 }
 
 
 def load(library: Path) -> ctypes.CDLL:
     loaded = ctypes.CDLL(str(library))
     for op, signature in SIGNATURES.items():
-        structures = (Draw, Planes, Coefficients, Sizes)
+        structures = (Draw, Planes, Coefficients)
         types = [ctypes.POINTER(t) if t in structures else t for t in signature]
         getattr(loaded, op).argtypes = [INT, *types]
     return loaded
@@ -95,19 +87,12 @@ def cuda(run: Callable[[str, torch.dtype, tuple[Any, ...]], None]) -> Iterator[N
 
     def native(backend: str, op: str, x: Tensor, *arguments: Any) -> None:
         if backend == "cuda":
-            run(op, x.dtype, plain(arguments))
+            run(op, x.dtype, arguments)
         else:
             run_native(backend, op, x, *arguments)
 
     with mock.patch.multiple(_backend, choose=choose_cuda, native=native):
         yield
-
-
-def plain(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A list of addresses first as so many arguments; a list of sizes as `Sizes` has them."""
-    if isinstance(arguments[0], list):
-        arguments = (*arguments[0], *arguments[1:])
-    return tuple((len(v), *v) if isinstance(v, list) else v for v in arguments)
 
 
 class Host:
@@ -145,12 +130,11 @@ def extents(op: str, item: int, a: tuple[Any, ...]) -> dict[int, int]:
         whole, summed = math.prod(a[5:8]) * item, a[5] * -(-a[6] // STRIP) * a[7] * 4
         sums = {9: summed, 10: summed, 11: (TAPS + 1) * summed}
         return _modulated(item, a) | {4: whole, 8: whole} | sums
-    if op == "precision":
-        (groups, batch, size), line = a[5:8], a[7] * item
-        given = (batch * line, batch * item, 8 * batch, groups * line, groups * size * line)
-        return dict(enumerate(given)) | {8: 4 * batch * line}
-    if op.startswith("level"):
-        return level_extents(op, item, a)
+    if op == "cached_attention":
+        cache, point = math.prod(a[1:5]) * item, a[1] * a[2] * a[4] * item
+        return {0: 3 * point, 6: cache, 7: cache, 8: point}
+    if op == "draw_tokens":
+        return {0: a[2] * a[3] * item, 1: 8 * a[2], 4: 8 * a[2]}
     whole = math.prod(a[5][:4]) * item
     return {1: whole, 2: whole, 3: whole, 6: whole, 7: whole}
 
@@ -160,23 +144,6 @@ def _modulated(item: int, a: tuple[Any, ...]) -> dict[int, int]:
     batch, length, width = a[5:8]
     of_trace = batch * width * item
     return {0: length * of_trace, 1: of_trace, 2: of_trace, 3: TAPS * width * item}
-
-
-def level_extents(op: str, item: int, a: tuple[Any, ...]) -> dict[int, int]:
-    at = SIGNATURES[op].index(Sizes)
-    batch, points, (channels, *sizes) = a[at - 2 : at + 1]
-    s, point = sum(sizes), batch * points * channels * item
-    level, trace = batch * points * s * item, batch * item
-    if op == "level_chances":
-        given = (level, point, point, trace, point, point, 3 * s * item, COSINES * s * item)
-        made = (level, level + (1 + COSINES) * point)
-    elif op == "level_means":
-        given, made = (level, level, point, trace, 3 * s * item), (3 * point,)
-    else:
-        given = (level, level, 8 * batch * points * channels, point)[: at - 2]
-        made = (point,) if op == "level_loss" else (level,)
-    last = len(a) - len(made)
-    return dict(enumerate(given)) | {last + k: size for k, size in enumerate(made)}
 
 
 class Emulated:

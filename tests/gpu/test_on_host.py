@@ -12,7 +12,7 @@ import toolchain
 import torch
 from cases import CASES, Case, check, outputs
 
-from netdiffus.ops.precision import _LARGEST_ON_CUDA
+from netdiffus.ops.cached_attention import _LONGEST_ON_CUDA
 
 pytestmark = pytest.mark.skipif(
     not shutil.which(toolchain.COMPILER), reason=f"no C++ compiler {toolchain.COMPILER}"
@@ -40,33 +40,21 @@ def test_results_in_any_order_of_threads(
             torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
 
 
-def test_level_of_another_channel_gives_nan(host: stand_in.Host) -> None:
-    levels, g = torch.zeros(1, 3, 8), torch.ones(1, 3, 2)
-    own = torch.tensor([[[0, 7], [5, 4], [-1, 2**40]]])
-    lost, found = torch.empty_like(g), torch.empty_like(levels)
-    given, shape = [v.data_ptr() for v in (levels, levels, own, g)], (1, 3, (2, 5, 3))
-    host("level_loss", torch.float32, (*given[:3], *shape, lost.data_ptr()))
-    host("level_loss_backward", torch.float32, (*given, *shape, found.data_ptr()))
-    assert not lost[0, 0].isnan().any()
-    assert lost[0, 1:].isnan().all()
-    assert not found[0, 0].isnan().any()
-    assert found[0, 1:].isnan().all()
-
-
-def test_group_that_is_none_gives_nan(host: stand_in.Host) -> None:
-    size, group = 5, torch.tensor([1, 2, -1, 2**40])
-    lines, vectors = torch.ones(4, size), torch.eye(size).repeat(2, 1, 1)
-    given = [v.data_ptr() for v in (lines, lines, group, lines, vectors)]
-    found = torch.empty(4, 4, size)
-    host("precision", torch.float32, (*given, 2, 4, size, found.data_ptr()))
-    assert torch.equal(found[:, 0, 0], torch.tensor([0.5, 0.5, 0.5, 1.0]))
-    assert found[:, 1:].isnan().all()
-
-
-def test_series_longer_than_a_block_holds_are_refused(host: stand_in.Host) -> None:
+def test_caches_longer_than_a_block_holds_are_refused(host: stand_in.Host) -> None:
     line = torch.zeros(1).data_ptr()
-    with pytest.raises(RuntimeError, match=r"precision: cudaError_t 1$"):
-        host("precision", torch.float32, (*[line] * 5, 1, 1, _LARGEST_ON_CUDA + 1, line))
+    shape = (1, 1, _LONGEST_ON_CUDA + 1, 1)
+    with pytest.raises(RuntimeError, match=r"cached_attention: cudaError_t 1$"):
+        host("cached_attention", torch.float32, (line, *shape, _LONGEST_ON_CUDA, *[line] * 3))
+
+
+def test_rows_without_a_token_give_minus_one(host: stand_in.Host) -> None:
+    logits, tokens = torch.zeros(9, 40), torch.full((9,), 7)
+    logits[1, 33], logits[2, 5], logits[3] = torch.nan, torch.inf, -torch.inf
+    uniforms = torch.full((9,), 0.5, dtype=torch.float64)
+    uniforms[4:8] = torch.tensor([-0.1, 1.0, torch.nan, torch.inf])
+    addresses = logits.data_ptr(), uniforms.data_ptr()
+    host("draw_tokens", torch.float32, (*addresses, 9, 40, tokens.data_ptr()))
+    assert tokens.tolist() == [20, *[-1] * 7, 20]
 
 
 def program(folder: Path, *flags: str, csrc: Path = toolchain.CSRC) -> Path:
@@ -82,7 +70,6 @@ def test_sanitizers_find_nothing(tmp_path: Path, flags: tuple[str, ...]) -> None
 MISSING_BARRIERS = (
     ("noise.cuh", "  __syncthreads();\n  const int sides", "  const int sides"),
     ("modulate.cuh", "    __syncthreads();\n    if (used <= 0 || row", "    if (used <= 0 || row"),
-    ("precision.cuh", "  __syncthreads();\n", ""),
 )
 OFF_BY_ONE = ("gasf.cuh", "if (o < m) field.vectors", "if (o <= m) field.vectors")
 
@@ -92,7 +79,7 @@ def test_orders_show_a_missing_barrier(tmp_path: Path) -> None:
     library = toolchain.on_host(tmp_path / "mutant.so", "entries.cpp", "-shared", csrc=csrc)
     mutant = stand_in.Host(library)
     mutant.order(1)
-    for name in ("normal-symmetric-2x33", "modulate-34x37", "precision-37-nan"):
+    for name in ("normal-symmetric-2x33", "modulate-34x37"):
         case = next(case for case in CASES if case.name == name)
         with stand_in.cuda(mutant), pytest.raises(AssertionError):
             check(case, torch.float32)

@@ -89,30 +89,25 @@ MUTANTS: dict[str, tuple[str, str, str, Check, tuple[Any, ...]]] = {
         "modulate", "_row(g, row - k, column", "_row(g, row + k, column",
         cases.check_modulate, (1, 8, 64, True, single),
     ),
-    "parts of another than the largest": (
-        "levels", "total += exponential(_told(chances + at, told + at, mask) - most)",
-        "total += exponential(_told(chances + at, told + at, mask))",
-        cases.check_level_loss, (2, 5, (40, 3), single),
+    "a key past the new one": (
+        "cached_attention", "point <= place", "point <= place + 1",
+        cases.check_cached_attention, (1, 2, 40, 16, 20, single),
     ),
-    "levels of another channel": (
-        "levels", "counted += top * levels + begin", "counted += top * levels",
-        cases.check_level_chances, (2, 5, (5, 3), single),
+    "values that stay of the largest score before": (
+        "cached_attention", "mean * kept +", "mean +",
+        cases.check_cached_attention, (3, 3, 70, 16, 66, single),
     ),
-    "a gradient at the level beside": (
-        "levels", "tl.where(s == right, slope", "tl.where(s == right + 1, slope",
-        cases.check_level_loss, (2, 5, (5, 3), single),
+    "a row of another head": (
+        "cached_attention", "program * length * width\n    values", "program * width\n    values",
+        cases.check_cached_attention, (1, 2, 40, 16, 36, single),
     ),
-    "eigenvectors of another group": (
-        "precision", "vectors + first * size", "vectors + first",
-        cases.check_precision, (3, 37, 2, single),
+    "sums of one tile alone": (
+        "draw_tokens", "before + tl.cumsum", "tl.cumsum",
+        cases.check_draw_tokens, (6, 600, single),
     ),
-    "a column past the end": (
-        "precision", "(row < size) & (column < used)", "(row < size) & (column <= used)",
-        cases.check_precision, (3, 37, 2, single),
-    ),
-    "results in each other's place": (
-        "precision", "found + apart, of_k", "found + apart, of_s",
-        cases.check_precision, (3, 37, 2, single),
+    "a limit that belongs to the token before it": (
+        "draw_tokens", "(weights, 0) <= goal", "(weights, 0) < goal",
+        cases.check_draw_tokens, (6, 64, single),
     ),
 }  # fmt: skip
 

@@ -19,27 +19,28 @@ from triton_cases import (
     assert_near,
     cases,
     check_area_resize,
+    check_cached_attention,
     check_denoise_step,
+    check_draw_tokens,
     check_gasf,
     check_gasf_decode,
     check_gasf_image,
-    check_level_chances,
-    check_level_loss,
-    check_level_means,
     check_modulate,
     check_normal,
-    check_precision,
     check_q_sample,
-    covariances,
-    known,
     random,
     white,
 )
 
-from netdiffus.ops.levels import level_loss_reference
+from netdiffus.ops.cached_attention import cached_attention_reference
 from netdiffus.ops.modulate import TAPS, modulate_reference
-from netdiffus.ops.precision import precision_reference
-from netdiffus.ops.triton import denoise, levels, modulate, noise, precision
+from netdiffus.ops.triton import (
+    cached_attention,
+    denoise,
+    draw_tokens,
+    modulate,
+    noise,
+)
 
 single, half, brain = torch.float32, torch.float16, torch.bfloat16
 
@@ -89,19 +90,18 @@ AWKWARD: dict[Check, list[tuple[Any, ...]]] = {
         (2, 20, 72, False, half),
         (1, 33, 96, True, brain),
     ],
-    check_level_chances: [
-        (1, 1, (1,), single),
-        (3, 7, (100, 37, 2), single),
-        (2, 5, (33, 1), half),
-        (2, 5, (5, 70), brain),
+    check_cached_attention: [
+        (1, 1, 1, 1, 0, single),
+        (3, 2, 70, 37, 66, single),
+        (2, 2, 32, 32, 15, half),
+        (1, 3, 20, 24, 16, brain),
     ],
-    check_level_means: [(3, 7, (100, 37, 2), 0.3, single), (2, 5, (33, 1), 1.0, half)],
-    check_level_loss: [(3, 7, (100, 37, 2), single), (2, 5, (33, 1), brain)],
-    check_precision: [
-        (1, 1, 1, single),
-        (3, 37, 2, single),
-        (2, 130, 1, half),
-        (2, 80, 3, brain),
+    check_draw_tokens: [
+        (3, 1, single),
+        (6, 256, single),
+        (5, 700, single),
+        (4, 40, half),
+        (4, 33, brain),
     ],
 }
 
@@ -151,62 +151,36 @@ def test_rows_of_more_elements_than_32_bits_count(offline: Callable[..., Any]) -
     assert_near(made[:, 192:], expected[:, 192:], 5e-6)
 
 
-def test_more_levels_than_32_bits_count(offline: Callable[..., Any]) -> None:
-    """The last programs of 70,000 traces with 40,960 levels each."""
-    m, sizes = 128, (317, 3)
-    given = known(1, m, sizes, single)
-    held = [last_of(v) for v in (given.chances, given.told, given.own)]
-    lost, gradient = torch.full((1, m, 2), torch.nan), torch.full((1, m, 320), torch.nan)
-    offline(last=m // levels.ROWS.value)
-    levels.level_loss(held, sizes, last_of(lost))
-    levels.level_loss_backward((*held, last_of(given.edge)), sizes, last_of(gradient))
-    told = given.told.double().requires_grad_()
-    expected = level_loss_reference(given.chances.double(), told, given.own, sizes)
-    expected.backward(given.edge.double())
-    assert_near(lost, expected.detach(), 1e-5)
-    assert told.grad is not None
-    assert_near(gradient, told.grad, 1e-6)
+def test_caches_of_more_numbers_than_32_bits_count(offline: Callable[..., Any]) -> None:
+    """The last of 70,000 traces, each with 131,072 numbers in the caches."""
+    heads, length, width, place = 2, 2048, 32, 40
+    qkv, out = random(1, 3 * heads * width), torch.full((1, heads * width), torch.nan)
+    keys, values = (random(1, heads, length, width) - k for k in range(2))
+    expected = cached_attention_reference(qkv, keys.clone(), values.clone(), place).double()
+    offline(last=heads)
+    held = [last_of(v) for v in (qkv, keys, values)]
+    cached_attention.cached_attention(*held, place, last_of(out))
+    assert_near(out, expected, 1e-6)
 
 
-def test_level_of_another_channel_gives_nan(offline: Callable[..., Any]) -> None:
+def test_logits_of_more_numbers_than_32_bits_count(offline: Callable[..., Any]) -> None:
+    """The last of 70,000 rows of 65,536 logits."""
+    logits, uniforms = torch.zeros(1, 2**16), torch.tensor([0.75], dtype=torch.float64)
+    logits[:, : 2**15] = -torch.inf
+    tokens = torch.tensor([-7])
+    offline(last=1)
+    draw_tokens.draw_tokens(last_of(logits), last_of(uniforms), last_of(tokens))
+    assert tokens.tolist() == [2**15 + 3 * 2**13]
+
+
+def test_rows_without_a_token_give_minus_one(offline: Callable[..., Any]) -> None:
     offline()
-    chances, g = torch.zeros(1, 3, 8), torch.ones(1, 3, 2)
-    held = chances, chances, torch.tensor([[[0, 7], [5, 4], [-1, 2**40]]])
-    lost, gradient = torch.empty_like(g), torch.empty_like(chances)
-    levels.level_loss(held, (5, 3), lost)
-    levels.level_loss_backward((*held, g), (5, 3), gradient)
-    for found in (lost, gradient):
-        assert not found[0, 0].isnan().any()
-        assert found[0, 1:].isnan().all()
-
-
-def test_group_that_is_none_gives_nan(offline: Callable[..., Any]) -> None:
-    offline()
-    given = covariances(4, 37, 2, single)
-    given[2] = torch.tensor([1, 2, -1, 2**40])
-    found = torch.empty(4, 4, 37)
-    precision.precision(given, found)
-    assert not found[:, 0].isnan().any()
-    assert found[:, 1:].isnan().all()
-
-
-def test_more_eigenvectors_than_32_bits_count(offline: Callable[..., Any]) -> None:
-    """The last of 70,000 groups, each of 65,536 numbers."""
-    given, found = covariances(1, 256, 1, single), torch.empty(4, 1, 256)
-    apart, noisy, group, *last = given
-    offline()
-    precision.precision([apart, noisy, group + 69_999, *map(last_of, last)], found)
-    expected = precision_reference(*given).double()
-    assert_near(found, expected, 1e-6 * float(expected.max()))
-
-
-def test_large_batches_of_precisions(offline: Callable[..., Any]) -> None:
-    given, found = covariances(70_000, 1, 3, single), torch.full((4, 70_000, 1), torch.nan)
-    offline(last=5)
-    precision.precision(given, found)
-    expected = precision_reference(*given).double()
-    assert found[:, :-5].isnan().all()
-    assert_near(found[:, -5:], expected[:, -5:], 1e-6 * float(expected.max()))
+    logits, tokens = torch.zeros(9, 40), torch.full((9,), 7)
+    logits[1, 33], logits[2, 5], logits[3] = torch.nan, torch.inf, -torch.inf
+    uniforms = torch.full((9,), 0.5, dtype=torch.float64)
+    uniforms[4:8] = torch.tensor([-0.1, 1.0, torch.nan, torch.inf])
+    draw_tokens.draw_tokens(logits, uniforms, tokens)
+    assert tokens.tolist() == [20, *[-1] * 7, 20]
 
 
 ELEMENTWISE: dict[Check, list[tuple[Any, ...]]] = {
@@ -220,7 +194,6 @@ ELEMENTWISE: dict[Check, list[tuple[Any, ...]]] = {
         ((2, 1, 64, 64), False, "dpm++", True, brain),
     ],
     check_modulate: [(2, 32, 64, True, dtype) for dtype in (single, half)],
-    check_precision: [(2, 64, 2, single)],
 }
 
 
@@ -238,33 +211,6 @@ def test_memory_traffic(
         else:
             passes = max(1, width // 4) * requests
             assert units <= passes, f"PTX line {line}: {units} passes, {passes} needed"
-
-
-OF_LEVELS: dict[Check, list[tuple[Any, ...]]] = {
-    check_level_chances: [(2, 12, (64, 32), dtype) for dtype in (single, half)],
-    check_level_means: [(2, 12, (64, 32), 1.0, single)],
-    check_level_loss: [(2, 12, (64, 32), single)],
-}
-
-
-@pytest.mark.parametrize(("check", "arguments"), cases(OF_LEVELS))
-def test_lanes_take_levels_side_by_side(
-    offline: Callable[..., Any], check: Check, arguments: tuple[Any, ...]
-) -> None:
-    """Rows of features start anywhere: a request spans two, each of a sector more.
-
-    Spans come three to a level: a request reads each third number of a table that stays in cache.
-    """
-    used = offline()
-    check(*arguments)
-    for (line, kind, width), (requests, units, asked) in used.traffic.items():
-        if kind in ("lds", "sts"):
-            assert units <= max(1, width // 4) * requests, f"bank conflicts at PTX line {line}"
-        elif asked > 8 * width * requests:  # else it is what a point has once
-            sectors = asked + 64 * requests
-            if kind == "ld" and check is not check_level_loss:
-                sectors = max(sectors, 3 * asked)
-            assert 32 * units <= sectors, f"PTX line {line}: {units} sectors for {asked} bytes"
 
 
 def test_shared_memory_is_seen(offline: Callable[..., Any]) -> None:

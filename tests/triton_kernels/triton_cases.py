@@ -13,26 +13,21 @@ import torch
 from torch import Tensor
 
 from netdiffus.ops.area_resize import area_matrix
+from netdiffus.ops.cached_attention import cached_attention_reference
 from netdiffus.ops.decode import gasf_decode_reference
+from netdiffus.ops.draw_tokens import draw_tokens_reference
 from netdiffus.ops.gasf import gasf_image_reference, gasf_reference
-from netdiffus.ops.levels import (
-    COSINES,
-    level_chances_reference,
-    level_loss_reference,
-    level_means_reference,
-)
 from netdiffus.ops.modulate import TAPS, modulate_reference
 from netdiffus.ops.noise import normal_reference
-from netdiffus.ops.precision import precision_reference
 from netdiffus.ops.triton import (
     area_resize,
+    cached_attention,
     decode,
     denoise,
+    draw_tokens,
     gasf,
-    levels,
     modulate,
     noise,
-    precision,
 )
 
 SEED, STEP = 2**63 + 2**31 + 11, 2**32 - 3
@@ -41,7 +36,16 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 ROUNDING = {torch.float16: 2.0**-11, torch.bfloat16: 2.0**-7 if INTERPRETED else 2.0**-8}
 MARGIN = 64
-KERNELS = ("area_resize", "decode", "denoise", "gasf", "levels", "modulate", "noise", "precision")
+KERNELS = (
+    "area_resize",
+    "cached_attention",
+    "decode",
+    "denoise",
+    "draw_tokens",
+    "gasf",
+    "modulate",
+    "noise",
+)
 
 
 @dataclass
@@ -228,107 +232,37 @@ def check_modulate(batch: int, n: int, width: int, near: bool, dtype: torch.dtyp
     )
 
 
-@dataclass
-class Known:
-    """What the ops of levels are given."""
-
-    chances: Tensor
-    told: Tensor
-    border: Tensor
-    edge: Tensor
-    variance: Tensor
-    slope: Tensor
-    curve: Tensor
-    spans: Tensor
-    cosines: Tensor
-    own: Tensor
-
-    def weighed(self) -> list[Tensor]:
-        return [self.chances, self.border, self.edge, self.variance, self.slope, self.curve,
-                self.spans, self.cosines]  # fmt: skip
-
-    def averaged(self) -> list[Tensor]:
-        return [self.chances, self.told, self.edge, self.variance, self.spans]
-
-
-def known(batch: int, m: int, sizes: tuple[int, ...], dtype: torch.dtype) -> Known:
-    s, shape = sum(sizes), (batch, m, len(sizes))
-    points = [(2 * random(*shape, dtype=dtype) - 1).roll(k) for k in range(4)]
-    chances = 12 * random(batch, m, s, dtype=dtype) - 6
-    variance = (0.02 + random(batch)).to(dtype)
-    low = torch.cat([torch.linspace(-1, 0.9, k) for k in sizes])
-    spans = low.unsqueeze(1) + torch.tensor([0, 0.04, 0.1]) * (torch.arange(s) % 2).unsqueeze(1)
-    counts = torch.tensor(sizes)
-    own = counts.cumsum(0) - counts + torch.arange(batch * m).view(batch, m, 1) % counts
-    border, edge, slope, curve = points
-    return Known(
-        chances, chances.flip(0, 1), border, edge, variance, slope, curve, spans.to(dtype),
-        2 * random(s, COSINES, dtype=dtype) - 1, own,
-    )  # fmt: skip
-
-
-def of_largest(tolerance: float, expected: Tensor) -> float:
-    return tolerance * max(1.0, float(expected.abs().max()))
-
-
-def check_level_chances(batch: int, m: int, sizes: tuple[int, ...], dtype: torch.dtype) -> float:
-    frame, given = Framed(), known(batch, m, sizes, dtype).weighed()
-    wide = sum(sizes) + (1 + COSINES) * len(sizes)
-    found = [frame.empty(batch, m, n, dtype=dtype) for n in (sum(sizes), wide)]
-    levels.level_chances(given, sizes, *found)
-    frame.check()
-    expected = level_chances_reference(*(v.double() for v in given), sizes)
-    return max(
-        assert_near(one, other, of_largest(1e-6, other))
-        for one, other in zip(found, expected, strict=True)
-    )
-
-
-def check_level_means(
-    batch: int, m: int, sizes: tuple[int, ...], gamma: float, dtype: torch.dtype
+def check_cached_attention(
+    batch: int, heads: int, length: int, width: int, place: int, dtype: torch.dtype
 ) -> float:
-    frame, given = Framed(), known(batch, m, sizes, dtype).averaged()
-    found = frame.empty(3, batch, m, len(sizes), dtype=dtype)
-    levels.level_means(given, sizes, gamma, found)
+    """The output, and the caches with the new point."""
+    frame, qkv = Framed(), 2 * random(batch, 3 * heads * width, dtype=dtype) - 1
+    caches = [frame.empty(batch, heads, length, width, dtype=dtype) for _ in range(2)]
+    for cache in caches:
+        cache[:, :, :place] = 2 * random(batch, heads, place, width, dtype=dtype) - 1
+    wanted = [cache.double() for cache in caches]
+    found = frame.empty(batch, heads * width, dtype=dtype)
+    cached_attention.cached_attention(qkv, *caches, place, found)
     frame.check()
-    # In float32 too: near x = -1 a sine is the root of what rounding leaves of 1 - x^2.
-    expected = level_means_reference(*(v.float() for v in given), sizes, gamma)
+    expected = cached_attention_reference(qkv.double(), *wanted, place)
+    for cache, other in zip(caches, wanted, strict=True):
+        assert torch.equal(cache.double().nan_to_num(), other.nan_to_num())
     return assert_near(found, expected, 1e-6)
 
 
-def check_level_loss(batch: int, m: int, sizes: tuple[int, ...], dtype: torch.dtype) -> float:
-    """The loss, and told's gradient."""
-    frame, given = Framed(), known(batch, m, sizes, dtype)
-    held, g = (given.chances, given.told, given.own), given.edge
-    lost = frame.empty(batch, m, len(sizes), dtype=dtype)
-    gradient = frame.empty(batch, m, sum(sizes), dtype=dtype)
-    levels.level_loss(held, sizes, lost)
-    levels.level_loss_backward((*held, g), sizes, gradient)
-    frame.check()
-    leaf = given.told.double().requires_grad_()
-    expected = level_loss_reference(given.chances.double(), leaf, given.own, sizes)
-    expected.backward(g.double())
-    assert leaf.grad is not None
-    worst = assert_near(lost, expected.detach(), of_largest(1e-6, expected.detach()))
-    return max(worst, assert_near(gradient, leaf.grad, 1e-6))
-
-
-def covariances(batch: int, size: int, groups: int, dtype: torch.dtype) -> list[Tensor]:
-    """What `precision` is given."""
-    vectors = torch.linalg.qr(2 * random(groups, size, size) - 1)[0].contiguous()
-    group = torch.arange(batch).flip(0) % groups
-    floats = [2 * random(batch, size) - 1, 0.1 + random(batch), random(groups, size), vectors]
-    apart, noisy, variances, vectors = (v.to(dtype) for v in floats)
-    return [apart, noisy, group, variances, vectors]
-
-
-def check_precision(batch: int, size: int, groups: int, dtype: torch.dtype) -> float:
-    frame, given = Framed(), covariances(batch, size, groups, dtype)
-    found = frame.empty(4, batch, size, dtype=dtype)
-    precision.precision(given, found)
-    frame.check()
-    expected = precision_reference(*(v.double() if v.is_floating_point() else v for v in given))
-    return assert_near(found, expected, of_largest(1e-6, expected))
+def check_draw_tokens(batch: int, size: int, dtype: torch.dtype) -> float:
+    """Numbers beside no limit, at one that rounding does not move, and none."""
+    logits = 12 * random(batch, size, dtype=dtype) - 6
+    logits[::2, 1 : size - 1 : 3] = -torch.inf
+    logits[-2:] = 0
+    uniforms = random(batch).double()
+    uniforms[-2], uniforms[-1] = size // 2 / size, 1
+    tokens = torch.full((batch + 2,), -7)
+    draw_tokens.draw_tokens(logits, uniforms, tokens[1:-1])
+    expected = draw_tokens_reference(logits.float(), uniforms)
+    expected[-2] = size // 2
+    assert tokens.tolist() == [-7, *expected.tolist(), -7]
+    return 0.0
 
 
 Check = Callable[..., float]

@@ -82,7 +82,7 @@ constexpr int kWarp = 32;
 
 // What the lanes of a warp show each other: two sets, as some lanes may already be one shuffle on.
 struct Exchange {
-  uint32_t value[2][kWarp];
+  uint64_t value[2][kWarp];
 };
 
 #ifdef SHIM_THREADS
@@ -215,12 +215,19 @@ void run(unsigned blocks, unsigned threads, const Body& each) {
 
 #endif
 
-inline float shuffle(float v, int from, int line) {
+template <class T>
+T shuffle(T v, int from, int line) {
   auto& shown = exchanges[thread.x / kWarp].value[next_shuffle()];
   memcpy(&shown[thread.x % kWarp], &v, sizeof v);
   wait_for_warp(line);
   memcpy(&v, &shown[from], sizeof v);
   return v;
+}
+
+// The lane so many places down, or this one where there is none.
+inline int below(int by) {
+  const int lane = thread.x % kWarp;
+  return lane < by ? lane : lane - by;
 }
 
 template <class... Parameters>
@@ -234,5 +241,6 @@ auto with(void (*kernel)(Parameters...), unsigned blocks, unsigned threads) {
 #define blockIdx shim::block
 #define __syncthreads() shim::wait_for_block(__LINE__)
 #define __shfl_sync(all, v, from) shim::shuffle(v, from, __LINE__)
+#define __shfl_up_sync(all, v, by) shim::shuffle(v, shim::below(by), __LINE__)
 #define __shfl_xor_sync(all, v, mask) \
   shim::shuffle(v, (shim::thread.x % shim::kWarp) ^ (mask), __LINE__)

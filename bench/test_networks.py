@@ -1,0 +1,140 @@
+"""Training and sampling of the default model, beside the same in plain torch; ops of networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import torch
+from conftest import Ratio
+from torch import Tensor, nn
+
+import netdiffus
+from netdiffus.codec import TokenCodec
+from netdiffus.lab import lab_traffic
+from netdiffus.model import Model
+from netdiffus.networks import transformer
+from netdiffus.networks.batch import Batch
+from netdiffus.ops.attention import attention
+from netdiffus.ops.linear import linear
+from netdiffus.ops.modulate import TAPS, modulate
+from netdiffus.training.batches import Batches
+from netdiffus.training.checkpoint import State
+from netdiffus.training.cuda_graph import Graphed
+from netdiffus.training.recipe import Recipe
+
+RECIPE = Recipe(steps=1, weight_decay=0.2)
+TRACES = 256  # to sample
+BATCH, POINTS, WIDTH, HEADS = 64, 64, 96, 4
+ROWS = BATCH * POINTS
+
+
+def new_model() -> Model:
+    return Model.new(lab_traffic(), TokenCodec(POINTS), seed=0)
+
+
+class Training:
+    """A model, its optimiser and averaged weights, and a batch to learn from."""
+
+    def __init__(self, fast: bool, device: str = "cpu", batch: int = RECIPE.batch_size) -> None:
+        model, self.fast = new_model(), fast
+        self.state = State.new(model.network.to(device), RECIPE)
+        data = Batches(model, lab_traffic(), batch, 0.0, 0, device=torch.device(device))
+        self.batch = data.batch(0)
+        self.learn: Callable[..., Tensor] = self.update
+        if device == "cuda" and fast:
+            self.state.hold_rates(torch.device(device))
+            self.learn = Graphed(self.update)
+
+    def update(self, *batch: Tensor) -> Tensor:
+        loss: Tensor = self.state.net.loss(Batch(*batch))  # type: ignore[operator]
+        self.state.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.state.net.parameters(), 1.0)
+        self.state.optimizer.step()
+        return loss.detach()
+
+    def step(self) -> None:
+        with nullcontext() if self.fast else plain_products():
+            self.learn(*self.batch)
+        self.state.average(RECIPE.ema_width)
+
+
+def plain_products() -> AbstractContextManager[Any]:
+    """The products of blocks as `torch.nn.functional.linear`: training has no such switch."""
+
+    def plain(*given: Any, backend: str = "auto", **options: Any) -> Tensor:
+        return linear(*given, **options, backend="torch")
+
+    return patch.object(transformer, "linear", plain)
+
+
+def test_training_step_beside_plain(ratio: Ratio) -> None:
+    ours, plain = Training(fast=True), Training(fast=False)
+    ratio(ours.step, plain.step, bar=1, guard=0.8)
+
+
+def test_training_step_beside_products(ratio: Ratio) -> None:
+    """How near a step comes to the time that its arithmetic takes in one large product."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    training = Training(fast=True)
+    with FlopCounterMode(display=False) as counted:
+        training.step()
+    x, weight = torch.rand(2048, 1024), torch.rand(1024, 1024)
+    share = counted.get_total_flops() / (2 * x.numel() * len(weight))
+
+    def products() -> None:
+        for _ in range(round(share)):
+            linear(x, weight, None)
+
+    ratio(training.step, products, bar=0.5, guard=0.3)
+
+
+def test_sampling_beside_reference(ratio: Ratio) -> None:
+    model = new_model()
+
+    def run(fast: bool) -> None:
+        netdiffus.sample(model, TRACES, fast=fast, seed=0)
+
+    ratio(lambda: run(True), lambda: run(False), bar=1.5, guard=1, pairs=3)
+
+
+def test_modulate_beside_torch(ratio: Ratio) -> None:
+    shapes = (BATCH, POINTS, WIDTH), (BATCH, WIDTH), (BATCH, WIDTH), (TAPS, WIDTH), (WIDTH,)
+    held = [torch.randn(shape).requires_grad_() for shape in shapes]
+    g = torch.randn(BATCH, POINTS, WIDTH)
+
+    def run(backend: str) -> None:
+        modulate(*held, backend=backend).backward(g)
+
+    ratio(lambda: run("auto"), lambda: run("torch"), bar=2, guard=2)
+
+
+def test_linear_with_gelu_beside_torch(ratio: Ratio) -> None:
+    """As sampling has it, without a gradient."""
+    x, weight, bias = torch.rand(ROWS, WIDTH), torch.rand(4 * WIDTH, WIDTH), torch.rand(4 * WIDTH)
+
+    def run(backend: str) -> None:
+        with torch.inference_mode():
+            linear(x, weight, bias, gelu=True, backend=backend)
+
+    ratio(lambda: run("auto"), lambda: run("torch"), bar=1, guard=0.6)
+
+
+@pytest.mark.parametrize(
+    ("batch", "points", "bar", "guard"), [(BATCH, POINTS, 1.5, 1.2), (1, 8, 1, 1)]
+)
+def test_attention_beside_torch(
+    ratio: Ratio, batch: int, points: int, bar: float, guard: float
+) -> None:
+    """As sampling has it, without a gradient; and of one short trace."""
+    qkv = torch.randn(batch, points, 3 * WIDTH)
+
+    def run(backend: str) -> None:
+        attention(qkv, HEADS, backend=backend)
+
+    ratio(lambda: run("auto"), lambda: run("torch"), bar=bar, guard=guard)

@@ -1,0 +1,99 @@
+"""Traces as arrays of one length in real units, and back: what every codec begins and ends with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from netdiffus.channels import Channel
+from netdiffus.codec.vocabulary import K, check_owners
+from netdiffus.traces import Traces
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+MOST_BINS, MOST_PACKETS = 512, 256  # points of a trace, unless told
+
+
+def default_size(traces: Traces) -> int:
+    """Points of a trace that a small machine can bear, and that average no bins if they can.
+
+    The length of the longest trace; but of packets at most the first 256, and of volumes of more
+    than 512 bins as few of them to a point as make 512 points at most.
+    """
+    longest = int(traces.lengths.max())
+    if not is_binned(traces):
+        return min(longest, MOST_PACKETS)
+    return -(-longest // -(-longest // MOST_BINS))
+
+
+def is_binned(traces: Traces) -> bool:
+    """Whether points are bins of time, so that a whole trace counts, not its first points."""
+    return any(channel.kind in ("volume", "number") for channel in traces.channels)
+
+
+def shared_length(traces: Traces, owners: Ints) -> int:
+    """The greatest length that K owners reach: that of the longest trace would tell of one alone.
+
+    Raises:
+        InputError: Fewer than K owners.
+    """
+    check_owners(owners)
+    longest = np.zeros(int(owners.max()) + 1, dtype=np.int64)
+    np.maximum.at(longest, owners, traces.lengths)
+    return int(np.sort(longest)[-K])
+
+
+def as_gaps(traces: Traces) -> Floats:
+    """(N, C, L) with times as gaps, negative where a capture has packets out of order."""
+    values: Floats = traces.values.copy()
+    for c, channel in enumerate(traces.channels):
+        if channel.kind == "time":
+            gaps = np.diff(values[:, c], axis=1, prepend=0.0)
+            values[:, c] = np.where(traces.mask, gaps, 0.0)
+    return values
+
+
+def mask_of(lengths: Ints, n: int) -> npt.NDArray[np.bool_]:
+    """(N, n): which of n points belong to traces of these lengths."""
+    return np.arange(n)[None] < lengths[:, None]
+
+
+def averages(values: Floats, m: int, lengths: Ints | None = None) -> Floats:
+    """(N, C, n) averaged over m equal windows, fewer or more than n; sums are kept.
+
+    A window that a trace ends in averages over the points that are there.
+    """
+    n = values.shape[2]
+    edges = np.arange(m + 1) * n / m
+    whole = np.minimum(edges.astype(np.int64), n - 1)
+    # What lies before each point; cumsum less the point could round below the sum before it.
+    totals = np.pad(np.cumsum(values, axis=2)[:, :, :-1], ((0, 0), (0, 0), (1, 0)))
+    at_edges = totals[:, :, whole] + (edges - whole) * values[:, :, whole]
+    inside = edges if lengths is None else np.minimum(edges, lengths[:, None, None])
+    width = np.diff(inside)
+    means: Floats = np.diff(at_edges) / np.where(width > 0, width, 1.0)
+    return means
+
+
+def in_units(values: Floats, lengths: Ints, channels: tuple[Channel, ...]) -> Floats:
+    """As on disk: whole numbers, ±1, times for gaps, float32 where that is the element type."""
+    for c, channel in enumerate(channels):
+        if channel.kind == "direction":
+            values[:, c] = np.where(values[:, c] < 0, -1.0, 1.0)
+        elif channel.kind == "time":
+            values[:, c] = np.cumsum(values[:, c], axis=1)
+        values[:, c] = _as_type(values[:, c], pa.type_for_alias(channel.dtype).to_pandas_dtype())
+    values = values[:, :, : int(lengths.max())]
+    return np.where(mask_of(lengths, values.shape[2])[:, None], values, 0.0)
+
+
+def _as_type(values: Floats, kind: Any) -> npt.NDArray[Any]:
+    """Rounded if need be, and to the nearest that there is."""
+    if np.issubdtype(kind, np.floating):
+        return values.astype(kind)
+    least, most = (0, 1) if kind is np.bool_ else (np.iinfo(kind).min, np.iinfo(kind).max)
+    return np.clip(np.rint(values), least, most).astype(kind)

@@ -1,0 +1,254 @@
+"""Traces as tokens, and tokens as traces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from netdiffus.channels import Channel, same_but_type
+from netdiffus.codec.series import as_gaps, averages, in_units, is_binned, mask_of, shared_length
+from netdiffus.codec.vocabulary import Vocabulary
+from netdiffus.errors import InputError, whole
+from netdiffus.traces import Traces
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+MOST_TOKENS = 512  # of a channel whose values matter one by one: sizes, plain numbers
+FEWER_TOKENS = 256  # of a channel whose values are amounts: gaps, volumes
+MOST_POINTS = 512
+EXACT = ("size", "number", "direction")
+# An amount is an atom if it is as frequent as a quarter of a bin; others lie in bins.
+FREQUENT = 1 / (4 * FEWER_TOKENS)
+
+
+@dataclass(frozen=True)
+class Feature:
+    """What one token of a point stands for: a channel, or a size with its direction.
+
+    Attributes:
+        channel: Index of the channel.
+        direction: Index of the channel that gives the sign of a size; None for all else.
+    """
+
+    channel: int
+    direction: int | None = None
+
+
+class TokenCodec:
+    """Turns traces into tokens and tokens into traces, in real units.
+
+    A point of a trace is one token for each feature: a size and its direction are one feature, all
+    other channels are one each, and times are coded as gaps. The first feature has one token more,
+    `end`, which stands behind the last point of a trace.
+
+    Args:
+        length: Points kept of each trace; None keeps as many as 5 traces have, of packets at most
+            256, and averages longer traces of volumes to 512 points at most.
+
+    Raises:
+        InputError: A length that is no whole number above 0.
+    """
+
+    def __init__(self, length: int | None = None) -> None:
+        self.length = None if length is None else whole("length", length, at_least=1)
+        self.bins_per_point = 1
+        self.channels: tuple[Channel, ...] = ()
+        self.features: tuple[Feature, ...] = ()
+        self.vocabularies: tuple[Vocabulary, ...] = ()
+
+    def fit(self, traces: Traces, owners: Ints | None = None) -> TokenCodec:
+        """Finds length and vocabularies, once.
+
+        Args:
+            traces: What to learn from.
+            owners: (N,) whose each trace is; None takes each trace as an owner.
+
+        Raises:
+            InputError: The codec is fitted already, or fewer than 5 owners.
+        """
+        if self.channels:
+            raise InputError("the codec is fitted already; make a new one for other traces")
+        owners = np.arange(len(traces)) if owners is None else owners
+        self.channels, self.features = traces.channels, _features(traces.channels)
+        self._fit_length(traces, owners)
+        values, lengths = self._values(traces)
+        inside = mask_of(lengths, values.shape[2])
+        owner = np.broadcast_to(owners[:, None], inside.shape)[inside]
+        self.vocabularies = tuple(
+            self._vocabulary(feature, values[:, f][inside], owner)
+            for f, feature in enumerate(self.features)
+        )
+        return self
+
+    @property
+    def points(self) -> int:
+        """Points T of a trace that are tokens."""
+        return -(-(self.length or 0) // self.bins_per_point)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many tokens each feature has, `end` included."""
+        return tuple(len(v) + (f == 0) for f, v in enumerate(self.vocabularies))
+
+    @property
+    def are_amounts(self) -> tuple[bool, ...]:
+        """Of each feature, whether its values are amounts, which few traces share exactly."""
+        return tuple(self.channels[f.channel].kind not in EXACT for f in self.features)
+
+    @property
+    def end(self) -> int:
+        """The token of the first feature that stands behind the last point."""
+        return len(self.vocabularies[0])
+
+    def encode(self, traces: Traces) -> Tensor:
+        """Tokens int16 (N, T, F); behind a trace `end` for the first feature, 0 for others."""
+        if not same_but_type(traces.channels, self.channels):
+            wanted = ", ".join(channel.title for channel in self.channels)
+            found = ", ".join(channel.title for channel in traces.channels)
+            raise InputError(
+                f"traces must have the channels the codec was fitted on: {wanted}; got {found}"
+            )
+        values, lengths = self._values(traces)
+        inside = mask_of(lengths, self.points)
+        tokens = np.zeros((len(traces), self.points, len(self.features)), dtype=np.int16)
+        for f, vocabulary in enumerate(self.vocabularies):
+            behind = self.end if f == 0 else 0
+            tokens[:, :, f] = np.where(inside, vocabulary.encode(values[:, f]), behind)
+        return torch.from_numpy(tokens)
+
+    def decode(
+        self, tokens: Tensor, uniforms: Tensor, labels: Ints, classes: tuple[str, ...], meta: Any
+    ) -> Traces:
+        """Traces of tokens.
+
+        Args:
+            tokens: int64 (N, T, F); the first is not `end`.
+            uniforms: float64 (N, T, F) in [0, 1): which of the values inside a bin.
+            labels: (N,) index into `classes`.
+            classes: Their names.
+            meta: One Arrow row per trace.
+
+        Returns:
+            Traces in real units; whole numbers are whole, directions ±1, and times count from the
+            first point and never run backwards.
+        """
+        found = tokens.numpy()
+        ended = found[:, :, 0] == self.end
+        points = np.where(ended.any(1), ended.argmax(1), self.points)
+        inside = mask_of(points, self.points)
+        values = np.zeros((len(found), len(self.channels), self.points))
+        for f, (feature, vocabulary) in enumerate(
+            zip(self.features, self.vocabularies, strict=True)
+        ):
+            known = np.where(inside, found[:, :, f], 0)
+            value = vocabulary.decode(known, uniforms[:, :, f].numpy())
+            _put(values, feature, value)
+        lengths = np.minimum(points * self.bins_per_point, self.length or 0)
+        if self.bins_per_point > 1:
+            values = np.repeat(values, self.bins_per_point, axis=2)
+        values = in_units(values, lengths, self.channels)
+        traces = Traces(values, lengths, self.channels, labels, classes, meta)
+        return from_zero(traces)
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """What `from_state` needs: JSON-able settings, and a float64 table per feature."""
+        settings = {
+            "kind": "tokens",
+            "length": self.length,
+            "bins_per_point": self.bins_per_point,
+            "channels": [asdict(channel) for channel in self.channels],
+            "is_whole": [vocabulary.is_whole for vocabulary in self.vocabularies],
+        }
+        tables = {
+            f"vocabulary.{f}": torch.from_numpy(v.table) for f, v in enumerate(self.vocabularies)
+        }
+        return settings, tables
+
+    @classmethod
+    def from_state(cls, settings: Mapping[str, Any], tables: Mapping[str, Tensor]) -> TokenCodec:
+        """The codec that gave this `state`."""
+        codec = cls(settings["length"])
+        codec.bins_per_point = settings["bins_per_point"]
+        codec.channels = tuple(Channel(**one) for one in settings["channels"])
+        codec.features = _features(codec.channels)
+        codec.vocabularies = tuple(
+            Vocabulary(tables[f"vocabulary.{f}"].numpy(), settings["is_whole"][f])
+            for f in range(len(codec.features))
+        )
+        return codec
+
+    def _fit_length(self, traces: Traces, owners: Ints) -> None:
+        """As many points as K owners have, or fewer."""
+        shared = shared_length(traces, owners)
+        most = shared if self.length is None else min(shared, self.length)
+        if is_binned(traces):
+            self.bins_per_point = -(-most // MOST_POINTS) if self.length is None else 1
+        elif self.length is None:
+            most = min(most, MOST_POINTS // 2)
+        self.length = most
+
+    def _vocabulary(self, feature: Feature, values: Floats, owners: Ints) -> Vocabulary:
+        kind = self.channels[feature.channel].kind
+        if kind in EXACT:
+            return Vocabulary.fit(values, owners, FEWER_TOKENS, MOST_TOKENS)
+        return Vocabulary.fit(values, owners, FEWER_TOKENS, FEWER_TOKENS, FREQUENT)
+
+    def _values(self, traces: Traces) -> tuple[Floats, Ints]:
+        """Real units (N, F, T), a size with the sign of its direction, and points of each trace."""
+        length = self.length or 0
+        traces = traces.truncate(length)
+        values = as_gaps(traces)
+        short = length - values.shape[2]
+        values = np.pad(values, ((0, 0), (0, 0), (0, short))) if short > 0 else values
+        lengths = traces.lengths
+        if self.bins_per_point > 1:
+            whole_points = self.points * self.bins_per_point
+            values = np.pad(values, ((0, 0), (0, 0), (0, whole_points - length)))
+            values = averages(values, self.points, lengths)
+            lengths = -(-lengths // self.bins_per_point)
+        return np.stack([_take(values, feature) for feature in self.features], 1), lengths
+
+
+def _features(channels: tuple[Channel, ...]) -> tuple[Feature, ...]:
+    """A size and its direction as one, where there is one of each; all other channels alone."""
+    sizes, directions = (
+        [c for c, channel in enumerate(channels) if channel.kind == kind]
+        for kind in ("size", "direction")
+    )
+    if len(sizes) != 1 or len(directions) != 1:
+        return tuple(Feature(c) for c in range(len(channels)))
+    others = [Feature(c) for c in range(len(channels)) if c not in (sizes[0], directions[0])]
+    return (Feature(sizes[0], directions[0]), *others)
+
+
+def _take(values: Floats, feature: Feature) -> Floats:
+    """(N, T) of a feature. A signed size is one larger than the size: 0 has a direction, too."""
+    size = values[:, feature.channel]
+    if feature.direction is None:
+        return size
+    return np.where(values[:, feature.direction] < 0, -1.0, 1.0) * (size + 1)
+
+
+def _put(values: Floats, feature: Feature, value: Floats) -> None:
+    """The reverse of `_take`, into `values` (N, C, T)."""
+    if feature.direction is None:
+        values[:, feature.channel] = value
+    else:
+        values[:, feature.channel] = np.maximum(np.abs(value) - 1, 0)
+        values[:, feature.direction] = np.sign(value)
+
+
+def from_zero(traces: Traces) -> Traces:
+    """Times count from the first point and never run backwards."""
+    for c, channel in enumerate(traces.channels):
+        if channel.kind == "time":
+            since = np.maximum.accumulate(traces.values[:, c] - traces.values[:, c, :1], axis=1)
+            traces.values[:, c] = np.where(traces.mask, since, 0.0)
+    return traces

@@ -1,0 +1,174 @@
+"""Values of one channel as tokens: atoms that many traces share, and quantile bins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from netdiffus.errors import InputError
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+K = 5  # traces (or groups of traces) that every number in a vocabulary is made from, at least
+PARTS = 4  # of a bin, each with as many values: what is drawn inside a bin then follows them
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """Tokens 0 to S - 1 of one channel, in the order of their values.
+
+    An atom is one value that at least `K` owners share. A bin is a range between pooled quantiles.
+    Its quantiles are no values of the data: each is the mean of a cell, which holds the values of
+    at least `K` owners that lie next to each other, and no two cells share a value.
+
+    Attributes:
+        table: float64 (S, PARTS + 1), rows that rise: the quantiles of a bin, or an atom's value
+            in all columns.
+        is_whole: Whether all values are whole numbers; what is drawn inside a bin then is, too.
+    """
+
+    table: Floats
+    is_whole: bool
+
+    @classmethod
+    def fit(
+        cls, values: Floats, owners: Ints, bins: int, atoms: int, least_share: float = 0.0
+    ) -> Vocabulary:
+        """Finds atoms and bins. O(P log P) time for P points.
+
+        Args:
+            values: (P,) the points of all traces.
+            owners: (P,) whose each point is: the number of its trace, or of its group.
+            bins: Bins at most.
+            atoms: Atoms at most, the most frequent first.
+            least_share: Share of the points that an atom has, at least.
+
+        Raises:
+            InputError: Fewer than `K` owners.
+        """
+        check_owners(owners)
+        order = np.lexsort((owners, values))
+        values, owners = values[order], owners[order]
+        shared = _shared_values(values, owners, atoms, least_share)
+        rest = ~np.isin(values, shared)
+        cells = _cell_means(values[rest], owners[rest])
+        table = np.concatenate([np.repeat(shared[:, None], PARTS + 1, 1), _bins(cells, bins)])
+        table = table[np.lexsort((table[:, -1], table[:, 0] + table[:, -1]))]
+        return cls(table, bool((values == np.rint(values)).all()))
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def is_atom(self) -> npt.NDArray[np.bool_]:
+        """(S,): which tokens are one value."""
+        atom: npt.NDArray[np.bool_] = self.table[:, 0] == self.table[:, -1]
+        return atom
+
+    @property
+    def middles(self) -> Floats:
+        """(S,): the median of each token's values."""
+        return self.table[:, PARTS // 2]
+
+    def encode(self, values: Floats) -> Ints:
+        """Tokens of values, any shape: the atom that is this value, or else the nearest bin.
+
+        Without any bin it is the nearest atom.
+        """
+        atoms, bins = np.flatnonzero(self.is_atom), np.flatnonzero(~self.is_atom)
+        if not len(bins):
+            return atoms[_nearest(self.table[atoms, 0], values)]
+        place = np.searchsorted(self.table[bins, 0], values, side="right") - 1
+        tokens = bins[np.clip(place, 0, None)]
+        if len(atoms):
+            near = atoms[_nearest(self.table[atoms, 0], values)]
+            tokens = np.where(self.table[near, 0] == values, near, tokens)
+        return tokens
+
+    def decode(self, tokens: Ints, uniforms: Floats) -> Floats:
+        """Values of tokens, of any shape: in a bin the quantile of a uniform number in [0, 1)."""
+        place = uniforms * PARTS
+        part = place.astype(np.int64)
+        low, high = self.table[tokens, part], self.table[tokens, part + 1]
+        values: Floats = low + (high - low) * (place - part)
+        return np.rint(values) if self.is_whole else values
+
+
+def check_owners(owners: Ints) -> None:
+    """Refuses fewer than K owners, of whom nothing can be kept."""
+    found = len(np.unique(owners))
+    if found < K:
+        raise InputError(
+            f"at least {K} traces (or groups) are needed, got {found}: every number that a model "
+            f"keeps is made from {K} of them"
+        )
+
+
+def without_rare(values: Floats, owners: Ints) -> Floats:
+    """Values (P,) of which those that fewer than K owners share are replaced by means.
+
+    The mean is that of a cell of values next to each other, which K owners have together. If the
+    rare values have fewer than K owners in all, each becomes the nearest value that is shared.
+    """
+    check_owners(owners)
+    order = np.lexsort((owners, values))
+    found, owners = values[order], owners[order]
+    shared = _shared_values(found, owners, len(found), 0.0)
+    rare = ~np.isin(found, shared)
+    means = _cell_means(found[rare], owners[rare])
+    found[rare] = (means if len(means) else shared)[
+        _nearest(means if len(means) else shared, found[rare])
+    ]
+    result = np.empty_like(found)
+    result[order] = found
+    return result
+
+
+def _shared_values(values: Floats, owners: Ints, most: int, least_share: float) -> Floats:
+    """The values that K owners share, rising; of more than `most` those with most points."""
+    found, first, counts = np.unique(values, return_index=True, return_counts=True)
+    is_new = np.ones(len(values), dtype=bool)  # an owner whom this value has not had yet
+    is_new[1:] = (values[1:] != values[:-1]) | (owners[1:] != owners[:-1])
+    sharing = np.add.reduceat(is_new, first)
+    candidates = np.flatnonzero((sharing >= K) & (counts >= least_share * len(values)))
+    frequent = candidates[np.argsort(-counts[candidates], kind="stable")][:most]
+    shared: Floats = np.sort(found[frequent])
+    return shared
+
+
+def _cell_means(values: Floats, owners: Ints) -> Floats:
+    """Means of cells of sorted values, (M,) and rising: each holds those of K owners or more.
+
+    A cell ends where it has K owners, and equal values stay together. None if there are too few.
+    """
+    ends, inside = [], set()
+    for i, owner in enumerate(owners.tolist()):
+        inside.add(owner)
+        if len(inside) >= K and (i + 1 == len(values) or values[i + 1] > values[i]):
+            ends.append(i + 1)
+            inside = set()
+    if not ends:
+        return np.empty(0)
+    starts = np.array([0, *ends[:-1]])
+    counts = np.diff([*starts, len(values)])  # the last cell takes what is left over
+    means: Floats = np.add.reduceat(values, starts) / counts
+    return means
+
+
+def _bins(cells: Floats, most: int) -> Floats:
+    """(n, PARTS + 1) quantiles of n bins, n at most `most`; one that is a point from one cell."""
+    if len(cells) < 2:
+        return np.repeat(cells[:, None], PARTS + 1, 1)
+    n = max(1, min(most, (len(cells) - 1) // PARTS))
+    place = np.linspace(0, len(cells) - 1, n * PARTS + 1)
+    knots = np.interp(place, np.arange(len(cells)), cells)
+    return np.stack([knots[k : len(knots) - PARTS + k : PARTS] for k in range(PARTS + 1)], 1)
+
+
+def _nearest(sorted_values: Floats, values: Floats) -> Ints:
+    """Index of the nearest of rising values, for values of any shape."""
+    middles = (sorted_values[1:] + sorted_values[:-1]) / 2
+    return np.searchsorted(middles, values)

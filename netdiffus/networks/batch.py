@@ -1,0 +1,23 @@
+"""What a network learns from in one step."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """B traces, coded, with their conditions.
+
+    Attributes:
+        data: Tokens int64 (B, T, F), or series (B, C, k) in [0, 1].
+        label: int64 (B,).
+        columns: int64 (B, J).
+        draws: int64 (B,), a number of its own for each trace of each step, for noise.
+    """
+
+    data: Tensor
+    label: Tensor
+    columns: Tensor
+    draws: Tensor

@@ -1,0 +1,94 @@
+"""Presets by name: which network, which codec, which diffusion."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from netdiffus.codec import GasfCodec, TokenCodec
+from netdiffus.diffusion import Diffusion
+from netdiffus.errors import InputError
+from netdiffus.networks.causal import CausalConfig, CausalNetwork
+from netdiffus.networks.image import ImageConfig, ImageNetwork
+from netdiffus.networks.image_unet import GROUPS
+
+PRESETS = ("default", "causal", "image", "paper")
+IMAGES = ("image", "paper")  # presets that learn images; the others learn tokens
+BORDER = 1  # constant points on the images of `image`, where the series itself is seen
+PAPER_WIDTH = 32
+IMAGE_SHIFT = 4.0  # a series is seen in every row of its image, so that less noise hides little
+Codec = TokenCodec | GasfCodec
+Config = CausalConfig | ImageConfig
+Network = CausalNetwork | ImageNetwork
+
+
+def default_codec(preset: str, size: int) -> Codec:
+    """The codec of a preset, not yet fitted; `size` is the size of its images, if it has any."""
+    if preset not in IMAGES:
+        return TokenCodec()
+    return GasfCodec(size, border=BORDER if preset == "image" else 0)
+
+
+def default_diffusion(preset: str) -> Diffusion | None:
+    """The noise process of a preset; None for an autoregressive network."""
+    if preset not in IMAGES:
+        return None
+    if preset == "image":
+        return Diffusion(schedule="cosine", prediction="v", shift=IMAGE_SHIFT)
+    return Diffusion(schedule="linear", prediction="x0", loss="cross_entropy", symmetric=False)
+
+
+def configure(
+    preset: str, codec: Codec, classes: int, columns: tuple[int, ...], width: int | None = None
+) -> Config:
+    """The shape of the network that suits a fitted codec."""
+    found: Config
+    if isinstance(codec, TokenCodec):
+        jittered = codec.are_amounts
+        found = CausalConfig(codec.points, codec.sizes, classes, columns, jittered=jittered)
+    else:
+        found = ImageConfig(len(codec.channels), codec.image_size, classes, columns)
+        if preset == "paper":
+            found = replace(found, width=PAPER_WIDTH, plain=True)
+    return found if width is None else replace(found, width=width)
+
+
+def build(config: Config, codec: Codec, diffusion: Diffusion | None, seed: int = 0) -> Network:
+    """The network, with initial weights that depend on the seed alone.
+
+    Raises:
+        InputError: A width that the network cannot have.
+    """
+    _check_width(config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if isinstance(config, CausalConfig):
+            assert isinstance(codec, TokenCodec)
+            return CausalNetwork(config, codec.vocabularies)
+        assert isinstance(codec, GasfCodec)
+        assert diffusion is not None
+        return ImageNetwork(config, diffusion, codec.draw)
+
+
+def _check_width(config: Config) -> None:
+    """Refuses a width that heads or groups of features cannot share evenly."""
+    parts = 1
+    if isinstance(config, CausalConfig):
+        parts = config.heads
+    elif not config.plain:
+        parts = GROUPS
+    if config.width % parts:
+        raise InputError(f"width must be a multiple of {parts}, got {config.width}")
+
+
+def check_preset(preset: str) -> None:
+    """Refuses a preset that there is not."""
+    if preset not in PRESETS:
+        raise InputError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
+
+
+def parameters(network: nn.Module) -> int:
+    """How many numbers a network has learned."""
+    return sum(p.numel() for p in network.parameters())

@@ -1,0 +1,75 @@
+"""The transformer block that token networks are built of."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from netdiffus.ops.cached_attention import cached_attention
+from netdiffus.ops.linear import linear
+
+Cache = tuple[Tensor, Tensor]  # keys and values of the points so far, (B, heads, T, w / heads) each
+
+
+class Block(nn.Module):
+    """Self-attention, then a two-layer network, each on normalised features and added to them.
+
+    Args:
+        width: Features w of a point, a multiple of `heads`.
+        heads: Attention heads.
+        expansion: Hidden features of the two-layer network, as a multiple of w.
+        dropout: Share of what is added to the features that training sets to 0.
+    """
+
+    def __init__(self, width: int, heads: int, expansion: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_norm, self.network_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.join = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.expand = nn.Linear(width, expansion * width)
+        self.contract = nn.Linear(expansion * width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Whole traces at once, (B, T, w): a point attends to itself and those before it."""
+        b, t, w = x.shape
+        qkv = _map(self.qkv, self.attention_norm(x)).view(b, t, 3, self.heads, w // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        found = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.dropout(_map(self.join, found.transpose(1, 2).reshape(b, t, w)))
+        x = x + self.dropout(self._network(x))
+        return x
+
+    def step(self, x: Tensor, cache: Cache, place: int, backend: str) -> Tensor:
+        """The same for one more point (B, w), whose keys and values go into the cache."""
+        qkv = _map(self.qkv, self.attention_norm(x), backend)
+        found = cached_attention(qkv, *cache, place, backend=backend)
+        x = x + _map(self.join, found, backend)
+        return x + self._network(x, backend)
+
+    def empty_cache(self, batch: int, points: int) -> Cache:
+        """Room for the keys and values of so many traces and points."""
+        w = self.join.in_features
+        shape = batch, self.heads, points, w // self.heads
+        like = self.join.weight
+        return like.new_empty(shape), like.new_empty(shape)
+
+    def _network(self, x: Tensor, backend: str = "auto") -> Tensor:
+        hidden = _map(self.expand, self.network_norm(x), backend, gelu=True)
+        return _map(self.contract, hidden, backend)
+
+
+def _map(layer: nn.Linear, x: Tensor, backend: str = "auto", gelu: bool = False) -> Tensor:
+    return linear(x, layer.weight, layer.bias, gelu=gelu, backend=backend)
+
+
+def rank_waves(tokens: int, waves: int) -> Tensor:
+    """(S, waves): cos(pi k r) of the rank r = (s + 1/2) / S of each token, k from 1.
+
+    Tokens are in the order of their values, so that features or logits made of these waves are
+    smooth in the value.
+    """
+    rank = (torch.arange(tokens, dtype=torch.float64) + 0.5) / max(tokens, 1)
+    k = torch.arange(1, waves + 1, dtype=torch.float64)
+    return torch.cos(torch.pi * rank.unsqueeze(1) * k).float()

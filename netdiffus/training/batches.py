@@ -1,0 +1,118 @@
+"""Which traces each step learns from, and which it must not: the validation split."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from netdiffus.codec import TokenCodec
+from netdiffus.model import Model
+from netdiffus.networks.batch import Batch
+from netdiffus.networks.build import Codec
+from netdiffus.traces import Traces
+
+FEWEST, MOST = 16, 256  # validation traces, about: fewer judge by chance, more are missed
+VALIDATION_DRAWS = 2**62  # numbers of the noise of validation traces, which no batch has
+EPOCH_SEEDS = 7919  # between the seeds of two epochs
+Ints = npt.NDArray[np.int64]
+
+
+class Batches:
+    """The batch of each step, a function of seed and step alone, and the validation traces.
+
+    Args:
+        model: Its codec encodes the traces.
+        traces: All of them.
+        batch_size: Traces to a step, over all processes.
+        validation: Share of each class that no batch holds before `take_all`.
+        seed: Of the order and of the split.
+        rank: Of this process.
+        world: How many processes there are.
+        device: Where the batches go.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        traces: Traces,
+        batch_size: int,
+        validation: float,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        device: torch.device | None = None,
+    ) -> None:
+        self.seed, self.batch_size, self.rank, self.world = seed, batch_size, rank, world
+        codec = model.codec
+        kept = traces.truncate(codec.length) if codec.length else traces
+        self.data = _inputs(codec, traces).to(device)
+        self.labels = torch.from_numpy(traces.labels).to(device)
+        self.columns = torch.from_numpy(model.columns.encode(kept)).to(device)
+        learned, held = split(traces.labels, kept.duplicates(), validation, seed)
+        self.learned, self.held = torch.from_numpy(learned), torch.from_numpy(held)
+        self.order: tuple[int, Tensor] = (-1, torch.empty(0))
+
+    def batch(self, step: int) -> Batch:
+        """This process's share of the batch of a step."""
+        draws = step * self.batch_size + torch.arange(self.batch_size)
+        draws = draws[self.rank :: self.world]
+        return self._of(self._rows(draws), draws)
+
+    def validation(self) -> list[Batch]:
+        """All validation traces, in batches; the same at every call."""
+        parts = torch.split(torch.arange(len(self.held)), self.batch_size)
+        return [self._of(self.held[part], VALIDATION_DRAWS + part) for part in parts if len(part)]
+
+    def take_all(self) -> None:
+        """From now on batches hold the validation traces, too."""
+        self.learned, self.order = torch.arange(len(self.labels)), (-1, torch.empty(0))
+
+    def _of(self, rows: Tensor, draws: Tensor) -> Batch:
+        rows, draws = rows.to(self.data.device), draws.to(self.data.device)
+        data = self.data[rows]
+        data = data.long() if data.dtype == torch.int16 else data
+        return Batch(data, self.labels[rows], self.columns[rows], draws)
+
+    def _rows(self, draws: Tensor) -> Tensor:
+        """Every trace that is learned from once an epoch, in an order of its own."""
+        epochs, places = draws // len(self.learned), draws % len(self.learned)
+        first, last = int(epochs[0]), int(epochs[-1])
+        return torch.cat([self._epoch(e)[places[epochs == e]] for e in range(first, last + 1)])
+
+    def _epoch(self, epoch: int) -> Tensor:
+        if self.order[0] != epoch:
+            seeded = torch.Generator().manual_seed((self.seed + EPOCH_SEEDS * epoch) % 2**63)
+            order = torch.randperm(len(self.learned), generator=seeded)
+            self.order = (epoch, self.learned[order])
+        return self.order[1]
+
+
+def _inputs(codec: Codec, traces: Traces) -> Tensor:
+    """Tokens of all traces, or the series that images are drawn of."""
+    if isinstance(codec, TokenCodec):
+        return codec.encode(traces)
+    return codec.series(traces).float()
+
+
+def split(labels: Ints, same: Ints, share: float, seed: int) -> tuple[Ints, Ints]:
+    """Rows to learn from and rows to validate by, a share of each class; none if they are too few.
+
+    Args:
+        labels: (N,) classes.
+        same: (N,) rows of one number are the same trace. A row with a twin that is learned from
+            tells nothing, and is learned from, too.
+        share: Of each class, right on average.
+        seed: Same seed, same split.
+    """
+    rng = np.random.default_rng(seed)
+    share = min(share, MOST / len(labels))
+    chosen = []
+    for label in np.unique(labels):
+        mine = rng.permutation(np.flatnonzero(labels == label))
+        chosen.append(mine[: int(share * len(mine) + rng.random())])
+    every, out = np.arange(len(labels)), np.sort(np.concatenate(chosen))
+    out = out[~np.isin(same[out], same[np.setdiff1d(every, out)])]
+    out = out if len(out) >= FEWEST else out[:0]
+    return np.setdiff1d(every, out), out

@@ -1,0 +1,233 @@
+"""All that changes while training: in memory, in checkpoints, in the log."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from netdiffus.errors import InputError
+from netdiffus.files import whole_file, write_text
+from netdiffus.training.recipe import Recipe
+from netdiffus.training.schedule import Schedule
+
+# Beside the model: it holds a hash of the traces and raw weights, and must not be given away.
+CHECKPOINT, LOG = "checkpoint", "log.jsonl"
+STATE, NOTE = "state.safetensors", "PRIVATE.txt"
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps per parameter
+BETAS = (0.9, 0.95)
+
+_NOTE = """This folder is what `netdiffus train --resume` goes on from.
+
+It holds a hash of the training traces and the weights of single steps. Do not give it away with the
+model, which does not need it. Delete it when no training will be resumed.
+"""
+
+
+@dataclass
+class State:
+    """All that changes while training.
+
+    Attributes:
+        net: The network.
+        optimizer: Of its parameters.
+        ema: Its parameters, averaged over steps.
+        schedule: The learning rate, and the validation loss.
+        step: Steps done.
+        seconds: Time they took.
+        cpu_seconds: Processor time they took.
+        losses: Of the steps that are not in the log yet.
+    """
+
+    net: nn.Module
+    optimizer: torch.optim.Optimizer
+    ema: list[Tensor]
+    schedule: Schedule = field(default_factory=Schedule)
+    step: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    losses: list[float] = field(default_factory=list)
+
+    @classmethod
+    def new(cls, net: nn.Module, recipe: Recipe) -> State:
+        """Before the first step: AdamW, which lets biases and norms of layers decay not."""
+        decaying = [p for p in net.parameters() if p.ndim > 1]
+        others = [p for p in net.parameters() if p.ndim <= 1]
+        groups: list[dict[str, Any]] = [
+            {"params": decaying, "weight_decay": recipe.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=BETAS, fused=True)
+        return cls(net.train(), optimizer, [p.detach().clone() for p in net.parameters()])
+
+    def hold_rates(self, device: torch.device) -> None:
+        """Keeps learning rates on a GPU, where CUDA graphs of a step read them."""
+        for group in self.optimizer.param_groups:
+            group.update(lr=torch.tensor(group["lr"], device=device), capturable=True)
+
+    def set_rate(self, rate: float) -> None:
+        """Of the next step."""
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+
+    def average(self, width: float) -> None:
+        """Weight of the newest: 1 - (1 - 1/k)**p at step k; p gives a spread of `width` of k."""
+        newest = 1 - (1 - 1 / (self.step + 1)) ** (1 / width)
+        with torch.no_grad():
+            torch._foreach_lerp_(self.ema, list(self.net.parameters()), newest)
+
+    def averaged(self) -> dict[str, Tensor]:
+        """The network's tensors, its parameters averaged."""
+        names = (name for name, _ in self.net.named_parameters())
+        return self.net.state_dict() | dict(zip(names, self.ema, strict=True))
+
+    def save(self, folder: Path, run: dict[str, Any]) -> None:
+        """Writes all that a resumed run needs, and `run`, which says what run it is."""
+        tensors = self._tensors()
+        about = {**run, **self._counted()}
+        with whole_file(folder / CHECKPOINT / STATE) as part:
+            save_file(
+                {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
+                part,
+                metadata={key: json.dumps(value) for key, value in about.items()},
+            )
+        write_text(folder / CHECKPOINT / NOTE, _NOTE)
+
+    def load(self, folder: Path, run: dict[str, Any]) -> None:
+        """Takes over a checkpoint of the same run.
+
+        Raises:
+            InputError: There is none, it cannot be read, it is of another run, or its tensors are
+                not those of this network.
+        """
+        path = folder / CHECKPOINT / STATE
+        about, tensors = _read(path)
+        _check_about(path, about, run, self._counted())
+        for key in ("step", "seconds", "cpu_seconds", "losses"):
+            setattr(self, key, about[key])
+        self.schedule = Schedule(**about["schedule"])
+        if self.step:
+            self._make_moments()
+        expected = self._tensors()
+        _check_tensors(path, tensors, expected)
+        with torch.no_grad():
+            for name, tensor in expected.items():
+                tensor.copy_(tensors[name])
+
+    def _counted(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
+            "losses": self.losses,
+            "schedule": asdict(self.schedule),
+        }
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Every tensor of a checkpoint by name: parameters, their averages and moments."""
+        found = {}
+        for (name, parameter), ema in zip(self.net.named_parameters(), self.ema, strict=True):
+            found[f"net.{name}"], found[f"ema.{name}"] = parameter.detach(), ema
+            for key, moment in self.optimizer.state[parameter].items():
+                found[f"{key}.{name}"] = moment
+        return found
+
+    def _make_moments(self) -> None:
+        """Moments of 0 for every parameter, with the shapes that AdamW gives them."""
+        for parameter in self.net.parameters():
+            self.optimizer.state[parameter] = {
+                "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+
+
+def _check_about(
+    path: Path, about: dict[str, Any], run: dict[str, Any], counted: dict[str, Any]
+) -> None:
+    missing = ", ".join(key for key in (*run, *counted) if key not in about)
+    if missing:
+        raise InputError(
+            f"{path}: no checkpoint of this version, it lacks {missing}; train without resume"
+        )
+    for key, value in run.items():
+        if about[key] != value:
+            raise InputError(
+                f"resume: {key} was {about[key]!r} and is now {value!r}; a resumed run goes on "
+                "with the traces and settings it began with"
+            )
+
+
+def _check_tensors(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Refuses a checkpoint that does not hold just these tensors: the optimiser trusts them."""
+    for name in sorted(set(found) ^ set(expected)):
+        state = "missing" if name in expected else "unknown"
+        raise InputError(f"{path}: tensor {name} is {state}; train without resume")
+    for name, tensor in found.items():
+        wanted = expected[name]
+        if tensor.shape != wanted.shape or tensor.dtype != wanted.dtype:
+            raise InputError(
+                f"{path}: tensor {name} must be {tuple(wanted.shape)} {wanted.dtype}, found "
+                f"{tuple(tensor.shape)} {tensor.dtype}; train without resume"
+            )
+        if not torch.isfinite(tensor).all():
+            raise InputError(
+                f"{path}: tensor {name} holds values that are not finite; train without resume"
+            )
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if not path.is_file():
+        raise InputError(
+            f"{path}: no such file, so there is nothing to resume; train without resume"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = {key: json.loads(text) for key, text in (file.metadata() or {}).items()}
+            return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: truncated or not a safetensors file: {error}") from error
+
+
+def start_folder(folder: Path, state: State) -> None:
+    """Drops log lines that the run now goes over again; an old run's state that it replaces."""
+    kept = [one for one in read_log(folder) if one["step"] <= state.step]
+    write_text(folder / LOG, "".join(json.dumps(one) + "\n" for one in kept))
+    if state.step == 0:
+        (folder / CHECKPOINT / STATE).unlink(missing_ok=True)
+
+
+def log(state: State, folder: Path | None) -> None:
+    """Adds a line about the steps since the last one."""
+    line = {
+        "step": state.step,
+        "seconds": round(state.seconds, 2),
+        "loss": sum(state.losses) / len(state.losses),
+    }
+    if state.schedule.losses and state.schedule.decay_step is None:
+        line["validation_loss"] = state.schedule.losses[-1]
+    state.losses.clear()
+    if folder is not None:
+        with (folder / LOG).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def read_log(folder: str | Path) -> list[dict[str, float]]:
+    """The training log of a model folder: one dict with step, seconds and loss per line.
+
+    A last line that a killed run left unfinished is left out.
+    """
+    path = Path(folder) / LOG
+    if not path.is_file():
+        return []
+    text = path.read_text(encoding="utf-8")
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]

@@ -1,0 +1,80 @@
+"""How to train: budget and settings."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+from netdiffus.errors import InputError, checked_seed, whole
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train.
+
+    Attributes:
+        steps: Optimiser steps in all; None has no such end.
+        minutes: Minutes of training in all, likewise.
+        cpu_minutes: Minutes of processor time in all, of all threads of this process, likewise:
+            the budget to compare trainings by on a machine with other work.
+        batch_size: Traces per step, over all processes.
+        learning_rate: Of AdamW, at its highest; see `training.schedule` for how it changes.
+        weight_decay: Of AdamW, for matrices and embeddings; None is 0.2 for networks of tokens and
+            0.01 for networks of images.
+        ema_width: The averaged weights look back over about this share of the training so far
+            (Karras et al., 2024, power-function averaging), so one value serves every budget.
+        validation_fraction: Share of each class that is not learned from at first, about 256 traces
+            at most and none if they would be fewer than 16. Where the loss on them no longer
+            falls, training ends before the budget. Once the learning rate falls they are learned
+            from, too. 0 learns from all traces from the start, and never ends early.
+        checkpoint_seconds: Time between checkpoints.
+        seed: Of weights, order, dropout, times and noise.
+
+    Raises:
+        InputError: No end at all, or a value out of range.
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+    cpu_minutes: float | None = None
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float | None = None
+    ema_width: float = 0.1
+    validation_fraction: float = 0.1
+    checkpoint_seconds: float = 60.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", checked_seed(self.seed))
+        for name in ("steps", "batch_size"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, whole(name, getattr(self, name)))
+        if not self.budget():
+            raise InputError("training needs an end: give steps or minutes")
+        if not 0 <= self.validation_fraction <= 0.5:
+            raise InputError(
+                f"validation_fraction must lie in 0..0.5, got {self.validation_fraction}"
+            )
+        for name, value in asdict(self).items():
+            if name not in MAY_BE_0 and value is not None and not _is_above_0(value):
+                raise InputError(f"{name} must be a number above 0, got {value!r}")
+
+    def budget(self) -> dict[str, float]:
+        """Those of steps, minutes and cpu_minutes that are given."""
+        ends = {name: getattr(self, name) for name in ("steps", "minutes", "cpu_minutes")}
+        return {name: end for name, end in ends.items() if end is not None}
+
+    def share_done(self, step: int, seconds: float, cpu_seconds: float) -> float:
+        """0 at the start, 1 or more at the end."""
+        by_steps = step / self.steps if self.steps else 0.0
+        by_time = seconds / (60 * self.minutes) if self.minutes else 0.0
+        by_cpu_time = cpu_seconds / (60 * self.cpu_minutes) if self.cpu_minutes else 0.0
+        return max(by_steps, by_time, by_cpu_time)
+
+
+MAY_BE_0 = ("seed", "validation_fraction", "weight_decay")
+
+
+def _is_above_0(value: object) -> bool:
+    return isinstance(value, (int, float)) and 0 < value < math.inf

@@ -1,0 +1,71 @@
+"""When the learning rate falls, and when training ends."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+DECAY = 1 / 3  # last share of the steps, in which the learning rate falls
+LEAST_RATE = 0.05  # what it falls to, as a share
+WARM_UP = 50  # steps in which it rises
+FEWEST = 8  # validation losses that tell of a plateau
+RECENT = 0.25  # share of them, the last, that must be lower than those before
+GAIN = 0.003  # by this share at least
+
+
+@dataclass
+class Schedule:
+    """The learning rate of each step, and the validation losses that it depends on.
+
+    The rate rises, stays, and falls in the last third of the steps. The fall begins earlier where
+    the validation loss has come to a plateau: the least of the last quarter of all losses is not
+    0.3 % below the least of those before. A network that learns on from there is overfitting. So
+    training then ends after half as many steps again. From the fall on the validation traces are
+    learned from, too, and their loss is no longer measured.
+
+    Attributes:
+        losses: Validation losses, measured at equal distances.
+        decay_step: The step in which the rate began to fall; None before.
+        decay_share: The share of the budget that was used by then.
+    """
+
+    losses: list[float] = field(default_factory=list)
+    decay_step: int | None = None
+    decay_share: float = 0.0
+
+    @property
+    def least_loss(self) -> float:
+        """The least validation loss; infinite before the first."""
+        return min(self.losses, default=math.inf)
+
+    @property
+    def is_plateau(self) -> bool:
+        """Whether the validation loss has stopped falling."""
+        before = self.losses[: math.ceil((1 - RECENT) * len(self.losses))]
+        return len(self.losses) >= FEWEST and self.least_loss > (1 - GAIN) * min(before)
+
+    def wants_decay(self, share: float) -> bool:
+        """Whether the fall should begin, after this share of the budget."""
+        return share >= 1 - DECAY or self.is_plateau
+
+    def begin_decay(self, step: int, share: float) -> None:
+        """Lets the rate fall from this step on."""
+        self.decay_step, self.decay_share = step, share
+
+    def decayed(self, step: int, share: float) -> float:
+        """How far the fall has come, from 0 to 1, after so many steps and share of the budget."""
+        if self.decay_step is None:
+            return 0.0
+        by_budget = (share - self.decay_share) / max(1 - self.decay_share, 1e-9)
+        by_steps = (step - self.decay_step) * (1 / DECAY - 1) / max(self.decay_step, 1)
+        return min(1.0, max(by_budget, by_steps if self.is_plateau else 0.0))
+
+    def rate(self, step: int, share: float) -> float:
+        """Share of the highest learning rate: linear up, then level, then half a cosine down."""
+        rising = min(1.0, (step + 1) / WARM_UP)
+        wave = 0.5 * (1 + math.cos(math.pi * self.decayed(step, share)))
+        return rising * (LEAST_RATE + (1 - LEAST_RATE) * wave)
+
+    def is_over(self, step: int, share: float) -> bool:
+        """Whether training ends."""
+        return share >= 1 or (self.decay_step is not None and self.decayed(step, share) >= 1)

@@ -1,0 +1,59 @@
+"""Small networks with random weights, whose every part matters."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from small import packets
+from torch import Tensor
+
+from netdiffus.codec import TokenCodec
+from netdiffus.model import Model
+from netdiffus.networks.build import build
+from netdiffus.networks.causal import CausalNetwork
+from netdiffus.traces import Traces
+
+
+def tiny() -> Traces:
+    """Traces of one or two points, of two plain numbers; two classes, two protocols."""
+    n = 36
+    lengths = [1 + i % 2 for i in range(n)]
+    return Traces.from_lists(
+        {
+            "x": [[(i // 2) % 3, (i // 6) % 3][:k] for i, k in enumerate(lengths)],
+            "y": [[i % 2, (i // 3) % 2][:k] for i, k in enumerate(lengths)],
+        },
+        ["a", "b"] * (n // 2),
+        {"protocol": [("tcp", "udp")[(i // 4) % 2] for i in range(n)]},
+    )
+
+
+def with_ports(n: int = 60) -> Traces:
+    """Packets with two columns of the meta."""
+    traces = packets(n, fixed=True)
+    meta = {"protocol": ["tcp", "udp"] * (n // 2), "server_port": [22, 53, 443] * (n // 3)}
+    lists = {
+        channel.name: traces.values[:, c].tolist() for c, channel in enumerate(traces.channels)
+    }
+    return Traces.from_lists(lists, traces.label_names.tolist(), meta)
+
+
+def network(traces: Traces, seed: int = 0, **shape: object) -> CausalNetwork:
+    """A network for these traces, as it could be after training."""
+    model = Model.new(traces, TokenCodec(), width=16)
+    config = replace(model.network.config, layers=2, **shape)  # type: ignore[arg-type]
+    net = build(config, model.codec, None)
+    assert isinstance(net, CausalNetwork)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+    return net.eval()
+
+
+def coded(traces: Traces) -> tuple[Tensor, Tensor, Tensor]:
+    """Tokens, labels and columns of traces, as `network` takes them."""
+    model = Model.new(traces, TokenCodec(), width=16)
+    columns = torch.from_numpy(model.columns.encode(traces))
+    return model.codec.encode(traces).long(), torch.from_numpy(traces.labels), columns
