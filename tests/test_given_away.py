@@ -36,6 +36,11 @@ def lengths_of(n: int) -> np.ndarray:
     return 22 + 5 * place + (place % 5 == 4)
 
 
+def larger(rng: np.random.Generator, n: int) -> np.ndarray:
+    """n numbers, no two alike, of a size that no weight has: none is equal by accident."""
+    return 10 + rng.lognormal(4, 2, n)
+
+
 def packets_of(each: int, seed: int = 0) -> Traces:
     """Sizes, directions, times and ports: many that one trace alone has, some that most have."""
     rng, n = np.random.default_rng(seed), each * len(CLASSES)
@@ -44,7 +49,7 @@ def packets_of(each: int, seed: int = 0) -> Traces:
         alone = rng.integers(10**6, 2 * 10**9, length)
         lists["packet_length"] += [np.where(rng.random(length) < 0.5, alone, 1500).tolist()]
         lists["direction"] += [rng.choice([-1, 1], length).tolist()]
-        lists["timestamp"] += [np.cumsum(np.append(0, rng.lognormal(0, 2, length - 1))).tolist()]
+        lists["timestamp"] += [np.cumsum(np.append(0, larger(rng, length - 1))).tolist()]
     ports = [20_000 + 101 * i if i % 3 == 2 else 443 for i in range(n)]
     return Traces.from_lists(lists, list(CLASSES) * each, {"server_port": ports})
 
@@ -55,7 +60,7 @@ def volumes_of(each: int, seed: int = 0) -> Traces:
     lists: dict[str, list[Any]] = {"value": [], "value_up": []}
     for length in rng.permutation(lengths_of(n)):
         for name in lists:
-            alone = rng.lognormal(8, 2, length)
+            alone = larger(rng, length)
             lists[name] += [np.where(rng.random(length) < 0.7, alone, 0.0).tolist()]
     return Traces.from_lists(lists, list(CLASSES) * each)
 

@@ -62,12 +62,20 @@ class Batches:
 
     def validation(self) -> list[Batch]:
         """All validation traces, in batches; the same at every call."""
-        parts = torch.split(torch.arange(len(self.held)), self.batch_size)
-        return [self._of(self.held[part], VALIDATION_DRAWS + part) for part in parts if len(part)]
+        return self._fixed(self.held)
+
+    def reference(self) -> list[Batch]:
+        """As many traces that are learned from, in batches; the same at every call."""
+        place = torch.linspace(0, len(self.learned) - 1, len(self.held)).long()
+        return self._fixed(self.learned[place])
 
     def take_all(self) -> None:
         """From now on batches hold the validation traces, too."""
         self.learned, self.order = torch.arange(len(self.labels)), (-1, torch.empty(0))
+
+    def _fixed(self, rows: Tensor) -> list[Batch]:
+        parts = torch.split(torch.arange(len(rows)), self.batch_size)
+        return [self._of(rows[part], VALIDATION_DRAWS + part) for part in parts if len(part)]
 
     def _of(self, rows: Tensor, draws: Tensor) -> Batch:
         rows, draws = rows.to(self.data.device), draws.to(self.data.device)

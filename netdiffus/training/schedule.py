@@ -10,7 +10,8 @@ LEAST_RATE = 0.05  # what it falls to, as a share
 WARM_UP = 50  # steps in which it rises
 FEWEST = 8  # validation losses that tell of a plateau
 RECENT = 0.25  # share of them, the last, that must be lower than those before
-GAIN = 0.003  # by this share at least
+GAIN = 0.01  # by this share at least
+GAP = 0.05  # of the validation loss above that of traces that were learned from, as a share of it
 
 
 @dataclass
@@ -18,18 +19,20 @@ class Schedule:
     """The learning rate of each step, and the validation losses that it depends on.
 
     The rate rises, stays, and falls in the last third of the steps. The fall begins earlier where
-    the validation loss has come to a plateau: the least of the last quarter of all losses is not
-    0.3 % below the least of those before. A network that learns on from there is overfitting. So
-    training then ends after half as many steps again. From the fall on the validation traces are
-    learned from, too, and their loss is no longer measured.
+    the network is overfitting: the validation loss has come to a plateau (the least of the last
+    quarter of all losses is not 1 % below the least of those before), and the loss of traces that
+    are learned from is 5 % below it or more. Training then ends after half as many steps again.
+    From the fall on the validation traces are learned from, too, and no loss is measured.
 
     Attributes:
         losses: Validation losses, measured at equal distances.
+        learned_loss: The last loss of as many traces that are learned from, measured alike.
         decay_step: The step in which the rate began to fall; None before.
         decay_share: The share of the budget that was used by then.
     """
 
     losses: list[float] = field(default_factory=list)
+    learned_loss: float = math.inf
     decay_step: int | None = None
     decay_share: float = 0.0
 
@@ -44,9 +47,14 @@ class Schedule:
         before = self.losses[: math.ceil((1 - RECENT) * len(self.losses))]
         return len(self.losses) >= FEWEST and self.least_loss > (1 - GAIN) * min(before)
 
+    @property
+    def is_overfitting(self) -> bool:
+        """Whether the network now learns the training traces by heart."""
+        return self.is_plateau and self.learned_loss < (1 - GAP) * self.losses[-1]
+
     def wants_decay(self, share: float) -> bool:
         """Whether the fall should begin, after this share of the budget."""
-        return share >= 1 - DECAY or self.is_plateau
+        return share >= 1 - DECAY or self.is_overfitting
 
     def begin_decay(self, step: int, share: float) -> None:
         """Lets the rate fall from this step on."""
@@ -58,7 +66,7 @@ class Schedule:
             return 0.0
         by_budget = (share - self.decay_share) / max(1 - self.decay_share, 1e-9)
         by_steps = (step - self.decay_step) * (1 / DECAY - 1) / max(self.decay_step, 1)
-        return min(1.0, max(by_budget, by_steps if self.is_plateau else 0.0))
+        return min(1.0, max(by_budget, by_steps if self.is_overfitting else 0.0))
 
     def rate(self, step: int, share: float) -> float:
         """Share of the highest learning rate: linear up, then level, then half a cosine down."""

@@ -273,7 +273,7 @@ def _wants_decay(run: Run) -> bool:
 def _stop_reason(state: State, interrupted: bool) -> str:
     if interrupted:
         return "interrupted"
-    return "validation loss at a plateau" if state.schedule.is_plateau else "budget used"
+    return "overfitting" if state.schedule.is_overfitting else "budget used"
 
 
 def _step(run: Run) -> float:
@@ -289,18 +289,24 @@ def _step(run: Run) -> float:
 
 
 def _validate(run: Run) -> None:
-    """Measures the loss of the averaged weights on the validation traces, if there are any."""
-    batches = run.data.validation()
-    if not batches:
+    """Measures the loss of the averaged weights on validation traces and on learned ones."""
+    validation = run.data.validation()
+    if not validation:
         return
-    names = (f"net.{name}" for name, _ in run.state.net.named_parameters())
-    weights = dict(zip(names, run.state.ema, strict=True))
-    loss = _Loss(run.state.net.eval())
+    schedule = run.state.schedule
+    schedule.losses.append(_mean_loss(run.state, validation))
+    schedule.learned_loss = _mean_loss(run.state, run.data.reference())
+
+
+def _mean_loss(state: State, batches: list[Batch]) -> float:
+    """Of the averaged weights, without dropout or any other chance of training."""
+    names = (f"net.{name}" for name, _ in state.net.named_parameters())
+    weights = dict(zip(names, state.ema, strict=True))
+    loss = _Loss(state.net.eval())
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         losses = [float(functional_call(loss, weights, tuple(batch))) for batch in batches]
-    run.state.net.train()
-    loss_of_all = float(np.average(losses, weights=[len(b.label) for b in batches]))
-    run.state.schedule.losses.append(loss_of_all)
+    state.net.train()
+    return float(np.average(losses, weights=[len(b.label) for b in batches]))
 
 
 def _agreed(run: Run, stop: bool) -> bool:
@@ -339,6 +345,7 @@ def _record(model: Model, state: State) -> None:
         model.about |= {
             "rate_fell_at_step": schedule.decay_step,
             "validation_loss": round(schedule.losses[-1], 5),
+            "learned_loss": round(schedule.learned_loss, 5),
             "least_validation_loss": round(schedule.least_loss, 5),
         }
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from runs import STATE, environment, run, same_weights, state_of, stops_at
+from safetensors import safe_open
 from small import packets, volumes
 
 from netdiffus.codec import GasfCodec, TokenCodec
@@ -21,7 +22,6 @@ from netdiffus.traces import Traces
 from netdiffus.training import Recipe, train, trainer
 from netdiffus.training.batches import Batches
 from netdiffus.training.checkpoint import read_log
-from netdiffus.training.schedule import Schedule
 from netdiffus.training.trainer import _check_batch
 
 
@@ -380,20 +380,22 @@ class TestValidation:
     def _often(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(trainer, "VALIDATE_EVERY", 10)
 
-    def test_overfitting_ends_training(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """The loss goes down, up by less than is tolerated, down, and up by more."""
-        given, measure = iter([3.0, 2.0, 2.01, 1.9, 2.5]), Schedule.measure
-        monkeypatch.setattr(Schedule, "measure", lambda self, _: measure(self, next(given)))
+    def test_overfitting_ends_training(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        given = iter([9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 4.5, 4.25])
+
+        def overfitting(run: trainer.Run) -> None:
+            run.state.schedule.losses.append(next(given))
+            run.state.schedule.learned_loss = 0.0
+
+        monkeypatch.setattr(trainer, "_validate", overfitting)
         model = run(tmp_path, 2000, **HELD)
-        assert model.about["steps"] == 75  # 50, and half as many again
+        assert model.about["steps"] == 120  # 80, and half as many again
         assert model.about["ended"] == "overfitting"
-        assert model.about["rate_fell_at_step"] == 50
-        assert model.about["validation_loss"] == 2.5
-        assert model.about["least_validation_loss"] == 1.9
+        assert model.about["rate_fell_at_step"] == 80
+        assert model.about["validation_loss"] == 4.25
+        assert model.about["least_validation_loss"] == 4.0
         shown = [line.get("validation_loss") for line in read_log(tmp_path)]
-        assert shown == [2.0, 1.9, None]
+        assert shown == [8.0, 6.0, 4.0, 4.25, None, None]
 
     def test_its_traces_are_learned_from_when_the_rate_falls(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -410,15 +412,11 @@ class TestValidation:
         assert 55 < len(first) < 65
         assert len(last) == 80
 
-    def test_is_of_the_averaged_weights_without_dropout(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Measured again by hand, from the checkpoint."""
-        noted, measure = [], Schedule.measure
-        monkeypatch.setattr(
-            Schedule, "measure", lambda self, loss: (noted.append(loss), measure(self, loss))
-        )
+    def test_is_of_the_averaged_weights_without_dropout(self, tmp_path: Path) -> None:
+        """Measured again by hand, with the weights of the model that was saved then."""
         model = run(tmp_path, 40, progress=stops_at(10), **HELD)
+        with safe_open(tmp_path / STATE, framework="pt") as file:
+            noted = json.loads(file.metadata()["schedule"])["losses"]
         data = Batches(model, volumes(80), 4, 0.25, 0)
         with torch.no_grad():
             losses = [(model.network.loss(b), len(b.label)) for b in data.validation()]
