@@ -49,7 +49,7 @@ class Schedule:
 
     @property
     def is_overfitting(self) -> bool:
-        """Whether the network now learns the training traces by heart."""
+        """Whether the network is overfitting, by the two signs that the class names."""
         return self.is_plateau and self.learned_loss < (1 - GAP) * self.losses[-1]
 
     def wants_decay(self, share: float) -> bool:

@@ -380,7 +380,9 @@ class TestValidation:
     def _often(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(trainer, "VALIDATE_EVERY", 10)
 
-    def test_overfitting_ends_training(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_overfitting_ends_training(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         given = iter([9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 4.5, 4.25])
 
         def overfitting(run: trainer.Run) -> None:
