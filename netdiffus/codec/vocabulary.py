@@ -54,8 +54,13 @@ class Vocabulary:
         values, owners = values[order], owners[order]
         shared = _shared_values(values, owners, atoms, least_share)
         rest = ~np.isin(values, shared)
-        cells = _cell_means(values[rest], owners[rest])
-        table = np.concatenate([np.repeat(shared[:, None], PARTS + 1, 1), _bins(cells, bins)])
+        sides = [rest & (values < 0), rest & (values >= 0)]  # no bin holds both signs
+        cells = [_cell_means(values[side], owners[side]) for side in sides]
+        if not len(shared) and not any(map(len, cells)):  # 5 owners, but not of one sign
+            cells = [_cell_means(values, owners)]
+        total = max(1, sum(map(len, cells)))
+        found = [_bins(one, max(1, bins * len(one) // total)) for one in cells]
+        table = np.concatenate([np.repeat(shared[:, None], PARTS + 1, 1), *found])
         table = table[np.lexsort((table[:, -1], table[:, 0] + table[:, -1]))]
         return cls(table, bool((values == np.rint(values)).all()))
 
@@ -74,19 +79,29 @@ class Vocabulary:
         return self.table[:, PARTS // 2]
 
     def encode(self, values: Floats) -> Ints:
-        """Tokens of values, any shape: the atom that is this value, or else the nearest bin.
+        """Tokens of values, any shape: the atom that is this value, or else the bin around it.
 
-        Without any bin it is the nearest atom.
+        Where there is neither it is the nearest of both.
         """
         atoms, bins = np.flatnonzero(self.is_atom), np.flatnonzero(~self.is_atom)
-        if not len(bins):
-            return atoms[_nearest(self.table[atoms, 0], values)]
-        place = np.searchsorted(self.table[bins, 0], values, side="right") - 1
-        tokens = bins[np.clip(place, 0, None)]
+        candidates: list[Ints] = []
         if len(atoms):
-            near = atoms[_nearest(self.table[atoms, 0], values)]
-            tokens = np.where(self.table[near, 0] == values, near, tokens)
+            candidates.append(atoms[_nearest(self.table[atoms, 0], values)])
+        if len(bins):
+            after = np.searchsorted(self.table[bins, 0], values, side="right")
+            candidates += [bins[np.clip(k, 0, len(bins) - 1)] for k in (after - 1, after)]
+        tokens = candidates[0]
+        for other in candidates[1:]:
+            tokens = np.where(
+                self._distance(other, values) < self._distance(tokens, values), other, tokens
+            )
         return tokens
+
+    def _distance(self, tokens: Ints, values: Floats) -> Floats:
+        """How far values are from the ranges of tokens; 0 inside."""
+        low, high = self.table[tokens, 0], self.table[tokens, -1]
+        distance: Floats = np.maximum(np.maximum(low - values, values - high), 0.0)
+        return distance
 
     def decode(self, tokens: Ints, uniforms: Floats) -> Floats:
         """Values of tokens, of any shape: in a bin the quantile of a uniform number in [0, 1)."""

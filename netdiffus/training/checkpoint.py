@@ -112,13 +112,16 @@ class State:
         path = folder / CHECKPOINT / STATE
         about, tensors = _read(path)
         _check_about(path, about, run, self._counted())
-        for key in ("step", "seconds", "cpu_seconds", "losses"):
-            setattr(self, key, about[key])
-        self.schedule = Schedule(**about["schedule"])
-        if self.step:
+        if about["step"]:
             self._make_moments()
         expected = self._tensors()
         _check_tensors(path, tensors, expected)
+        try:
+            self.schedule = Schedule(**about["schedule"])
+        except TypeError as error:
+            raise InputError(f"{path}: schedule: {error}; train without resume") from None
+        for key in ("step", "seconds", "cpu_seconds", "losses"):
+            setattr(self, key, about[key])
         with torch.no_grad():
             for name, tensor in expected.items():
                 tensor.copy_(tensors[name])

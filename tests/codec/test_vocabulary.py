@@ -66,6 +66,7 @@ def distinct(n: int = 4000, owners: int = 40, seed: int = 0) -> tuple[np.ndarray
 def test_atoms_are_the_values_that_five_owners_share(rows: list[tuple[int, float]]) -> None:
     """But for one point that stands for all other values, where these make up one cell alone."""
     owners, values = arrays(rows)
+    values = np.abs(values)  # bins of negative values are apart
     shared = shared_by_many(owners, values)
     vocabulary = fitted(values, owners)
     found = vocabulary.table[vocabulary.is_atom, 0].tolist()
@@ -81,6 +82,7 @@ def test_knots_lie_between_the_extremes_of_cells_of_five_owners(
 ) -> None:
     """Each between the means of two neighbouring cells, so inside what these two hold."""
     owners, values = arrays(rows)
+    values = np.abs(values)  # bins of negative values are apart
     rest = ~np.isin(values, list(shared_by_many(owners, values)))
     cells = cells_of(owners[rest], values[rest])
     vocabulary = fitted(values, owners)
@@ -97,7 +99,7 @@ def test_knots_lie_between_the_extremes_of_cells_of_five_owners(
 
 
 def test_knots_are_the_means_of_fives_where_each_owner_has_one_value() -> None:
-    values = np.random.default_rng(0).normal(size=5 * (3 * PARTS + 1))
+    values = np.random.default_rng(0).uniform(1, 9, 5 * (3 * PARTS + 1))
     table = fitted(values, np.arange(len(values))).table
     assert table.shape == (3, PARTS + 1)
     expected = np.sort(values).reshape(-1, 5).mean(1)
@@ -114,6 +116,22 @@ def test_no_number_is_a_value_that_fewer_than_five_owners_have(bins: int, atoms:
     assert len(table) > 1
     assert not rare & set(table.flatten().tolist())
     assert {2.5, 3.5} <= set(table.flatten().tolist())
+
+
+def test_no_bin_crosses_zero() -> None:
+    """A signed size is at least 1 away from it: what lies between is the size of no packet."""
+    sizes = np.random.default_rng(0).uniform(45, 1500, 600)
+    values = np.concatenate([-sizes[:300], sizes[300:]])
+    vocabulary = fitted(values, np.arange(600))
+    assert ((vocabulary.table[:, 0] < 0) == (vocabulary.table[:, -1] < 0)).all()
+    assert np.abs(vocabulary.table).min() >= 45
+    decoded = vocabulary.decode(vocabulary.encode(values), np.random.default_rng(1).random(600))
+    np.testing.assert_array_equal(np.sign(decoded), np.sign(values))
+
+
+def test_five_owners_of_both_signs_together_are_enough() -> None:
+    vocabulary = fitted(np.array([-2.0, -1.0, 0.5, 1.0, 3.5]), np.arange(5))
+    assert vocabulary.table[:, 0].tolist() == [pytest.approx(0.4)]
 
 
 def test_values_of_one_owner_alone_do_not_move_the_ends() -> None:

@@ -137,3 +137,10 @@ def test_it_says_that_it_is_private(whole: Path) -> None:
     note = (whole / "checkpoint" / "PRIVATE.txt").read_text()
     assert "hash of the training traces" in note
     assert "Do not give it away" in note
+
+
+def test_an_unknown_key_of_the_schedule_is_refused(whole: Path, tmp_path: Path) -> None:
+    def change(tensors: dict[str, Tensor], about: dict[str, str]) -> None:
+        about["schedule"] = json.dumps(json.loads(about["schedule"]) | {"patience": 3})
+
+    refused(whole, tmp_path, change, "schedule: .*patience.*train without resume")
