@@ -532,7 +532,7 @@ class TestCommand:
 
     def test_sample_writes_a_capture_that_export_would(self, tmp_path: Path) -> None:
         model = small_model(tmp_path, packets(60))
-        made = ("sample", model, "-n", 6, "--steps", 2, "--seed", 1, "-o")
+        made = ("sample", model, "-n", 6, "--seed", 1, "-o")
         assert run(*made, tmp_path / "t.pcap").code == 0
         assert run(*made, tmp_path / "t.parquet").code == 0
         assert run("export", tmp_path / "t.parquet", "-o", tmp_path / "e.pcap").code == 0
@@ -542,7 +542,7 @@ class TestCommand:
         traces = packets(60)
         traces.values[:, 0][traces.mask] += 1500
         model = small_model(tmp_path, traces)
-        done = run("sample", model, "-n", 6, "--steps", 2, "-o", tmp_path / "t.pcap")
+        done = run("sample", model, "-n", 6, "-o", tmp_path / "t.pcap")
         assert done.code == 2
         assert "MTU of 1500" in done.err
         assert len(Traces.load(tmp_path / "t.parquet")) == 6
@@ -550,7 +550,7 @@ class TestCommand:
         there = ["t.parquet", "t.traces.parquet"]
         for name in there:
             (tmp_path / name).write_text("mine")
-        asked = ("sample", model, "-n", 6, "--steps", 2, "-o", tmp_path / "t.pcap")
+        asked = ("sample", model, "-n", 6, "-o", tmp_path / "t.pcap")
         for kept, force in (("t.traces-2.parquet", ()), ("t.traces-3.parquet", ("--force",))):
             done = run(*asked, *force)
             assert "MTU of 1500" in done.err
@@ -574,6 +574,6 @@ class TestCommand:
 
 def small_model(folder: Path, traces: Traces) -> Path:
     traces.save(folder / "train.parquet")
-    small = ("--steps", 2, "--size", 8, "--width", 8)
+    small = ("--steps", 2, "--width", 8)
     assert run("train", folder / "train.parquet", *small, "-o", folder / "model").code == 0
     return folder / "model"
