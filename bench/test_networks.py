@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
-from unittest.mock import patch
 
 import pytest
 import torch
@@ -16,7 +13,6 @@ import netdiffus
 from netdiffus.codec import TokenCodec
 from netdiffus.lab import lab_traffic
 from netdiffus.model import Model
-from netdiffus.networks import transformer
 from netdiffus.networks.batch import Batch
 from netdiffus.ops.attention import attention
 from netdiffus.ops.linear import linear
@@ -40,7 +36,7 @@ class Training:
     """A model, its optimiser and averaged weights, and a batch to learn from."""
 
     def __init__(self, fast: bool, device: str = "cpu", batch: int = RECIPE.batch_size) -> None:
-        model, self.fast = new_model(), fast
+        model = new_model()
         self.state = State.new(model.network.to(device), RECIPE)
         data = Batches(model, lab_traffic(), batch, 0.0, 0, device=torch.device(device))
         self.batch = data.batch(0)
@@ -58,23 +54,8 @@ class Training:
         return loss.detach()
 
     def step(self) -> None:
-        with nullcontext() if self.fast else plain_products():
-            self.learn(*self.batch)
+        self.learn(*self.batch)
         self.state.average(RECIPE.ema_width)
-
-
-def plain_products() -> AbstractContextManager[Any]:
-    """The products of blocks as `torch.nn.functional.linear`: training has no such switch."""
-
-    def plain(*given: Any, backend: str = "auto", **options: Any) -> Tensor:
-        return linear(*given, **options, backend="torch")
-
-    return patch.object(transformer, "linear", plain)
-
-
-def test_training_step_beside_plain(ratio: Ratio) -> None:
-    ours, plain = Training(fast=True), Training(fast=False)
-    ratio(ours.step, plain.step, bar=1, guard=0.8)
 
 
 def test_training_step_beside_products(ratio: Ratio) -> None:
