@@ -12,9 +12,17 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from netdiffus.channels import Channel, same_but_type
+from netdiffus.channels import Channel
 from netdiffus.codec.scaling import Scale
-from netdiffus.codec.series import as_gaps, averages, in_units, is_binned, mask_of, shared_length
+from netdiffus.codec.series import (
+    as_gaps,
+    averages,
+    check_channels,
+    in_units,
+    is_binned,
+    mask_of,
+    shared_length,
+)
 from netdiffus.codec.vocabulary import without_rare
 from netdiffus.errors import InputError, whole
 from netdiffus.ops.decode import gasf_decode, gasf_decode_area
@@ -193,12 +201,7 @@ class GasfCodec:
 
     def series(self, traces: Traces) -> Tensor:
         """Traces scaled to [0, 1] and padded with 0: float64 (N, C, k), binned if need be."""
-        if not same_but_type(traces.channels, self.channels):
-            wanted = ", ".join(channel.title for channel in self.channels)
-            found = ", ".join(channel.title for channel in traces.channels)
-            raise InputError(
-                f"traces must have the channels the codec was fitted on: {wanted}; got {found}"
-            )
+        check_channels(traces, self.channels)
         values, lengths = self._values(traces)
         x = np.stack([scale.encode(values[:, c]) for c, scale in enumerate(self.scales)], axis=1)
         return torch.from_numpy(np.where(mask_of(lengths, x.shape[2])[:, None], x, 0.0))

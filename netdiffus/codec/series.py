@@ -8,14 +8,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from netdiffus.channels import Channel
+from netdiffus.channels import Channel, same_but_type
 from netdiffus.codec.vocabulary import K, check_owners
+from netdiffus.errors import InputError
 from netdiffus.traces import Traces
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-MOST_BINS, MOST_PACKETS = 512, 256  # points of a trace, unless told
+MOST_BINS, MOST_PACKETS = 512, 256  # points of a trace by default
 
 
 def default_size(traces: Traces) -> int:
@@ -33,6 +34,16 @@ def default_size(traces: Traces) -> int:
 def is_binned(traces: Traces) -> bool:
     """Whether points are bins of time, so that a whole trace counts, not its first points."""
     return any(channel.kind in ("volume", "number") for channel in traces.channels)
+
+
+def check_channels(traces: Traces, channels: tuple[Channel, ...]) -> None:
+    """Refuses traces of other channels than those that a codec was fitted on."""
+    if not same_but_type(traces.channels, channels):
+        wanted = ", ".join(channel.title for channel in channels)
+        found = ", ".join(channel.title for channel in traces.channels)
+        raise InputError(
+            f"traces must have the channels the codec was fitted on: {wanted}; got {found}"
+        )
 
 
 def shared_length(traces: Traces, owners: Ints) -> int:

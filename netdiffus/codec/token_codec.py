@@ -11,8 +11,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from netdiffus.channels import Channel, same_but_type
-from netdiffus.codec.series import as_gaps, averages, in_units, is_binned, mask_of, shared_length
+from netdiffus.channels import Channel
+from netdiffus.codec.series import (
+    as_gaps,
+    averages,
+    check_channels,
+    in_units,
+    is_binned,
+    mask_of,
+    shared_length,
+)
 from netdiffus.codec.vocabulary import Vocabulary
 from netdiffus.errors import InputError, whole
 from netdiffus.traces import Traces
@@ -109,12 +117,7 @@ class TokenCodec:
 
     def encode(self, traces: Traces) -> Tensor:
         """Tokens int16 (N, T, F); behind a trace `end` for the first feature, 0 for others."""
-        if not same_but_type(traces.channels, self.channels):
-            wanted = ", ".join(channel.title for channel in self.channels)
-            found = ", ".join(channel.title for channel in traces.channels)
-            raise InputError(
-                f"traces must have the channels the codec was fitted on: {wanted}; got {found}"
-            )
+        check_channels(traces, self.channels)
         values, lengths = self._values(traces)
         inside = mask_of(lengths, self.points)
         tokens = np.zeros((len(traces), self.points, len(self.features)), dtype=np.int16)

@@ -151,7 +151,7 @@ class CausalNetwork(nn.Module):
         return found
 
     def _hide(self, before: Tensor) -> Tensor:
-        """Some of the points, in training: what is told by many points is then learned as well."""
+        """Sets the features of some points to 0 in training, so that none is relied on alone."""
         if not self.training or not self.config.hidden:
             return before
         b, t, _ = before.shape
