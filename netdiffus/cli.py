@@ -508,7 +508,6 @@ def info(as_json: Json = False) -> None:
     import torch
 
     from netdiffus.ops import backends, isa
-    from netdiffus.ops.linear import multiplies_halves
 
     packages = (
         "numpy",
@@ -526,7 +525,6 @@ def info(as_json: Json = False) -> None:
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
             "instruction set": isa(),
-            "products while learning": "bfloat16" if multiplies_halves() else "float32",
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
             "backends": backends(),
             "packages": {name: _version(name) for name in packages},

@@ -28,22 +28,32 @@ class Columns:
         names: The columns.
         values: For each column the values that at least `K` owners have, without the empty one.
         lengths: Tokens of the length, which is then the last column; None where it is none.
+        bins_per_point: Points of a trace that the length counts as one.
     """
 
     names: tuple[str, ...]
     values: tuple[tuple[Any, ...], ...]
     lengths: Vocabulary | None = None
+    bins_per_point: int = 1
 
     @classmethod
-    def fit(cls, traces: Traces, owners: Ints, with_lengths: bool = False) -> Columns:
-        """Finds the values that at least `K` owners share; a rarer one would say who was there."""
+    def fit(cls, traces: Traces, owners: Ints, bins_per_point: int | None = None) -> Columns:
+        """Finds the values that at least `K` owners share; a rarer one would say who was there.
+
+        Args:
+            traces: What to learn from.
+            owners: (N,) whose each trace is.
+            bins_per_point: Points of a trace that the network sees as one; None learns no length.
+        """
         names = tuple(name for name in LEARNED if name in traces.meta.column_names)
         cells = (traces.meta[name].to_pylist() for name in names)
         values = tuple(_shared(one, owners) for one in cells)
-        if not with_lengths:
+        if bins_per_point is None:
             return cls(names, values)
-        lengths = traces.lengths.astype(np.float64)
-        return cls(names, values, Vocabulary.fit(lengths, owners, MOST_VALUES, MOST_VALUES))
+        lengths = _points(traces, bins_per_point)
+        return cls(
+            names, values, Vocabulary.fit(lengths, owners, MOST_VALUES, MOST_VALUES), bins_per_point
+        )
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -55,7 +65,7 @@ class Columns:
         """Tokens (N, J) of traces; a value that is not known counts as empty."""
         tokens = np.zeros((len(traces), len(self.sizes)), dtype=np.int64)
         if self.lengths is not None:
-            tokens[:, -1] = self.lengths.encode(traces.lengths.astype(np.float64))
+            tokens[:, -1] = self.lengths.encode(_points(traces, self.bins_per_point))
         for j, (name, values) in enumerate(zip(self.names, self.values, strict=True)):
             known = {value: k for k, value in enumerate(values, start=1)}
             cells = traces.meta[name].to_pylist()
@@ -68,6 +78,10 @@ class Columns:
             name: pa.array([None, *values]).take(pa.array(tokens[:, j]))
             for j, (name, values) in enumerate(zip(self.names, self.values, strict=True))
         }
+
+
+def _points(traces: Traces, bins_per_point: int) -> npt.NDArray[np.float64]:
+    return np.ceil(traces.lengths / bins_per_point)
 
 
 def _shared(cells: Iterable[Any], owners: Ints) -> tuple[Any, ...]:

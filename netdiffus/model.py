@@ -24,6 +24,7 @@ from netdiffus.errors import InputError, whole
 from netdiffus.files import refuse_existing, whole_file, write_text
 from netdiffus.networks.build import (
     IMAGES,
+    LENGTHS,
     Codec,
     Config,
     Network,
@@ -34,6 +35,7 @@ from netdiffus.networks.build import (
     parameters,
 )
 from netdiffus.networks.causal import CausalConfig
+from netdiffus.networks.denoiser import DenoiserConfig
 from netdiffus.networks.image import ImageConfig
 from netdiffus.traces import Traces
 
@@ -97,7 +99,7 @@ class Model:
             traces: Fix the classes, the columns and the vocabularies.
             codec: Not yet fitted; it is fitted here.
             diffusion: None takes the preset's own.
-            preset: `default`, `causal`, `image` or `paper`.
+            preset: `default`, `causal`, `series`, `masked`, `image` or `paper`.
             width: Features inside the network, None for the preset's own.
             owners: (N,) whose each trace is; None takes each trace as an owner. Every number that
                 is taken over from the traces is made from those of 5 owners at least.
@@ -114,12 +116,13 @@ class Model:
         codec.fit(traces, owners)
         diffusion = diffusion or default_diffusion(preset)
         kept = traces.truncate(codec.length) if codec.length else traces
-        columns = Columns.fit(kept, owners, with_lengths=preset in IMAGES)
+        per_point = codec.bins_per_point if preset in LENGTHS else None
+        columns = Columns.fit(kept, owners, per_point)
         config = configure(preset, codec, len(traces.classes), columns.sizes, width)
         counts = np.maximum(np.bincount(traces.labels, minlength=len(traces.classes)), K)
         return cls(
             preset=preset,
-            network=build(config, codec, diffusion, seed),
+            network=build(config, codec, diffusion, columns.lengths, seed),
             codec=codec,
             diffusion=diffusion,
             classes=traces.classes,
@@ -183,11 +186,12 @@ class Model:
         is_image = config["preset"] in IMAGES
         kind = GasfCodec if is_image else TokenCodec
         codec = kind.from_state(config["codec"], _under("codec.", tensors))
-        diffusion = Diffusion(**config["diffusion"]) if is_image else None
-        network = build(_network_config(config["network"], is_image), codec, diffusion)
+        has_lengths = config["preset"] in LENGTHS
+        diffusion = None if config["diffusion"] is None else Diffusion(**config["diffusion"])
+        lengths = Vocabulary(tensors["columns.lengths"].numpy(), True) if has_lengths else None
+        settings = _network_config(config["network"], config["preset"])
+        network = build(settings, codec, diffusion, lengths)
         network.load_state_dict(_under("network.", tensors))
-        lengths = Vocabulary(tensors["columns.lengths"].numpy(), True) if is_image else None
-        columns = config["columns"]
         return cls(
             preset=config["preset"],
             network=network.eval(),
@@ -195,7 +199,7 @@ class Model:
             diffusion=diffusion,
             classes=tuple(config["classes"]),
             shares=np.array(config["shares"], dtype=np.float64),
-            columns=Columns(tuple(columns), tuple(map(tuple, columns.values())), lengths),
+            columns=_columns(config["columns"], lengths, codec),
             about=config["about"],
         )
 
@@ -264,15 +268,22 @@ def _check_parts(preset: str, codec: Codec, diffusion: Diffusion | None) -> None
         raise InputError(
             f"preset {preset!r} needs codec={wanted.__name__}(…), got {type(codec).__name__}"
         )
-    if diffusion is not None and preset not in IMAGES:
+    if diffusion is not None and default_diffusion(preset) is None:
         raise InputError(
             f"preset {preset!r} has no diffusion; leave diffusion out, or take preset='paper'"
         )
 
 
-def _network_config(settings: dict[str, Any], is_image: bool) -> Config:
+def _network_config(settings: dict[str, Any], preset: str) -> Config:
     sequences = {k: tuple(v) for k, v in settings.items() if isinstance(v, list)}
-    return (ImageConfig if is_image else CausalConfig)(**settings | sequences)
+    if preset in IMAGES:
+        return ImageConfig(**settings | sequences)
+    return (DenoiserConfig if preset in LENGTHS else CausalConfig)(**settings | sequences)
+
+
+def _columns(values: dict[str, Any], lengths: Vocabulary | None, codec: Codec) -> Columns:
+    cells = tuple(map(tuple, values.values()))
+    return Columns(tuple(values), cells, lengths, codec.bins_per_point)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

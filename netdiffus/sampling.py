@@ -17,15 +17,19 @@ from netdiffus.codec.token_codec import from_zero
 from netdiffus.device import usable
 from netdiffus.errors import InputError, checked_seed, whole
 from netdiffus.model import Model
-from netdiffus.networks.causal import CausalNetwork
+from netdiffus.networks.conditions import draw_points
+from netdiffus.networks.draws import Draws
 from netdiffus.ops.denoise import Step
 from netdiffus.ops.noise import uniform
 from netdiffus.traces import Traces, concat
 
 DEFAULT_STEPS = {"dpm++": 16, "ddim": 50}  # ddpm takes all T
-# Philox steps: of the class, of the length, and of the places inside bins; points are below them.
-LABEL_DRAW, LENGTH_DRAW, VALUE_DRAW = 2**31 + 1, 2**31, 2**29
+MASKED_STEPS = 32  # or fewer, where a trace has fewer points
+Plan = list[Step] | int | None
+# Philox steps: of the class, and of the places inside bins; points are below them.
+LABEL_DRAW, VALUE_DRAW = 2**31 + 1, 2**29
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 
 def sample(
@@ -45,6 +49,9 @@ def sample(
 ) -> Traces:
     """Makes n traces.
 
+    Traces of a class are spread over what the model can make more evenly than independent draws
+    (see `netdiffus.ops.strata`), while each alone is drawn from it as it is.
+
     Trace i depends on the model, the settings, `seed` and i alone: not on n, the batch size, the
     number of threads, `fast` or the device, but for float rounding. So work can be split: 1000
     traces are 600 and, with `start=600`, another 400. An autoregressive network draws a token where
@@ -59,9 +66,9 @@ def sample(
         mix: `balanced` takes the classes in turn, `real` draws them as often as training had them.
         fast: True runs the native kernels, False the plain torch reference: the same traces but
             for float rounding.
-        sampler: `dpm++`, `ddim` or `ddpm`, for a model of images; None is dpm++.
-        steps: Network runs per trace, for a model of images; None is 16 for dpm++, 50 for ddim, T
-            for ddpm (or fewer, where T is small).
+        sampler: `dpm++`, `ddim` or `ddpm`, for `series`, `image` and `paper`; None is dpm++.
+        steps: Network runs per trace, for all presets but `causal`; None is 16 for dpm++, 50 for
+            ddim, T for ddpm (or fewer, where T is small), and 32 for `masked`.
         seed: None draws one; it stands in the traces' meta.
         start: Index of the first trace.
         batch_size: Traces worked on at a time; None takes 256 on the CPU and 1,024 on a GPU, or of
@@ -89,14 +96,15 @@ def sample(
     plan = _plan(model, sampler, steps)
     seed = secrets.randbits(48) if seed is None else checked_seed(seed)
     _check_weights(model)
+    turns = _in_turn(classes) if mix == "balanced" else _by_share(classes, model.shares, seed)
     network = model.network.to(target).eval()
     backend = "auto" if fast else "torch"
     parts = []
     try:
         for first in range(start, start + n, batch_size):
             index = torch.arange(first, min(first + batch_size, start + n))
-            labels = _labels(model, classes, mix, seed, index)
-            parts.append(_made(model, labels, seed, index, target, plan, backend))
+            draws = Draws(seed, index, *turns(index)).to(target)
+            parts.append(_made(model, draws, plan, backend))
             if progress:
                 progress(float(index[-1] + 1 - start), f"{n} traces")
     finally:
@@ -104,35 +112,18 @@ def sample(
     return concat(parts)
 
 
-def _made(
-    model: Model,
-    labels: Ints,
-    seed: int,
-    index: Tensor,
-    device: torch.device,
-    plan: list[Step],
-    backend: str,
-) -> Traces:
+def _made(model: Model, draws: Draws, plan: Plan, backend: str) -> Traces:
     """One batch of traces."""
-    network, label = model.network, torch.from_numpy(labels).to(device)
-    draws = label, seed, index.to(device)
-    if isinstance(network, CausalNetwork):
-        data, columns = network.generate(*draws, backend)
-    else:
-        data, columns = network.generate(*draws, plan, backend)
-    meta = _meta(model, labels, seed, index, columns.cpu().numpy())
+    how = (backend,) if plan is None else (plan, backend)
+    found = model.network.generate(draws, *how)
+    data, columns = (part.cpu() for part in found)
+    draws = draws.to("cpu")
+    labels = draws.label.numpy()
+    meta = _meta(model, labels, draws.seed, draws.index, columns.numpy())
     if isinstance(model.codec, TokenCodec):
-        tokens = data.cpu()
-        places = _places(tokens, seed, index)
-        return model.codec.decode(tokens, places, labels, model.classes, meta)
-    return _from_images(model, model.codec, data.cpu(), columns.cpu(), labels, meta, seed, index)
-
-
-def _places(tokens: Tensor, seed: int, index: Tensor) -> Tensor:
-    """Uniform numbers of the shape (B, T, F) of tokens: where inside its bin a value lies."""
-    _, points, features = tokens.shape
-    draws = range(VALUE_DRAW, VALUE_DRAW + points * features)
-    return torch.stack([uniform(seed, index, draw) for draw in draws], 1).view(tokens.shape)
+        places = draws.uniforms(VALUE_DRAW, data[0].numel()).view(data.shape)
+        return model.codec.decode(data, places, labels, model.classes, meta)
+    return _from_images(model, model.codec, data, columns, draws, meta)
 
 
 def _from_images(
@@ -140,18 +131,15 @@ def _from_images(
     codec: GasfCodec,
     pixels: Tensor,
     columns: Tensor,
-    labels: Ints,
+    draws: Draws,
     meta: pa.Table,
-    seed: int,
-    index: Tensor,
 ) -> Traces:
     """Traces of images, whose lengths are the last of the columns."""
     if not torch.isfinite(pixels).all():
         raise InputError("the model makes images that are not numbers; train it again")
     assert model.columns.lengths is not None
-    place = uniform(seed, index, LENGTH_DRAW).numpy()
-    drawn = model.columns.lengths.decode(columns[:, -1].numpy(), place)
-    lengths = np.clip(drawn, 1, codec.length or 1).astype(np.int64)
+    lengths = draw_points(model.columns.lengths, columns, draws, codec.length or 1).numpy()
+    labels = draws.label.numpy()
     return from_zero(codec.decode(Images(pixels, lengths, labels, model.classes, meta)))
 
 
@@ -175,25 +163,27 @@ def _usual_batch(model: Model, device: torch.device) -> int:
     return min(most, max(1, pixels // (len(model.codec.channels) * model.codec.image_size**2)))
 
 
-def _plan(model: Model, sampler: str | None, steps: int | None) -> list[Step]:
-    """The reverse steps of a model of images; none for an autoregressive one."""
+def _plan(model: Model, sampler: str | None, steps: int | None) -> Plan:
+    """The reverse steps of a model with noise; how many they are of `masked`; None of `causal`."""
     if model.diffusion is not None:
         sampler = sampler or "dpm++"
         steps = default_steps(model, sampler) if steps is None else whole("steps", steps)
         return model.diffusion.steps(sampler, steps)
-    for name, value in (("sampler", sampler), ("steps", steps)):
+    is_masked = model.preset == "masked"
+    for name, value in (("sampler", sampler), ("steps", None if is_masked else steps)):
         if value is not None:
             raise InputError(
-                f"{name}={value!r}: a model of preset {model.preset!r} draws point after point and "
-                f"has no {name}; leave it out"
+                f"{name}={value!r}: a model of preset {model.preset!r} has no {name}; leave it out"
             )
-    return []
+    if not is_masked:
+        return None
+    return default_steps(model, "") if steps is None else whole("steps", steps, 1)
 
 
 def default_steps(model: Model, sampler: str) -> int:
-    """Steps where none are asked for, of a short process as many as it has; 0 without diffusion."""
+    """Steps where none are asked for, of a short process as many as it has; 0 for `causal`."""
     if model.diffusion is None:
-        return 0
+        return min(MASKED_STEPS, model.codec.points) if model.preset == "masked" else 0
     most = model.diffusion.num_timesteps
     return min(DEFAULT_STEPS.get(sampler, most), max(1, most - 1) if sampler == "dpm++" else most)
 
@@ -210,13 +200,39 @@ def _wanted(model: Model, label: str | Sequence[str] | None) -> Ints:
     return np.array([model.classes.index(name) for name in wanted], dtype=np.int64)
 
 
-def _labels(model: Model, classes: Ints, mix: str, seed: int, index: Tensor) -> Ints:
-    """The class of each trace: in turn, or drawn by the shares of the classes asked for."""
-    if mix == "balanced":
-        turn: Ints = classes[index.numpy() % len(classes)]
-        return turn
+def _in_turn(classes: Ints) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """A function of trace numbers: the class of each, and how many of its class come before.
+
+    Trace i is of class `classes[i % len(classes)]`.
+    """
+    order = np.argsort(classes, kind="stable")
+    found, first, counts = np.unique(classes[order], return_index=True, return_counts=True)
+    kind = np.searchsorted(found, classes)
+    before = np.empty_like(classes)
+    before[order] = np.arange(len(classes)) - first[kind[order]]
+
+    def of(index: Tensor) -> tuple[Tensor, Tensor]:
+        turn, place = np.divmod(index.numpy(), len(classes))
+        rank = turn * counts[kind[place]] + before[place]
+        return torch.from_numpy(classes[place]), torch.from_numpy(rank)
+
+    return of
+
+
+def _by_share(
+    classes: Ints, shares: Floats, seed: int
+) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """The same with classes drawn by their shares.
+
+    How many of a class come before is then not known without drawing all traces before; the number
+    of the trace stands for it.
+    """
     asked = np.unique(classes)
-    ends = np.cumsum(model.shares[asked])
-    drawn = uniform(seed, index, LABEL_DRAW).numpy() * ends[-1]
-    found: Ints = asked[np.searchsorted(ends, drawn, side="right").clip(max=len(asked) - 1)]
-    return found
+    ends = np.cumsum(shares[asked])
+
+    def of(index: Tensor) -> tuple[Tensor, Tensor]:
+        drawn = uniform(seed, index, LABEL_DRAW).numpy() * ends[-1]
+        found = asked[np.searchsorted(ends, drawn, side="right").clip(max=len(asked) - 1)]
+        return torch.from_numpy(found), index
+
+    return of

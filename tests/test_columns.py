@@ -81,7 +81,7 @@ def test_at_most_so_many_values_are_kept() -> None:
 def test_the_length_is_a_column_of_images_alone() -> None:
     lists = [[1] * (3 if i % 2 else 9) for i in range(20)]
     traces = Traces.from_lists({"value": lists}, ["a"] * 20)
-    columns = fitted(traces, with_lengths=True)
+    columns = fitted(traces, bins_per_point=1)
     assert columns.sizes == (2,)
     assert columns.lengths is not None
     found = columns.lengths.decode(columns.encode(traces)[:, -1], np.full(20, 0.5))

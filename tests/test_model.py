@@ -201,7 +201,7 @@ def test_shares_of_small_classes_are_not_told() -> None:
             "large",
             TokenCodec(),
             None,
-            r"preset must be one of default, causal, image, paper, got 'large'",
+            r"preset must be one of default, causal, series, masked, image, paper, got 'large'",
         ),
         ("paper", GasfCodec(None), None, "give it a size"),
     ],

@@ -4,16 +4,18 @@ import numpy as np
 import pytest
 import torch
 from small import packets, volumes
+from torch import Tensor
 
 from netdiffus.codec import GasfCodec, TokenCodec
 from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError
 from netdiffus.model import Model
-from netdiffus.sampling import default_steps, sample
+from netdiffus.networks.draws import Draws
+from netdiffus.sampling import _in_turn, default_steps, sample
 from netdiffus.traces import Traces, concat
 from netdiffus.training import Recipe, train
 
-PRESETS = ["causal", "paper"]
+PRESETS = ["causal", "series", "masked", "paper"]
 SAMPLERS = ["dpm++", "ddim", "ddpm"]
 
 
@@ -22,7 +24,7 @@ def models() -> dict[str, Model]:
     """Of packets, a few steps old; of steady and on/off volumes, some hundred."""
     recipe = Recipe(steps=30, batch_size=8)
     known = {
-        "causal": train(packets(60), recipe=recipe, width=16),
+        **{p: train(packets(60), recipe=recipe, preset=p, width=16) for p in PRESETS[:3]},
         "paper": train(packets(60), recipe=recipe, codec=GasfCodec(16), preset="paper", width=8),
     }
     longer = Recipe(steps=200, batch_size=8, learning_rate=5e-3)
@@ -263,3 +265,42 @@ def test_a_broken_model_is_named(preset: str) -> None:
     for fast in (True, False):
         with pytest.raises(InputError, match="not numbers"):
             sample(broken, 1, seed=0, fast=fast)
+
+
+class TestRanks:
+    """How many traces of its class come before each: what spreads them evenly."""
+
+    def ranks(self, labels: list[int], index: Tensor) -> tuple[list[int], list[int]]:
+        found, rank = _in_turn(np.array(labels))(index)
+        return found.tolist(), rank.tolist()
+
+    def test_they_are_counted_over_all_turns(self) -> None:
+        labels, n = [4, 1, 4, 0, 4, 1], 50
+        found, ranks = self.ranks(labels, torch.arange(n))
+        expected = [labels[i % 6] for i in range(n)]
+        assert found == expected
+        assert ranks == [expected[:i].count(expected[i]) for i in range(n)]
+
+    def test_a_later_part_has_those_of_the_whole(self) -> None:
+        labels = [2, 0, 0, 1]
+        whole, part = (self.ranks(labels, torch.arange(*r)) for r in ((0, 40), (17, 29)))
+        assert part == tuple(one[17:29] for one in whole)
+
+    def test_traces_of_a_class_are_spread_evenly(self) -> None:
+        """The first token of 64 traces: each as often as its probability says, to one and a bit."""
+        model = Model.new(packets(60), TokenCodec(), seed=1)
+        network = model.network.eval()
+        label = torch.zeros(64).long()
+        vocabulary = len(model.codec.vocabularies[0])
+        tokens = torch.zeros(vocabulary, model.codec.points, len(model.codec.features)).long()
+        tokens[:, 0, 0] = torch.arange(vocabulary)
+        zeros = torch.zeros(vocabulary).long()
+        with torch.no_grad():
+            condition = network.conditions(zeros, torch.zeros(vocabulary, 0).long())
+            x = network._attend(tokens, condition)
+            p = network.logits.last[0](x[0, 0])[:vocabulary].softmax(0)
+        draws = Draws(3, torch.arange(64), label, torch.arange(64))
+        drawn = network.generate(draws, "torch")[0][:, 0, 0]
+        ends = 64 * p.cumsum(0)
+        counted = torch.bincount(drawn, minlength=vocabulary).cumsum(0)
+        assert (counted - ends).abs().max() <= 1

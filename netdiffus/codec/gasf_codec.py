@@ -112,6 +112,7 @@ class GasfCodec:
         if border < 0 or (border and resize == "area"):
             raise InputError(f"border must be 0, or above 0 with resize='bin', got {border}")
         self.size, self.length, self.resize, self.gamma = size, length, resize, gamma
+        self.bins_per_point = 1
         self.border = border
         self.choices = dict(scales or {})
         self.channels: tuple[Channel, ...] = ()

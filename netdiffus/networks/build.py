@@ -8,20 +8,25 @@ import torch
 from torch import nn
 
 from netdiffus.codec import GasfCodec, TokenCodec
+from netdiffus.codec.vocabulary import Vocabulary
 from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError
 from netdiffus.networks.causal import CausalConfig, CausalNetwork
+from netdiffus.networks.denoiser import DenoiserConfig
 from netdiffus.networks.image import ImageConfig, ImageNetwork
 from netdiffus.networks.image_unet import GROUPS
+from netdiffus.networks.masked import MaskedNetwork
+from netdiffus.networks.series import SPREAD, SeriesNetwork
 
-PRESETS = ("default", "causal", "image", "paper")
+PRESETS = ("default", "causal", "series", "masked", "image", "paper")
 IMAGES = ("image", "paper")  # presets that learn images; the others learn tokens
+LENGTHS = ("series", "masked", *IMAGES)  # presets that are given the length as a column
 BORDER = 1  # constant points on the images of `image`, where the series itself is seen
 PAPER_WIDTH = 32
 IMAGE_SHIFT = 4.0  # a series is seen in every row of its image, so that less noise hides little
 Codec = TokenCodec | GasfCodec
-Config = CausalConfig | ImageConfig
-Network = CausalNetwork | ImageNetwork
+Config = CausalConfig | DenoiserConfig | ImageConfig
+Network = CausalNetwork | SeriesNetwork | MaskedNetwork | ImageNetwork
 
 
 def default_codec(preset: str, size: int) -> Codec:
@@ -32,7 +37,9 @@ def default_codec(preset: str, size: int) -> Codec:
 
 
 def default_diffusion(preset: str) -> Diffusion | None:
-    """The noise process of a preset; None for an autoregressive network."""
+    """The noise process of a preset; None for `causal` and `masked`, which have no noise."""
+    if preset == "series":
+        return Diffusion(prediction="x0", shift=SPREAD, symmetric=False)
     if preset not in IMAGES:
         return None
     if preset == "image":
@@ -45,7 +52,9 @@ def configure(
 ) -> Config:
     """The shape of the network that suits a fitted codec."""
     found: Config
-    if isinstance(codec, TokenCodec):
+    if isinstance(codec, TokenCodec) and preset in LENGTHS:
+        found = DenoiserConfig(codec.points, codec.sizes, classes, columns)
+    elif isinstance(codec, TokenCodec):
         jittered = codec.are_amounts
         found = CausalConfig(codec.points, codec.sizes, classes, columns, jittered=jittered)
     else:
@@ -55,7 +64,13 @@ def configure(
     return found if width is None else replace(found, width=width)
 
 
-def build(config: Config, codec: Codec, diffusion: Diffusion | None, seed: int = 0) -> Network:
+def build(
+    config: Config,
+    codec: Codec,
+    diffusion: Diffusion | None,
+    lengths: Vocabulary | None = None,
+    seed: int = 0,
+) -> Network:
     """The network, with initial weights that depend on the seed alone.
 
     Raises:
@@ -67,6 +82,11 @@ def build(config: Config, codec: Codec, diffusion: Diffusion | None, seed: int =
         if isinstance(config, CausalConfig):
             assert isinstance(codec, TokenCodec)
             return CausalNetwork(config, codec.vocabularies)
+        if isinstance(config, DenoiserConfig):
+            assert lengths is not None
+            if diffusion is None:
+                return MaskedNetwork(config, lengths)
+            return SeriesNetwork(config, diffusion, lengths)
         assert isinstance(codec, GasfCodec)
         assert diffusion is not None
         return ImageNetwork(config, diffusion, codec.draw)
@@ -75,7 +95,7 @@ def build(config: Config, codec: Codec, diffusion: Diffusion | None, seed: int =
 def _check_width(config: Config) -> None:
     """Refuses a width that heads or groups of features cannot share evenly."""
     parts = 1
-    if isinstance(config, CausalConfig):
+    if isinstance(config, CausalConfig | DenoiserConfig):
         parts = config.heads
     elif not config.plain:
         parts = GROUPS

@@ -12,13 +12,10 @@ from torch.nn import functional as F
 from netdiffus.codec.vocabulary import Vocabulary
 from netdiffus.networks.batch import Batch
 from netdiffus.networks.conditions import Conditions, draw_columns
-from netdiffus.networks.transformer import Block, Cache, rank_waves
-from netdiffus.ops.draw_tokens import draw_tokens
-from netdiffus.ops.linear import linear
-from netdiffus.ops.noise import uniform
+from netdiffus.networks.draws import Draws
+from netdiffus.networks.tokens import FEATURE_SCALE, PointLogits, TokenEmbedding
+from netdiffus.networks.transformer import Block, Cache
 
-WAVES = 16  # of the rank of a token
-FEATURE_SCALE = 0.02  # standard deviation of embeddings at the start
 # Standard deviation, in bins, by which training moves values: of points before, and of the point
 # that is learned. A value of an amount is then learned with its neighbours, as few traces have it.
 GIVEN_JITTER, WANTED_JITTER = 2.0, 1.5
@@ -87,9 +84,7 @@ class CausalNetwork(nn.Module):
         shape = w, config.heads, config.expansion, config.dropout
         self.blocks = nn.ModuleList(Block(*shape) for _ in range(config.layers))
         self.norm = nn.LayerNorm(w)
-        self.before = nn.ModuleList(TokenEmbedding(size, w) for size in config.sizes[:-1])
-        self.mix = nn.ModuleList(nn.Linear(w, w) for _ in config.sizes[1:])
-        self.logits = nn.ModuleList(TokenLogits(w, size) for size in config.sizes)
+        self.logits = PointLogits(config.sizes, w)
 
     @property
     def end(self) -> int:
@@ -120,11 +115,10 @@ class CausalNetwork(nn.Module):
         is_point = tokens[:, :, 0] != self.end
         inside = F.pad(is_point[:, :-1], (1, 0), value=True)  # points and the end behind them
         x = self._attend(given, self.conditions(label, columns))
-        lost = tokens.new_zeros(tokens.shape[:2], dtype=x.dtype)
-        for f, logits in enumerate(self._all_logits(x, given)):
-            one = F.cross_entropy(logits.flatten(0, 1), tokens[:, :, f].flatten(), reduction="none")
-            counted = inside if f == 0 else is_point
-            lost = lost + one.view_as(lost) * counted
+        first, *others = self.logits.losses(x, tokens, given)
+        lost = first * inside
+        for one in others:
+            lost = lost + one * is_point
         return lost, inside
 
     def _attend(self, tokens: Tensor, condition: Tensor) -> Tensor:
@@ -159,35 +153,27 @@ class CausalNetwork(nn.Module):
         kept = torch.rand(b, t, 1, device=before.device) >= share
         return before * kept
 
-    def _all_logits(self, x: Tensor, tokens: Tensor) -> list[Tensor]:
-        found = [self.logits[0](x)]
-        for f in range(1, len(self.config.sizes)):
-            x = x + self.before[f - 1](tokens[..., f - 1])
-            found.append(self.logits[f](F.gelu(self.mix[f - 1](x))))
-        return found
-
     @torch.inference_mode()
-    def generate(
-        self, label: Tensor, seed: int, index: Tensor, backend: str = "auto"
-    ) -> tuple[Tensor, Tensor]:
+    def generate(self, draws: Draws, backend: str = "auto") -> tuple[Tensor, Tensor]:
         """Draws columns and traces of classes.
 
         Args:
-            label: int64 (B,).
-            seed: Of all draws.
-            index: int64 (B,), number of each trace; its draws depend on seed and number alone.
+            draws: Which traces, and their random numbers.
             backend: Of the native ops.
 
         Returns:
             Tokens (B, T, F), `end` behind the last point, and columns (B, J).
         """
-        columns = draw_columns(self.conditions, label, seed, index, backend)
+        columns = draw_columns(self.conditions, draws, backend)
+        features = len(self.config.sizes)
+        drawn = draws.uniforms(0, self.config.points * features)
+        label = draws.label
         run = _Run(self, self.conditions(label, columns), backend)
         shape = len(label), self.config.points, len(self.config.sizes)
         tokens = label.new_zeros(shape)
         tokens[:, :, 0] = self.end
         for t in range(self.config.points):
-            tokens[:, t] = run.point(t, seed, index)
+            tokens[:, t] = run.point(t, drawn[:, t * features : (t + 1) * features])
             if bool(run.ended.all()):
                 break
         return tokens, columns
@@ -203,38 +189,24 @@ class _Run:
             block.empty_cache(b, config.points)  # type: ignore[operator]
             for block in net.blocks
         ]
-        self.weights = [logits.weight_and_bias() for logits in net.logits]  # type: ignore[operator]
+        self.draws = net.logits.draws(backend)
         self.tables = [embed.table() for embed in net.tokens]  # type: ignore[operator]
         self.before = net.start.expand(b, -1)
         self.sums = condition.new_zeros(b, len(net.totals.channels), dtype=torch.float64)
         self.ended = torch.zeros(b, dtype=torch.bool, device=condition.device)
 
-    def point(self, t: int, seed: int, index: Tensor) -> Tensor:
-        """The tokens (B, F) of point t."""
+    def point(self, t: int, drawn: Tensor) -> Tensor:
+        """The tokens (B, F) of point t, by uniform numbers (B, F)."""
         net = self.net
         x = self.before + net.place.weight[t] + self.condition
         for block, cache in zip(net.blocks, self.caches, strict=True):
             x = block.step(x, cache, t, self.backend)  # type: ignore[operator]
-        tokens = self._draw(net.norm(x), t, seed, index)
+        but = net.end if t == 0 else None  # a trace has a point
+        tokens = self.draws(net.norm(x), drawn.unbind(1), but)
         self.ended = self.ended | (tokens[:, 0] == net.end)
         tokens[self.ended, 0] = net.end
         self._remember(tokens, t)
         return tokens
-
-    def _draw(self, x: Tensor, t: int, seed: int, index: Tensor) -> Tensor:
-        net = self.net
-        drawn: list[Tensor] = []
-        for f, (weight, bias) in enumerate(self.weights):
-            h = x
-            if f > 0:
-                x = x + net.before[f - 1](drawn[-1])
-                h = F.gelu(net.mix[f - 1](x))
-            logits = linear(h, weight, bias, backend=self.backend)
-            if f == 0 and t == 0:
-                logits[:, net.end] = -torch.inf  # a trace has a point
-            u = uniform(seed, index, t * len(self.weights) + f)
-            drawn.append(draw_tokens(logits, u, backend=self.backend))
-        return torch.stack(drawn, 1)
 
     def _remember(self, tokens: Tensor, t: int) -> None:
         net = self.net
@@ -270,49 +242,6 @@ class Jitter(nn.Module):
         place = self.place[tokens]
         near = self.bins[(place + moved).clamp(0, len(self.bins) - 1)]
         return torch.where(place < 0, tokens, near)
-
-
-class TokenEmbedding(nn.Module):
-    """E[s] + W waves(rank of s): a free part for each token, and one smooth in its value."""
-
-    waves: Tensor
-
-    def __init__(self, size: int, width: int) -> None:
-        super().__init__()
-        self.free = nn.Embedding(size, width)
-        self.smooth = nn.Linear(WAVES, width, bias=False)
-        nn.init.normal_(self.free.weight, std=FEATURE_SCALE)
-        self.register_buffer("waves", rank_waves(size, WAVES), persistent=False)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Features (..., w) of tokens."""
-        return F.embedding(tokens, self.table())
-
-    def table(self) -> Tensor:
-        """Features (S, w) of all tokens."""
-        found: Tensor = self.free.weight + self.smooth(self.waves)
-        return found
-
-
-class TokenLogits(nn.Module):
-    """Logits of tokens: a free part for each token, and one smooth in its value."""
-
-    waves: Tensor
-
-    def __init__(self, width: int, size: int) -> None:
-        super().__init__()
-        self.free, self.smooth = nn.Linear(width, size), nn.Linear(width, WAVES, bias=False)
-        for parameter in self.parameters():
-            nn.init.zeros_(parameter)
-        self.register_buffer("waves", rank_waves(size, WAVES), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., w) -> (..., S)."""
-        return F.linear(x, *self.weight_and_bias())
-
-    def weight_and_bias(self) -> tuple[Tensor, Tensor]:
-        """Both parts as one linear map: (S, w) and (S,)."""
-        return self.free.weight + self.waves @ self.smooth.weight, self.free.bias
 
 
 class RunningTotals(nn.Module):

@@ -6,10 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from netdiffus.codec.vocabulary import Vocabulary
+from netdiffus.networks.draws import Draws
 from netdiffus.ops.draw_tokens import draw_tokens
-from netdiffus.ops.noise import uniform
 
 COLUMN_DRAW = 2**30  # Philox step of the first column; later ones follow
+LENGTH_DRAW = 2**31  # of the place of a length inside its bin
 LABEL_SCALE = 0.5  # standard deviation of a class's first features: classes differ from the start
 
 
@@ -67,11 +69,14 @@ class Conditions(nn.Module):
         return logits
 
 
-def draw_columns(
-    conditions: Conditions, label: Tensor, seed: int, index: Tensor, backend: str
-) -> Tensor:
-    """Column values (B, J) of classes (B,), which depend on seed and trace number alone."""
-    draws = range(COLUMN_DRAW, COLUMN_DRAW + len(conditions.columns))
-    uniforms = [uniform(seed, index, draw) for draw in draws]
-    given = torch.stack(uniforms, 1) if uniforms else label.new_zeros(len(label), 0)
-    return conditions.draw(label, given, backend)
+def draw_columns(conditions: Conditions, draws: Draws, backend: str) -> Tensor:
+    """Column values (B, J) of traces."""
+    drawn = draws.uniforms(COLUMN_DRAW, len(conditions.columns))
+    return conditions.draw(draws.label, drawn, backend)
+
+
+def draw_points(lengths: Vocabulary, columns: Tensor, draws: Draws, most: int) -> Tensor:
+    """int64 (B,) from 1 to `most`: the number that the last column stands for, of each trace."""
+    place = draws.uniforms(LENGTH_DRAW, 1)[:, 0].cpu().numpy()
+    drawn = lengths.decode(columns[:, -1].cpu().numpy(), place)
+    return torch.from_numpy(drawn).round().long().clamp(1, most).to(columns.device)

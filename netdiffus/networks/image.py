@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from netdiffus.diffusion import Diffusion
 from netdiffus.networks.batch import Batch
 from netdiffus.networks.conditions import Conditions, draw_columns
+from netdiffus.networks.draws import Draws
 from netdiffus.networks.image_unet import ImageUNet
 from netdiffus.networks.paper_unet import PaperUNet
 from netdiffus.ops.denoise import Step, denoise_step
@@ -79,22 +80,21 @@ class ImageNetwork(nn.Module):
 
     @torch.inference_mode()
     def generate(
-        self, label: Tensor, seed: int, index: Tensor, steps: list[Step], backend: str = "auto"
+        self, draws: Draws, steps: list[Step], backend: str = "auto"
     ) -> tuple[Tensor, Tensor]:
         """Draws columns and images of classes.
 
         Args:
-            label: int64 (B,).
-            seed: Of all draws.
-            index: int64 (B,), number of each trace; its draws depend on seed and number alone.
+            draws: Which traces, and their random numbers.
             steps: Of `Diffusion.steps`, noisiest first.
             backend: Of the native ops.
 
         Returns:
             Images (B, C, m, m) in [0, 1], and columns (B, J).
         """
-        columns = draw_columns(self.conditions, label, seed, index, backend)
-        condition = self.conditions(label, columns)
+        columns = draw_columns(self.conditions, draws, backend)
+        condition = self.conditions(draws.label, columns)
+        seed, index = draws.seed, draws.index
         shape = self.config.channels, self.config.size, self.config.size
         symmetric = self.diffusion.symmetric
         xt = normal(seed, index, 0, shape, symmetric=symmetric, backend=backend)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -63,14 +62,3 @@ class Block(nn.Module):
 def _map(layer: nn.Linear, x: Tensor, backend: str = "torch", gelu: bool = False) -> Tensor:
     """A linear map; by torch's own product in training, where that was the faster one."""
     return linear(x, layer.weight, layer.bias, gelu=gelu, backend=backend)
-
-
-def rank_waves(tokens: int, waves: int) -> Tensor:
-    """(S, waves): cos(pi k r) of the rank r = (s + 1/2) / S of each token, k from 1.
-
-    Tokens are in the order of their values, so that features or logits made of these waves are
-    smooth in the value.
-    """
-    rank = (torch.arange(tokens, dtype=torch.float64) + 0.5) / max(tokens, 1)
-    k = torch.arange(1, waves + 1, dtype=torch.float64)
-    return torch.cos(torch.pi * rank.unsqueeze(1) * k).float()

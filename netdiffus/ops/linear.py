@@ -13,28 +13,6 @@ from netdiffus.ops import _backend
 FEW = 128  # rows below which the plain product is as fast
 
 
-def halved(x: Tensor, backend: str = "auto") -> Tensor:
-    """``x`` as bfloat16 where that is how its products are faster while learning, else ``x``.
-
-    Processors with such products (AVX-512 BF16, AMX) take them twice as fast or more, and add them
-    up in float32. Loss curves agree to 0.1 %; what is sampled, without a gradient, stays float32.
-
-    Args:
-        x: float32, on the CPU; any other is returned.
-        backend: ``"torch"`` for ``x`` itself.
-    """
-    wanted = torch.is_grad_enabled() and x.dtype is torch.float32 and x.device.type == "cpu"
-    if backend == "torch" or not wanted or not multiplies_halves():
-        return x
-    return x.bfloat16()
-
-
-def multiplies_halves() -> bool:
-    """Whether this processor has products of bfloat16, and may use them (see `isa`)."""
-    told = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)  # a name of torch's own
-    return _backend.isa() == "x86-64-v4" and bool(told())
-
-
 def linear(
     x: Tensor,
     weight: Tensor,
@@ -45,15 +23,13 @@ def linear(
 ) -> Tensor:
     """Returns ``x @ weight.T + bias``, as ``torch.nn.functional.linear`` does. Differentiable.
 
-    On the CPU, float32 rows go to oneDNN: its products use the widest vectors of every processor,
-    those of MKL only of some (on an AMD EPYC with AVX-512 they ran at half the speed, forward and
-    backward). Where no gradient is wanted this is the op that torch's own compiler emits, which
-    adds the bias and takes the GELU in the same pass. Else it is a 1 x 1 convolution, which torch
-    gives to oneDNN from two threads on. Neither is a kernel of ours: ``backend`` only says whether
-    to.
+    On processors with AVX-512, float32 rows without a gradient go to oneDNN by the op that torch's
+    own compiler emits, which adds the bias and takes the GELU in the same pass: on an AMD EPYC with
+    AVX-512 the plain product, which is MKL's, ran at half the speed. With AVX2 alone the plain
+    product is the faster one. Neither is a kernel of ours: ``backend`` only says whether to.
 
     Args:
-        x: (..., inputs); float32 weights are narrowed to it where it is bfloat16 (see `halved`).
+        x: (..., inputs).
         weight: (outputs, inputs).
         bias: (outputs,), or None.
         gelu: Whether to return the GELU of that.
@@ -63,18 +39,13 @@ def linear(
         (..., outputs).
     """
     rows = x.numel() // max(1, x.shape[-1])
-    if x.dtype is torch.bfloat16:
-        mapped = F.linear(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
-    elif backend == "torch" or rows < FEW or x.dtype is not torch.float32 or x.device.type != "cpu":
+    is_plain = backend == "torch" or rows < FEW or x.dtype is not torch.float32
+    fused = None if is_plain or x.device.type != "cpu" else _fused()
+    if fused is None or _needs_more(x, weight, bias):
         mapped = F.linear(x, weight, bias)
-    elif (fused := _fused()) and not _needs_more(x, weight, bias):
-        made: Tensor = fused(x.contiguous(), weight.contiguous(), bias, *(_GELU if gelu else _NONE))
-        return made
-    else:
-        image = x.reshape(1, rows, 1, -1).permute(0, 3, 1, 2)  # rows as pixels, channels last
-        image = F.conv2d(image, weight[:, :, None, None], bias)
-        mapped = image.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
-    return F.gelu(mapped) if gelu else mapped
+        return F.gelu(mapped) if gelu else mapped
+    made: Tensor = fused(x.contiguous(), weight.contiguous(), bias, *(_GELU if gelu else _NONE))
+    return made
 
 
 _NONE: tuple[Any, ...] = ("none", [], "")
@@ -82,7 +53,9 @@ _GELU: tuple[Any, ...] = ("gelu", [], "none")  # by the error function, not by t
 
 
 def _fused() -> Any:
-    """The linear map of oneDNN with what follows it, or None where torch was built without."""
+    """The linear map of oneDNN with what follows it; None where the plain product is faster."""
+    if _backend.isa() != "x86-64-v4":
+        return None
     return getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 
 

@@ -201,24 +201,34 @@ def q_sample_reference(
 
 
 def uniform(seed: int, index: Tensor, step: int) -> Tensor:
-    """Uniform numbers in [0, 1) that depend on (seed, trace index, step) alone.
+    """Uniform numbers (B,) in [0, 1): those of one draw of :func:`uniforms`."""
+    return uniforms(seed, index, step, 1)[:, 0]
+
+
+def uniforms(seed: int, index: Tensor, first: int, count: int) -> Tensor:
+    """Uniform numbers in [0, 1) that depend on (seed, trace index, draw) alone.
 
     They share no bits with :func:`normal` of the same arguments.
 
     Args:
         seed: Key, 0 <= seed < 2**64.
         index: Trace numbers, (B,) int64.
-        step: Which draw, 0 <= step < 2**32.
+        first: The first draw, 0 <= first < 2**32.
+        count: How many draws; the last is below 2**32, too.
 
     Returns:
-        (B,) float64 with 53 random bits each.
+        (B, count) float64 with 53 random bits each.
 
     Raises:
         ValueError: An argument of the wrong shape, dtype or value.
     """
-    check_draw(seed, index, step)
-    block = torch.full_like(index, _UNIFORM_BLOCK)
-    high, low, _, _ = philox4x32(_counter(block, step, index), _key(seed))
+    check_draw(seed, index, first)
+    check_draw(seed, index, first + max(count, 1) - 1)
+    step = torch.arange(first, first + count, device=index.device).expand(len(index), count)
+    rows = index.unsqueeze(1).expand(-1, count)
+    block = torch.full_like(rows, _UNIFORM_BLOCK)
+    words = block, step, rows & _MASK, rows >> 32 & _MASK
+    high, low, _, _ = philox4x32(words, _key(seed))
     return ((high >> 5) * 2.0**26 + (low >> 6).double()) * 2.0**-53
 
 

@@ -99,8 +99,8 @@ def train(
         path: Folder for the model, its checkpoints and its log; None keeps all in memory.
         recipe: Budget and settings; None trains for two minutes, or is that of the resumed run.
         codec: Not yet fitted; None is `TokenCodec()`, or for `paper` `GasfCodec(default_size(…))`.
-        diffusion: None takes the preset's own; only for `image` and `paper`.
-        preset: `default`, `causal`, `image` or `paper`.
+        diffusion: None takes the preset's own; only for `series`, `image` and `paper`.
+        preset: `default`, `causal`, `series`, `masked`, `image` or `paper`.
         width: Features inside the network, None for the preset's own.
         by: Column of the meta-data that names a group, such as a user or a host. Every value that
             the model keeps is then shared by 5 groups, not by 5 traces.

@@ -12,6 +12,7 @@ from netdiffus.codec import TokenCodec
 from netdiffus.model import Model
 from netdiffus.networks.build import build
 from netdiffus.networks.causal import CausalNetwork
+from netdiffus.networks.draws import Draws
 from netdiffus.traces import Traces
 
 
@@ -29,12 +30,15 @@ def tiny() -> Traces:
     )
 
 
-def with_ports(n: int = 60) -> Traces:
-    """Packets with two columns of the meta."""
-    traces = packets(n, fixed=True)
+def with_ports(n: int = 60, fixed: bool = True) -> Traces:
+    """Packets with two columns of the meta; `fixed`: all traces are of one length."""
+    traces = packets(n, fixed=fixed)
     meta = {"protocol": ["tcp", "udp"] * (n // 2), "server_port": [22, 53, 443] * (n // 3)}
     lists = {
-        channel.name: traces.values[:, c].tolist() for c, channel in enumerate(traces.channels)
+        channel.name: [
+            one[c, :k].tolist() for one, k in zip(traces.values, traces.lengths, strict=True)
+        ]
+        for c, channel in enumerate(traces.channels)
     }
     return Traces.from_lists(lists, traces.label_names.tolist(), meta)
 
@@ -57,3 +61,8 @@ def coded(traces: Traces) -> tuple[Tensor, Tensor, Tensor]:
     model = Model.new(traces, TokenCodec(), width=16)
     columns = torch.from_numpy(model.columns.encode(traces))
     return model.codec.encode(traces).long(), torch.from_numpy(traces.labels), columns
+
+
+def asked(label: Tensor, seed: int, index: Tensor) -> Draws:
+    """Draws that are independent: no two traces lie among 4,096 that are spread evenly."""
+    return Draws(seed, index, label, index << 12)

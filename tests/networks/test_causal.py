@@ -8,14 +8,14 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from nets import coded, network, tiny, with_ports
+from nets import asked, coded, network, tiny, with_ports
 from scipy import stats
 from small import packets, volumes
 from torch import Tensor
 
 from netdiffus.codec import TokenCodec
 from netdiffus.codec.vocabulary import Vocabulary
-from netdiffus.networks import causal
+from netdiffus.networks import tokens as tokens_module
 from netdiffus.networks.batch import Batch
 from netdiffus.networks.causal import CausalNetwork, Jitter, RunningTotals
 from netdiffus.networks.transformer import Block
@@ -147,15 +147,15 @@ class TestGenerate:
     def test_traces_are_as_frequent_as_they_are_likely(self) -> None:
         """Joint with the columns, by a chi-squared test; a trace has a point at least."""
         net, n = network(tiny()), 20_000
-        tokens, columns = net.generate(torch.zeros(n).long(), 7, torch.arange(n), "torch")
+        tokens, columns = net.generate(asked(torch.zeros(n).long(), 7, torch.arange(n)), "torch")
         rows = torch.cat([shown(net, tokens).flatten(1), columns], 1)
         found = Counter(map(tuple, rows.tolist()))
         expected, counts = [], []
         for column in range(3):
-            traces, asked = every_trace(net), given(43, 0, column)
-            p = losses(net, traces, *asked).double().sum(1).neg().exp()
+            traces, wanted = every_trace(net), given(43, 0, column)
+            p = losses(net, traces, *wanted).double().sum(1).neg().exp()
             with torch.no_grad():
-                share = float(net.conditions.loss(asked[0][:1], asked[1][:1]).neg().exp())
+                share = float(net.conditions.loss(wanted[0][:1], wanted[1][:1]).neg().exp())
             for trace, each in zip(traces[1:], p[1:] / (1 - p[0]), strict=True):
                 expected.append(n * share * float(each))
                 counts.append(found[(*trace.flatten().tolist(), column)])
@@ -182,8 +182,8 @@ class TestGenerate:
             noted[:, t] += one * ((f == 0) | (tokens[:, t, 0] != net.end))
             return tokens[:, t, f].clone()
 
-        monkeypatch.setattr(causal, "draw_tokens", instead)
-        drawn, _ = net.generate(label, 0, torch.arange(60), backend)
+        monkeypatch.setattr(tokens_module, "draw_tokens", instead)
+        drawn, _ = net.generate(asked(label, 0, torch.arange(60)), backend)
         expected, inside = net.log_loss(tokens, label, columns)
         empty = torch.zeros_like(tokens)
         empty[:, :, 0] = net.end
@@ -199,34 +199,34 @@ class TestGenerate:
         traces = with_ports()
         net, index = network(traces), torch.arange(100, 350)
         label = index % 3
-        tokens, columns = net.generate(label, 3, index, backend)
+        tokens, columns = net.generate(asked(label, 3, index), backend)
         together = shown(net, tokens)
         order = torch.randperm(250, generator=torch.Generator().manual_seed(0))
-        parts = [net.generate(label[r], 3, index[r], backend) for r in order.split(7)]
+        parts = [net.generate(asked(label[r], 3, index[r]), backend) for r in order.split(7)]
         apart = shown(net, torch.cat([part[0] for part in parts]))
         assert (apart == together[order]).flatten(1).all(1).sum() >= 248
         assert torch.equal(torch.cat([part[1] for part in parts]), columns[order])
-        alone = shown(net, net.generate(label[:1], 3, index[:1], backend)[0])
+        alone = shown(net, net.generate(asked(label[:1], 3, index[:1]), backend)[0])
         assert torch.equal(alone[0], together[0])
         assert len({tuple(one.flatten().tolist()) for one in together}) > 200  # nor are all alike
 
     def test_another_seed_gives_other_traces(self) -> None:
         net, index = network(with_ports()), torch.arange(50)
-        first, again, other = (net.generate(index % 3, s, index)[0] for s in (1, 1, 2))
+        first, again, other = (net.generate(asked(index % 3, s, index))[0] for s in (1, 1, 2))
         assert torch.equal(first, again)
         assert (first != other).flatten(1).any(1).all()
 
     def test_no_trace_is_empty_even_if_the_end_is_all_but_certain(self) -> None:
         net = network(packets(60))
         with torch.no_grad():
-            net.logits[0].free.bias[net.end] += 1000
-        tokens, _ = net.generate(torch.zeros(200).long(), 0, torch.arange(200))
+            net.logits.last[0].free.bias[net.end] += 1000
+        tokens, _ = net.generate(asked(torch.zeros(200).long(), 0, torch.arange(200)))
         assert (tokens[:, 0, 0] != net.end).all()
         assert (tokens[:, 1:, 0] == net.end).all()
 
     def test_once_ended_a_trace_stays_so(self) -> None:
         net = network(packets(60))
-        tokens, _ = net.generate(torch.arange(300) % 3, 0, torch.arange(300))
+        tokens, _ = net.generate(asked(torch.arange(300) % 3, 0, torch.arange(300)))
         ended = tokens[:, :, 0] == net.end
         assert 0.05 < ended.float().mean() < 0.95
         assert torch.equal(ended, ended.cummax(1).values)

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from nets import asked
 from scipy import stats
 
 from netdiffus.networks.conditions import Conditions, draw_columns
@@ -49,7 +50,7 @@ def test_columns_are_as_frequent_as_they_are_likely(
     conditions: Conditions, backend: str, label: int
 ) -> None:
     n = 20_000
-    drawn = draw_columns(conditions, torch.full((n,), label), 5, torch.arange(n), backend)
+    drawn = draw_columns(conditions, asked(torch.full((n,), label), 5, torch.arange(n)), backend)
     counts = np.zeros(SIZES)
     np.add.at(counts, tuple(drawn.T.numpy()), 1)
     expected = n * probabilities(conditions, label)
@@ -59,10 +60,10 @@ def test_columns_are_as_frequent_as_they_are_likely(
 
 def test_a_draw_depends_on_seed_and_number_alone(conditions: Conditions) -> None:
     index = torch.arange(500)
-    whole = draw_columns(conditions, index % 2, 5, index, "torch")
-    parts = [draw_columns(conditions, i % 2, 5, i, "torch") for i in index.split(7)]
+    whole = draw_columns(conditions, asked(index % 2, 5, index), "torch")
+    parts = [draw_columns(conditions, asked(i % 2, 5, i), "torch") for i in index.split(7)]
     assert torch.equal(torch.cat(parts), whole)
-    assert not torch.equal(draw_columns(conditions, index % 2, 6, index, "torch"), whole)
+    assert not torch.equal(draw_columns(conditions, asked(index % 2, 6, index), "torch"), whole)
 
 
 def test_features_are_of_class_and_every_column(conditions: Conditions) -> None:
@@ -75,4 +76,4 @@ def test_features_are_of_class_and_every_column(conditions: Conditions) -> None:
 def test_no_columns_cost_nothing_and_none_are_drawn() -> None:
     none, label = Conditions(3, (), 8), torch.tensor([0, 2])
     assert none.loss(label, torch.zeros(2, 0).long()).tolist() == [0, 0]
-    assert draw_columns(none, label, 0, torch.arange(2), "auto").shape == (2, 0)
+    assert draw_columns(none, asked(label, 0, torch.arange(2)), "auto").shape == (2, 0)

@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+from nets import asked
 from small import volumes
 from torch import Tensor
 
@@ -112,8 +113,8 @@ def test_columns_are_in_the_loss(model: Model) -> None:
 @pytest.mark.parametrize("backend", ["torch", "auto"])
 def test_an_image_does_not_depend_on_the_others(model: Model, backend: str) -> None:
     net, plan, index = model.network, model.diffusion.steps("ddpm", 6), torch.arange(20)
-    whole, _ = net.generate(index % 2, 3, index, plan, backend)
-    parts = [net.generate(i % 2, 3, i, plan, backend)[0] for i in index.split(3)]
+    whole, _ = net.generate(asked(index % 2, 3, index), plan, backend)
+    parts = [net.generate(asked(i % 2, 3, i), plan, backend)[0] for i in index.split(3)]
     # `sample` promises 1e-4 of the range; convolutions of other batches add in another order.
     assert (torch.cat(parts) - whole).abs().mean() < 1e-4
     assert whole.min() >= 0

@@ -257,7 +257,7 @@ def test_bad_traces_and_settings() -> None:
     few = Traces.from_lists({"value": [[1, 2], [2, 3], [3, 4], [1, 1]]}, ["a", "a", "b", "b"])
     with pytest.raises(InputError, match=r"at least 5 traces \(or groups\) are needed, got 4"):
         train(few, recipe=Recipe(steps=1))
-    with pytest.raises(InputError, match="preset must be one of default, causal, image, paper"):
+    with pytest.raises(InputError, match="preset must be one of default, causal, series, masked"):
         run(None, 1, preset="large")
     with pytest.raises(InputError, match="no column 'user' to group by"):
         run(None, 1, by="user")

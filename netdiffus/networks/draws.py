@@ -1,0 +1,35 @@
+"""Which traces are asked for, and the random numbers that they are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from netdiffus.ops.strata import spread_uniforms
+
+
+@dataclass(frozen=True)
+class Draws:
+    """B traces to make; each depends on its own row and the seed alone.
+
+    Attributes:
+        seed: Of all random numbers.
+        index: int64 (B,), number of each trace.
+        label: int64 (B,), class of each trace.
+        rank: int64 (B,), how many traces of its class have a lower number.
+    """
+
+    seed: int
+    index: Tensor
+    label: Tensor
+    rank: Tensor
+
+    def to(self, device: torch.device | str) -> Draws:
+        """The same, on a device."""
+        return Draws(self.seed, *(part.to(device) for part in (self.index, self.label, self.rank)))
+
+    def uniforms(self, first: int, count: int) -> Tensor:
+        """(B, count) float64 in [0, 1), spread evenly over the traces of a class."""
+        return spread_uniforms(self.seed, self.index, self.label, self.rank, first, count)

@@ -1,0 +1,123 @@
+"""Absorbing diffusion over the points of a trace: hidden points are drawn, in any order."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from netdiffus.codec.vocabulary import Vocabulary
+from netdiffus.networks.batch import Batch
+from netdiffus.networks.conditions import Conditions, draw_columns, draw_points
+from netdiffus.networks.denoiser import Denoiser, DenoiserConfig, first_points, inside_of
+from netdiffus.networks.draws import Draws
+from netdiffus.networks.tokens import FEATURE_SCALE, PointLogits, TokenEmbedding
+from netdiffus.ops.noise import uniform, uniforms
+
+SHARE_DRAW, HIDE_DRAW = 1, 2  # Philox steps of training: of the share that is hidden, of points
+ORDER_DRAW = 2**28  # Philox step of sampling, of the order of the first point; others follow
+SHARE_WAVES = 16
+
+
+class MaskedNetwork(nn.Module):
+    """p(hidden points | other points, length, class, columns), of points each by itself.
+
+    Training hides a share of the points that is drawn evenly from 0 to 1, and learns the hidden
+    ones; the mean over shares of their -log p, over the share, bounds -log p of the trace (Austin
+    et al., 2021; Shi et al., 2024). Sampling begins with all points hidden, and draws some of them
+    at each step, in an order of each trace's own.
+
+    Args:
+        config: The shape.
+        lengths: Vocabulary of the last column, the number of points.
+    """
+
+    def __init__(self, config: DenoiserConfig, lengths: Vocabulary) -> None:
+        super().__init__()
+        w, self.config, self.lengths = config.width, config, lengths
+        self.conditions = Conditions(config.classes, config.columns, w)
+        self.tokens = nn.ModuleList(TokenEmbedding(size, w) for size in config.sizes)
+        self.hidden = nn.Parameter(torch.zeros(w))
+        self.place = nn.Embedding(config.points, w)
+        nn.init.normal_(self.place.weight, std=FEATURE_SCALE)
+        self.share = nn.Linear(SHARE_WAVES, w)
+        self.body = Denoiser(config)
+        self.logits = PointLogits(config.sizes, w)
+
+    @property
+    def end(self) -> int:
+        """The token of the first feature that stands behind the last point."""
+        return self.config.sizes[0] - 1
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean of the bound of -log p of points, and of -log p of columns, in nats a point.
+
+        Shares and hidden points depend on `batch.draws` alone.
+        """
+        inside = inside_of(batch.data, self.end)
+        share = 0.02 + 0.98 * uniform(0, batch.draws, SHARE_DRAW).float()
+        hidden = self._hide(batch, share) & inside
+        condition = self.conditions(batch.label, batch.columns)
+        x = self._answer(batch.data, hidden, inside, condition, share)
+        lost: Tensor = sum(self.logits.losses(x[hidden], batch.data[hidden]), x.new_zeros(()))
+        weight = (1 / share).unsqueeze(1).expand_as(hidden)[hidden]
+        columns = self.conditions.loss(batch.label, batch.columns)
+        return ((lost * weight).sum() + columns.sum()) / inside.sum()
+
+    def _hide(self, batch: Batch, share: Tensor) -> Tensor:
+        t = batch.data.shape[1]
+        return uniforms(0, batch.draws, HIDE_DRAW, t) < share.unsqueeze(1)
+
+    def _answer(
+        self, tokens: Tensor, hidden: Tensor, inside: Tensor, condition: Tensor, share: Tensor
+    ) -> Tensor:
+        """Features (B, T, w) of all points, given those that are not hidden."""
+        seen: Tensor = sum(embed(tokens[..., f]) for f, embed in enumerate(self.tokens))
+        x = torch.where(hidden.unsqueeze(-1), self.hidden, seen) + self.place.weight
+        steer = condition + self.share(_waves(share))
+        found: Tensor = self.body(x + condition.unsqueeze(1), steer, inside)
+        return found
+
+    @torch.inference_mode()
+    def generate(self, draws: Draws, steps: int, backend: str = "auto") -> tuple[Tensor, Tensor]:
+        """Draws columns and traces of classes.
+
+        Args:
+            draws: Which traces, and their random numbers.
+            steps: How often the network runs, T at most; each draws as many points.
+            backend: Of the native ops.
+
+        Returns:
+            Tokens (B, T, F), `end` behind the last point, and columns (B, J).
+        """
+        columns = draw_columns(self.conditions, draws, backend)
+        condition = self.conditions(draws.label, columns)
+        points = draw_points(self.lengths, columns, draws, self.config.points)
+        inside = first_points(points, self.config.points)
+        order = _ranks(draws.seed, draws.index, inside)
+        shape = self.config.points, len(self.config.sizes)
+        drawn = draws.uniforms(0, shape[0] * shape[1]).view(-1, *shape)
+        draw = self.logits.draws(backend)
+        tokens = columns.new_zeros(len(columns), *shape)
+        for step in range(steps):
+            done = (points * step).div(steps, rounding_mode="floor").unsqueeze(1)
+            wanted = (points * (step + 1)).div(steps, rounding_mode="floor").unsqueeze(1)
+            hidden = inside & (order >= done)
+            now = hidden & (order < wanted)
+            share = hidden.sum(1) / points
+            x = self._answer(tokens, hidden, inside, condition, share)
+            tokens[now] = draw(x[now], list(drawn[now].unbind(1)), self.end)
+        tokens[:, :, 0] = torch.where(inside, tokens[:, :, 0], self.end)
+        return tokens, columns
+
+
+def _ranks(seed: int, index: Tensor, inside: Tensor) -> Tensor:
+    """(B, T): which place in the order each point has; those behind the end come last."""
+    t = inside.shape[1]
+    drawn = uniforms(seed, index, ORDER_DRAW, t)
+    return torch.where(inside, drawn, 2.0).argsort(dim=1).argsort(dim=1)
+
+
+def _waves(share: Tensor) -> Tensor:
+    k = torch.arange(1, SHARE_WAVES + 1, device=share.device)
+    found: Tensor = torch.cos(torch.pi * share.float().unsqueeze(1) * k)
+    return found
