@@ -13,6 +13,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 K = 5  # traces (or groups of traces) that every number in a vocabulary is made from, at least
+MOST_CHUNKS = 2**16  # places where cells may end: many more than bins, few enough to count fast
 PARTS = 4  # of a bin, each with as many values: what is drawn inside a bin then follows them
 
 
@@ -159,11 +160,12 @@ def _cell_means(values: Floats, owners: Ints) -> Floats:
 
     A cell ends where it has K owners, and equal values stay together. None if there are too few.
     """
-    ends, inside = [], set()
-    for i, owner in enumerate(owners.tolist()):
-        inside.add(owner)
-        if len(inside) >= K and (i + 1 == len(values) or values[i + 1] > values[i]):
-            ends.append(i + 1)
+    ends, inside, start, owner = [], set(), 0, owners.tolist()
+    for end in _chunk_ends(values):
+        inside.update(owner[start:end])
+        start = end
+        if len(inside) >= K:
+            ends.append(end)
             inside = set()
     if not ends:
         return np.empty(0)
@@ -171,6 +173,16 @@ def _cell_means(values: Floats, owners: Ints) -> Floats:
     counts = np.diff([*starts, len(values)])  # the last cell takes what is left over
     means: Floats = np.add.reduceat(values, starts) / counts
     return means
+
+
+def _chunk_ends(values: Floats) -> list[int]:
+    """Where cells may end: behind each distinct value, or of many points at 2**16 of them."""
+    ends = np.append(np.flatnonzero(values[1:] > values[:-1]) + 1, len(values))
+    wanted = np.linspace(0, len(values), MOST_CHUNKS + 1)[1:]
+    if len(ends) > MOST_CHUNKS:
+        ends = np.unique(ends[np.searchsorted(ends, wanted)])
+    found: list[int] = ends.tolist()
+    return found
 
 
 def _bins(cells: Floats, most: int) -> Floats:

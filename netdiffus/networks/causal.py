@@ -44,12 +44,12 @@ class CausalConfig:
     sizes: tuple[int, ...]
     classes: int
     columns: tuple[int, ...] = ()
-    width: int = 128
+    width: int = 96
     layers: int = 3
     heads: int = 4
     expansion: int = 2
     dropout: float = 0.2
-    hidden: float = 1.0
+    hidden: float = 0.25
     jittered: tuple[bool, ...] = ()
 
 
