@@ -23,6 +23,11 @@ _PACKERS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
 _XZ = b"\xfd7zXZ\x00"
 MAX_TEXT = 2**31 - 1  # bytes that Arrow parses as one block
 _PARTS = (".parquet", ".pq")
+# What the readers raise where bytes are damaged.
+_DAMAGED = (
+    pa.ArrowException, zipfile.BadZipFile, zlib.error, lzma.LZMAError, KeyError, ValueError,
+    TypeError, EOFError, OverflowError, RecursionError, NotImplementedError, SyntaxError,
+)  # fmt: skip
 # What people try to read as a table, by its first bytes, and what to do instead.
 _OTHERS = (
     ((b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d",
@@ -76,11 +81,16 @@ def read_file(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
             f"{path}: not enough memory to read it; keep fewer points (--length), read fewer "
             "channels (--channels), or split the file"
         ) from None
-    except (
-        pa.ArrowException, zipfile.BadZipFile, zlib.error, lzma.LZMAError, KeyError, ValueError,
-        TypeError, EOFError, OverflowError, RecursionError, NotImplementedError, SyntaxError,
-    ) as error:  # fmt: skip
-        raise InputError(f"{path}: not a readable {suffix} file of traces: {error}") from error
+    except OSError as error:
+        if error.errno is not None:  # of the system; Arrow's have no number
+            raise
+        raise _unreadable(path, suffix, error) from error
+    except _DAMAGED as error:
+        raise _unreadable(path, suffix, error) from error
+
+
+def _unreadable(path: Path, suffix: str, error: Exception) -> InputError:
+    return InputError(f"{path}: not a readable {suffix} file of traces: {error}")
 
 
 def kind_of(path: Path) -> str:

@@ -78,6 +78,11 @@ def large_lists(name: str, column: pa.ChunkedArray | pa.Array) -> pa.LargeListAr
     if array.null_count:
         row = pc.index(pc.is_null(array), True).as_py()
         raise InputError(f"column {name!r} has no list in row {row}; remove the row")
+    if pa.types.is_list_view(array.type) or pa.types.is_large_list_view(array.type):
+        # Arrow 26 casts views to lists with wrong offsets.
+        counts = pc.list_value_length(array).to_numpy(zero_copy_only=False)
+        offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        return pa.LargeListArray.from_arrays(offsets, pc.list_flatten(array))
     return array.cast(pa.large_list(array.type.value_type))
 
 

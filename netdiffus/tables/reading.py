@@ -161,7 +161,16 @@ def _meta(table: pa.Table, chosen: roles.Roles, findings: Findings) -> pa.Table:
         names.append(ours if fits else name)
         if names[-1] != name:
             findings.origins[names[-1]] = name
-    return pa.table([table[name] for name in chosen.meta], names=names)
+    return pa.table([_plain_text(table[name]) for name in chosen.meta], names=names)
+
+
+def _plain_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text of any of Arrow's kinds as its plain kind, so that traces of several sources fit."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return column.cast(pa.string()) if any(test(kind) for test in texts) else column
 
 
 def _padded(points: Points) -> npt.NDArray[np.float64]:
