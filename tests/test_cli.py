@@ -254,7 +254,7 @@ ERRORS = [
 def faults(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with files and models that have something wrong."""
     monkeypatch.chdir(tmp_path)
-    Path("no_label.csv").write_text('class,value\na,"[1,2]"\n')
+    Path("no_label.csv").write_text('kind,value\na,"[1,2]"\n')
     Path("lonely.csv").write_text('label,value\na,"[1,2]"\na,"[3,4]"\nlonely,"[1,2]"\n')
     Path("empty.csv").touch()
     packets().save("packets.csv")
