@@ -22,6 +22,7 @@ from netdiffus.progress import bar
 
 if TYPE_CHECKING:
     from netdiffus.networks.build import Codec
+    from netdiffus.tables import ReadOptions
     from netdiffus.traces import Traces
 
 
@@ -50,7 +51,21 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Seed = Annotated[int, typer.Option(help="Same seed, same result.", callback=checked_seed)]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 Length = Annotated[int | None, typer.Option(help="Keep at most this many points of each trace.")]
-Channels = Annotated[str | None, typer.Option(help="Keep only these channels, comma-separated.")]
+Channels = Annotated[
+    str | None,
+    typer.Option(help="Read only these channels, comma-separated; of an array their names."),
+]
+LabelColumn = Annotated[
+    str | None, typer.Option(help="Column of the classes, if it has no usual name.")
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(help="OLD=NEW renames a column, as in time=timestamp_us; may be repeated."),
+]
+FlowColumn = Annotated[
+    str | None, typer.Option(help="Column of the trace, where one row is one packet.")
+]
+TABLE_HELP = "Traces: .parquet, .csv, .npz, .feather, .json, .npy; .gz and the like; a folder."
 
 # Options of `export` that say how a capture is written; a table has no use for them.
 OF_CAPTURES = (
@@ -76,6 +91,8 @@ def main() -> None:
         _fail(error, 2)
     except (OSError, SafetensorError) as error:  # the latter where a disk is full
         _fail(error, 1)
+    except MemoryError as error:
+        _fail(MemoryError(f"not enough memory: {error}; work on fewer or shorter traces"), 1)
 
 
 def _show_warning(
@@ -189,13 +206,16 @@ def import_(
 
 @app.command(epilog="Example: netdiffus split traces.parquet --by trace_id --sep '#' -o parts")
 def split(
-    data: Annotated[Path, typer.Argument(help="Traces: .parquet, .csv or .npz.")],
+    data: Annotated[Path, typer.Argument(help=TABLE_HELP)],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the two parts.")],
     fraction: Annotated[float, typer.Option(help="Share of each class held out.")] = 0.2,
     by: Annotated[str | None, typer.Option(help="Column whose groups stay together.")] = None,
     sep: Annotated[str | None, typer.Option(help="Group by the text before this only.")] = None,
     length: Length = None,
     channels: Channels = None,
+    label_column: LabelColumn = None,
+    columns: Columns = None,
+    flow_column: FlowColumn = None,
     seed: Seed = 0,
     force: Force = False,
     as_json: Json = False,
@@ -203,7 +223,8 @@ def split(
     """Hold out a stratified part: train.parquet and holdout.parquet."""
     from netdiffus.files import refuse_existing
 
-    traces = _load(data, length, channels)
+    options = _read_options(length, channels, label_column, columns, flow_column)
+    traces = _load(data, options)
     for name in ("train.parquet", "holdout.parquet"):
         refuse_existing(out / name, force)
     rest, holdout = traces.split(fraction, by=by, sep=sep, seed=seed)
@@ -223,7 +244,7 @@ def split(
 
 @app.command(epilog="Example: netdiffus train traces.parquet --minutes 5 -o model")
 def train(
-    data: Annotated[Path, typer.Argument(help="Traces: .parquet, .csv or .npz.")],
+    data: Annotated[Path, typer.Argument(help=TABLE_HELP)],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the model.")],
     minutes: Annotated[
         float | None,
@@ -232,6 +253,9 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Optimiser steps in all.")] = None,
     length: Length = None,
     channels: Channels = None,
+    label_column: LabelColumn = None,
+    columns: Columns = None,
+    flow_column: FlowColumn = None,
     preset: Annotated[
         str, typer.Option(help="default or causal: a transformer; paper: a U-Net on images.")
     ] = "default",
@@ -279,7 +303,7 @@ def train(
         validation_fraction=validation,
         seed=seed,
     )
-    traces = _load(data, None, channels)
+    traces = _load(data, _read_options(None, channels, label_column, columns, flow_column))
     images = {"size": size, "resize": resize, "gamma": gamma, "scale": scale or None}
     codec = _codec(preset, traces, length, {k: v for k, v in images.items() if v is not None})
     with bar("train", 1.0) as progress:
@@ -417,6 +441,9 @@ def export(
         str, typer.Option(help="Flows whose zeros are called malformed there: move, or keep.")
     ] = "move",
     length: Length = None,
+    label_column: LabelColumn = None,
+    columns: Columns = None,
+    flow_column: FlowColumn = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -426,7 +453,7 @@ def export(
 
     if kind != "capture":
         _refuse_unused(ctx, kind)
-    traces = _load(data, length, None)
+    traces = _load(data, _read_options(length, None, label_column, columns, flow_column))
     if kind != "capture":
         write_flows(traces, out, kind, force=force)
         _print({"table": str(out), "traces": len(traces)}, as_json)
@@ -469,6 +496,9 @@ def evaluate(
     sep: Annotated[str | None, typer.Option(help="Group by the text before this only.")] = None,
     length: Length = None,
     channels: Channels = None,
+    label_column: LabelColumn = None,
+    columns: Columns = None,
+    flow_column: FlowColumn = None,
     seed: Seed = 0,
     force: Force = False,
     as_json: Json = False,
@@ -485,11 +515,12 @@ def evaluate(
         raise InputError(f"{out}: the figures go there; give the page a name that ends in .html")
     for path in (out, figures):
         refuse_existing(path, force)
+    options = _read_options(length, channels, label_column, columns, flow_column)
     with bar("evaluate", 1.0) as progress:
         report = run(
-            _load(real, length, channels),
-            _load(synthetic, length, channels),
-            holdout=None if holdout is None else _load(holdout, length, channels),
+            _load(real, options),
+            _load(synthetic, options),
+            holdout=None if holdout is None else _load(holdout, options),
             by=by,
             sep=sep,
             seed=seed,
@@ -543,13 +574,33 @@ def _fail(error: BaseException, code: int) -> None:
     sys.exit(code)
 
 
-def _load(path: Path, length: int | None, channels: str | None) -> Any:
+def _load(path: Path, options: ReadOptions) -> Traces:
+    """The traces of a file; what was read as what goes to standard error."""
     from netdiffus.traces import Traces
 
-    traces = Traces.load(path, length)
-    if channels is None:
-        return traces
-    return traces.select([name.strip() for name in channels.split(",")])
+    traces, report = Traces.load_with_report(path, options)
+    print(f"read {report}", file=sys.stderr)
+    return traces
+
+
+def _read_options(
+    length: int | None,
+    channels: str | None,
+    label_column: str | None,
+    columns: list[str] | None,
+    flow_column: str | None,
+) -> ReadOptions:
+    from netdiffus.tables import ReadOptions
+
+    pairs = [one.partition("=") for one in columns or ()]
+    for old, equals, new in pairs:
+        if not (old and equals and new):
+            raise InputError(
+                f"--columns {old}{equals}{new}: give the old name and the new, OLD=NEW"
+            )
+    names = None if channels is None else [name.strip() for name in channels.split(",")]
+    renamed = {old: new for old, _, new in pairs}
+    return ReadOptions(length, names, label_column, renamed, flow_column)
 
 
 def _save_capture(traces: Any, out: Path, force: bool) -> dict[str, int]:

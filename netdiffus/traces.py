@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,14 +15,22 @@ import pyarrow as pa
 
 from netdiffus import formats
 from netdiffus.channels import Channel, same_but_type
-from netdiffus.errors import InputError
-from netdiffus.lists import from_table, to_table
+from netdiffus.errors import InputError, Note
+from netdiffus.lists import to_table
 from netdiffus.splitting import group_names, holdout_rows
+from netdiffus.tables import ReadOptions, ReadReport
+from netdiffus.tables.arrays import arrays_table
+from netdiffus.tables.files import read_files
+from netdiffus.tables.frames import to_arrow
+from netdiffus.tables.reading import read_table
+from netdiffus.tables.report import Findings
 
 if TYPE_CHECKING:
     import pandas
 
 NEVER_NEGATIVE = ("size", "gap", "volume")
+
+logger = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -90,18 +100,83 @@ class Traces:
         return cls.from_arrow(pa.table(arrays))
 
     @classmethod
-    def from_arrow(cls, table: pa.Table, length: int | None = None) -> Traces:
-        """Traces from an Arrow table with a `label` column and one list column per channel.
+    def from_arrow(cls, table: pa.Table, length: int | None = None, **options: Any) -> Traces:
+        """Traces from an Arrow table with a column of classes and one list column per channel.
 
         Args:
             table: One row per trace; list columns become channels, the others meta.
             length: Keep at most this many points of each trace.
+            **options: `channels`, `label_column`, `columns` and `by`; see `load`.
 
         Raises:
             InputError: Names the column and the row that cannot be used.
+
+        Warns:
+            Note: Of each thing that was changed or left out.
         """
-        parts = from_table(table, length)
-        return cls(**parts)
+        return cls._read(table, ReadOptions(length=length, **options), Findings(), "table")[0]
+
+    @classmethod
+    def from_frame(cls, data: Any, length: int | None = None, **options: Any) -> Traces:
+        """Traces from a frame: of pandas, polars, Arrow, or a data set of Hugging Face.
+
+        One row is one trace with lists in its cells; or, with `by`, one packet:
+        `Traces.from_frame(packets, by="flow_id")`.
+
+        Args:
+            data: The frame, or anything else that gives Arrow (`__arrow_c_stream__`).
+            length: Keep at most this many points of each trace.
+            **options: `channels`, `label_column`, `columns` and `by`; see `load`.
+
+        Raises:
+            InputError: Names the column and the row that cannot be used.
+
+        Warns:
+            Note: Of each thing that was changed or left out.
+        """
+        return cls.from_arrow(to_arrow(data), length, **options)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        x: Any,
+        y: Any,
+        channels: Sequence[str] | str | None = None,
+        *,
+        lengths: Any = None,
+        length: int | None = None,
+    ) -> Traces:
+        """Traces from arrays X and y, as classifiers take them.
+
+        Args:
+            x: Numbers (N, L), (N, L, C) or (N, C, L), or one sequence of numbers per trace. NaN at
+                the end of a trace is padding, and so is 0 where 0 is no possible packet.
+            y: (N,), the class of each trace, or (N, K) one-hot.
+            channels: What the C channels are: `packet_length`, `direction`, `timestamp`, `iat`,
+                `value`, or names of your own.
+            lengths: Points of each trace, if they are known.
+            length: Keep at most this many points of each trace.
+
+        Raises:
+            InputError: Shapes that do not fit, or impossible values.
+
+        Warns:
+            Note: Of each thing that was changed.
+        """
+        findings = Findings(form="arrays")
+        names = ReadOptions(channels=channels).channels
+        table = arrays_table(x, y, names, findings, lengths)
+        return cls._read(table, ReadOptions(length=length), findings, "X, y")[0]
+
+    @classmethod
+    def _read(
+        cls, table: pa.Table, options: ReadOptions, findings: Findings, source: str
+    ) -> tuple[Traces, ReadReport]:
+        fields, report = read_table(table, options, findings, source)
+        traces = cls(**fields)
+        for note in report.notes():
+            warnings.warn(Note(note if source == "table" else f"{source}: {note}"), stacklevel=4)
+        return traces, report
 
     def to_arrow(self) -> pa.Table:
         """One row per trace: `label`, meta, then one list column per channel."""
@@ -113,22 +188,68 @@ class Traces:
         return self.to_arrow().to_pandas()
 
     @classmethod
-    def load(cls, path: str | Path, length: int | None = None) -> Traces:
-        """Reads a .parquet, .csv or .npz file.
+    def load(
+        cls,
+        path: str | Path,
+        length: int | None = None,
+        *,
+        channels: Sequence[str] | str | None = None,
+        label_column: str | None = None,
+        columns: Mapping[str, str] | None = None,
+        by: str | None = None,
+    ) -> Traces:
+        """Reads a file of traces.
+
+        Parquet (.parquet, .pq; also a folder of them, or a glob), CSV and TSV with any separator,
+        Arrow (.feather, .arrow), JSON and JSON lines, NumPy (.npz, .npy with X and y) and ARFF;
+        text also compressed (.gz, .bz2, .xz, .zst). Columns of tcbench, nfstream, ipfixprobe,
+        CESNET DataZoo, MIRAGE, joy, CICFlowMeter and nfdump are known by name. What was read as
+        what goes to the log of this module.
 
         Args:
             path: The file.
             length: Keep at most this many points of each trace.
+            channels: Read only these channels, in this order; for an array their names.
+            label_column: The column of the classes, if it has no usual name.
+            columns: Old name of a column to new name; `{"time": "timestamp_us"}` says that `time`
+                holds times in µs.
+            by: Column of the trace, of a table with one row per packet.
 
         Raises:
             InputError: Names the file and what is wrong with it.
+
+        Warns:
+            Note: Of each thing that was changed or left out.
         """
-        path = Path(path)
-        table = formats.read(path)
+        options = ReadOptions(length, channels, label_column, columns or {}, by)
+        return cls.load_with_report(path, options)[0]
+
+    @classmethod
+    def load_with_report(
+        cls, path: str | Path, options: ReadOptions | None = None
+    ) -> tuple[Traces, ReadReport]:
+        """As `load`, and what was read as what.
+
+        Raises:
+            InputError: Names the file and what is wrong with it.
+
+        Warns:
+            Note: Of each thing that was changed or left out.
+        """
+        path, options, findings = Path(path), options or ReadOptions(), Findings()
+        table = read_files(path, options, findings)
+        if findings.form.startswith(("NPZ of", "NPY")):  # whose channels are named by then
+            options = replace(options, channels=None)
         try:
-            return cls.from_arrow(table, length)
+            traces, report = cls._read(table, options, findings, str(path))
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
+        except MemoryError:
+            raise InputError(
+                f"{path}: not enough memory; keep fewer points (--length) or channels (--channels)"
+            ) from None
+        logger.info("%s", report)
+        return traces, report
 
     def save(self, path: str | Path, *, force: bool = False) -> None:
         """Writes a .parquet, .csv or .npz file, whole or not at all.
@@ -344,7 +465,7 @@ def _check_values(values: Floats, lengths: Ints, channel: Channel) -> None:
         _refuse(values < 0, values, channel, f"a {channel.kind} cannot be negative")
     if channel.kind == "direction":
         inside = np.arange(values.shape[1])[None] < lengths[:, None]
-        wrong = inside & (np.abs(values) != 1)
+        wrong = inside & (values != 1) & (values != -1)
         _refuse(wrong, values, channel, "a direction is +1 or -1; cut padding off")
 
 

@@ -11,11 +11,16 @@ def packets(n: int = 12, longest: int = 9, seed: int = 0, fixed: bool = False) -
     """n traces of sizes, directions and float32 times, of 1..longest packets, in three classes."""
     rng = np.random.default_rng(seed)
     lengths = np.full(n, longest) if fixed else rng.integers(1, longest + 1, n)
+
+    def times(k: int) -> list[float]:
+        since = np.cumsum(rng.exponential(0.1, k))
+        return list((since - since[0]).tolist())
+
     return Traces.from_lists(
         {
             "packet_length": [rng.choice([40, 52, 158, 1500, 733], k).tolist() for k in lengths],
             "direction": [rng.choice([-1, 1], k).tolist() for k in lengths],
-            "timestamp": [np.cumsum(rng.exponential(0.1, k)).tolist() for k in lengths],
+            "timestamp": [times(int(k)) for k in lengths],
         },
         labels=[("web", "ssh", "video")[i % 3] for i in range(n)],
         meta={"trace_id": [f"file-{i // 4}#{i}" for i in range(n)]},

@@ -20,7 +20,7 @@ def packets(n: int = 60) -> Traces:
         for k, long in zip(lengths, b, strict=True)
     ]
     directions = [[-1] * k if long else [1] * k for k, long in zip(lengths, b, strict=True)]
-    times = [np.cumsum(rng.exponential(0.1, k)).tolist() for k in lengths]
+    times = [np.cumsum([0.0, *rng.exponential(0.1, k - 1)]).tolist() for k in lengths]
     return Traces.from_lists(
         {"packet_length": sizes, "direction": directions, "timestamp": times},
         ["b" if long else "a" for long in b],

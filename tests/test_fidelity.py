@@ -8,6 +8,7 @@ from scipy.integrate import quad
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import norm
 
+from netdiffus.channels import Channel
 from netdiffus.errors import InputError
 from netdiffus.evaluation.distances import (
     autocorrelation,
@@ -267,8 +268,10 @@ def test_what_never_varies_has_the_scale_0():
 
 
 def test_two_channels_of_gaps_have_sums_of_their_own():
-    columns = {"timestamp": [[0.0, 2.0]], "iat": [[0.0, 3.0]]}
-    found = quantities(Traces.from_lists(columns, ["a"]).with_gaps())
+    channels = (Channel.named("timestamp", "double"), Channel.named("iat", "double"))
+    values = np.array([[[0.0, 2.0], [0.0, 3.0]]])
+    both = Traces(values, np.array([2]), channels, np.array([0]), ("a",))
+    found = quantities(both.with_gaps())
     sums = {q.name: q.values.tolist() for q in found if q.kind == "duration"}
     assert sums == {"trace duration": [2.0], "total iat": [3.0]}
 

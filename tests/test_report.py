@@ -33,7 +33,7 @@ def packets(seed: int, n: int = 90) -> Traces:
         for k, m in zip(kinds, lengths, strict=True)
     ]
     times = [
-        np.cumsum(rng.exponential(0.01 * 10**k, m)).tolist()
+        np.cumsum([0.0, *rng.exponential(0.01 * 10**k, m - 1)]).tolist()
         for k, m in zip(kinds, lengths, strict=True)
     ]
     return Traces.from_lists(

@@ -1,0 +1,168 @@
+"""Arrays X, y of traces as tables: (N, L), (N, L, C), (N, C, L), or one array per trace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from netdiffus.channels import KINDS
+from netdiffus.errors import InputError
+from netdiffus.tables.report import Findings
+
+ASK = (
+    "say what the numbers are: channels=… (--channels), such as packet_length, direction, "
+    "timestamp, iat, value, or a name of your own"
+)
+
+
+def arrays_table(
+    x: Any, y: Any, channels: Sequence[str] | None, findings: Findings, lengths: Any = None
+) -> pa.Table:
+    """A table with `label` and one list column per channel.
+
+    Points at the end that are NaN are padding; so are those that are 0 in all channels, unless 0
+    can be a value (volumes and plain numbers). `timestamp` with signs, as WFlib and Tik-Tok write
+    it, is the time and the direction of each packet.
+
+    Args:
+        x: Numbers (N, L), (N, L, C) or (N, C, L), or N sequences of numbers.
+        y: N classes.
+        channels: Names of the C channels; of numbers that are all -1, 0 and 1 not needed.
+        findings: Where is said what was cut.
+        lengths: Points of each trace, if known.
+
+    Raises:
+        InputError: Shapes that do not fit, or channels that are not named.
+    """
+    labels = np.asarray(y)
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        labels = _one_hot(labels)
+    labels = labels.reshape(-1)
+    if _is_ragged(x):
+        names = _named(channels, 1, None)
+        lists = [np.asarray(one).reshape(-1) for one in x]
+        _check_rows(len(lists), len(labels))
+        return _table(labels, {names[0]: pa.array(lists, pa.list_(_kind(lists)))})
+    values = np.asarray(x)
+    if values.dtype.kind not in "iufb":
+        raise InputError(f"X holds {values.dtype}, not numbers")
+    if values.ndim not in (2, 3):
+        raise InputError(f"X has the shape {values.shape}; it must be (N, L), (N, L, C), (N, C, L)")
+    _check_rows(len(values), len(labels))
+    cube, names = _cube(values, channels)
+    kept = _lengths(cube, names, findings) if lengths is None else np.asarray(lengths, np.int64)
+    _check_lengths(kept, cube)
+    columns = _split_signs(cube, names, findings)
+    inside = np.arange(cube.shape[2])[None] < kept[:, None]
+    offsets = pa.array(np.concatenate([[0], np.cumsum(kept)]), pa.int64())
+    return _table(
+        labels,
+        {
+            name: pa.LargeListArray.from_arrays(offsets, pa.array(column[inside]))
+            for name, column in columns.items()
+        },
+    )
+
+
+def _one_hot(y: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if y.dtype.kind not in "iufb" or not ((y == 0) | (y == 1)).all() or (y.sum(1) != 1).any():
+        raise InputError(f"y has the shape {y.shape} and is not one-hot; give one class per trace")
+    return np.asarray(y.argmax(1))
+
+
+def _is_ragged(x: Any) -> bool:
+    if isinstance(x, np.ndarray):
+        return bool(x.dtype == object)
+    return len({np.shape(one) for one in x}) > 1
+
+
+def _kind(lists: list[npt.NDArray[Any]]) -> pa.DataType:
+    whole = all(one.dtype.kind in "iub" for one in lists)
+    return pa.int64() if whole else pa.float64()
+
+
+def _table(labels: npt.NDArray[Any], columns: dict[str, pa.Array]) -> pa.Table:
+    if labels.dtype.kind not in "iufbUS":
+        labels = labels.astype(np.str_)
+    return pa.table({"label": pa.array(labels), **columns})
+
+
+def _named(
+    channels: Sequence[str] | None, count: int, values: npt.NDArray[Any] | None
+) -> tuple[str, ...]:
+    if channels is None:
+        if count == 1 and values is not None and _are_directions(values):
+            return ("direction",)
+        raise InputError(f"X has {count} channel(s) without a name: {ASK}")
+    if len(channels) != count:
+        raise InputError(f"X has {count} channels, but {len(channels)} names: {ASK}")
+    return tuple(channels)
+
+
+def _are_directions(values: npt.NDArray[Any]) -> bool:
+    """Whether the numbers are +1, -1 and, at the end, 0, as Deep Fingerprinting's are."""
+    return bool((values == 1).any() and (values == -1).any() and (np.abs(values) <= 1).all()
+                and (values == np.rint(values)).all())  # fmt: skip
+
+
+def _cube(
+    values: npt.NDArray[Any], channels: Sequence[str] | None
+) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+    """The values as (N, C, L), and the names of the channels."""
+    if values.ndim == 2:
+        return values[:, None], _named(channels, 1, values)
+    count = 1 if channels is None else len(channels)
+    if values.shape[2] == count:
+        return values.transpose(0, 2, 1), _named(channels, count, values)
+    if values.shape[1] == count:
+        return values, _named(channels, count, values)
+    raise InputError(
+        f"X has the shape {values.shape}, in which no axis has {count} channels: {ASK}"
+    )
+
+
+def _lengths(
+    cube: npt.NDArray[Any], names: tuple[str, ...], findings: Findings
+) -> npt.NDArray[np.int64]:
+    """int64 (N,), points of each trace without the padding at its end."""
+    padding = np.isnan(cube).all(1)
+    if any(KINDS.get(name, ("", ""))[0] in ("size", "direction", "time", "gap") for name in names):
+        padding |= (cube == 0).all(1)
+    real = ~padding
+    kept = np.where(real.any(1), cube.shape[2] - real[:, ::-1].argmax(1), 0)
+    cut = int((kept < cube.shape[2]).sum())
+    if cut:
+        findings.mended.append(
+            f"padding at the end of traces was cut off ({cut} of {len(cube)} traces)"
+        )
+    return kept.astype(np.int64)
+
+
+def _check_rows(x: int, y: int) -> None:
+    if x != y:
+        raise InputError(f"X has {x} traces and y has {y} classes; they must be as many")
+
+
+def _check_lengths(lengths: npt.NDArray[np.int64], cube: npt.NDArray[Any]) -> None:
+    if lengths.shape != (len(cube),) or lengths.max(initial=0) > cube.shape[2]:
+        raise InputError(f"lengths must be one number up to {cube.shape[2]} for each trace")
+
+
+def _split_signs(
+    cube: npt.NDArray[Any], names: tuple[str, ...], findings: Findings
+) -> dict[str, npt.NDArray[Any]]:
+    columns = {name: cube[:, k] for k, name in enumerate(names)}
+    times = columns.get("timestamp")
+    if times is None or "direction" in columns or not (times < 0).any():
+        return columns
+    findings.mended.append(
+        "timestamp: signed times were read as times and directions, + and 0 from the client"
+    )
+    return columns | {
+        "timestamp": np.abs(times),
+        "direction": np.where(times < 0, -1, 1).astype(np.int8),
+    }

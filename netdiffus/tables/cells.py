@@ -1,0 +1,205 @@
+"""Text cells of a CSV file that hold lists: `[1, 2]`, `[1 2]`, `(1;2)`, `array([1., 2.])`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json
+
+from netdiffus.errors import InputError
+
+# What looks like a list of numbers or times, in brackets; nested ones have exactly two levels.
+_PART = (
+    r"(?:[-+0-9.eE,;|\s'\"()]|nan|NaN|inf|None|null|[Tt]rue|[Ff]alse|np\.[a-z]+[0-9]*\(|[0-9]T|:)*"
+)
+_LIST = (
+    r"^\s*(?:np\.)?(?:array\(|tensor\()?\s*\[" + _PART
+    + r"(?:[0-9]\s|[0-9]['\",;|.)\]eE]|nan|NaN|None|null|[Tt]rue|[Ff]alse)" + _PART
+    + r"\]?\s*(?:,\s*d?type=[^()]*)?\)?\s*$"
+)  # fmt: skip
+_ONE_LIST = r"^\[[^\[\](){}]*\]$|^\([^\[\](){}]*\)$|^[^\[\](){}]+$"
+_NESTED = r"^\s*[\[(]\s*(?:[\[(][-+0-9.eE,;|\s]*[\])]\s*,?\s*)+[\])]\s*$"
+_NUMBER = r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?$|^[-+]?(?i:nan|inf|infinity)$"
+_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9:]+(?:\.[0-9]*)?(?:Z|[-+][0-9:]+)?)?$"
+_MISSING = ("", "None", "null", "NA", "NULL", "<NA>")
+_SEPARATORS = ("|", ";", ",", " ")
+
+
+def looks_like_lists(column: pa.ChunkedArray) -> bool:
+    """Whether a cell of a text column looks like a list of numbers; then all must be lists."""
+    return bool(pc.any(pc.match_substring_regex(column, f"{_LIST}|{_NESTED}")).as_py())
+
+
+def parse(name: str, column: pa.ChunkedArray, *, decimal_comma: bool = False) -> pa.Array:
+    """A text column as lists of int64, double, bool or timestamps, or as lists of lists.
+
+    Args:
+        name: The column's name, for errors.
+        column: Text; each cell is a list in one of the usual ways of writing, with or without
+            brackets.
+        decimal_comma: Whether `0,5` may be a half, in lists that `;` or `|` separates.
+
+    Raises:
+        InputError: Names the column, the row and the cell that is no list.
+    """
+    text = column.combine_chunks()
+    if isinstance(text, pa.ChunkedArray):
+        text = pa.concat_arrays(text.chunks)
+    text = text.cast(pa.large_string())
+    if pc.all(pc.match_substring_regex(text, _NESTED)).as_py():
+        return _nested(name, text)
+    _refuse(name, text, pc.equal(pc.utf8_trim_whitespace(text), ""), "is not a list")
+    bare = _without_types(text)
+    good = pc.match_substring_regex(bare, _ONE_LIST)
+    _refuse(name, text, pc.invert(good), "is not one list like [1, 2, 3]")
+    bare = pc.utf8_trim_whitespace(pc.utf8_trim(bare, "[]()"))
+    separator = _separator(bare)
+    return _lists(name, text, bare, separator, decimal_comma and separator in "|;")
+
+
+def _without_types(text: pa.Array) -> pa.Array:
+    """Cells without quotes, and without NumPy's and torch's words for an array and a number."""
+    for sign, pattern in (
+        ("np.", r"np\.\w+\(([^()\[\]]*)\)"),
+        ("(", r"^\s*(?:np\.)?(?:array|tensor)\(\s*([^()]*?)\s*(?:,\s*d?type=[^()]*)?\)\s*$"),
+        (",)", r",(\))"),
+        ("'", r"'()"),
+        ('"', r'"()'),
+    ):
+        if pc.any(pc.match_substring(text, sign)).as_py():
+            text = pc.replace_substring_regex(text, pattern, r"\1")
+    return pc.utf8_trim_whitespace(text)
+
+
+def _separator(bare: pa.Array) -> str:
+    """What stands between the items: the first that is there of | ; , and white space."""
+    for separator in _SEPARATORS[:-1]:
+        if pc.any(pc.match_substring(bare, separator)).as_py():
+            return separator
+    return " "
+
+
+def _lists(
+    name: str, text: pa.Array, bare: pa.Array, separator: str, decimal_comma: bool
+) -> pa.Array:
+    spaces = pc.any(pc.match_substring_regex(bare, r"\s")).as_py()
+    if separator == " ":
+        split = pc.split_pattern_regex(bare, r"\s+")
+    else:
+        split = pc.split_pattern(bare, separator)
+    items = split.flatten()
+    if spaces and separator != " ":
+        items = pc.utf8_trim_whitespace(items)
+    counts = pc.list_value_length(split).to_numpy(zero_copy_only=False).astype(np.int64)
+    empty = pc.equal(bare, "").to_numpy(zero_copy_only=False)
+    if empty.any():  # it splits into one empty text: an empty list
+        items = items.filter(pa.array(~np.repeat(empty, counts)))
+        counts[empty] = 0
+    if decimal_comma:
+        items = _with_points(items)
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    return pa.LargeListArray.from_arrays(offsets, _typed(_Column(name, text, offsets), items))
+
+
+def _with_points(items: pa.Array) -> pa.Array:
+    """Decimal commas as points; left alone where they may separate thousands."""
+    comma = pc.match_substring_regex(items, r"^[-+]?[0-9]*,[0-9]+(?:[eE][-+]?[0-9]+)?$")
+    thousands = pc.match_substring_regex(items, r"^[-+]?[1-9][0-9]{0,2},[0-9]{3}$")
+    if not pc.any(comma).as_py() or pc.any(pc.match_substring(items, ".")).as_py():
+        return items
+    if pc.all(pc.equal(comma, thousands)).as_py():
+        return items
+    return pc.replace_substring(items, ",", ".")
+
+
+def _typed(column: _Column, items: pa.Array) -> pa.Array:
+    """Items as numbers, times or truth values."""
+    if pc.any(pc.starts_with(items, "+")).as_py():
+        items = pc.replace_substring_regex(items, r"^\+", "")
+    for kind in (pa.int64(), pa.float64()):
+        try:
+            return _checked(column, items, items.cast(kind))
+        except pa.ArrowInvalid:
+            continue
+    missing = pc.is_in(items, pa.array(_MISSING, items.type))
+    column.refuse(missing, "has a missing number")
+    if pc.all(pc.match_substring_regex(items, _TIME)).as_py():
+        return _times(column, items)
+    if pc.all(pc.match_substring_regex(items, "^(?i:true|false)$")).as_py():
+        return pc.utf8_lower(items).cast(pa.bool_())
+    wrong = pc.invert(pc.match_substring_regex(items, _NUMBER))
+    column.refuse(wrong, "is not a list of numbers like [1, 2, 3]")
+    return items.cast(pa.float64())
+
+
+def _checked(column: _Column, items: pa.Array, numbers: pa.Array) -> pa.Array:
+    """The numbers, if double has not rounded whole numbers of more than 64 bits."""
+    if pa.types.is_floating(numbers.type):
+        large = pc.greater_equal(pc.abs(numbers), 2.0**63)
+        if pc.any(large).as_py():
+            digits = pc.match_substring_regex(items, "^[-+]?[0-9]{19,}$")
+            column.refuse(digits, "has a whole number of more than 64 bits")
+    return numbers
+
+
+def _times(column: _Column, items: pa.Array) -> pa.Array:
+    with_zone = pc.any(pc.match_substring_regex(items, r"Z$|:[0-9.]+[-+][0-9:]+$")).as_py()
+    try:
+        if not with_zone:
+            return items.cast(pa.timestamp("ns"))
+        return items.cast(pa.timestamp("ns", "UTC")).cast(pa.timestamp("ns"))
+    except pa.ArrowInvalid as error:
+        raise InputError(f"column {column.name!r} has times that cannot be read: {error}") from None
+
+
+def _nested(name: str, text: pa.Array) -> pa.Array:
+    """Lists of lists, read as JSON."""
+    text = pc.replace_substring_regex(text, r"\(", "[")
+    text = pc.replace_substring_regex(text, r"\)", "]")
+    text = pc.replace_substring_regex(text, r"[;|]", ",")
+    text = pc.replace_substring_regex(text, r"\s*\]", "]")
+    text = pc.replace_substring_regex(text, r"\[\s+", "[")
+    text = pc.replace_substring_regex(text, r"\s*,\s*", ",")
+    text = pc.replace_substring_regex(text, r"\s+", ",")
+    text = pc.replace_substring_regex(text, r",\]", "]")
+    text = pc.replace_substring_regex(text, r"([0-9])\.([,\]])", r"\1.0\2")  # NumPy's "0."
+    lines = pc.binary_join_element_wise(
+        pa.scalar('{"c":', text.type), text, pa.scalar("}", text.type), pa.scalar("", text.type)
+    )
+    joined = "\n".join(lines.to_pylist()).encode()
+    options = pa.json.ReadOptions(block_size=min(len(joined) + 1, 2**31 - 1))
+    try:
+        return pa.json.read_json(pa.BufferReader(joined), read_options=options)["c"]
+    except pa.ArrowInvalid as error:
+        raise InputError(f"column {name!r}: lists of lists that cannot be read: {error}") from None
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of text, and where the items of each row begin."""
+
+    name: str
+    text: pa.Array
+    offsets: npt.NDArray[np.int64]
+
+    def refuse(self, wrong: pa.Array, what: str) -> None:
+        """Raises InputError at the first item that is wrong."""
+        if pc.any(wrong).as_py():
+            item = pc.index(wrong, True).as_py()
+            row = int(np.searchsorted(self.offsets, item, side="right")) - 1
+            raise InputError(_sentence(self.name, self.text, row, what))
+
+
+def _refuse(name: str, text: pa.Array, wrong: pa.Array, what: str) -> None:
+    if pc.any(wrong).as_py():
+        raise InputError(_sentence(name, text, pc.index(wrong, True).as_py(), what))
+
+
+def _sentence(name: str, text: pa.Array, row: int, what: str) -> str:
+    cell = text[row].as_py()
+    shown = repr(cell) if len(cell) <= 80 else repr(cell[:77]) + "…"
+    return f"row {row}: {name!r} {what}: {shown}. Mend the cell, or remove the row"

@@ -1,0 +1,257 @@
+"""Files of traces on disk: what they are, and the Arrow table in them."""
+
+from __future__ import annotations
+
+import glob
+import lzma
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.ipc
+
+from netdiffus.errors import InputError
+from netdiffus.tables import arff, bounds, json_text, npz, parquet, text
+from netdiffus.tables.options import ReadOptions
+from netdiffus.tables.report import Findings
+
+PACKED = (".gz", ".bz2", ".xz", ".zst")
+_PACKERS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
+_XZ = b"\xfd7zXZ\x00"
+MAX_TEXT = 2**31 - 1  # bytes that Arrow parses as one block
+_PARTS = (".parquet", ".pq")
+# What the readers raise where bytes are damaged.
+_DAMAGED = (
+    pa.ArrowException, zipfile.BadZipFile, zlib.error, lzma.LZMAError, KeyError, ValueError,
+    TypeError, EOFError, OverflowError, RecursionError, NotImplementedError, SyntaxError,
+)  # fmt: skip
+# What people try to read as a table, by its first bytes, and what to do instead.
+_OTHERS = (
+    ((b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d",
+      b"\x0a\x0d\x0d\x0a"),
+     "this is a capture: run `netdiffus import` on it first (import_captures in Python)"),
+    ((b"version https://git-lfs",), "this is a pointer of Git LFS, not the file: git lfs pull"),
+    ((b"<!DOCTYPE", b"<!doctype", b"<html"), "this is a web page: download the file itself"),
+    ((b"SQLite format 3",), "this is an SQLite database: export the table as .csv"),
+    ((b"\x89HDF\r\n",), "this is HDF5: in pandas, read_hdf(…).to_parquet('traces.parquet')"),
+)  # fmt: skip
+_PICKLE = (
+    "a pickle runs code when it is read, so it is not; if you trust it, convert it: python -c "
+    "\"import numpy, pickle; numpy.savez('traces.npz', X=numpy.array(pickle.load(open('{}', 'rb'), "
+    "encoding='latin1')), y=…)\" with y the class of each trace"
+)
+
+
+def read_files(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
+    """The table in a file, in all Parquet files of a folder, or in all files of a glob.
+
+    Raises:
+        InputError: Names the file and what is wrong with it.
+    """
+    if path.is_dir():
+        return _read_parts(path, _parts_of(path), options, findings)
+    if not path.exists() and glob.has_magic(str(path)):
+        found = [Path(one) for one in sorted(glob.glob(str(path), recursive=True))]
+        if not found:
+            raise InputError(f"{path}: no file has such a name")
+        return _read_parts(path, found, options, findings)
+    return read_file(path, options, findings)
+
+
+def read_file(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
+    """The table in one file.
+
+    Raises:
+        InputError: Names the file and what is wrong with it.
+    """
+    suffix = kind_of(path)
+    _check_file(path)
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+        _refuse_others(path, start, suffix)
+        return _READERS[suffix](path, options, findings)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except MemoryError:
+        raise InputError(
+            f"{path}: not enough memory to read it; keep fewer points (--length), read fewer "
+            "channels (--channels), or split the file"
+        ) from None
+    except OSError as error:
+        if error.errno is not None:  # of the system; Arrow's have no number
+            raise
+        raise _unreadable(path, suffix, error) from error
+    except _DAMAGED as error:
+        raise _unreadable(path, suffix, error) from error
+
+
+def _unreadable(path: Path, suffix: str, error: Exception) -> InputError:
+    return InputError(f"{path}: not a readable {suffix} file of traces: {error}")
+
+
+def kind_of(path: Path) -> str:
+    """The suffix that says what a file is, in lower case, without that of a compression.
+
+    Raises:
+        InputError: Files of this name are not read.
+    """
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] in PACKED:
+        suffixes.pop()
+    suffix = suffixes[-1] if suffixes else ""
+    if suffix in (".pkl", ".pickle"):
+        raise InputError(f"{path}: {_PICKLE.format(path.name)}")
+    if suffix not in _READERS:
+        raise InputError(
+            f"{path}: unknown kind of file; use one of {', '.join(_READERS)} (captures are read by "
+            "import_captures, written by write_capture)"
+        )
+    return suffix
+
+
+def _check_file(path: Path) -> None:
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    if not path.is_file():
+        raise InputError(f"{path}: no regular file but a device, pipe or socket; save it first")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: the file is empty")
+
+
+def _refuse_others(path: Path, start: bytes, suffix: str) -> None:
+    for marks, advice in _OTHERS:
+        if start.startswith(marks):
+            raise InputError(advice)
+    if start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05" and suffix != ".npy":
+        raise InputError(_PICKLE.format(path.name))
+
+
+def _parts_of(folder: Path) -> list[Path]:
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in _PARTS and not path.name.startswith(("_", "."))
+    )
+    if not found:
+        raise InputError(f"{folder}: a folder without {' or '.join(_PARTS)} files; name a file")
+    return found
+
+
+def _read_parts(
+    whole: Path, paths: list[Path], options: ReadOptions, findings: Findings
+) -> pa.Table:
+    tables = [_with_partition(path, read_file(path, options, findings)) for path in paths]
+    findings.form += f", {len(paths)} files"
+    if len({frozenset(table.column_names) for table in tables}) > 1:
+        first = set(tables[0].column_names)
+        differ = [first ^ set(table.column_names) for table in tables]
+        other = next(k for k, names in enumerate(differ) if names)
+        raise InputError(
+            f"{paths[other]}: other columns than {paths[0]}: {', '.join(sorted(differ[other]))}; "
+            "read the files one by one, or make them alike"
+        )
+    try:
+        return pa.concat_tables(
+            [table.replace_schema_metadata(tables[0].schema.metadata) for table in tables],
+            promote_options="permissive",
+        )
+    except pa.ArrowException as error:
+        raise InputError(f"{whole}: the files do not fit together: {error}") from None
+
+
+def _with_partition(path: Path, table: pa.Table) -> pa.Table:
+    """The table with the columns that Hive's folder names `name=value` say."""
+    for part in path.parts[:-1]:
+        name, equals, value = part.partition("=")
+        if equals and name and name not in table.column_names:
+            table = table.append_column(name, pa.array([value] * table.num_rows, pa.string()))
+    return table
+
+
+def content(path: Path) -> pa.Buffer:
+    """The bytes of a file, decompressed where it is compressed.
+
+    Raises:
+        InputError: They are too many.
+    """
+    stored = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+    packer = next((name for mark, name in _PACKERS.items() if start.startswith(mark)), None)
+    if packer is None and not start.startswith(_XZ):
+        if stored > MAX_TEXT:
+            raise InputError(f"{stored} bytes of text; a text file may have 2 GiB: use .parquet")
+        return pa.memory_map(str(path)).read_buffer()
+    with _opened(path, packer) as stream:
+        return _joined(iter(lambda: stream.read(1 << 22), b""), stored)
+
+
+def _opened(path: Path, packer: str | None) -> Any:
+    return lzma.open(path) if packer is None else pa.input_stream(str(path), compression=packer)
+
+
+def _joined(pieces: Iterator[bytes], stored: int) -> pa.Buffer:
+    out = pa.BufferOutputStream()
+    total = 0
+    for piece in pieces:
+        total += len(piece)
+        bounds.check_expansion(total, stored, "the decompressed text")
+        if total > MAX_TEXT:
+            raise InputError("more than 2 GiB of text; use .parquet")
+        out.write(piece)
+    return out.getvalue()
+
+
+def _read_text(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
+    return text.read_text(content(path), options, findings)
+
+
+def _read_arff(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
+    return arff.read_arff(content(path), options, findings)
+
+
+def _read_json(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
+    return json_text.read_json(content(path), findings)
+
+
+def _read_feather(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
+    findings.form = "Arrow"
+    stored = path.stat().st_size
+    with pa.memory_map(str(path)) as source:
+        try:
+            reader = pa.ipc.open_file(source)
+            batches = (reader.get_batch(k) for k in range(reader.num_record_batches))
+        except pa.ArrowInvalid:
+            source.seek(0)
+            reader = pa.ipc.open_stream(source)
+            batches = iter(reader)
+        kept, total = [], 0
+        for batch in batches:
+            batch.validate()
+            total += batch.get_total_buffer_size()
+            bounds.check_expansion(total, stored, "the table")
+            kept.append(batch)
+        table = pa.Table.from_batches(kept, reader.schema)
+    table.validate(full=True)
+    return table
+
+
+_READERS: dict[str, Callable[[Path, ReadOptions, Findings], pa.Table]] = {
+    ".parquet": parquet.read_parquet,
+    ".csv": _read_text,
+    ".npz": npz.read_npz,
+    ".npy": npz.read_npy,
+    ".pq": parquet.read_parquet,
+    ".tsv": _read_text,
+    ".txt": _read_text,
+    ".arff": _read_arff,
+    ".feather": _read_feather,
+    ".arrow": _read_feather,
+    ".json": _read_json,
+    ".jsonl": _read_json,
+    ".ndjson": _read_json,
+}

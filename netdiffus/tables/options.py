@@ -1,0 +1,44 @@
+"""What a caller may choose when a table is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from netdiffus.errors import InputError, whole
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a table is read.
+
+    Attributes:
+        length: Keep at most this many points of each trace; None keeps all.
+        channels: Read only these channels, in this order. For an array they name its channels; a
+            column of single numbers becomes a channel of one point. None reads all.
+        label_column: The column of the classes; None looks for the usual names.
+        columns: Old name of a column to new name.
+        by: Column that names the trace of each row, where one row is one packet.
+    """
+
+    length: int | None = None
+    channels: Sequence[str] | None = None
+    label_column: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    by: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.length is not None:
+            object.__setattr__(self, "length", whole("length", self.length, at_least=1))
+        if self.channels is not None:
+            object.__setattr__(self, "channels", _names(self.channels))
+
+
+def _names(channels: Sequence[str]) -> tuple[str, ...]:
+    names = (channels,) if isinstance(channels, str) else tuple(channels)
+    if not names or not all(names):
+        raise InputError(f"channels: a name is empty in {', '.join(names)!r}; leave it out")
+    twice = [name for k, name in enumerate(names) if name in names[:k]]
+    if twice:
+        raise InputError(f"channels: {twice[0]!r} is named twice")
+    return names

@@ -1,0 +1,314 @@
+"""The points of all traces as flat arrays, and what is mended in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from netdiffus.channels import Channel
+from netdiffus.errors import InputError
+from netdiffus.tables.numbers import EXACT, position
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+YEAR = 365 * 86400  # seconds
+
+
+@dataclass(frozen=True)
+class Series:
+    """One channel's values of all traces, one after another.
+
+    Attributes:
+        channel: What they are.
+        values: (P,), float64 or whole numbers.
+        per_second: Units of a time or gap in a second.
+        zero_is_client: Whether direction 0 is from the client and 1 to it.
+        padding: Value that fills the list where there is no point.
+    """
+
+    channel: Channel
+    values: npt.NDArray[Any]
+    per_second: float = 1.0
+    zero_is_client: bool = False
+    padding: float | None = None
+
+
+@dataclass
+class Points:
+    """The points of N traces of C channels.
+
+    Attributes:
+        lengths: int64 (N,), points of each trace, at least 1.
+        series: One for each channel.
+        mended: Sentences that say what was changed; more are added.
+    """
+
+    lengths: Ints
+    series: list[Series]
+    mended: list[str]
+
+    @property
+    def starts(self) -> Ints:
+        """int64 (N,), where the points of each trace begin."""
+        return np.asarray(np.cumsum(self.lengths) - self.lengths)
+
+    @property
+    def rows(self) -> Ints:
+        """int64 (P,), the trace of each point."""
+        return np.repeat(np.arange(len(self.lengths)), self.lengths)
+
+    def of_kind(self, kind: str) -> list[int]:
+        """Where the channels of this kind stand."""
+        return [k for k, one in enumerate(self.series) if one.channel.kind == kind]
+
+    def note(self, text: str, concerned: Bools) -> None:
+        """Notes a change, with the number of traces that it concerned, if it is not 0."""
+        if concerned.any():
+            self.mended.append(f"{text} ({int(concerned.sum())} of {len(self.lengths)} traces)")
+
+    def any_in_trace(self, wrong: Bools) -> Bools:
+        """(N,): whether a point of the trace is wrong, of `wrong` (P,)."""
+        return np.asarray(np.bitwise_or.reduceat(wrong, self.starts))
+
+    def keep(self, mask: Bools) -> None:
+        """Drops the points where the mask (P,) is false."""
+        self.lengths = np.add.reduceat(mask, self.starts, dtype=np.int64)
+        self.series = [replace(one, values=one.values[mask]) for one in self.series]
+
+    def cut(self, length: int) -> None:
+        """Keeps the first points of each trace."""
+        if int(self.lengths.max()) > length:
+            self.keep(np.arange(len(self.rows)) - np.repeat(self.starts, self.lengths) < length)
+
+
+def mend(points: Points) -> None:
+    """Puts points into the one form that traces have.
+
+    Padding at the end is cut off; directions 0 and 1 become +1 and -1, signed sizes sizes and
+    directions; times count from the first point in seconds and never run backwards.
+
+    Raises:
+        InputError: Names what cannot be mended without doubt.
+    """
+    _check_finite(points)
+    _cut_padding(points)
+    for k in points.of_kind("direction"):
+        _directions(points, k)
+    for k in points.of_kind("size"):
+        _signed_sizes(points, k)
+    times, gaps = points.of_kind("time"), points.of_kind("gap")
+    for k in gaps:
+        _seconds(points, k)
+    for k in times:
+        _times(points, k)
+    if times and gaps:
+        _drop_gaps(points, times[0], gaps)
+    _to_float(points)
+    _check_durations(points)
+
+
+def _check_finite(points: Points) -> None:
+    for one in points.series:
+        wrong = ~np.isfinite(one.values)
+        if wrong.any():
+            item = int(np.argmax(wrong))
+            row, point = position(points.lengths, item)
+            affected = int(points.any_in_trace(wrong).sum())
+            raise InputError(
+                f"{one.channel.name} is {one.values[item]:g} at point {point} of trace {row} "
+                f"({affected} traces affected): remove the trace or replace the value"
+            )
+
+
+def _cut_padding(points: Points) -> None:
+    """Drops the last points where every channel that can be padding is."""
+    padded = [
+        one.values == one.padding for one in points.series if one.padding is not None
+    ] or _zero_directions(points)
+    if not padded:
+        return
+    real = ~np.logical_and.reduce(padded)
+    place = np.arange(len(real)) - np.repeat(points.starts, points.lengths)
+    kept = np.maximum.reduceat(np.where(real, place + 1, 0), points.starts)
+    if kept.min() == 0:
+        row = int(np.argmin(kept))
+        raise InputError(f"trace {row} has no points, only padding; remove it")
+    cut = kept < points.lengths
+    if cut.any():
+        points.note("padding at the end of traces was cut off", cut)
+        points.keep(place < np.repeat(kept, points.lengths))
+
+
+def _zero_directions(points: Points) -> list[Bools]:
+    """Zeros of directions that are else +1 and -1: there is no packet."""
+    directions = [points.series[k].values for k in points.of_kind("direction")]
+    return [one == 0 for one in directions if (one < 0).any() and (one == 0).any()][:1]
+
+
+def _directions(points: Points, k: int) -> None:
+    one = points.series[k]
+    zero, unit = one.values == 0, one.values == 1
+    if not (zero | unit).all() or not (zero.any() or one.zero_is_client):
+        return
+    client = zero if one.zero_is_client else unit
+    values = np.where(client, 1, -1).astype(np.int8)
+    points.series[k] = replace(one, values=values, channel=replace(one.channel, dtype="int8"))
+    first = (
+        "0 was read as +1, from the client, 1 as -1"
+        if one.zero_is_client
+        else ("1 was read as +1, from the client, 0 as -1")
+    )
+    points.note(f"{one.channel.name}: {first}", np.ones(len(points.lengths), bool))
+
+
+def _signed_sizes(points: Points, k: int) -> None:
+    """Sizes whose sign is the direction become sizes and directions."""
+    one = points.series[k]
+    negative = one.values < 0
+    if not negative.any():
+        return
+    beside = points.of_kind("direction")
+    sign = np.sign(one.values).astype(np.int8)
+    if beside:
+        _check_signs(points, k, beside[0], sign)
+    else:
+        points.series.insert(k + 1, _direction_of(points, k, sign))
+    wide = "int64" if one.values.dtype.kind in "iu" else "double"
+    values = np.abs(one.values.astype(np.int64 if wide == "int64" else np.float64))
+    points.series[k] = replace(one, values=values, channel=replace(one.channel, dtype=wide))
+    points.note(
+        f"{one.channel.name}: signed sizes were read as sizes and directions, + from the client",
+        points.any_in_trace(negative),
+    )
+
+
+def _direction_of(points: Points, k: int, sign: npt.NDArray[Any]) -> Series:
+    if (sign == 0).any():
+        row, point = position(points.lengths, int(np.argmax(sign == 0)))
+        raise InputError(
+            f"{points.series[k].channel.name} is 0 at point {point} of trace {row}: the other "
+            "sizes have a sign for the direction, 0 has none; cut padding off, or add a column "
+            "'direction'"
+        )
+    return Series(Channel.named("direction", "int8"), sign)
+
+
+def _check_signs(points: Points, k: int, beside: int, sign: npt.NDArray[Any]) -> None:
+    direction = points.series[beside].values
+    wrong = (sign != 0) & (sign != direction)
+    if wrong.any():
+        row, point = position(points.lengths, int(np.argmax(wrong)))
+        raise InputError(
+            f"{points.series[k].channel.name} is {points.series[k].values[np.argmax(wrong)]:g} at "
+            f"point {point} of trace {row} "
+            f"({int(points.any_in_trace(wrong).sum())} traces affected): a size cannot be "
+            "negative, and as a sign of the direction it contradicts the column of directions"
+        )
+
+
+def _times(points: Points, k: int) -> None:
+    """Sorts the points of each trace by time, and counts time from the first, in seconds."""
+    name = points.series[k].channel.name
+    if len(points.rows) > 1:
+        values, rows = points.series[k].values, points.rows
+        back = np.concatenate([[False], (values[1:] < values[:-1]) & (rows[1:] == rows[:-1])])
+        if back.any():
+            order = np.lexsort((values, rows))
+            points.series = [replace(one, values=one.values[order]) for one in points.series]
+            points.note(
+                f"{name}: times ran backwards; the points were sorted by time, in all channels",
+                points.any_in_trace(back),
+            )
+    one = points.series[k]
+    first = one.values[points.starts]
+    _check_precision(one, first)
+    points.note(
+        f"{name}: times did not start at 0; each trace's times now count from its first packet",
+        first != 0,
+    )
+    since = one.values - np.repeat(first, points.lengths)
+    changed = bool((first != 0).any()) or one.per_second != 1
+    dtype = "double" if changed or one.channel.is_integer else one.channel.dtype
+    dtype = one.channel.dtype if not changed else dtype
+    points.series[k] = replace(
+        one,
+        values=since if one.per_second == 1 else since / one.per_second,
+        per_second=1.0,
+        channel=replace(one.channel, dtype=dtype),
+    )
+
+
+def _check_precision(one: Series, first: npt.NDArray[Any]) -> None:
+    if one.channel.dtype not in ("float", "halffloat"):
+        return
+    largest = np.float32(np.abs(first).max() / one.per_second)
+    if np.spacing(largest) > 1e-3:
+        raise InputError(
+            f"{one.channel.name} starts at {largest:g} s as {one.channel.dtype} of "
+            f"{32 if one.channel.dtype == 'float' else 16} bits, which holds only steps of "
+            f"{np.spacing(largest):g} s there; write it as double"
+        )
+
+
+def _seconds(points: Points, k: int) -> None:
+    one = points.series[k]
+    if one.per_second != 1:
+        points.series[k] = replace(
+            one,
+            values=one.values / one.per_second,
+            per_second=1.0,
+            channel=replace(one.channel, dtype="double"),
+        )
+
+
+def _drop_gaps(points: Points, time: int, gaps: list[int]) -> None:
+    """Leaves the gaps out that stand beside times, and says where they contradict each other."""
+    values = points.series[time].values.astype(np.float64)
+    steps = np.diff(values, prepend=values[:1])
+    steps[points.starts] = 0
+    inner = np.ones(len(steps), bool)
+    inner[points.starts] = False
+    for k in gaps:
+        one, name = points.series[k], points.series[time].channel.name
+        # Times and gaps are each rounded, some of them to float32.
+        far = np.abs(one.values - steps) > 1e-6 + 1e-5 * np.abs(values)
+        different = points.any_in_trace(far & inner)
+        points.mended.append(
+            f"{one.channel.name} was left out: {name} tells the times too"
+            + (f", but differs in {int(different.sum())} traces" if different.any() else "")
+            + f"; to keep it choose channels without {name} (--channels)"
+        )
+    points.series = [one for k, one in enumerate(points.series) if k not in gaps]
+
+
+def _to_float(points: Points) -> None:
+    for k, one in enumerate(points.series):
+        if one.values.dtype.kind in "iu" and one.values.dtype.itemsize == 8:
+            large = np.abs(one.values.astype(np.float64)) > EXACT
+            if large.any():
+                row, point = position(points.lengths, int(np.argmax(large)))
+                raise InputError(
+                    f"{one.channel.name} is {one.values[np.argmax(large)]} at point {point} of "
+                    f"trace {row}: whole numbers beyond 2**53 cannot be kept exactly"
+                )
+        points.series[k] = replace(one, values=one.values.astype(np.float64))
+
+
+def _check_durations(points: Points) -> None:
+    """Refuses traces of more than a year: the unit is then not the one that was taken."""
+    for one in points.series:
+        if one.channel.kind not in ("time", "gap") or one.channel.unit != "s":
+            continue
+        whole = np.maximum if one.channel.kind == "time" else np.add
+        lasting = whole.reduceat(one.values, points.starts)
+        if lasting.max() > YEAR:
+            row, name = int(np.argmax(lasting)), one.channel.name
+            raise InputError(
+                f"{name}: trace {row} lasts {lasting[row]:.4g} s, {lasting[row] / YEAR:.1f} years "
+                f"({int((lasting > YEAR).sum())} traces affected); if the numbers are ms, µs or "
+                f"ns, name the column {name}_ms, {name}_us or {name}_ns "
+                f"(--columns {name}={name}_us)"
+            )

@@ -1,0 +1,186 @@
+"""An Arrow table of any of the known forms as the fields of Traces."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from netdiffus.channels import Channel
+from netdiffus.errors import InputError
+from netdiffus.tables import bounds, labels, nested, numbers, roles, rows, wide
+from netdiffus.tables.names import Meaning
+from netdiffus.tables.options import ReadOptions
+from netdiffus.tables.points import Points, Series, mend
+from netdiffus.tables.report import Findings, ReadReport
+
+
+def read_table(
+    table: pa.Table, options: ReadOptions, findings: Findings, source: str = "table"
+) -> tuple[dict[str, Any], ReadReport]:
+    """The fields of a Traces, and what was read as what. See `Traces.from_arrow`.
+
+    Raises:
+        InputError: Names the column and the row that cannot be used.
+    """
+    if table.num_rows == 0:
+        raise InputError("no traces: the table has no rows")
+    table = nested.unnest(_renamed(table, options))
+    _refuse_twins(table.column_names)
+    if options.by is not None:
+        table = rows.gather(table, options, findings)
+    label = labels.find_label(table.column_names, _renamed_to(options, options.label_column))
+    table = wide.gather_wide(table, label, options, findings)
+    chosen = roles.choose(table, label, options, findings)
+    points = _points(table, chosen, findings)
+    mend(points)
+    if options.length is not None:
+        points.cut(options.length)
+    codes, classes = labels.encode_labels(label, table[label])
+    meta = _meta(table, chosen, findings)
+    fields = {
+        "values": _padded(points),
+        "lengths": points.lengths,
+        "channels": tuple(one.channel for one in points.series),
+        "labels": codes,
+        "classes": classes,
+        "meta": meta,
+    }
+    findings.label = label
+    findings.origins |= {
+        one.channel: name for name, one in chosen.channels.items() if name != one.channel
+    }
+    counts = np.bincount(codes, minlength=len(classes)).tolist()
+    report = ReadReport.of(
+        findings,
+        source,
+        classes=dict(zip(classes, counts, strict=True)),
+        points=int(points.lengths.sum()),
+        channels=fields["channels"],
+        meta=tuple(meta.column_names),
+    )
+    return fields, report
+
+
+def _renamed(table: pa.Table, options: ReadOptions) -> pa.Table:
+    names = [name.strip() for name in table.column_names]
+    for old in options.columns:
+        if old.strip() not in names:
+            raise InputError(f"no column {old!r} to rename; columns: {labels.shown(names)}")
+    new = [_renamed_to(options, name) for name in names]
+    return table.rename_columns(new).replace_schema_metadata(table.schema.metadata)
+
+
+def _renamed_to(options: ReadOptions, name: Any) -> Any:
+    return None if name is None else options.columns.get(name, name)
+
+
+def _refuse_twins(names: list[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise InputError(f"column {name!r} is there more than once; rename one of them")
+        seen.add(name)
+
+
+def _points(table: pa.Table, chosen: roles.Roles, findings: Findings) -> Points:
+    ours = roles.declared(table.schema)
+    found: dict[str, tuple[Series, npt.NDArray[np.int64]]] = {}
+    for name, known in chosen.channels.items():
+        column = table[name]
+        if not numbers.is_list(column.type):
+            column = _one_point_lists(name, column)
+        channel = roles.channel_of(name, known, column.type.value_type, ours)
+        flat = numbers.flatten(name, column, exact=channel.kind != "time")
+        found[name] = _series(channel, known, flat), flat.lengths
+    # A plain number may be left out, so another channel says how many points there are.
+    first = min(found, key=lambda name: found[name][0].channel.kind == "number")
+    lengths = found[first][1]
+    series = [
+        one
+        for name, (one, own) in found.items()
+        if _same_lengths(name, one.channel, own, (first, lengths), findings)
+    ]
+    _refuse_empty(lengths)
+    return Points(lengths, series, findings.mended)
+
+
+def _series(channel: Channel, known: Meaning, flat: numbers.Flat) -> Series:
+    timed = channel.kind in ("time", "gap") or flat.per_second is not None
+    return Series(
+        channel,
+        flat.values,
+        (flat.per_second or known.per_second) if timed else 1.0,
+        known.zero_is_client,
+        known.padding,
+    )
+
+
+def _one_point_lists(name: str, column: pa.ChunkedArray) -> pa.Array:
+    """Single numbers as lists of one."""
+    array = numbers.one_array(column)
+    if not numbers.is_number(array.type):
+        raise InputError(
+            f"row 0: channel {name!r} holds {array[0].as_py()!r}, neither a list nor a number"
+        )
+    offsets = pa.array(np.arange(len(array) + 1))
+    return pa.LargeListArray.from_arrays(offsets, array)
+
+
+def _same_lengths(
+    name: str,
+    channel: Channel,
+    lengths: npt.NDArray[np.int64],
+    first: tuple[str, npt.NDArray[np.int64]],
+    findings: Findings,
+) -> bool:
+    """Whether a channel has as many points as the first; a plain number may be left out."""
+    differ = np.flatnonzero(lengths != first[1])
+    if not differ.size:
+        return True
+    row = differ[0]
+    what = f"row {row}: {first[0]!r} has {first[1][row]} points but {name!r} has {lengths[row]}"
+    if channel.kind == "number":
+        findings.left_out[name] = what
+        return False
+    raise InputError(f"{what}; all channels of a trace must be equally long")
+
+
+def _refuse_empty(lengths: npt.NDArray[np.int64]) -> None:
+    if lengths.min() < 1:
+        row = int(np.argmin(lengths))
+        raise InputError(f"trace {row} has no points; remove it, every trace needs at least one")
+
+
+def _meta(table: pa.Table, chosen: roles.Roles, findings: Findings) -> pa.Table:
+    names: list[str] = []
+    for name, ours in chosen.meta.items():
+        fits = ours not in names and (ours == name or ours not in chosen.meta)
+        names.append(ours if fits else name)
+        if names[-1] != name:
+            findings.origins[names[-1]] = name
+    return pa.table([_plain_text(table[name]) for name in chosen.meta], names=names)
+
+
+def _plain_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text of any of Arrow's kinds as its plain kind, so that traces of several sources fit."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return column.cast(pa.string()) if any(test(kind) for test in texts) else column
+
+
+def _padded(points: Points) -> npt.NDArray[np.float64]:
+    """(N, C, L), zero beyond each trace's length."""
+    lengths, longest = points.lengths, int(points.lengths.max())
+    bounds.check_padding(
+        len(lengths), len(points.series), longest, int(lengths.sum()), int(np.argmax(lengths))
+    )
+    values = np.zeros((len(lengths), len(points.series), longest))
+    inside = np.arange(longest)[None] < lengths[:, None]
+    for c, one in enumerate(points.series):
+        values[:, c][inside] = one.values
+    return values

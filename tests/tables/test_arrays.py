@@ -1,0 +1,183 @@
+"""Arrays X and y, and frames."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from small import packets
+
+from netdiffus.errors import InputError, Note
+from netdiffus.traces import Traces
+
+Y = np.array(["a", "b"])
+
+
+def from_arrays(*args: Any, **options: Any) -> Traces:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Note)
+        return Traces.from_arrays(*args, **options)
+
+
+def lists(traces: Traces, name: str) -> list[list[float]]:
+    rows: list[list[float]] = traces.to_arrow()[name].to_pylist()
+    return rows
+
+
+class TestArrays:
+    def test_deep_fingerprinting(self) -> None:
+        x = np.array([[1, -1, -1, 0], [1, -1, 0, 0]], np.float32)
+        with pytest.warns(Note, match=r"padding at the end of traces was cut off \(2 of 2"):
+            traces = Traces.from_arrays(x, [0, 1])
+        assert lists(traces, "direction") == [[1, -1, -1], [1, -1]]
+        assert traces.classes == ("0", "1")
+
+    def test_signed_times(self) -> None:
+        x = np.array([[0.0, -0.5, 0.75, 0.0], [0.0, 0.25, -1.0, 2.0]])
+        traces = from_arrays(x, Y, "timestamp")
+        assert lists(traces, "timestamp") == [[0, 0.5, 0.75], [0, 0.25, 1, 2]]
+        assert lists(traces, "direction") == [[1, -1, 1], [1, 1, -1, 1]]
+
+    def test_signed_sizes(self) -> None:
+        traces = from_arrays(np.array([[60, -1500, 0], [-40, 60, 70]]), Y, "packet_length")
+        assert lists(traces, "packet_length") == [[60, 1500], [40, 60, 70]]
+        assert lists(traces, "direction") == [[1, -1], [-1, 1, 1]]
+
+    def test_three_axes_in_either_order(self) -> None:
+        x = np.arange(2 * 5 * 3).reshape(2, 5, 3)
+        names = ["value", "value_up", "delay"]
+        for one in (x, x.transpose(0, 2, 1)):
+            traces = Traces.from_arrays(one, Y, names)
+            assert traces.values.tolist() == x.transpose(0, 2, 1).tolist()
+        with pytest.raises(InputError, match="no axis has 2 channels"):
+            Traces.from_arrays(x, Y, names[:2])
+
+    def test_zeros_of_volumes_are_no_padding_but_nan_is(self) -> None:
+        x = np.array([[1, 0, 0], [2, np.nan, np.nan]])
+        assert lists(from_arrays(x, Y, "value"), "value") == [[1, 0, 0], [2]]
+        known = Traces.from_arrays([[1, 0, 0], [2, 0, 0]], Y, "value", lengths=[2, 1])
+        assert lists(known, "value") == [[1, 0], [2]]
+
+    def test_one_sequence_per_trace_and_one_hot(self) -> None:
+        traces = Traces.from_arrays([[1, 2, 3], [4]], np.eye(2), "value")
+        assert (lists(traces, "value"), traces.classes) == ([[1, 2, 3], [4]], ("0", "1"))
+
+    @pytest.mark.parametrize(
+        ("x", "y", "channels", "message"),
+        [
+            (np.ones((2, 3)), Y, None, r"without a name: say what the numbers are.*--channels"),
+            (np.ones((2, 3)), ["a"], "value", "X has 2 traces and y has 1 classes"),
+            (np.ones(2), Y, "value", r"shape \(2,\); it must be"),
+            (np.array([["a", "b"]] * 2), Y, "value", "X holds <U1, not numbers"),
+            (np.zeros((2, 3)), Y, "packet_length", "trace 0 has no points"),
+            (np.ones((2, 3)), np.ones((2, 2)), "value", "not one-hot"),
+            (np.ones((2, 3)), Y, ["value", "iat"], "2 names"),
+            (np.ones((2, 3)), Y, "", "a name is empty"),
+        ],
+    )
+    def test_what_does_not_fit_is_named(self, x: Any, y: Any, channels: Any, message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            Traces.from_arrays(x, y, channels)
+
+    def test_files(self, tmp_path: Path) -> None:
+        x = np.array([[1, -1, 1], [1, 1, -1]])
+        np.savez(tmp_path / "t.npz", X=x, y=Y)
+        np.save(tmp_path / "X_train.npy", x)
+        np.save(tmp_path / "y_train.npy", Y)
+        for name in ("t.npz", "X_train.npy"):
+            assert lists(Traces.load(tmp_path / name), "direction") == x.tolist()
+        np.savez(tmp_path / "v.npz", data=x + 5, labels=Y)
+        with pytest.raises(InputError, match=r"v\.npz: X has 1 channel.*--channels"):
+            Traces.load(tmp_path / "v.npz")
+        assert lists(Traces.load(tmp_path / "v.npz", channels="value"), "value") == (x + 5).tolist()
+        np.save(tmp_path / "alone.npy", x)
+        with pytest.raises(InputError, match=r"traces without classes: .*numpy\.savez"):
+            Traces.load(tmp_path / "alone.npy")
+
+    def test_doppelganger(self, tmp_path: Path) -> None:
+        flags = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
+        feature = np.arange(12.0).reshape(2, 3, 2)
+        path = tmp_path / "data_train.npz"
+        np.savez(path, data_feature=feature, data_attribute=np.eye(2), data_gen_flag=flags)
+        traces = Traces.load(path, channels=["value", "value_up"])
+        assert lists(traces, "value") == [[0, 2], [6, 8, 10]]
+
+
+class Stream:
+    """What polars and others give: Arrow by PyCapsule alone."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+
+    def __arrow_c_stream__(self, schema: object = None) -> object:
+        return self.table.__arrow_c_stream__(schema)
+
+
+class DataSet:
+    """As a data set of Hugging Face: Arrow of the rows that are selected."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+
+    def with_format(self, kind: str) -> pa.Table:
+        assert kind == "arrow"
+        return self.table.take(list(range(6)))
+
+
+class TestFrames:
+    def test_every_kind_of_frame(self) -> None:
+        table = packets().to_arrow()
+        frame = table.to_pandas()
+        batches = table.combine_chunks().to_batches()
+        for one in (
+            frame, frame.set_index(frame.index + 7), table, batches[0], table.to_reader(),
+            Stream(table), table.to_pydict(),
+        ):  # fmt: skip
+            assert Traces.from_frame(one).equals(packets())
+        assert Traces.from_frame(DataSet(table)).equals(packets()[:6])
+        with pytest.raises(InputError, match="got int"):
+            Traces.from_frame(5)
+
+    def test_one_row_per_packet_against_pandas(self) -> None:
+        rng = np.random.default_rng(0)
+        frame = pd.DataFrame(
+            {
+                "flow_id": rng.integers(0, 9, 200),
+                "packet_length": rng.integers(40, 1500, 200),
+                "direction": rng.choice([-1, 1], 200),
+                "timestamp": np.arange(200) / 8,
+            }
+        )
+        frame["label"] = np.where(frame.flow_id % 2, "odd", "even")
+        frame["port"] = frame.flow_id + 1000
+        frame["ttl"] = rng.integers(0, 255, 200)
+        with pytest.warns(Note) as said:
+            traces = Traces.from_frame(frame, by="flow_id")
+        assert any("column 'ttl' was left out: it changes" in str(one.message) for one in said)
+        for row, flow in enumerate(frame.flow_id.unique()):
+            mine = frame[frame.flow_id == flow]
+            assert traces.meta["trace_id"][row].as_py() == flow
+            assert lists(traces, "packet_length")[row] == mine.packet_length.tolist()
+            since = (mine.timestamp - mine.timestamp.iloc[0]).tolist()
+            assert lists(traces, "timestamp")[row] == since
+            assert traces.label_names[row] == mine.label.iloc[0]
+            assert traces.meta["port"][row].as_py() == flow + 1000
+        with_ttl = pytest.warns(Note)
+        with with_ttl:
+            chosen = Traces.from_frame(frame, by="flow_id", channels=["ttl", "timestamp"])
+        assert [channel.name for channel in chosen.channels] == ["ttl", "timestamp"]
+
+    def test_packets_that_do_not_fit_are_named(self) -> None:
+        frame = pd.DataFrame({"f": [1, 1, 2], "label": ["a", "b", "a"], "value": [1, 2, 3]})
+        with pytest.raises(InputError, match="row 1: trace 1 has the class 'b' beside another"):
+            Traces.from_frame(frame, by="f")
+        with pytest.raises(InputError, match="no column 'flow'"):
+            Traces.from_frame(frame, by="flow")
+        frame["f"] = [1, None, 2]
+        with pytest.raises(InputError, match="column 'f' is empty in row 1"):
+            Traces.from_frame(frame, by="f")

@@ -1,0 +1,209 @@
+"""Files that ask for far more than they hold, or are not what their name says."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from netdiffus.errors import InputError
+from netdiffus.traces import Traces
+
+MOST_MEMORY = 1 << 30  # bytes
+MOST_SECONDS = 5  # of processor time
+
+
+def run_lists(counts: list[int], value: float = 1.0) -> pa.Table:
+    """Lists of these lengths, all of one number, which Parquet stores in a few bytes."""
+    offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int64())
+    items = pa.array(np.full(sum(counts), value))
+    labels = pa.array(["a"] * len(counts))
+    return pa.table({"label": labels, "value": pa.LargeListArray.from_arrays(offsets, items)})
+
+
+def ragged(path: Path) -> None:
+    pa.parquet.write_table(run_lists([1] * 5000 + [100_000]), path, compression="zstd")
+
+
+def many_numbers(path: Path) -> None:
+    """As many numbers as take 3 GiB of memory, in a few hundred kB."""
+    one = run_lists([4_000_000] * 4)
+    with pa.parquet.ParquetWriter(path, one.schema, compression="zstd") as writer:
+        for _ in range(25):
+            writer.write_table(one)
+
+
+def csv_bomb(path: Path) -> None:
+    with gzip.open(path, "wb", compresslevel=9) as file:
+        file.write(b"label,value\n")
+        for _ in range(400):
+            file.write(b"a,[" + b"0," * (1 << 20) + b"0]\n")
+
+
+def npz_header(path: Path) -> None:
+    """An array that says that it has 2**40 numbers, and has none."""
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1099511627776,), }"
+    header += b" " * (118 - len(header)) + b"\n"
+    start = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little")
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("X.npy", "y.npy"):
+            archive.writestr(name, start + header)
+
+
+def npz_bomb(path: Path) -> None:
+    np.savez_compressed(path, X=np.zeros((40_000, 10_000), np.int8), y=np.zeros(40_000))
+
+
+def deep_json(path: Path) -> None:
+    path.write_text('{"label": "a", "value": ' + "[" * 200_000 + "]" * 200_000 + "}")
+
+
+def deep_cells(path: Path) -> None:
+    path.write_text('label,value\na,"' + "[" * 200_000 + "1" + "]" * 200_000 + '"\n')
+
+
+def open_quote(path: Path) -> None:
+    path.write_text('label,value\na,"[1,2' + ",3" * 1_000_000)
+
+
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "message"),
+    [
+        (ragged, "t.parquet", "trace 5000 has 100000 points: 5001 traces .* 3.7 GiB;.*--length"),
+        (many_numbers, "t.parquet", "its numbers would take 3.0 GiB, from"),
+        (csv_bomb, "t.csv.gz", "the decompressed text would take"),
+        (npz_header, "t.npz", "says that it has the shape .* bytes are too few"),
+        (npz_bomb, "t.npz", "its arrays would take 0.4 GiB, from"),
+        (deep_json, "t.json", "not a readable|no JSON"),
+        (deep_cells, "t.csv", "row 0: 'value' is not one list"),
+        (open_quote, "t.csv", "row 0: 'value' is not one list|not a readable"),
+        (fifo, "t.csv", "no regular file but a device, pipe or socket"),
+        (device, "t.csv", "no regular file but a device, pipe or socket"),
+    ],
+)
+def test_little_time_and_memory(
+    make: Callable[[Path], None], name: str, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    make(path)
+    # In a process of its own, which tells how much memory it took at most.
+    code = (
+        "import resource, sys, time\n"
+        "from netdiffus.traces import Traces\n"
+        "try:\n    Traces.load(sys.argv[1])\n"
+        "except ValueError as error:\n    print(type(error).__name__, str(error)[:2000])\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, time.process_time())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    *said, figures = done.stdout.splitlines()
+    memory, seconds = figures.split()
+    with pytest.raises(InputError, match=message):
+        raise InputError("\n".join(said))
+    assert said[0].startswith("InputError ")
+    assert name in said[0]
+    assert int(memory) < MOST_MEMORY
+    assert float(seconds) < MOST_SECONDS
+
+
+def test_long_traces_are_read_with_a_length(tmp_path: Path) -> None:
+    ragged(tmp_path / "t.parquet")
+    traces = Traces.load(tmp_path / "t.parquet", length=32)
+    assert traces.lengths.tolist() == [1] * 5000 + [32]
+
+
+def test_a_large_file_is_cut_while_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("netdiffus.tables.parquet.CUT_BEYOND", 1000)
+    ragged(tmp_path / "t.parquet")
+    with pytest.warns(UserWarning, match="cut to 32 points in the order of the file"):
+        traces = Traces.load(tmp_path / "t.parquet", length=32)
+    assert traces.lengths.tolist() == [1] * 5000 + [32]
+
+
+def test_no_memory_is_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pa.parquet.write_table(run_lists([1, 2]), tmp_path / "t.parquet")
+
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("netdiffus.traces.read_table", fail)
+    with pytest.raises(InputError, match=r"t\.parquet: not enough memory; .*--length"):
+        Traces.load(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "advice"),
+    [
+        (b"\xd4\xc3\xb2\xa1" + bytes(20), "t.csv", "this is a capture: run `netdiffus import`"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "t.parquet", "git lfs pull"),
+        (b"<!DOCTYPE html><html></html>", "t.csv", "this is a web page"),
+        (b"\x80\x04\x95data", "t.csv", "a pickle runs code when it is read"),
+        (b"\x80\x04\x95data", "X.pkl", "a pickle runs code .*numpy.savez"),
+        (b"label,value\na,\x00\x00\n", "t.csv", "zero bytes|not a list"),
+        (b"label;value\r\n\r\n", "t.csv", "no rows"),
+        (b"PAR1", "t.parquet", "not a readable"),
+        (b"ARROW1\0\0", "t.feather", "not a readable"),
+        (b"\x1f\x8b\x08\x00broken", "t.csv.gz", "not a readable"),
+        (b"\x93NUMPY\x01\x00", "t.npy", "traces without classes"),
+        (b"PK\x03\x04broken", "t.npz", "not a readable"),
+        (b"{", "t.json", "no JSON"),
+        (b"5", "t.json", "no traces: each must be an object"),
+        (b"@relation x\n", "t.arff", "has a line @data"),
+    ],
+)
+def test_files_that_are_something_else(
+    content: bytes, name: str, advice: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"{name}: .*({advice})"):
+        Traces.load(tmp_path / name)
+
+
+def test_offsets_that_run_backwards(tmp_path: Path) -> None:
+    about = '{"channels": [{"name": "value"}]}'
+    for offsets in ([0, 3, 2], [0, 2, 9], [-1, 2, 4], [[0, 2, 4]], [0.0, 2.0, 4.0]):
+        np.savez(
+            tmp_path / "t.npz", offsets=offsets, value=np.arange(4.0), label=["a", "b"],
+            netdiffus=about,
+        )  # fmt: skip
+        with pytest.raises(InputError, match=r"t\.npz: array 'offsets' must"):
+            Traces.load(tmp_path / "t.npz")
+
+
+def test_damaged_bytes_never_end_in_a_traceback(tmp_path: Path) -> None:
+    """Each byte of small files turned over: read, or refused with a name, but never a crash."""
+    one = run_lists([2, 3])
+    pa.parquet.write_table(one, tmp_path / "t.parquet")
+    Traces.from_arrow(one).save(tmp_path / "t.npz")
+    rng, began = np.random.default_rng(0), time.monotonic()
+    for name in ("t.parquet", "t.npz"):
+        whole = (tmp_path / name).read_bytes()
+        for at in rng.permutation(len(whole))[:150]:
+            damaged = bytearray(whole)
+            damaged[at] ^= int(rng.integers(1, 256))
+            (tmp_path / f"d-{name}").write_bytes(damaged)
+            with suppress(InputError):
+                Traces.load(tmp_path / f"d-{name}")
+    assert time.monotonic() - began < 120
