@@ -20,7 +20,7 @@ from netdiffus.model import Model
 from netdiffus.networks.conditions import draw_points
 from netdiffus.networks.draws import Draws
 from netdiffus.ops.denoise import Step
-from netdiffus.ops.noise import uniform
+from netdiffus.ops.noise import uniform, uniforms
 from netdiffus.traces import Traces, concat
 
 DEFAULT_STEPS = {"dpm++": 16, "ddim": 50}  # ddpm takes all T
@@ -121,7 +121,7 @@ def _made(model: Model, draws: Draws, plan: Plan, backend: str) -> Traces:
     labels = draws.label.numpy()
     meta = _meta(model, labels, draws.seed, draws.index, columns.numpy())
     if isinstance(model.codec, TokenCodec):
-        places = draws.uniforms(VALUE_DRAW, data[0].numel()).view(data.shape)
+        places = uniforms(draws.seed, draws.index, VALUE_DRAW, data[0].numel()).view(data.shape)
         return model.codec.decode(data, places, labels, model.classes, meta)
     return _from_images(model, model.codec, data, columns, draws, meta)
 

@@ -39,7 +39,8 @@ def spread_uniforms(
     Raises:
         ValueError: An argument of the wrong shape, dtype or value.
     """
-    rest = uniforms(seed, index, first, count)
+    # 40 digits behind the first twelve: with more the sum could round to 1.
+    rest = (uniforms(seed, index, first, count) * 2.0**40).floor() * 2.0**-40
     draw = torch.arange(first, first + count, device=index.device)
     key = seed & _MASK, seed >> 32
     place = torch.zeros_like(rest, dtype=torch.int64)
