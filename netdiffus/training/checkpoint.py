@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from netdiffus.training.schedule import Schedule
 # Beside the model: it holds a hash of the traces and raw weights, and must not be given away.
 CHECKPOINT, LOG = "checkpoint", "log.jsonl"
 STATE, NOTE = "state.safetensors", "PRIVATE.txt"
+TEACHER = "teacher."  # before the names of its tensors
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps per parameter
 BETAS = (0.9, 0.95)
 
@@ -28,6 +29,34 @@ _NOTE = """This folder is what `netdiffus train --resume` goes on from.
 It holds a hash of the training traces and the weights of single steps. Do not give it away with the
 model, which does not need it. Delete it when no training will be resumed.
 """
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A network that a student learns from, after its own training.
+
+    Attributes:
+        tensors: Its tensors by name.
+        step: Steps that its training took.
+        seconds: Time they took.
+        cpu_seconds: Processor time they took.
+        schedule: Its learning rate, and its validation loss.
+    """
+
+    tensors: dict[str, Tensor]
+    step: int
+    seconds: float
+    cpu_seconds: float
+    schedule: Schedule
+
+    def counted(self) -> dict[str, Any]:
+        """All but the tensors, for JSON."""
+        return {
+            "step": self.step,
+            "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
+            "schedule": asdict(self.schedule),
+        }
 
 
 @dataclass
@@ -43,6 +72,7 @@ class State:
         seconds: Time they took.
         cpu_seconds: Processor time they took.
         losses: Of the steps that are not in the log yet.
+        teacher: What the network is a student of; None where it has no teacher.
     """
 
     net: nn.Module
@@ -53,6 +83,7 @@ class State:
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     losses: list[float] = field(default_factory=list)
+    teacher: Teacher | None = None
 
     @classmethod
     def new(cls, net: nn.Module, recipe: Recipe) -> State:
@@ -65,6 +96,11 @@ class State:
         ]
         optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=BETAS, fused=True)
         return cls(net.train(), optimizer, [p.detach().clone() for p in net.parameters()])
+
+    @property
+    def own_step(self) -> int:
+        """Steps of this network alone."""
+        return self.step - (self.teacher.step if self.teacher else 0)
 
     def hold_rates(self, device: torch.device) -> None:
         """Keeps learning rates on a GPU, where CUDA graphs of a step read them."""
@@ -81,7 +117,7 @@ class State:
 
     def average(self, width: float) -> None:
         """Weight of the newest: 1 - (1 - 1/k)**p at step k; p gives a spread of `width` of k."""
-        newest = 1 - (1 - 1 / (self.step + 1)) ** (1 / width)
+        newest = 1 - (1 - 1 / (self.own_step + 1)) ** (1 / width)
         with torch.no_grad():
             torch._foreach_lerp_(self.ema, list(self.net.parameters()), newest)
 
@@ -112,7 +148,11 @@ class State:
         path = folder / CHECKPOINT / STATE
         about, tensors = _read(path)
         _check_about(path, about, run, self._counted())
-        if about["step"]:
+        if about["teacher"] is not None and self.teacher is not None:
+            schedule = Schedule(**about["teacher"].pop("schedule"))
+            self.teacher = replace(self.teacher, schedule=schedule, **about["teacher"])
+        self.step = about["step"]
+        if self.own_step:
             self._make_moments()
         expected = self._tensors()
         _check_tensors(path, tensors, expected)
@@ -120,7 +160,7 @@ class State:
             self.schedule = Schedule(**about["schedule"])
         except TypeError as error:
             raise InputError(f"{path}: schedule: {error}; train without resume") from None
-        for key in ("step", "seconds", "cpu_seconds", "losses"):
+        for key in ("seconds", "cpu_seconds", "losses"):
             setattr(self, key, about[key])
         with torch.no_grad():
             for name, tensor in expected.items():
@@ -133,6 +173,7 @@ class State:
             "cpu_seconds": self.cpu_seconds,
             "losses": self.losses,
             "schedule": asdict(self.schedule),
+            "teacher": None if self.teacher is None else self.teacher.counted(),
         }
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -142,7 +183,8 @@ class State:
             found[f"net.{name}"], found[f"ema.{name}"] = parameter.detach(), ema
             for key, moment in self.optimizer.state[parameter].items():
                 found[f"{key}.{name}"] = moment
-        return found
+        teacher = self.teacher.tensors if self.teacher else {}
+        return found | {f"{TEACHER}{name}": tensor for name, tensor in teacher.items()}
 
     def _make_moments(self) -> None:
         """Moments of 0 for every parameter, with the shapes that AdamW gives them."""
@@ -199,6 +241,12 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: truncated or not a safetensors file: {error}") from error
+
+
+def has_teacher(folder: Path) -> bool:
+    """Whether a checkpoint is of a student."""
+    _, tensors = _read(folder / CHECKPOINT / STATE)
+    return any(name.startswith(TEACHER) for name in tensors)
 
 
 def start_folder(folder: Path, state: State) -> None:

@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +31,37 @@ from netdiffus.errors import InputError, Note
 from netdiffus.files import alone_in, refuse_existing, write_text
 from netdiffus.model import CARD, CONFIG, Model
 from netdiffus.networks.batch import Batch
-from netdiffus.networks.build import IMAGES, Codec, check_preset, default_codec
+from netdiffus.networks.build import (
+    DISTILLED,
+    IMAGES,
+    Codec,
+    build,
+    check_preset,
+    default_codec,
+    student_of,
+)
+from netdiffus.networks.causal import CausalConfig, CausalNetwork
 from netdiffus.splitting import group_names
 from netdiffus.traces import Ints, Traces
 from netdiffus.training.batches import Batches
-from netdiffus.training.checkpoint import State, log, start_folder
+from netdiffus.training.checkpoint import State, Teacher, has_teacher, log, start_folder
 from netdiffus.training.cuda_graph import Graphed
+from netdiffus.training.distill import Taught
 from netdiffus.training.recipe import Recipe
 
 LOG_EVERY, VALIDATE_EVERY = 20, 40  # steps
 WEIGHT_DECAY, IMAGE_DECAY = 0.2, 0.01  # of networks of tokens and of images
+STUDENT_DECAY = 0.01  # of a student, which has as many traces to learn from as it takes
 MOST_GRADIENT = 1.0  # norm that gradients are clipped to
-KEPT = ("batch_size", "learning_rate", "weight_decay", "ema_width", "validation_fraction", "seed")
+KEPT = (
+    "batch_size",
+    "learning_rate",
+    "weight_decay",
+    "ema_width",
+    "validation_fraction",
+    "teacher_share",
+    "seed",
+)
 FEW = 10  # traces of a class below which a note says what to expect
 
 
@@ -55,8 +74,9 @@ class Run:
         recipe: Budget and settings.
         model: What is trained; gets the averaged weights at the end.
         state: All that changes.
-        data: Gives the batches.
+        data: Gives the batches: of the traces, or to a student of what its teacher makes.
         train_step: Gradient and optimiser on one batch; returns the loss.
+        target: The device.
         folder: Where this process writes, if it does.
         fingerprint: What must not change between the parts of one run.
         progress: Called after each step.
@@ -66,11 +86,17 @@ class Run:
     recipe: Recipe
     model: Model
     state: State
-    data: Batches
+    data: Batches | Taught
     train_step: Callable[..., Tensor]
+    target: torch.device
     folder: Path | None
     fingerprint: dict[str, Any]
     progress: Callable[[float, str], None] | None
+
+    @property
+    def has_student(self) -> bool:
+        """Whether a student takes the network's place."""
+        return self.model.preset in DISTILLED and self.recipe.teacher_share < 1
 
 
 def train(
@@ -156,23 +182,59 @@ def _train(
     state = State.new(model.network.to(target), recipe)
     writes = folder if accelerator.is_main_process else None
     with alone_in(writes), _interruptible() as interrupted:
-        if resume:
-            state.load(_require_path(folder), fingerprint)
         place = accelerator.process_index, accelerator.num_processes, target
         shares = recipe.batch_size, recipe.validation_fraction, recipe.seed
         data = Batches(model, traces, *shares, *place)
         step = _train_step(accelerator, state, recipe, target)
-        parts = data, step, writes, fingerprint, progress
+        parts = data, step, target, writes, fingerprint, progress
         run = Run(accelerator, recipe, model, state, *parts)
+        if resume:
+            _go_on(run, _require_path(folder))
         if writes is not None:
-            start_folder(writes, state)
-        _loop(run, interrupted)
-        model.about["ended"] = _stop_reason(state, interrupted.is_set())
+            start_folder(writes, run.state)
+        _learn(run, interrupted)
         _save(run)
         _finish(run)
     if accelerator.num_processes > 1:
         atexit.register(_leave_group)  # not after an error: the others would wait for this one
     return model
+
+
+def _go_on(run: Run, folder: Path) -> None:
+    """Takes over the checkpoint of a run."""
+    if has_teacher(folder):
+        _begin_student(run)  # with any weights: those of the checkpoint follow
+    run.state.load(folder, run.fingerprint)
+
+
+def _learn(run: Run, interrupted: threading.Event) -> None:
+    """Trains the network, and then a student of it."""
+    _loop(run, interrupted)
+    if run.has_student and run.state.teacher is None and not interrupted.is_set():
+        _begin_student(run)
+        _loop(run, interrupted)
+    run.model.about["ended"] = _stop_reason(run.state, interrupted.is_set())
+
+
+def _begin_student(run: Run) -> None:
+    """Puts a student of the network in its place, in the model and in the run."""
+    model, before, recipe = run.model, run.state, run.recipe
+    teacher = model.network
+    assert isinstance(teacher, CausalNetwork)
+    teacher.load_state_dict(before.averaged())
+    config = student_of(teacher.config)
+    lengths = model.columns.lengths
+    model.network = build(config, model.codec, None, lengths, recipe.seed + 1).to(run.target)
+    state = State.new(model.network, replace(recipe, weight_decay=STUDENT_DECAY))
+    spent = before.step, before.seconds, before.cpu_seconds
+    state.step, state.seconds, state.cpu_seconds = spent
+    state.teacher = Teacher(dict(teacher.state_dict()), *spent, before.schedule)
+    state.losses = before.losses
+    shares = torch.from_numpy(model.shares)
+    accelerator = run.accelerator
+    place = accelerator.process_index, accelerator.num_processes
+    run.data = Taught(teacher, shares, recipe.batch_size, recipe.seed, *place)
+    run.state, run.train_step = state, _train_step(accelerator, state, recipe, run.target)
 
 
 def _train_step(
@@ -231,12 +293,13 @@ def _loop(run: Run, interrupted: threading.Event) -> None:
     began = time.monotonic() - state.seconds
     cpu_began = time.process_time() - state.cpu_seconds
     saved = time.monotonic()
-    if state.schedule.decay_step is not None:
+    if state.schedule.decay_step is not None and isinstance(run.data, Batches):
         run.data.take_all()
     while not _agreed(run, interrupted.is_set() or _is_over(run)):
         if state.schedule.decay_step is None and _agreed(run, _wants_decay(run)):
-            state.schedule.begin_decay(state.step, _share(run))
-            run.data.take_all()
+            state.schedule.begin_decay(state.own_step, _share(run))
+            if isinstance(run.data, Batches):
+                run.data.take_all()
         lost = _step(run)
         if _agreed(run, not math.isfinite(lost)):
             raise InputError(
@@ -248,22 +311,42 @@ def _loop(run: Run, interrupted: threading.Event) -> None:
         state.cpu_seconds = time.process_time() - cpu_began
         state.losses.append(lost)
         if state.step % VALIDATE_EVERY == 0 and state.schedule.decay_step is None:
-            _validate(run)
+            _validate(run, run.data)
         if state.step % LOG_EVERY == 0:
             log(state, run.folder)
         if time.monotonic() - saved > recipe.checkpoint_seconds:
             _save(run)
             saved = time.monotonic()
         if run.progress:
-            run.progress(_share(run), f"step {state.step} loss {lost:.4f}")
+            run.progress(_done(run), f"step {state.step} loss {lost:.4f}")
 
 
 def _share(run: Run) -> float:
-    return run.recipe.share_done(run.state.step, run.state.seconds, run.state.cpu_seconds)
+    """The share of the training of this network that is done: of a teacher, of a student.
+
+    A student takes the rest of the budget. Where its teacher was overfitting, and ended before its
+    share of the budget, the student takes no more than half as many steps.
+    """
+    state, recipe = run.state, run.recipe
+    used = recipe.share_done(state.step, state.seconds, state.cpu_seconds)
+    if (teacher := state.teacher) is None:
+        return used / recipe.teacher_share if run.has_student else used
+    before = recipe.share_done(teacher.step, teacher.seconds, teacher.cpu_seconds)
+    by_budget = (used - before) / max(1 - before, 1e-9)
+    by_steps = 2 * state.own_step / max(teacher.step, 1)
+    return max(by_budget, by_steps if teacher.schedule.is_overfitting else 0.0)
+
+
+def _done(run: Run) -> float:
+    """The share of all training that is done, for whoever waits for it."""
+    teacher = run.recipe.teacher_share if run.has_student else 1.0
+    if run.state.teacher is None:
+        return teacher * _share(run)
+    return teacher + (1 - teacher) * _share(run)
 
 
 def _is_over(run: Run) -> bool:
-    return run.state.schedule.is_over(run.state.step, _share(run))
+    return run.state.schedule.is_over(run.state.own_step, _share(run))
 
 
 def _wants_decay(run: Run) -> bool:
@@ -273,13 +356,14 @@ def _wants_decay(run: Run) -> bool:
 def _stop_reason(state: State, interrupted: bool) -> str:
     if interrupted:
         return "interrupted"
-    return "overfitting" if state.schedule.is_overfitting else "budget used"
+    schedule = state.teacher.schedule if state.teacher else state.schedule
+    return "overfitting" if schedule.is_overfitting else "budget used"
 
 
 def _step(run: Run) -> float:
     """One step; dropout and all other chance in it depend on seed, step and process alone."""
     state, recipe = run.state, run.recipe
-    state.set_rate(recipe.learning_rate * state.schedule.rate(state.step, _share(run)))
+    state.set_rate(recipe.learning_rate * state.schedule.rate(state.own_step, _share(run)))
     batch = run.data.batch(state.step)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(hash((recipe.seed, state.step, run.accelerator.process_index)))
@@ -288,14 +372,16 @@ def _step(run: Run) -> float:
     return float(lost)
 
 
-def _validate(run: Run) -> None:
-    """Measures the loss of the averaged weights on validation traces and on learned ones."""
-    validation = run.data.validation()
-    if not validation:
+def _validate(run: Run, data: Batches | Taught) -> None:
+    """Measures the loss of the averaged weights on validation traces and on learned ones.
+
+    A student has none: it sees new traces all the time.
+    """
+    if not isinstance(data, Batches) or not (validation := data.validation()):
         return
     schedule = run.state.schedule
     schedule.losses.append(_mean_loss(run.state, validation))
-    schedule.learned_loss = _mean_loss(run.state, run.data.reference())
+    schedule.learned_loss = _mean_loss(run.state, data.reference())
 
 
 def _mean_loss(state: State, batches: list[Batch]) -> float:
@@ -338,9 +424,11 @@ def _finish(run: Run) -> None:
 
 def _record(model: Model, state: State) -> None:
     """Notes in the model how far training has come."""
-    schedule = state.schedule
+    schedule = state.teacher.schedule if state.teacher else state.schedule
     model.about |= {"steps": state.step, "seconds": round(state.seconds, 1)}
     model.about |= {"cpu_seconds": round(state.cpu_seconds, 1)}
+    if state.teacher:
+        model.about["teacher_steps"] = state.teacher.step
     if schedule.losses:
         model.about |= {
             "rate_fell_at_step": schedule.decay_step,
@@ -422,6 +510,9 @@ def _check_same(before: Model, now: Model) -> None:
 
 def _settings(model: Model) -> dict[str, Any]:
     config = json.loads(json.dumps(model.config()))
+    shape = model.network.config
+    if isinstance(shape, CausalConfig):  # a student is compared with its teacher
+        config["network"] = json.loads(json.dumps(asdict(student_of(shape))))
     parts: dict[str, Any] = {**config["codec"], **config["network"], **(config["diffusion"] or {})}
     channels = [channel.name for channel in model.codec.channels]
     return {"preset": model.preset, "classes": config["classes"], **parts, "channels": channels}
