@@ -115,6 +115,7 @@ class State:
         path = current(folder, STATE, one)
         about, tensors = _read(path)
         _check_about(path, about, run, self._counted())
+        _check_counts(path, about)
         if about.get("id") != one:
             raise InputError(
                 f"{path}: belongs to another save than the model beside it; train without resume"
@@ -175,6 +176,18 @@ def _check_about(
                 f"resume: {key} was {about[key]!r} and is now {value!r}; a resumed run goes on "
                 "with the traces and settings it began with"
             )
+
+
+def _check_counts(path: Path, about: dict[str, Any]) -> None:
+    """Refuses counts and losses of other types than those that a run writes."""
+    schedule = about["schedule"] if isinstance(about["schedule"], dict) else {"losses": None}
+    lists: list[Any] = [about["losses"], schedule.get("losses", [])]
+    single = [about[key] for key in ("seconds", "cpu_seconds")]
+    single += [one for key, one in schedule.items() if key != "losses" and one is not None]
+    step, are_lists = about["step"], all(isinstance(one, list) for one in lists)
+    numbers = [*single, *lists[0], *lists[1]] if are_lists else [None]
+    if type(step) is not int or step < 0 or any(type(one) not in (int, float) for one in numbers):
+        raise InputError(f"{path}: counts that no run has written; train without resume")
 
 
 def _check_tensors(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:

@@ -127,8 +127,8 @@ def train(
     recipe = recipe or (_recipe_of(before) if before else Recipe(minutes=2))
     recipe = _with_decay(recipe, preset)
     traces = traces.without_empty_classes()
-    if folder is not None and not resume:
-        refuse_model(folder, force)
+    if folder is not None:
+        refuse_model(folder, force or resume)
     codec = codec or default_codec(preset, default_size(traces))
     owners = _owners(traces, by)
     model = Model.new(
