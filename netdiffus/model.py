@@ -6,6 +6,7 @@ import html
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from netdiffus.errors import InputError, visible, whole
 from netdiffus.files import alone_in
 from netdiffus.model_checks import (
     FORMAT,
-    Header,
+    Weights,
     check_bound,
     check_config,
     check_shape,
@@ -33,9 +34,8 @@ from netdiffus.model_checks import (
     check_unknown,
     check_values,
     check_weights,
+    open_weights,
     read_config,
-    read_header,
-    read_tensors,
 )
 from netdiffus.model_files import (
     CARD,
@@ -197,31 +197,46 @@ class Model:
             InputError: The folder is missing, truncated, foreign, of another format, or holds
                 a setting or a tensor that this version does not know or that is out of bounds.
         """
-        folder = Path(path)
-        config, weights, header = _read_save(folder)
-        try:
-            return cls._from_parts(config, weights, header)
-        except InputError as error:
-            start = "" if str(weights) in str(error) else f"{folder}: "
-            raise InputError(f"{start}{error}") from None
-        except _MISFITS as error:
-            raise InputError(f"{folder}: config.json and {WEIGHTS} do not fit: {error}") from error
+        folder, found = Path(path), None
+        for _ in range(TRIES):
+            config = read_config(folder / CONFIG)
+            file = current(folder, WEIGHTS, config["id"])
+            with suppress(FileNotFoundError), open_weights(file) as weights:
+                found = weights.id or "none"
+                if weights.id == config["id"]:
+                    return cls._checked(folder, config, weights)
+        if found is None:
+            raise InputError(f"{folder}: not a whole model folder, it has no {WEIGHTS}")
+        raise InputError(
+            f"{folder}: {CONFIG} and {WEIGHTS} are not of one save (id {config['id']} and "
+            f"{found[:32]}); copy both from one folder, or train again"
+        )
 
     @classmethod
-    def _from_parts(cls, config: dict[str, Any], weights: Path, header: Header) -> Model:
+    def _checked(cls, folder: Path, config: dict[str, Any], weights: Weights) -> Model:
+        try:
+            return cls._from_parts(config, weights)
+        except InputError as error:
+            start = "" if str(folder) in str(error) else f"{folder}: "
+            raise InputError(f"{start}{error}") from None
+        except _MISFITS as error:
+            raise InputError(f"{folder}: {CONFIG} and {WEIGHTS} do not fit: {error}") from error
+
+    @classmethod
+    def _from_parts(cls, config: dict[str, Any], weights: Weights) -> Model:
         is_image = config["preset"] in IMAGES
-        tables = read_tensors(weights, check_tables(weights, header, config))
-        check_values(weights, tables, config["codec"])
+        tables = weights.read(check_tables(weights, config))
+        check_values(weights.path, tables, config["codec"])
         kind = GasfCodec if is_image else TokenCodec
         codec = kind.from_state(config["codec"], _under("codec.", tables))
         diffusion = Diffusion(**config["diffusion"]) if is_image else None
         shape = _network_config(config["network"], is_image)
         with torch.device("meta"):  # sizes without memory
             expected = build(shape, codec, diffusion).state_dict()
-        names = check_weights(weights, header, expected)
-        check_unknown(weights, header, [*names, *tables])
+        names = check_weights(weights, expected)
+        check_unknown(weights, [*names, *tables])
         network = build(shape, codec, diffusion)
-        network.load_state_dict(_under("network.", read_tensors(weights, names)))
+        network.load_state_dict(_under("network.", weights.read(names)))
         lengths = Vocabulary(tables["columns.lengths"].numpy(), True) if is_image else None
         columns = config["columns"]
         return cls(
@@ -339,23 +354,6 @@ _MISFITS = (
     ValueError,
 )
 TRIES = 3  # to read a folder that a training writes into
-
-
-def _read_save(folder: Path) -> tuple[dict[str, Any], Path, Header]:
-    """The settings, the file of weights and its header, of one save."""
-    for _ in range(TRIES):
-        config = read_config(folder / CONFIG)
-        weights = current(folder, WEIGHTS, config["id"])
-        try:
-            header, found = read_header(weights)
-        except FileNotFoundError:
-            continue  # it got its final name meanwhile
-        if found == config["id"]:
-            return config, weights, header
-    raise InputError(
-        f"{folder}: {CONFIG} and {WEIGHTS} are not of one save (id {config['id']} and {found}); "
-        "copy both from one folder, or train again"
-    )
 
 
 def _markdown(value: object) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import typing
-from collections.abc import Collection, Mapping
-from dataclasses import MISSING, asdict, fields
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -138,43 +139,59 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def read_header(path: Path) -> tuple[Header, str | None]:
-    """Types and shapes of tensors, and the identity of their save, without reading a tensor."""
-    if not path.is_file():
-        raise InputError(f"{path.parent}: not a whole model folder, it has no {path.name}")
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
+@dataclass(frozen=True)
+class Weights:
+    """An open file of tensors; it stays the same where a training replaces it meanwhile.
+
+    Attributes:
+        path: Its name.
+        file: What gives its tensors.
+        header: Types and shapes of them.
+        id: The identity of its save; None in folders of the first version of this format.
+    """
+
+    path: Path
+    file: Any
+    header: Header
+    id: str | None
+
+    def read(self, names: Collection[str]) -> dict[str, Tensor]:
+        """Some tensors, whose numbers must be finite.
+
+        They are copies: those that safetensors gives change with the file.
+        """
+        found = {name: self.file.get_tensor(name).clone() for name in names}
+        for name, tensor in found.items():
+            if not torch.isfinite(tensor).all():
+                raise InputError(
+                    f"{self.path}: tensor {name} holds values that are not finite; train the model "
+                    "again"
+                )
+        return found
+
+
+@contextmanager
+def open_weights(path: Path) -> Iterator[Weights]:
+    """Opens a file of tensors and reads its header alone."""
+    with path.open("rb") as start:
+        length = int.from_bytes(start.read(8), "little")
     if length > MOST_HEADER:
-        raise InputError(f"{path}: truncated or not a safetensors file: its header has {length:,} "
-                         f"bytes; at most {MOST_HEADER:,} are read")  # fmt: skip
+        raise InputError(
+            f"{path}: truncated or not a safetensors file: its header has {length:,} bytes; at "
+            f"most {MOST_HEADER:,} are read"
+        )
     try:
         with safe_open(path, framework="pt") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             header = {
                 name: (str(one.get_dtype()), tuple(one.get_shape())) for name, one in slices.items()
             }
-            return header, (file.metadata() or {}).get("id")
+            yield Weights(path, file, header, (file.metadata() or {}).get("id"))
     except SafetensorError as error:
         raise InputError(f"{path}: truncated or not a safetensors file: {error}") from error
 
 
-def read_tensors(path: Path, names: Collection[str]) -> dict[str, Tensor]:
-    """Some tensors of a file whose header is checked; their numbers are finite.
-
-    They are copies: those that safetensors gives change with the file.
-    """
-    found = {}
-    with safe_open(path, framework="pt") as file:
-        for name in names:
-            found[name] = file.get_tensor(name).clone()
-            if not torch.isfinite(found[name]).all():
-                raise InputError(
-                    f"{path}: tensor {name} holds values that are not finite; train the model again"
-                )
-    return found
-
-
-def check_tables(path: Path, header: Header, config: Mapping[str, Any]) -> list[str]:
+def check_tables(weights: Weights, config: Mapping[str, Any]) -> list[str]:
     """Refuses tables of codec and columns of the wrong shape; their names otherwise."""
     codec, network = config["codec"], config["network"]
     wanted: dict[str, tuple[int | None, int]]
@@ -185,27 +202,29 @@ def check_tables(path: Path, header: Header, config: Mapping[str, Any]) -> list[
         sizes = enumerate(network["sizes"])
         wanted = {f"codec.vocabulary.{f}": (size - (f == 0), PARTS + 1) for f, size in sizes}
     for name, (rows, columns) in wanted.items():
-        kind, shape = header.get(name, ("", ()))
+        kind, shape = weights.header.get(name, ("", ()))
         rows = rows or (shape[0] if shape else 1)
         if (kind, shape) != ("F64", (rows, columns)) or not rows:
-            _misfit(path, name, header, f"({rows}, {columns}) F64")
+            raise _misfit(weights, name, f"({rows}, {columns}) F64")
     return list(wanted)
 
 
-def check_weights(path: Path, header: Header, expected: Mapping[str, Tensor]) -> list[str]:
+def check_weights(weights: Weights, expected: Mapping[str, Tensor]) -> list[str]:
     """Refuses a file that does not hold just the tensors of a network; their names otherwise."""
     wanted = {f"network.{name}": tensor for name, tensor in expected.items()}
     for name, tensor in wanted.items():
-        kind, shape = header.get(name, ("", ()))
+        kind, shape = weights.header.get(name, ("", ()))
         if shape != tuple(tensor.shape) or TYPES.get(kind) != tensor.dtype:
-            _misfit(path, name, header, f"{tuple(tensor.shape)} {tensor.dtype}")
+            raise _misfit(weights, name, f"{tuple(tensor.shape)} {tensor.dtype}")
     return list(wanted)
 
 
-def check_unknown(path: Path, header: Header, known: Collection[str]) -> None:
+def check_unknown(weights: Weights, known: Collection[str]) -> None:
     """Refuses tensors that nothing would read."""
-    for name in sorted(set(header) - set(known)):
-        raise InputError(f"{path}: config.json and it do not fit: tensor {name!r} is unknown")
+    for name in sorted(set(weights.header) - set(known)):
+        raise InputError(
+            f"{weights.path}: config.json and it do not fit: tensor {_short(name)} is unknown"
+        )
 
 
 def check_values(path: Path, tables: Mapping[str, Tensor], codec: Mapping[str, Any]) -> None:
@@ -222,11 +241,12 @@ def check_values(path: Path, tables: Mapping[str, Tensor], codec: Mapping[str, A
             )
 
 
-def _misfit(path: Path, name: str, header: Header, wanted: str) -> typing.NoReturn:
-    kind, shape = header.get(name, ("", ()))
+def _misfit(weights: Weights, name: str, wanted: str) -> InputError:
+    kind, shape = weights.header.get(name, ("", ()))
     found = f"{shape} {kind}" if kind else "none"
-    raise InputError(
-        f"{path}: config.json and it do not fit: tensor {name!r} must be {wanted}, found {found}"
+    return InputError(
+        f"{weights.path}: config.json and it do not fit: tensor {_short(name)} must be {wanted}, "
+        f"found {found}"
     )
 
 

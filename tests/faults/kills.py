@@ -32,7 +32,7 @@ import netdiffus.pcap_writer
 import netdiffus.sampling
 from netdiffus import evaluation
 from netdiffus.codec import TokenCodec
-from netdiffus.files import PART
+from netdiffus.files import PART, write_text
 from netdiffus.model import Model
 from netdiffus.training import Recipe, train
 from netdiffus.training.checkpoint import read_log
@@ -189,7 +189,8 @@ def sampled(folder: Path, seed: int = 0) -> None:
 
 
 def exported(folder: Path, ip: int = 4) -> None:
-    ok("export", folder / "t.parquet", "--ip", ip, "-o", folder / "c.pcap", "--force")
+    options = ("--ip", ip, "--small", "raise", "--force")
+    ok("export", folder / "t.parquet", *options, "-o", folder / "c.pcap")
 
 
 def split(folder: Path, seed: int = 0) -> None:
@@ -197,10 +198,9 @@ def split(folder: Path, seed: int = 0) -> None:
 
 
 COMMANDS = {
-    "train, first save": Command(lambda folder: None, learn, model_state, resumes),
-    "train, checkpoints": Command(
+    "train": Command(  # the first save, and one that replaces it
         lambda folder: None,
-        lambda folder: learn(folder, 2, checkpoint_seconds=1e-9),
+        lambda folder: learn(folder, checkpoint_seconds=1e-9),
         model_state,
         resumes,
     ),
@@ -238,6 +238,19 @@ COMMANDS = {
         split,
         files_state("p/train.parquet", "p/holdout.parquet"),
         split,
+        no_mixture,
+    ),
+    "in place": Command(  # which is wrong, and must be found
+        lambda folder: (folder / "s.csv").write_text("old"),
+        lambda folder: (folder / "s.csv").open("w").write("new"),
+        files_state("s.csv"),
+        lambda folder: None,
+    ),
+    "in parts": Command(
+        lambda folder: [(folder / name).write_text("old") for name in ("r.html", "r.json")],
+        lambda folder: [write_text(folder / name, "new") for name in ("r.html", "r.json")],
+        files_state("r.html", "r.json"),
+        lambda folder: None,
         no_mixture,
     ),
 }

@@ -12,41 +12,24 @@ from typing import Any
 import pytest
 
 TESTS = Path(__file__).parents[1]
+MODEL = {
+    "m/config.json",
+    "m/model.safetensors",
+    "m/README.md",
+    "m/checkpoint/state.safetensors",
+    "m/log.jsonl",
+}
 # What each command brings to its final name, by a rename that a kill cannot cut in two.
 RESULTS = {
-    "train, first save": {
-        "m/config.json",
-        "m/model.safetensors",
-        "m/README.md",
-        "m/checkpoint/state.safetensors",
-        "m/log.jsonl",
-    },
-    "train, checkpoints": {
-        "m/config.json",
-        "m/model.safetensors",
-        "m/README.md",
-        "m/checkpoint/state.safetensors",
-        "m/log.jsonl",
-    },
-    "train, force": {
-        "m/config.json",
-        "m/model.safetensors",
-        "m/README.md",
-        "m/checkpoint/state.safetensors",
-        "m/log.jsonl",
-    },
-    "train, resume": {
-        "m/config.json",
-        "m/model.safetensors",
-        "m/README.md",
-        "m/checkpoint/state.safetensors",
-        "m/log.jsonl",
-    },
+    "train": MODEL,
+    "train, force": MODEL,
+    "train, resume": MODEL,
     "sample": {"s.csv"},
     "export": {"c.pcap", "c.labels.csv"},
     "evaluate": {"r.html", "r.json"},
     "split": {"p/train.parquet", "p/holdout.parquet"},
 }
+WRONG = ("in place", "in parts")
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +45,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     )
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout)
-    assert told.keys() == RESULTS.keys()
+    assert set(told) == {*RESULTS, *WRONG}
     return told
 
 
@@ -85,3 +68,9 @@ def test_results_get_their_names_by_renames_of_synced_files(
     assert opened - claims <= synced
     # A claim is the one part that is opened and never written: one for each file of a command.
     assert len(claims) <= len(RESULTS[command])
+
+
+@pytest.mark.parametrize("command", WRONG)
+def test_what_is_wrong_is_found(found: dict[str, Any], command: str) -> None:
+    """A file that is written in its place, and two that belong together one after the other."""
+    assert any("left" in fault for fault in found[command]["faults"])

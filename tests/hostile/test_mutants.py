@@ -86,7 +86,7 @@ def settings(folder: Path) -> dict[str, Any]:
 
 HUGE: list[tuple[str, Callable[[dict[str, Any]], Any], str]] = [
     ("causal", lambda c: c["network"].update(width=8000), "network.width must lie in 1..4,096"),
-    ("causal", lambda c: c["network"].update(width=4096), "'network.conditions.label.weight' must"),
+    ("causal", lambda c: c["network"].update(width=4096), "'network.start' must be .4096,"),
     ("causal", lambda c: c["network"].update(layers=10**9), "network.layers must lie in 1..64"),
     ("causal", lambda c: c["network"].update(heads=10**9), "network.heads must lie in"),
     ("causal", lambda c: c["network"].update(expansion=10**9), "network.expansion must lie in"),
