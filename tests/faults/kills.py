@@ -197,6 +197,14 @@ def split(folder: Path, seed: int = 0) -> None:
     ok("split", folder / "t.parquet", "-o", folder / "p", "--seed", seed, "--force")
 
 
+def in_place(folder: Path) -> None:
+    with (folder / "s.csv").open("w") as file:
+        for part in ("half", "half"):
+            file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+
+
 COMMANDS = {
     "train": Command(  # the first save, and one that replaces it
         lambda folder: None,
@@ -242,7 +250,7 @@ COMMANDS = {
     ),
     "in place": Command(  # which is wrong, and must be found
         lambda folder: (folder / "s.csv").write_text("old"),
-        lambda folder: (folder / "s.csv").open("w").write("new"),
+        in_place,
         files_state("s.csv"),
         lambda folder: None,
     ),
