@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from safetensors import SafetensorError
 from typer.core import TyperGroup
 
 from netdiffus import __version__
-from netdiffus.errors import InputError, Note, checked_seed
+from netdiffus.errors import InputError, Note, checked_seed, visible
 from netdiffus.progress import bar
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     name = "note" if issubclass(category, Note) else f"warning: {category.__name__}"
-    print(f"{name}: {message}", file=sys.stderr)
+    _say(f"{name}: {message}")
 
 
 @app.command(epilog="Example: netdiffus demo -o demo")
@@ -199,7 +199,7 @@ def import_(
         )
     _print({"written": str(out), **report.summary(), "rules": report.rules}, as_json)
     for problem in report.problems:
-        print(f"warning: {problem}", file=sys.stderr)
+        _say(f"warning: {problem}")
     if report.problems and not lenient:
         raise typer.Exit(1)
 
@@ -221,15 +221,15 @@ def split(
     as_json: Json = False,
 ) -> None:
     """Hold out a stratified part: train.parquet and holdout.parquet."""
-    from netdiffus.files import refuse_existing
+    from netdiffus.files import claim
 
     options = _read_options(length, channels, label_column, columns, flow_column)
-    traces = _load(data, options)
-    for name in ("train.parquet", "holdout.parquet"):
-        refuse_existing(out / name, force)
-    rest, holdout = traces.split(fraction, by=by, sep=sep, seed=seed)
-    rest.save(out / "train.parquet", force=force)
-    holdout.save(out / "holdout.parquet", force=force)
+    with claim(out / "train.parquet", out / "holdout.parquet", force=force):
+        traces = _load(data, options)
+        rest, holdout = traces.split(fraction, by=by, sep=sep, seed=seed)
+        (out / "holdout.parquet").unlink(missing_ok=True)  # else it might hold new training traces
+        rest.save(out / "train.parquet", force=force)
+        holdout.save(out / "holdout.parquet", force=force)
     twins = len(traces) - len(set(traces.duplicates().tolist()))
     _print(
         {
@@ -303,6 +303,7 @@ def train(
         validation_fraction=validation,
         seed=seed,
     )
+    _check_folder(out, resume, force)
     traces = _load(data, _read_options(None, channels, label_column, columns, flow_column))
     images = {"size": size, "resize": resize, "gamma": gamma, "scale": scale or None}
     codec = _codec(preset, traces, length, {k: v for k, v in images.items() if v is not None})
@@ -323,6 +324,13 @@ def train(
     _print({"model": str(out), **model.about}, as_json)
     if model.about["ended"] == "interrupted":
         raise typer.Exit(130)
+
+
+def _check_folder(out: Path, resume: bool, force: bool) -> None:
+    """Refuses a folder that no model can go into, before the traces are read."""
+    from netdiffus.model_files import refuse_model
+
+    refuse_model(out, force or resume)
 
 
 def _codec(preset: str, traces: Traces, length: int | None, images: dict[str, Any]) -> Codec:
@@ -374,40 +382,41 @@ def sample(
     as_json: Json = False,
 ) -> None:
     """Make new traces of the classes asked for."""
-    from netdiffus.files import refuse_existing
+    from netdiffus.files import claim
     from netdiffus.formats import check_suffix
     from netdiffus.model import Model
     from netdiffus.packets import check_channels
     from netdiffus.pcap_writer import CAPTURES, free_labels
     from netdiffus.sampling import sample as run
 
-    refuse_existing(out, force)
-    loaded = Model.load(model)
-    if out.suffix in CAPTURES:  # before the work is done, not after
-        free_labels(out, force)
-        check_channels(loaded.codec.channels)
-    else:
+    is_capture = out.suffix in CAPTURES
+    if not is_capture:
         check_suffix(out)
-    with bar("sample", float(n)) as progress:
-        traces = run(
-            loaded,
-            n,
-            label=label,
-            mix=mix,
-            fast=fast,
-            sampler=sampler,
-            steps=steps,
-            seed=seed,
-            start=start,
-            batch_size=batch_size,
-            device=device,
-            progress=progress,
-        )
-    if out.suffix in CAPTURES:
-        written = _save_capture(traces, out, force)
-    else:
-        traces.save(out, force=force)
-        written = {}
+    files = (out, free_labels(out, force)) if is_capture else (out,)
+    with claim(*files, force=force):  # what cannot be written is refused before the work
+        loaded = Model.load(model)
+        if is_capture:
+            check_channels(loaded.codec.channels)
+        with bar("sample", float(n)) as progress:
+            traces = run(
+                loaded,
+                n,
+                label=label,
+                mix=mix,
+                fast=fast,
+                sampler=sampler,
+                steps=steps,
+                seed=seed,
+                start=start,
+                batch_size=batch_size,
+                device=device,
+                progress=progress,
+            )
+        if is_capture:
+            written = _save_capture(traces, out, force)
+        else:
+            traces.save(out, force=force)
+            written = {}
     found: dict[str, Any] = {"traces": str(out), "classes": traces.counts()}
     if "residual" in traces.meta.column_names:
         found["residual"] = sum(traces.meta["residual"].to_pylist()) / len(traces)
@@ -448,17 +457,22 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write traces of packets as a capture with its labels, or as a table of flows."""
+    from netdiffus.files import claim
     from netdiffus.flow_tables import write_flows
-    from netdiffus.pcap_writer import write_capture
+    from netdiffus.pcap_writer import check_capture_path, free_labels, write_capture
 
     if kind != "capture":
         _refuse_unused(ctx, kind)
-    traces = _load(data, _read_options(length, None, label_column, columns, flow_column))
+    options = _read_options(length, None, label_column, columns, flow_column)
     if kind != "capture":
-        write_flows(traces, out, kind, force=force)
+        with claim(out, force=force):
+            traces = _load(data, options)
+            write_flows(traces, out, kind, force=force)
         _print({"table": str(out), "traces": len(traces)}, as_json)
         return
-    with bar("export", 1.0) as progress:
+    check_capture_path(out)
+    with claim(out, free_labels(out, force), force=force), bar("export", 1.0) as progress:
+        traces = _load(data, options)
         written = write_capture(
             traces,
             out,
@@ -506,30 +520,29 @@ def evaluate(
     """Compare synthetic with real traces; every figure beside its real-vs-real floor."""
     _need_eval()
     from netdiffus.evaluation import evaluate as run
-    from netdiffus.files import refuse_existing
+    from netdiffus.evaluation.page import page
+    from netdiffus.files import claim, write_together
     from netdiffus.model import Model
     from netdiffus.training.checkpoint import read_log
 
     figures = out.with_suffix(".json")
     if figures == out:
         raise InputError(f"{out}: the figures go there; give the page a name that ends in .html")
-    for path in (out, figures):
-        refuse_existing(path, force)
     options = _read_options(length, channels, label_column, columns, flow_column)
-    with bar("evaluate", 1.0) as progress:
-        report = run(
-            _load(real, options),
-            _load(synthetic, options),
-            holdout=None if holdout is None else _load(holdout, options),
-            by=by,
-            sep=sep,
-            seed=seed,
-            history=() if model is None else read_log(model),
-            about=None if model is None else Model.load(model).about,
-            progress=progress,
-        )
-    report.save_html(out, force=force)
-    report.save_json(figures, force=force)
+    with claim(out, figures, force=force):
+        with bar("evaluate", 1.0) as progress:
+            report = run(
+                _load(real, options),
+                _load(synthetic, options),
+                holdout=None if holdout is None else _load(holdout, options),
+                by=by,
+                sep=sep,
+                seed=seed,
+                history=() if model is None else read_log(model),
+                about=None if model is None else Model.load(model).about,
+                progress=progress,
+            )
+        write_together({out: page(report), figures: report.to_json()})
     _print({"report": str(out), "json": str(figures), "figures": report.summary()}, as_json)
 
 
@@ -570,7 +583,7 @@ def _fail(error: BaseException, code: int) -> None:
         message = f"{error.filename}: {error.strerror}"
     if "--json" in sys.argv:
         print(json.dumps({"error": message}))
-    print(f"error: {message}", file=sys.stderr)
+    _say(f"error: {message}")
     sys.exit(code)
 
 
@@ -674,7 +687,18 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
         print(json.dumps(result, indent=2, default=str))
         return
     for line in _lines(result):
-        print(line)
+        _put(line, sys.stdout)
+
+
+def _say(line: str) -> None:
+    _put(line, sys.stderr)
+
+
+def _put(line: str, stream: TextIO) -> None:
+    """One line: labels and names of files, which others choose, cannot steer the terminal."""
+    encoding = stream.encoding or "utf-8"
+    shown = visible(line).encode(encoding, "backslashreplace").decode(encoding)
+    print(shown, file=stream)
 
 
 def _lines(result: dict[str, Any], indent: str = "") -> list[str]:

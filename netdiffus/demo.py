@@ -10,7 +10,7 @@ from typing import Any
 from netdiffus.evaluation import Report, evaluate
 from netdiffus.files import refuse_existing
 from netdiffus.lab import lab_traffic
-from netdiffus.model import CONFIG
+from netdiffus.model_files import refuse_model
 from netdiffus.sampling import sample
 from netdiffus.training import Recipe, train
 from netdiffus.training.checkpoint import read_log
@@ -41,7 +41,7 @@ def demo(folder: Path, *, minutes: float, seed: int, force: bool, bar: Bar) -> R
     """
     recipe = Recipe(minutes=minutes, seed=seed)
     for part in PARTS:
-        refuse_existing(folder / (f"{part}/{CONFIG}" if part == "model" else part), force)
+        (refuse_model if part == "model" else refuse_existing)(folder / part, force)
     rest, holdout = lab_traffic().split(0.25, by="group", seed=seed)
     rest.save(folder / "train.parquet", force=force)
     holdout.save(folder / "holdout.parquet", force=force)

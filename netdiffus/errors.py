@@ -13,6 +13,18 @@ class Note(UserWarning):
     """Says what was cut, mended or left out, or what to expect; the command line prints it."""
 
 
+def visible(text: str) -> str:
+    """Text of others in one line: escapes, line breaks and marks of direction are shown as codes.
+
+    A terminal would obey them. What cannot be encoded, as bytes of a file name, is shown likewise.
+    """
+    return "".join(one if one == " " or one.isprintable() else _code(one) for one in text)
+
+
+def _code(one: str) -> str:
+    return one.encode("unicode_escape").decode("ascii")
+
+
 def whole(name: str, value: object, at_least: int | None = None) -> int:
     """An argument as a plain whole number, NumPy's included.
 

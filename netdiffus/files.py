@@ -1,30 +1,58 @@
-"""Files appear under their final name whole, or not at all; a folder has one writer."""
+"""Files appear under their final name whole, or not at all; a folder or a name has one writer."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from netdiffus.errors import InputError
 
+LONGEST_NAME = 255  # bytes, of all common file systems
+# Of files that are being written. They are locked as long as their writer lives.
+PART = "netdiffus-part"
+IS_PART = re.compile(rf"\..*\.[0-9a-f]{{16}}\.{PART}")
+DAY = 86_400.0  # seconds after which a part is an orphan where there are no locks
+TRIES = 100
+# What a full disk, a quota, a limit or a broken disk says, often without the name of the file.
+OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+
 
 def refuse_existing(path: Path, force: bool) -> None:
-    """Refuses what cannot or may not be replaced.
+    """Refuses a path that cannot be written to, or may not be replaced.
 
     Raises:
         FileExistsError: `path` is there and `force` is false.
-        InputError: It is a folder, or what should be its folder is a file.
+        InputError: It is no file, its name is too long, or its folder is none or takes no files.
     """
-    for parent in path.parents:
-        if parent.exists() and not parent.is_dir():
-            raise InputError(f"{path}: {parent} is a file, not a folder; choose another name")
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
+        raise InputError(f"{path}: the name is longer than {LONGEST_NAME} bytes; choose another")
+    _refuse_folder(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; choose another name, or take it away")
-    if path.exists() and not force:
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is a device or a pipe, not a file; choose another name")
+    if os.path.lexists(path) and not force:
         raise FileExistsError(f"{path} exists; choose another name, or pass force=True (--force)")
+
+
+def _refuse_folder(path: Path) -> None:
+    """Refuses the folder of `path`, or the one that it would be made in."""
+    folder = next(one for one in path.absolute().parents if os.path.lexists(one))
+    if not folder.is_dir():
+        raise InputError(f"{path}: {folder} is a file, not a folder; choose another name")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(
+            f"{path}: {folder} takes no files (no permission, or a read-only file system); choose "
+            "another folder"
+        )
 
 
 @contextmanager
@@ -42,34 +70,181 @@ def alone_in(folder: Path | None) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if _is_locked(handle):
             raise InputError(
                 f"{folder}: another training writes here; let it end, or choose another folder"
-            ) from None
-        except OSError:
-            pass
+            )
         yield
     finally:
         os.close(handle)  # which gives the lock back, as does the end of a process
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Gives a temporary path in the same folder, moved to `path` only if the block succeeds."""
+def claim(*paths: Path, force: bool) -> Iterator[None]:
+    """Keeps the names of files to one run, from before its work until they are written.
+
+    Where the file system has no locks, nobody is kept out.
+
+    Raises:
+        FileExistsError: A file is there and `force` is false.
+        InputError: It cannot be written to, or another run that writes it is under way.
+    """
+    for path in paths:
+        refuse_existing(path, force)
+    made = [one for path in paths for one in path.parents if not one.exists()]
+    held: list[tuple[Path, int]] = []
+    try:
+        for path in paths:
+            held.append(_claimed(path))
+        yield
+    finally:
+        for part, handle in held:
+            part.unlink(missing_ok=True)
+            os.close(handle)
+        for one in made:  # those that stayed empty, as the run failed
+            with suppress(OSError):
+                one.rmdir()
+
+
+def _claimed(path: Path) -> tuple[Path, int]:
+    """A locked file that stands for the name of `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = _hidden(path, hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16])
+    for _ in range(TRIES):
+        handle = os.open(part, os.O_RDWR | os.O_CREAT, 0o666)
+        if _is_locked(handle):
+            os.close(handle)
+            raise InputError(f"{path}: another run writes it; let it end, or choose another name")
+        if os.fstat(handle).st_nlink:
+            return part, handle
+        os.close(handle)  # its last holder took it away meanwhile
+    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), str(path))
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Gives a temporary path in the same folder, moved to `path` only if the block succeeds.
+
+    A file that is replaced leaves its permissions to the new one. Temporary files of runs that were
+    killed are removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _drop_orphans(path.parent)
+    part, handle = _new_part(path)
     try:
         yield part
         with part.open("rb") as written:
+            if path.is_file():
+                os.fchmod(written.fileno(), path.stat().st_mode & 0o777)
             os.fsync(written.fileno())
         part.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        if error.errno in OF_DISKS or error.filename == str(part):
+            raise _named(error, path) from error
+        raise
     finally:
         part.unlink(missing_ok=True)
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:
     """Writes `text` to `path`, whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes `content` to `path`, whole or not at all."""
     with whole_file(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_bytes(content)
+
+
+def write_together(texts: Mapping[Path, str]) -> None:
+    """Writes texts that belong together, so that a crash never leaves an old one beside a new one.
+
+    All are on the disk before the first gets its name. Old ones but the last are taken away just
+    before, so that a crash in the moment of renaming leaves one text too few, not a false pair.
+    """
+    with ExitStack() as stack:
+        for path, text in texts.items():
+            stack.enter_context(whole_file(path)).write_text(text, encoding="utf-8")
+        for path in list(texts)[:-1]:
+            path.unlink(missing_ok=True)
+
+
+def _new_part(path: Path) -> tuple[Path, int]:
+    """A new file that no other writer can have, locked as long as its handle is open."""
+    for _ in range(TRIES):
+        part = _hidden(path, secrets.token_hex(8))
+        try:
+            handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise _named(error, path) from error
+        if not _is_locked(handle) and os.fstat(handle).st_nlink:
+            return part, handle
+        os.close(handle)  # taken for an orphan before it was locked
+    raise OSError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+
+
+def _named(error: OSError, path: Path) -> OSError:
+    """The same error, of the file as it was asked for."""
+    number = error.errno or errno.EIO
+    return OSError(number, os.strerror(number), str(path))
+
+
+def _hidden(path: Path, token: str) -> Path:
+    """The name of a part; of a long name only the beginning stands in it."""
+    ending = f".{token}.{PART}"
+    room = LONGEST_NAME - len(ending) - 1
+    begin = os.fsencode(path.name)[:room].decode(errors="ignore")
+    return path.with_name(f".{begin}{ending}")
+
+
+def _drop_orphans(folder: Path) -> None:
+    """Removes the parts of runs that no longer live."""
+    with os.scandir(folder) as found:
+        parts = [
+            one.path
+            for one in found
+            if IS_PART.fullmatch(one.name) and one.is_file(follow_symlinks=False)
+        ]
+    for part in parts:
+        with suppress(OSError):  # of somebody else, or removed by now
+            _drop_orphan(part)
+
+
+def _drop_orphan(part: str) -> None:
+    handle = os.open(part, os.O_RDWR | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(part)
+    except BlockingIOError:
+        return  # its writer lives
+    except OSError:  # there are no locks
+        if time.time() - os.fstat(handle).st_mtime > DAY:
+            os.unlink(part)
+    finally:
+        os.close(handle)
+
+
+def _is_locked(handle: int) -> bool:
+    """Whether somebody else has the lock; takes it if not. Without locks nobody has it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _sync(folder: Path) -> None:
+    """Makes the names in a folder last, where its file system can."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from netdiffus import __version__
@@ -20,8 +22,31 @@ from netdiffus.codec import GasfCodec, TokenCodec
 from netdiffus.codec.vocabulary import K, Vocabulary
 from netdiffus.columns import Columns
 from netdiffus.diffusion import Diffusion
-from netdiffus.errors import InputError, whole
-from netdiffus.files import refuse_existing, whole_file, write_text
+from netdiffus.errors import InputError, visible, whole
+from netdiffus.files import alone_in
+from netdiffus.model_checks import (
+    FORMAT,
+    Weights,
+    check_bound,
+    check_config,
+    check_shape,
+    check_tables,
+    check_unknown,
+    check_values,
+    check_weights,
+    open_weights,
+    read_config,
+)
+from netdiffus.model_files import (
+    CARD,
+    CONFIG,
+    WEIGHTS,
+    current,
+    identity,
+    refuse_model,
+    save_together,
+    settle,
+)
 from netdiffus.networks.build import (
     IMAGES,
     LENGTHS,
@@ -33,26 +58,10 @@ from netdiffus.networks.build import (
     configure,
     default_diffusion,
     parameters,
+    shape_of,
 )
-from netdiffus.networks.causal import CausalConfig
-from netdiffus.networks.denoiser import DenoiserConfig
-from netdiffus.networks.image import ImageConfig
 from netdiffus.traces import Traces
 
-FORMAT = 6
-CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
-SETTINGS = (
-    "format",
-    "netdiffus",
-    "preset",
-    "classes",
-    "shares",
-    "columns",
-    "network",
-    "diffusion",
-    "codec",
-    "about",
-)
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
@@ -113,14 +122,16 @@ class Model:
         width = None if width is None else whole("width", width, 1)
         _check_parts(preset, codec, diffusion)
         owners = np.arange(len(traces)) if owners is None else owners
+        _check_sizes(codec)
         codec.fit(traces, owners)
         diffusion = diffusion or default_diffusion(preset)
         kept = traces.truncate(codec.length) if codec.length else traces
         per_point = codec.bins_per_point if preset in LENGTHS else None
         columns = Columns.fit(kept, owners, per_point)
         config = configure(preset, codec, len(traces.classes), columns.sizes, width)
+        check_shape(config)
         counts = np.maximum(np.bincount(traces.labels, minlength=len(traces.classes)), K)
-        return cls(
+        model = cls(
             preset=preset,
             network=build(config, codec, diffusion, columns.lengths, seed),
             codec=codec,
@@ -129,23 +140,38 @@ class Model:
             shares=counts / counts.sum(),
             columns=columns,
         )
+        check_config(model.config() | {"id": None})  # what is saved is read again
+        return model
 
     def save(self, path: str | Path, *, force: bool = False) -> None:
-        """Writes the folder: `config.json`, `model.safetensors`, and a card, each whole or not."""
-        path = Path(path)
-        refuse_existing(path / CONFIG, force)
-        write_text(path / CONFIG, json.dumps(self.config(), indent=2) + "\n")
-        self.save_weights(path, self.network.state_dict())
-        write_text(path / CARD, self.card())
+        """Writes the folder: `config.json`, `model.safetensors`, and a card.
 
-    def save_weights(self, path: Path, weights: Mapping[str, Tensor]) -> None:
-        """Writes `model.safetensors` alone, with `weights` as the network's."""
+        A model that is there stays whole until this one is; a crash leaves one or the other.
+
+        Raises:
+            FileExistsError: The folder holds a model, or files of its names, and `force` is false.
+            InputError: The folder cannot be written to, or a training writes into it.
+        """
+        folder = Path(path)
+        refuse_model(folder, force)
+        with alone_in(folder):
+            settle(folder)
+            save_together(folder, *self.parts(self.network.state_dict()))
+
+    def parts(self, weights: Mapping[str, Tensor]) -> tuple[str, str, dict[str, bytes]]:
+        """What a save is made of, with `weights` as the network's.
+
+        Returns:
+            The identity of the save; the text of `config.json`; the contents of the other files.
+        """
         tensors = {f"network.{name}": tensor.cpu().contiguous() for name, tensor in weights.items()}
         tensors |= {f"codec.{name}": table for name, table in self.codec.state()[1].items()}
         if self.columns.lengths is not None:
             tensors["columns.lengths"] = torch.from_numpy(self.columns.lengths.table)
-        with whole_file(path / WEIGHTS) as part:
-            save_file(tensors, part, metadata={"format": str(FORMAT)})
+        one = identity(tensors)
+        config = json.dumps({**self.config(), "id": one}, indent=2) + "\n"
+        content = save(tensors, metadata={"id": one})  # of several, the order would be by chance
+        return one, config, {WEIGHTS: content, CARD: self.card().encode()}
 
     def config(self) -> dict[str, Any]:
         """What goes into `config.json`."""
@@ -164,34 +190,56 @@ class Model:
 
     @classmethod
     def load(cls, path: str | Path) -> Model:
-        """Reads a model folder.
+        """Reads a model folder, which may come from a stranger.
+
+        Sizes are checked before a network is made, so that it takes no more memory than the files.
 
         Raises:
             InputError: The folder is missing, truncated, foreign, of another format, or holds
-                a setting that this version does not know.
+                a setting or a tensor that this version does not know or that is out of bounds.
         """
-        path = Path(path)
-        config = _read_config(path / CONFIG)
-        tensors = _read_tensors(path / WEIGHTS)
-        try:
-            return cls._from_parts(config, tensors)
-        except (KeyError, TypeError, RuntimeError, ValueError) as error:
-            raise InputError(
-                f"{path}: config.json and model.safetensors do not fit: {error}"
-            ) from error
+        folder, found = Path(path), None
+        for _ in range(TRIES):
+            config = read_config(folder / CONFIG)
+            file = current(folder, WEIGHTS, config["id"])
+            with suppress(FileNotFoundError), open_weights(file) as weights:
+                found = weights.id or "none"
+                if weights.id == config["id"]:
+                    return cls._checked(folder, config, weights)
+        if found is None:
+            raise InputError(f"{folder}: not a whole model folder, it has no {WEIGHTS}")
+        raise InputError(
+            f"{folder}: {CONFIG} and {WEIGHTS} are not of one save (id {config['id']} and "
+            f"{found[:32]}); copy both from one folder, or train again"
+        )
 
     @classmethod
-    def _from_parts(cls, config: dict[str, Any], tensors: dict[str, Tensor]) -> Model:
-        check_preset(config["preset"])
+    def _checked(cls, folder: Path, config: dict[str, Any], weights: Weights) -> Model:
+        try:
+            return cls._from_parts(config, weights)
+        except InputError as error:
+            start = "" if str(folder) in str(error) else f"{folder}: "
+            raise InputError(f"{start}{error}") from None
+        except _MISFITS as error:
+            raise InputError(f"{folder}: {CONFIG} and {WEIGHTS} do not fit: {error}") from error
+
+    @classmethod
+    def _from_parts(cls, config: dict[str, Any], weights: Weights) -> Model:
         is_image = config["preset"] in IMAGES
+        tables = weights.read(check_tables(weights, config))
+        check_values(weights.path, tables, config["codec"])
         kind = GasfCodec if is_image else TokenCodec
-        codec = kind.from_state(config["codec"], _under("codec.", tensors))
+        codec = kind.from_state(config["codec"], _under("codec.", tables))
         has_lengths = config["preset"] in LENGTHS
         diffusion = None if config["diffusion"] is None else Diffusion(**config["diffusion"])
-        lengths = Vocabulary(tensors["columns.lengths"].numpy(), True) if has_lengths else None
-        settings = _network_config(config["network"], config["preset"])
-        network = build(settings, codec, diffusion, lengths)
-        network.load_state_dict(_under("network.", tensors))
+        lengths = Vocabulary(tables["columns.lengths"].numpy(), True) if has_lengths else None
+        shape = _network_config(config["network"], config["preset"])
+        with torch.device("meta"):  # sizes without memory
+            expected = build(shape, codec, diffusion, lengths).state_dict()
+        names = check_weights(weights, expected)
+        check_unknown(weights, [*names, *tables])
+        network = build(shape, codec, diffusion, lengths)
+        network.load_state_dict(_under("network.", weights.read(names)))
         return cls(
             preset=config["preset"],
             network=network.eval(),
@@ -206,13 +254,18 @@ class Model:
     def card(self) -> str:
         """The model card, Markdown."""
         classes = "\n".join(
-            f"| {name} | {share:.1%} |"
+            f"| {_markdown(name)} | {share:.1%} |"
             for name, share in zip(self.classes, self.shares, strict=True)
         )
         channels = "\n".join(
-            f"- {channel.title} ({channel.kind})" for channel in self.codec.channels
+            f"- {_markdown(one.name)} [{_markdown(one.unit)}] ({one.kind})"
+            if one.unit
+            else f"- {_markdown(one.name)} ({one.kind})"
+            for one in self.codec.channels
         )
-        about = "\n".join(f"- {key}: {value}" for key, value in self.about.items())
+        about = "\n".join(
+            f"- {_markdown(key)}: {_markdown(value)}" for key, value in self.about.items()
+        )
         return _CARD.format(
             version=__version__,
             classes=classes,
@@ -274,11 +327,17 @@ def _check_parts(preset: str, codec: Codec, diffusion: Diffusion | None) -> None
         )
 
 
+def _check_sizes(codec: Codec) -> None:
+    """Refuses sizes that memory is not enough for, before traces are brought to them."""
+    for name in ("length", "size", "border", "gamma"):
+        value = getattr(codec, name, None)
+        if value is not None:
+            check_bound(f"codec.{name}", value)
+
+
 def _network_config(settings: dict[str, Any], preset: str) -> Config:
     sequences = {k: tuple(v) for k, v in settings.items() if isinstance(v, list)}
-    if preset in IMAGES:
-        return ImageConfig(**settings | sequences)
-    return (DenoiserConfig if preset in LENGTHS else CausalConfig)(**settings | sequences)
+    return shape_of(preset)(**settings | sequences)
 
 
 def _columns(values: dict[str, Any], lengths: Vocabulary | None, codec: Codec) -> Columns:
@@ -290,50 +349,20 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(f"{path.parent}: not a netdiffus model folder, it has no {path.name}")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: not readable JSON: {error}") from None
-    if not isinstance(config, dict) or "format" not in config or "netdiffus" not in config:
-        raise InputError(f"{path}: not the config of a netdiffus model (no 'format', 'netdiffus')")
-    _check_format(path, config)
-    _check_keys(path, config, set(SETTINGS))
-    return config
+# What parts of a foreign folder may still raise where they contradict each other.
+_MISFITS = (
+    ArithmeticError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+TRIES = 3  # to read a folder that a training writes into
 
 
-def _check_format(path: Path, config: dict[str, Any]) -> None:
-    found, version = config["format"], config["netdiffus"]
-    if found == FORMAT:
-        return
-    if isinstance(found, int) and found < FORMAT:
-        raise InputError(
-            f"{path}: format {found} of netdiffus {version} holds counts that give its training "
-            f"traces away, and is no longer read; train again for format {FORMAT}, and keep this "
-            "folder as private as the traces"
-        )
-    raise InputError(
-        f"{path}: format {found} of netdiffus {version}; this version reads format {FORMAT}: "
-        "upgrade netdiffus"
-    )
-
-
-def _check_keys(path: Path, found: Mapping[str, Any], known: set[str]) -> None:
-    for problem, names in (("unknown", set(found) - known), ("missing", known - set(found))):
-        if names:
-            listed = ", ".join(sorted(names))
-            raise InputError(
-                f"{path}: {problem} setting {listed}; known: {', '.join(sorted(known))}"
-            )
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise InputError(f"{path.parent}: not a whole model folder, it has no {path.name}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise InputError(f"{path}: truncated or not a safetensors file: {error}") from error
+def _markdown(value: object) -> str:
+    """Text that Markdown and HTML show as it is, in one line."""
+    text = html.escape(visible(str(value)), quote=False)
+    return re.sub(r"([\\`*\[\]#|!])", r"\\\1", text)

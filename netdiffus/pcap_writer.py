@@ -145,6 +145,7 @@ def write_capture(
         pa.csv.write_csv(_labels(traces, points, flows), labels_part)
         with part.open("wb") as opened:
             _write(opened, path.suffix, packets, flows, mtu, step, progress)
+        path.unlink(missing_ok=True)  # an old capture never stands beside new labels
     return {
         "capture": str(path),
         "labels": str(labels),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from small import packets, volumes
 
@@ -127,11 +129,14 @@ class TestFolder:
             (lambda c: c.update(colour=1), "unknown setting colour; known: about, classes"),
             (lambda c: c.pop("shares"), "missing setting shares"),
             (lambda c: c.update(preset="large"), "preset must be one of"),
-            (lambda c: c["network"].update(depth=3), "do not fit: .*depth"),
+            (lambda c: c["network"].update(depth=3), "json: network: unknown setting depth"),
             (lambda c: c["network"].update(width=16), "do not fit"),
-            (lambda c: c["network"].pop("classes"), "do not fit: .*classes"),
-            (lambda c: c["codec"].pop("channels"), "do not fit: .*channels"),
-            (lambda c: c["codec"]["channels"].append({"name": "x", "colour": 1}), "do not fit"),
+            (lambda c: c["network"].pop("classes"), "json: network: missing setting classes"),
+            (lambda c: c["codec"].pop("channels"), "json: codec: missing setting channels"),
+            (
+                lambda c: c["codec"]["channels"].append({"name": "x", "colour": 1}),
+                r"json: codec\.channels\[3\]: unknown setting colour",
+            ),
         ],
     )
     def test_settings_that_do_not_fit_are_named(
@@ -145,14 +150,49 @@ class TestFolder:
         path = folder / "model.safetensors"
         whole = load_file(path)
         name = "network.conditions.label.weight"
-        for other in (
-            {k: v for k, v in whole.items() if k != name},
-            {**whole, name: whole[name][:1]},
-            {**whole, "network.extra": torch.zeros(1)},
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata()
+        for other, message in (
+            ({k: v for k, v in whole.items() if k != name}, f"do not fit: tensor '{name}' must be"),
+            ({**whole, name: whole[name][:1]}, f"do not fit: tensor '{name}' must be"),
+            ({**whole, name: whole[name].half()}, f"do not fit: tensor '{name}' must be .*F16"),
+            ({**whole, "network.extra": torch.zeros(1)}, "'network.extra' is unknown"),
+            ({**whole, name: whole[name] * float("nan")}, f"{name} holds values that are not fin"),
+            ({**whole, name: whole[name] * float("inf")}, f"{name} holds values that are not fin"),
         ):
-            save_file({k: v.contiguous() for k, v in other.items()}, path)
-            with pytest.raises(InputError, match="do not fit"):
+            save_file({k: v.contiguous() for k, v in other.items()}, path, metadata=about)
+            with pytest.raises(InputError, match=message) as caught:
                 Model.load(folder)
+            assert str(path) in str(caught.value)
+
+    def test_weights_of_another_save_are_refused(self, folder: Path) -> None:
+        """Even those of the same shape, which would load."""
+        path = folder / "model.safetensors"
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata()
+        save_file(load_file(path), path, metadata={**about, "id": "0" * 32})
+        with pytest.raises(InputError, match=r"config\.json and model\.safetensors are not of one"):
+            Model.load(folder)
+
+    def test_a_folder_of_before_there_were_identities_is_read(self, folder: Path) -> None:
+        path = folder / "model.safetensors"
+        save_file(load_file(path), path, metadata={"format": "6"})
+        with pytest.raises(InputError, match="are not of one save"):
+            Model.load(folder)
+        changed(folder, lambda config: config.pop("id"))
+        assert len(sample(Model.load(folder), 2, seed=0)) == 2
+
+    def test_the_same_model_is_saved_as_the_same_bytes(self, model: Model, tmp_path: Path) -> None:
+        for name in ("a", "b"):
+            model.save(tmp_path / name)
+        files = [{p.name: p.read_bytes() for p in (tmp_path / n).iterdir()} for n in ("a", "b")]
+        assert files[0] == files[1]
+
+    def test_all_may_read_the_files_who_may_by_the_umask(self, folder: Path) -> None:
+        modes = {path.stat().st_mode & 0o777 for path in folder.iterdir()}
+        before = os.umask(0o022)
+        os.umask(before)
+        assert modes == {0o666 & ~before}
 
 
 def changed(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:

@@ -15,10 +15,10 @@ from bench.fidelity.kept import Result, kept
 from bench.fidelity.sets import FidelitySet
 from netdiffus import Model, Recipe, sample, train
 from netdiffus.evaluation.baselines import bootstrap, jitter, markov
+from netdiffus.model_files import STATE
 from netdiffus.networks.build import parameters
 from netdiffus.sampling import default_steps
 from netdiffus.traces import Traces
-from netdiffus.training.checkpoint import CHECKPOINT, STATE
 
 TIMES = 5  # as many synthetic as training traces
 BASELINES = {"jitter": jitter, "bootstrap": bootstrap, "markov": markov}
@@ -126,7 +126,7 @@ def _run(fs: FidelitySet, plan: Plan, out: Path, seed: int, minutes: float) -> R
 
 def _train(fs: FidelitySet, preset: str, folder: Path, recipe: Recipe) -> Result:
     """Trains, or goes on with a training that was stopped."""
-    resume = (folder / CHECKPOINT / STATE).exists()
+    resume = (folder / STATE).exists()
     model = train(fs.train, folder, recipe=recipe, preset=preset, resume=resume)
     if model.about["ended"] == "interrupted":
         raise KeyboardInterrupt

@@ -48,6 +48,13 @@ def default_diffusion(preset: str) -> Diffusion | None:
     return Diffusion(schedule="linear", prediction="x0", loss="cross_entropy", symmetric=False)
 
 
+def shape_of(preset: str) -> type[Config]:
+    """The class of the shape of a preset's network."""
+    if preset in IMAGES:
+        return ImageConfig
+    return DenoiserConfig if preset in LENGTHS else CausalConfig
+
+
 def configure(
     preset: str, codec: Codec, classes: int, columns: tuple[int, ...], width: int | None = None
 ) -> Config:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from netdiffus.errors import InputError
-from netdiffus.files import whole_file, write_text
+from netdiffus.files import write_text
+from netdiffus.model_files import CHECKPOINT, CONFIG, LOG, STATE, current, identity_of, settle
 from netdiffus.training.recipe import Recipe
 from netdiffus.training.schedule import Schedule
 
-# Beside the model: it holds a hash of the traces and raw weights, and must not be given away.
-CHECKPOINT, LOG = "checkpoint", "log.jsonl"
-STATE, NOTE = "state.safetensors", "PRIVATE.txt"
+NOTE = f"{CHECKPOINT}/PRIVATE.txt"
+NEW_LOG = "log-new.jsonl"  # of a run that replaces a model, until its own is there
 TEACHER = "teacher."  # before the names of its tensors
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps per parameter
 BETAS = (0.9, 0.95)
@@ -126,17 +127,18 @@ class State:
         names = (name for name, _ in self.net.named_parameters())
         return self.net.state_dict() | dict(zip(names, self.ema, strict=True))
 
-    def save(self, folder: Path, run: dict[str, Any]) -> None:
-        """Writes all that a resumed run needs, and `run`, which says what run it is."""
-        tensors = self._tensors()
-        about = {**run, **self._counted()}
-        with whole_file(folder / CHECKPOINT / STATE) as part:
-            save_file(
-                {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
-                part,
-                metadata={key: json.dumps(value) for key, value in about.items()},
-            )
-        write_text(folder / CHECKPOINT / NOTE, _NOTE)
+    def content(self, run: dict[str, Any], one: str) -> bytes:
+        """All that a resumed run needs, and `run`, which says what run it is.
+
+        Beside the model lies a hash of its traces and raw weights, which must not be given away.
+
+        Args:
+            run: Settings that a resumed run must share.
+            one: The identity of the save that this belongs to.
+        """
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in self._tensors().items()}
+        about = {**run, **self._counted(), "id": one}
+        return save(tensors, metadata={key: json.dumps(value) for key, value in about.items()})
 
     def load(self, folder: Path, run: dict[str, Any]) -> None:
         """Takes over a checkpoint of the same run.
@@ -145,9 +147,15 @@ class State:
             InputError: There is none, it cannot be read, it is of another run, or its tensors are
                 not those of this network.
         """
-        path = folder / CHECKPOINT / STATE
+        one = identity_of(folder)
+        path = current(folder, STATE, one)
         about, tensors = _read(path)
         _check_about(path, about, run, self._counted())
+        _check_counts(path, about)
+        if about.get("id") != one:
+            raise InputError(
+                f"{path}: belongs to another save than the model beside it; train without resume"
+            )
         if about["teacher"] is not None and self.teacher is not None:
             schedule = Schedule(**about["teacher"].pop("schedule"))
             self.teacher = replace(self.teacher, schedule=schedule, **about["teacher"])
@@ -212,6 +220,18 @@ def _check_about(
             )
 
 
+def _check_counts(path: Path, about: dict[str, Any]) -> None:
+    """Refuses counts and losses of other types than those that a run writes."""
+    schedule = about["schedule"] if isinstance(about["schedule"], dict) else {"losses": None}
+    lists: list[Any] = [about["losses"], schedule.get("losses", [])]
+    single = [about[key] for key in ("seconds", "cpu_seconds")]
+    single += [one for key, one in schedule.items() if key != "losses" and one is not None]
+    step, are_lists = about["step"], all(isinstance(one, list) for one in lists)
+    numbers = [*single, *lists[0], *lists[1]] if are_lists else [None]
+    if type(step) is not int or step < 0 or any(type(one) not in (int, float) for one in numbers):
+        raise InputError(f"{path}: counts that no run has written; train without resume")
+
+
 def _check_tensors(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     """Refuses a checkpoint that does not hold just these tensors: the optimiser trusts them."""
     for name in sorted(set(found) ^ set(expected)):
@@ -239,26 +259,35 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         with safe_open(path, framework="pt") as file:
             about = {key: json.loads(text) for key, text in (file.metadata() or {}).items()}
             return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, json.JSONDecodeError) as error:
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: truncated or not a safetensors file: {error}") from error
 
 
 def has_teacher(folder: Path) -> bool:
     """Whether a checkpoint is of a student."""
-    _, tensors = _read(folder / CHECKPOINT / STATE)
+    _, tensors = _read(current(folder, STATE, identity_of(folder)))
     return any(name.startswith(TEACHER) for name in tensors)
 
 
-def start_folder(folder: Path, state: State) -> None:
-    """Drops log lines that the run now goes over again; an old run's state that it replaces."""
-    kept = [one for one in read_log(folder) if one["step"] <= state.step]
-    write_text(folder / LOG, "".join(json.dumps(one) + "\n" for one in kept))
-    if state.step == 0:
-        (folder / CHECKPOINT / STATE).unlink(missing_ok=True)
+def start_folder(folder: Path, state: State) -> Path:
+    """Prepares a folder for a run; a model that is there stays as it is until a save replaces it.
+
+    Returns:
+        The log of this run. Lines that it now goes over again are dropped.
+    """
+    settle(folder)
+    (folder / NEW_LOG).unlink(missing_ok=True)
+    (folder / NOTE).parent.mkdir(exist_ok=True)
+    write_text(folder / NOTE, _NOTE)
+    kept = [one for one in read_log(folder) if one["step"] <= state.step] if state.step else []
+    replaces = state.step == 0 and (folder / CONFIG).exists()
+    path = folder / (NEW_LOG if replaces else LOG)
+    write_text(path, "".join(json.dumps(one) + "\n" for one in kept))
+    return path
 
 
-def log(state: State, folder: Path | None) -> None:
-    """Adds a line about the steps since the last one."""
+def log(state: State, path: Path | None) -> None:
+    """Adds a line about the steps since the last one to the log, if there is one."""
     line = {
         "step": state.step,
         "seconds": round(state.seconds, 2),
@@ -267,8 +296,8 @@ def log(state: State, folder: Path | None) -> None:
     if state.schedule.losses and state.schedule.decay_step is None:
         line["validation_loss"] = state.schedule.losses[-1]
     state.losses.clear()
-    if folder is not None:
-        with (folder / LOG).open("a", encoding="utf-8") as file:
+    if path is not None:
+        with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
 
@@ -277,8 +306,20 @@ def read_log(folder: str | Path) -> list[dict[str, float]]:
 
     A last line that a killed run left unfinished is left out.
     """
-    path = Path(folder) / LOG
+    path = current(Path(folder), LOG, identity_of(Path(folder)))
     if not path.is_file():
         return []
-    text = path.read_text(encoding="utf-8")
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    try:
+        text = path.read_text(encoding="utf-8")
+        lines = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        return [_numbers(line) for line in lines]
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"{path}: no log of a training: {error}") from None
+
+
+def _numbers(line: dict[str, Any]) -> dict[str, float]:
+    """A line of the log, checked: people draw its curve from folders of others."""
+    found = {key: float(value) for key, value in line.items()}
+    if not {"step", "loss"} <= set(found) or not all(map(math.isfinite, found.values())):
+        raise ValueError(f"step and loss must be finite numbers, got {line}")
+    return found

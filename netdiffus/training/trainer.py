@@ -28,8 +28,9 @@ from netdiffus.codec.vocabulary import K
 from netdiffus.device import usable
 from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError, Note
-from netdiffus.files import alone_in, refuse_existing, write_text
-from netdiffus.model import CARD, CONFIG, Model
+from netdiffus.files import alone_in
+from netdiffus.model import Model
+from netdiffus.model_files import LOG, STATE, refuse_model, save_together
 from netdiffus.networks.batch import Batch
 from netdiffus.networks.build import (
     DISTILLED,
@@ -78,6 +79,7 @@ class Run:
         train_step: Gradient and optimiser on one batch; returns the loss.
         target: The device.
         folder: Where this process writes, if it does.
+        log: Its log there.
         fingerprint: What must not change between the parts of one run.
         progress: Called after each step.
     """
@@ -90,6 +92,7 @@ class Run:
     train_step: Callable[..., Tensor]
     target: torch.device
     folder: Path | None
+    log: Path | None
     fingerprint: dict[str, Any]
     progress: Callable[[float, str], None] | None
 
@@ -150,8 +153,8 @@ def train(
     recipe = recipe or (_recipe_of(before) if before else Recipe(minutes=2))
     recipe = _with_decay(recipe, preset)
     traces = traces.without_empty_classes()
-    if folder is not None and not resume:
-        refuse_existing(folder / CONFIG, force)
+    if folder is not None:
+        refuse_model(folder, force or resume)
     codec = codec or default_codec(preset, default_size(traces))
     owners = _owners(traces, by)
     model = Model.new(
@@ -186,12 +189,12 @@ def _train(
         shares = recipe.batch_size, recipe.validation_fraction, recipe.seed
         data = Batches(model, traces, *shares, *place)
         step = _train_step(accelerator, state, recipe, target)
-        parts = data, step, target, writes, fingerprint, progress
+        parts = data, step, target, writes, None, fingerprint, progress
         run = Run(accelerator, recipe, model, state, *parts)
         if resume:
             _go_on(run, _require_path(folder))
         if writes is not None:
-            start_folder(writes, run.state)
+            run.log = start_folder(writes, run.state)
         _learn(run, interrupted)
         _save(run)
         _finish(run)
@@ -313,7 +316,7 @@ def _loop(run: Run, interrupted: threading.Event) -> None:
         if state.step % VALIDATE_EVERY == 0 and state.schedule.decay_step is None:
             _validate(run, run.data)
         if state.step % LOG_EVERY == 0:
-            log(state, run.folder)
+            log(state, run.log)
         if time.monotonic() - saved > recipe.checkpoint_seconds:
             _save(run)
             saved = time.monotonic()
@@ -408,18 +411,22 @@ def _save(run: Run) -> None:
     """Writes the model with averaged weights, and all that a resumed run needs."""
     model, state, folder = run.model, run.state, run.folder
     _record(model, state)
-    if folder is not None:
-        model.save_weights(folder, state.averaged())
-        write_text(folder / CONFIG, json.dumps(model.config(), indent=2) + "\n")
-        state.save(folder, run.fingerprint)
+    if folder is None or run.log is None:
+        return
+    one, config, parts = model.parts(state.averaged())
+    parts[STATE] = state.content(run.fingerprint, one)
+    if run.log != folder / LOG:
+        parts[LOG] = run.log.read_bytes()
+    save_together(folder, one, config, parts)
+    if run.log != folder / LOG:
+        run.log.unlink()
+        run.log = folder / LOG
 
 
 def _finish(run: Run) -> None:
     """Leaves the averaged weights in the model."""
     run.model.network.load_state_dict(run.state.averaged())
     run.model.network.cpu().eval()
-    if run.folder is not None:
-        write_text(run.folder / CARD, run.model.card())
 
 
 def _record(model: Model, state: State) -> None:
@@ -522,7 +529,10 @@ def _recipe_of(model: Model) -> Recipe:
     """That a model was trained by."""
     about = model.about
     kept = {name: about[name] for name in KEPT if name in about}
-    return Recipe(**about.get("budget", {"minutes": 2.0}), **kept)
+    try:
+        return Recipe(**about.get("budget", {"minutes": 2.0}), **kept)
+    except (InputError, TypeError) as error:
+        raise InputError(f"resume: the settings of the model cannot be used: {error}") from None
 
 
 def _require_path(folder: Path | None) -> Path:

@@ -144,3 +144,34 @@ def test_an_unknown_key_of_the_schedule_is_refused(whole: Path, tmp_path: Path) 
         about["schedule"] = json.dumps(json.loads(about["schedule"]) | {"patience": 3})
 
     refused(whole, tmp_path, change, "schedule: .*patience.*train without resume")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("step", "3"),
+        ("step", -1),
+        ("seconds", None),
+        ("losses", ["a"]),
+        ("losses", {}),
+        ("schedule", []),
+        ("schedule", {"losses": ["a"]}),
+        ("schedule", {"decay_share": "a"}),
+    ],
+)
+def test_counts_that_no_run_writes_are_refused(
+    whole: Path, tmp_path: Path, key: str, value: object
+) -> None:
+    def change(tensors: dict[str, Tensor], about: dict[str, str]) -> None:
+        about[key] = json.dumps(value)
+
+    refused(whole, tmp_path, change, "counts that no run has written")
+
+
+def test_one_of_another_save_is_refused(whole: Path, tmp_path: Path) -> None:
+    """Its model was replaced: the steps that follow would be of neither."""
+
+    def change(tensors: dict[str, Tensor], about: dict[str, str]) -> None:
+        about["id"] = json.dumps("0" * 32)
+
+    refused(whole, tmp_path, change, "belongs to another save than the model beside it")

@@ -1,0 +1,124 @@
+"""What is the same to the last bit, and what needs no network: `docs/limits.md` lists it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from small import volumes
+from test_sampling import assert_close, plan
+
+from netdiffus.codec import GasfCodec, TokenCodec
+from netdiffus.model import Model
+from netdiffus.ops import _backend
+from netdiffus.sampling import sample
+from netdiffus.training import Recipe, train
+
+TESTS = Path(__file__).parent
+PRESETS = ["causal", "paper"]
+
+
+def learned(preset: str, folder: Path | None = None, **recipe: float) -> Model:
+    codec = TokenCodec() if preset == "causal" else GasfCodec(8)
+    made = Recipe(**{"steps": 4, "batch_size": 8, **recipe})  # type: ignore[arg-type]
+    return train(volumes(40), folder, recipe=made, codec=codec, preset=preset, width=8)
+
+
+@pytest.fixture(scope="module", params=PRESETS)
+def model(request: pytest.FixtureRequest) -> Model:
+    return learned(request.param)
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256((path / "model.safetensors").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_two_trainings_of_one_seed_write_one_file(preset: str, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        learned(preset, tmp_path / name)
+    assert digest(tmp_path / "a") == digest(tmp_path / "b")
+
+
+@pytest.fixture
+def levels() -> Iterator[list[str]]:
+    """The instruction sets of this processor; that of before is in force again afterwards."""
+    kernels = _backend._C
+    before = kernels.isa()
+    yield kernels.isas()
+    kernels.set_isa(before)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_training_does_not_depend_on_the_instruction_set_of_our_kernels(
+    preset: str, levels: list[str], tmp_path: Path
+) -> None:
+    for level in levels:
+        _backend._C.set_isa(level)
+        learned(preset, tmp_path / level)
+    assert len({digest(tmp_path / level) for level in levels}) == 1
+
+
+def test_sampling_does_not_depend_on_the_instruction_set(model: Model, levels: list[str]) -> None:
+    """But for rounding, in products of matrices: see `test_sampling.py`."""
+    made = []
+    for level in levels:
+        _backend._C.set_isa(level)
+        made.append(sample(model, 100, seed=3, **plan(model)))
+    for other in made[1:]:
+        assert_close(made[0], other)
+
+
+def test_sampling_again_gives_the_same_bits(model: Model) -> None:
+    first, second = (sample(model, 20, seed=3, **plan(model)) for _ in range(2))
+    assert first.equals(second)
+
+
+OFFLINE = """
+import socket
+import sys
+
+def refuse(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto", "socket.bind"):
+        if not (event != "socket.getaddrinfo" and arguments[0].family == socket.AF_UNIX):
+            raise SystemExit(f"the network was asked for: {event} {arguments[1:]}")
+
+sys.addaudithook(refuse)
+if len(sys.argv) > 2:
+    socket.create_connection(("192.0.2.1", 9))
+from pathlib import Path
+from small import volumes
+from test_repeatable import learned
+from netdiffus.sampling import sample
+from netdiffus.model import Model
+
+folder = Path(sys.argv[1])
+for preset in ("causal", "paper"):
+    learned(preset, folder / preset)
+    plan = {"steps": 2} if preset == "paper" else {}
+    sample(Model.load(folder / preset), 2, seed=0, **plan).save(folder / f"{preset}.csv")
+print("done")
+"""
+
+
+@pytest.mark.parametrize("more", [[], ["and ask"]])
+def test_no_network_is_asked_for(more: list[str], tmp_path: Path) -> None:
+    """In training, saving, loading and sampling; what does ask is caught."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", OFFLINE, str(tmp_path), *more],
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
+        },
+    )
+    if more:
+        assert "the network was asked for: socket." in done.stderr
+    else:
+        assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
