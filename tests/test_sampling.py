@@ -104,7 +104,7 @@ def test_units_and_meta(model: Model) -> None:
     assert set(made.points("direction")) <= {-1.0, 1.0}
     assert set(made.points("packet_length") % 1) == {0}
     assert made.points("packet_length").min() >= 40
-    known = ["trace_id", "seed"] + ([] if model.diffusion is None else ["residual"])
+    known = ["trace_id", "seed"] + (["residual"] if model.preset == "paper" else [])
     assert made.meta.column_names == known
     assert made.meta["trace_id"][0].as_py() == "synthetic-ssh-0"
     assert set(made.values[:, 2, 0]) == {0.0}
@@ -116,8 +116,8 @@ def test_units_and_meta(model: Model) -> None:
 def test_lengths_are_the_classes_own(preset: str) -> None:
     lists = [[1] * (3 if i % 2 else 9) for i in range(40)]
     traces = Traces.from_lists({"value": lists}, ["long", "short"] * 20)
-    recipe = Recipe(steps=100, batch_size=16, learning_rate=5e-3)
-    codec = TokenCodec() if preset == "causal" else GasfCodec(9)
+    recipe = Recipe(steps=100, batch_size=16, learning_rate=5e-3, teacher_share=1.0)
+    codec = GasfCodec(9) if preset == "paper" else TokenCodec()
     made = sample(train(traces, recipe=recipe, codec=codec, preset=preset, width=16), 60, seed=0)
     # Nothing but the class tells the length, so without it half would be wrong.
     assert (made.of_class("short").lengths == 3).mean() > 0.85
@@ -258,7 +258,7 @@ def test_a_transformer_has_no_steps(models: dict[str, Model], name: str, value: 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_broken_model_is_named(preset: str) -> None:
-    codec = TokenCodec() if preset == "causal" else GasfCodec(8)
+    codec = GasfCodec(8) if preset == "paper" else TokenCodec()
     broken = Model.new(packets(30), codec, preset=preset, width=8)
     with torch.no_grad():
         broken.network.conditions.label.weight.fill_(float("nan"))
