@@ -18,16 +18,15 @@ from netdiffus.device import usable
 from netdiffus.errors import InputError, checked_seed, whole
 from netdiffus.model import Model
 from netdiffus.networks.conditions import draw_points
-from netdiffus.networks.draws import Draws
+from netdiffus.networks.draws import Draws, labels_by_share
 from netdiffus.ops.denoise import Step
-from netdiffus.ops.noise import uniform, uniforms
+from netdiffus.ops.noise import uniforms
 from netdiffus.traces import Traces, concat
 
 DEFAULT_STEPS = {"dpm++": 16, "ddim": 50}  # ddpm takes all T
 MASKED_STEPS = 32  # or fewer, where a trace has fewer points
 Plan = list[Step] | int | None
-# Philox steps: of the class, and of the places inside bins; points are below them.
-LABEL_DRAW, VALUE_DRAW = 2**31 + 1, 2**29
+VALUE_DRAW = 2**29  # Philox step of the place inside a bin, of the first token; points are below
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
@@ -228,11 +227,9 @@ def _by_share(
     of the trace stands for it.
     """
     asked = np.unique(classes)
-    ends = np.cumsum(shares[asked])
+    wanted = torch.from_numpy(shares[asked])
 
     def of(index: Tensor) -> tuple[Tensor, Tensor]:
-        drawn = uniform(seed, index, LABEL_DRAW).numpy() * ends[-1]
-        found = asked[np.searchsorted(ends, drawn, side="right").clip(max=len(asked) - 1)]
-        return torch.from_numpy(found), index
+        return torch.from_numpy(asked)[labels_by_share(wanted, seed, index)], index
 
     return of

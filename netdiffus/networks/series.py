@@ -1,4 +1,4 @@
-"""Gaussian diffusion on the series of a trace, in a coordinate of its own."""
+"""Gaussian diffusion of the points of a series, as normal quantiles of their tokens' ranks."""
 
 from __future__ import annotations
 

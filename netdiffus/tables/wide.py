@@ -16,7 +16,7 @@ from netdiffus.tables.report import Findings
 def gather_wide(table: pa.Table, label: str, options: ReadOptions, findings: Findings) -> pa.Table:
     """A table with one list column, of one with numbered columns and one channel asked for.
 
-    Any other table comes back as it is.
+    Any other table is returned unchanged.
     """
     names = _series(table)
     if not names or options.channels is None or len(options.channels) != 1:

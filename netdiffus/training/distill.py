@@ -8,11 +8,9 @@ from torch import Tensor
 
 from netdiffus.networks.batch import Batch
 from netdiffus.networks.causal import CausalNetwork
-from netdiffus.networks.draws import Draws
-from netdiffus.ops.noise import uniform
+from netdiffus.networks.draws import Draws, labels_by_share
 
 BATCHES, TIMES = 16, 3  # batches that are made at a time, and how often each trace of them is seen
-LABEL_DRAW = 2**31 + 1  # Philox step of the class
 SEED_OFFSET = 2**62  # apart from the seeds that users sample by
 
 
@@ -40,7 +38,7 @@ class Taught:
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self.teacher, self.ends = teacher.eval(), shares.cumsum(0)
+        self.teacher, self.shares = teacher.eval(), shares
         self.batch_size, self.rank, self.world = batch_size, rank, world
         self.seed, self.number = seed, -1
         self.made: tuple[Tensor, ...] = ()
@@ -60,8 +58,7 @@ class Taught:
         n = BATCHES * self.batch_size
         index = number * n + torch.arange(n)
         seed = SEED_OFFSET + self.seed
-        drawn = uniform(seed, index, LABEL_DRAW) * self.ends[-1]
-        label = torch.searchsorted(self.ends, drawn, right=True).clamp(max=len(self.ends) - 1)
+        label = labels_by_share(self.shares, seed, index)
         device = self.teacher.start.device
         draws = Draws(seed, index, label, index).to(device)
         data, columns = self.teacher.generate(draws)

@@ -42,6 +42,7 @@ from netdiffus.networks.build import (
     student_of,
 )
 from netdiffus.networks.causal import CausalConfig, CausalNetwork
+from netdiffus.networks.image import ImageNetwork
 from netdiffus.splitting import group_names
 from netdiffus.traces import Ints, Traces
 from netdiffus.training.batches import Batches
@@ -121,7 +122,7 @@ def train(
 
     Runs in one process, or in several under `accelerate launch` or torchrun. Ctrl-C ends it after
     the step under way; the model is saved and usable, and `resume` goes on from it. On one GPU a
-    step is a CUDA graph.
+    step is a CUDA graph, but of `series` and `masked`.
 
     Args:
         traces: What to learn from, at least 5.
@@ -255,7 +256,9 @@ def _train_step(
         detached: Tensor = lost.detach()
         return detached
 
-    if target.type == "cuda" and accelerator.num_processes == 1:
+    # A graph replays the same work; what `series` and `masked` do depends on what they are given.
+    is_fixed = isinstance(state.net, CausalNetwork | ImageNetwork)
+    if is_fixed and target.type == "cuda" and accelerator.num_processes == 1:
         state.hold_rates(target)
         return Graphed(train_step)
     return train_step

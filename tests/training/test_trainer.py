@@ -386,7 +386,7 @@ class TestValidation:
     def test_overfitting_ends_training(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        given = iter([9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 4.5, 4.25])
+        given = iter([9.0, 8.0, 5.0, 4.0, 6.0, 5.0, 4.5, 4.25])
 
         def overfitting(run: trainer.Run, data: object) -> None:
             if not isinstance(data, Batches):
@@ -403,7 +403,7 @@ class TestValidation:
         assert model.about["validation_loss"] == 4.25
         assert model.about["least_validation_loss"] == 4.0
         shown = [line.get("validation_loss") for line in read_log(tmp_path)]
-        assert shown == [8.0, 6.0, 4.0, 4.25, None, None, None, None, None]
+        assert shown == [8.0, 4.0, 5.0, 4.25, None, None, None, None, None]
 
     def test_its_traces_are_learned_from_when_the_rate_falls(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
