@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import save
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from netdiffus import __version__
 from netdiffus.codec import GasfCodec, TokenCodec
@@ -231,7 +232,7 @@ class Model:
         codec = kind.from_state(config["codec"], _under("codec.", tables))
         diffusion = Diffusion(**config["diffusion"]) if is_image else None
         shape = _network_config(config["network"], is_image)
-        with torch.device("meta"):  # sizes without memory
+        with torch.device("meta"), _ShapesAlone():  # sizes without memory
             expected = build(shape, codec, diffusion).state_dict()
         names = check_weights(weights, expected)
         check_unknown(weights, [*names, *tables])
@@ -337,6 +338,21 @@ def _check_sizes(codec: Codec) -> None:
 def _network_config(settings: dict[str, Any], is_image: bool) -> Config:
     sequences = {k: tuple(v) for k, v in settings.items() if isinstance(v, list)}
     return (ImageConfig if is_image else CausalConfig)(**settings | sequences)
+
+
+class _ShapesAlone(TorchFunctionMode):
+    """Leaves out what the meta device is slow at: it would import half of torch, for two seconds.
+
+    Those are initial weights, which are not needed, and `arange`, which the CPU can do.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return kwargs.get("tensor", *args[:1])
+        return func(*args, **kwargs, **({"device": "cpu"} if func is torch.arange else {}))
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
