@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import save
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from netdiffus import __version__
 from netdiffus.codec import GasfCodec, TokenCodec
@@ -234,7 +235,7 @@ class Model:
         diffusion = None if config["diffusion"] is None else Diffusion(**config["diffusion"])
         lengths = Vocabulary(tables["columns.lengths"].numpy(), True) if has_lengths else None
         shape = _network_config(config["network"], config["preset"])
-        with torch.device("meta"):  # sizes without memory
+        with torch.device("meta"), _ShapesAlone():  # sizes without memory
             expected = build(shape, codec, diffusion, lengths).state_dict()
         names = check_weights(weights, expected)
         check_unknown(weights, [*names, *tables])
@@ -343,6 +344,21 @@ def _network_config(settings: dict[str, Any], preset: str) -> Config:
 def _columns(values: dict[str, Any], lengths: Vocabulary | None, codec: Codec) -> Columns:
     cells = tuple(map(tuple, values.values()))
     return Columns(tuple(values), cells, lengths, codec.bins_per_point)
+
+
+class _ShapesAlone(TorchFunctionMode):
+    """Leaves out what the meta device is slow at: it would import half of torch, for two seconds.
+
+    Those are initial weights, which are not needed, and `arange`, which the CPU can do.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return kwargs.get("tensor", *args[:1])
+        return func(*args, **kwargs, **({"device": "cpu"} if func is torch.arange else {}))
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -356,7 +356,8 @@ class TestFullDisk:
         assert len(err.splitlines()) == 1
         assert err.startswith("error: ")
         assert "File too large" in err
-        assert {p.name for p in out.iterdir()} <= {"log.jsonl"}
+        left = {str(path.relative_to(out)) for path in out.rglob("*")}
+        assert left <= {"log.jsonl", "checkpoint", "checkpoint/PRIVATE.txt"}
 
 
 def _limit_file_size() -> None:
