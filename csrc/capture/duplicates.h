@@ -42,7 +42,7 @@ class Duplicates {
     int64_t time;
   };
   struct alignas(64) Set {
-    Seen seen[kWays] = {};
+    Seen seen[kWays];
   };
 
   static uint64_t mix(uint64_t h, uint64_t word) {
