@@ -67,18 +67,20 @@ FlowColumn = Annotated[
 ]
 TABLE_HELP = "Traces: .parquet, .csv, .npz, .feather, .json, .npy; .gz and the like; a folder."
 
-# Options of `export` that say how a capture is written; a table has no use for them.
-OF_CAPTURES = (
-    "size",
-    "ip",
-    "mtu",
-    "protocol",
-    "server_port",
-    "start",
-    "resolution",
-    "small",
-    "ports",
-)
+# How a capture is written.
+SizeOf = Annotated[str, typer.Option(help="What sizes are: ip, wire or payload.")]
+Version = Annotated[int, typer.Option(help="Of IP: 4 or 6.")]
+Mtu = Annotated[int, typer.Option(help="Largest IP packet.")]
+Protocol = Annotated[str, typer.Option(help="tcp or udp, where traces do not say.")]
+ServerPort = Annotated[int, typer.Option(help="Where traces do not say.")]
+Resolution = Annotated[str, typer.Option(help="Of times: ns or us.")]
+Small = Annotated[str, typer.Option(help="Sizes below that of the headers: refuse, or raise.")]
+Ports = Annotated[
+    str, typer.Option(help="Flows whose zeros are called malformed there: move, or keep.")
+]
+
+# Options of `export` and `sample` that say how a capture is written; a table has no use for them.
+OF_CAPTURES = ("size", "ip", "mtu", "protocol", "server_port", "resolution", "small", "ports")
 
 
 def main() -> None:
@@ -127,12 +129,17 @@ def demo(
 @app.command("import", epilog="Example: netdiffus import captures/ -o traces.parquet")
 def import_(
     captures: Annotated[
-        list[Path], typer.Argument(help="pcap or pcapng, also .gz and .zst; folders of them.")
+        list[Path],
+        typer.Argument(help="pcap, pcapng, snoop, packed or not; folders of them; -."),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Traces: a .parquet file.")],
     label_from: Annotated[
         str | None,
-        typer.Option(help="dir, file, a .csv (file or flow to label), or a column."),
+        typer.Option(
+            "--label-from",
+            "--labels",
+            help="dir, file, a list (.csv, .tsv, .json), a column, =NAME for all, or none.",
+        ),
     ] = "dir",
     per: Annotated[str, typer.Option(help="A trace per flow, host or capture.")] = "flow",
     packets: Annotated[
@@ -144,7 +151,8 @@ def import_(
     bins: Annotated[int | None, typer.Option(help="Bins of every trace.")] = None,
     size: Annotated[str, typer.Option(help="Bytes of a packet: ip, wire or payload.")] = "ip",
     direction: Annotated[
-        str, typer.Option(help="The client is who sent the first packet, or the syn.")
+        str,
+        typer.Option(help="The client sent the first packet, or the syn; or by port."),
     ] = "first",
     host: Annotated[
         list[str] | None,
@@ -159,7 +167,10 @@ def import_(
         float | None, typer.Option(help="Seconds after which a flow is cut; 1800.")
     ] = None,
     tunnels: Annotated[
-        bool, typer.Option("--tunnels", help="Look into GRE, VXLAN and IP-in-IP.")
+        bool, typer.Option("--tunnels", help="Look into GRE, VXLAN, GTP-U and other tunnels.")
+    ] = False,
+    dedup: Annotated[
+        bool, typer.Option("--dedup", help="Leave out packets that a mirror port shows twice.")
     ] = False,
     lenient: Annotated[
         bool, typer.Option("--lenient", help="Damaged captures are no failure.")
@@ -170,6 +181,7 @@ def import_(
 ) -> None:
     """Turn captures into labelled traces. Exit code 1 if one was damaged."""
     from netdiffus.capture import Rules, convert_captures
+    from netdiffus.capture.files import legible
 
     if packets is not None and bin_width is not None:
         raise InputError(
@@ -186,6 +198,7 @@ def import_(
         idle=idle,
         active=active,
         tunnels=tunnels,
+        dedup=dedup,
     )
     with bar("import", 1.0) as progress:
         report = convert_captures(
@@ -197,7 +210,7 @@ def import_(
             force=force,
             progress=progress,
         )
-    _print({"written": str(out), **report.summary(), "rules": report.rules}, as_json)
+    _print({"written": legible(out), **report.summary(), "rules": report.rules}, as_json)
     for problem in report.problems:
         _say(f"warning: {problem}")
     if report.problems and not lenient:
@@ -353,6 +366,7 @@ def _codec(preset: str, traces: Traces, length: int | None, images: dict[str, An
 
 @app.command(epilog="Example: netdiffus sample model -n 1000 --label youtube -o out.parquet")
 def sample(
+    ctx: typer.Context,
     model: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
     out: Annotated[
         Path, typer.Option("-o", "--out", help=".parquet, .csv, .npz, .pcap or .pcapng.")
@@ -378,10 +392,21 @@ def sample(
         typer.Option(help="Traces worked on at a time  [default: 256, or 1024 on a GPU]"),
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …")] = None,
+    size: SizeOf = "ip",
+    ip: Version = 4,
+    mtu: Mtu = 1500,
+    protocol: Protocol = "tcp",
+    server_port: ServerPort = 443,
+    starts: Annotated[
+        str | None, typer.Option(help="Of a capture: what --start of export is.")
+    ] = None,
+    resolution: Resolution = "ns",
+    small: Small = "refuse",
+    ports: Ports = "move",
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Make new traces of the classes asked for."""
+    """Make new traces of the classes asked for; a capture of them as `export` writes it."""
     from netdiffus.files import claim
     from netdiffus.formats import check_suffix
     from netdiffus.model import Model
@@ -392,6 +417,7 @@ def sample(
     is_capture = out.suffix in CAPTURES
     if not is_capture:
         check_suffix(out)
+        _refuse_unused(ctx, f"{out}: a table", (*OF_CAPTURES, "starts"))
     files = (out, free_labels(out, force)) if is_capture else (out,)
     with claim(*files, force=force):  # what cannot be written is refused before the work
         loaded = Model.load(model)
@@ -413,7 +439,8 @@ def sample(
                 progress=progress,
             )
         if is_capture:
-            written = _save_capture(traces, out, force)
+            choices = {name: ctx.params[name] for name in OF_CAPTURES}
+            written = _save_capture(traces, out, {**choices, "start": starts, "force": force})
         else:
             traces.save(out, force=force)
             written = {}
@@ -433,22 +460,18 @@ def export(
     kind: Annotated[
         str, typer.Option("--as", help="capture, or a table: flows, ppi or splt.")
     ] = "capture",
-    size: Annotated[str, typer.Option(help="What sizes are: ip, wire or payload.")] = "ip",
-    ip: Annotated[int, typer.Option(help="4 or 6.")] = 4,
-    mtu: Annotated[int, typer.Option(help="Largest IP packet.")] = 1500,
-    protocol: Annotated[str, typer.Option(help="tcp or udp, where traces do not say.")] = "tcp",
-    server_port: Annotated[int, typer.Option(help="Where traces do not say.")] = 443,
+    size: SizeOf = "ip",
+    ip: Version = 4,
+    mtu: Mtu = 1500,
+    protocol: Protocol = "tcp",
+    server_port: ServerPort = 443,
     start: Annotated[
         str | None,
         typer.Option(help="meta, sequence or together; meta if traces have it, else sequence."),
     ] = None,
-    resolution: Annotated[str, typer.Option(help="Of times: ns or us.")] = "ns",
-    small: Annotated[
-        str, typer.Option(help="Sizes below that of the headers: refuse, or raise.")
-    ] = "refuse",
-    ports: Annotated[
-        str, typer.Option(help="Flows whose zeros are called malformed there: move, or keep.")
-    ] = "move",
+    resolution: Resolution = "ns",
+    small: Small = "refuse",
+    ports: Ports = "move",
     length: Length = None,
     label_column: LabelColumn = None,
     columns: Columns = None,
@@ -462,7 +485,7 @@ def export(
     from netdiffus.pcap_writer import check_capture_path, free_labels, write_capture
 
     if kind != "capture":
-        _refuse_unused(ctx, kind)
+        _refuse_unused(ctx, f"--as {kind}", (*OF_CAPTURES, "start"))
     options = _read_options(length, None, label_column, columns, flow_column)
     if kind != "capture":
         with claim(out, force=force):
@@ -592,7 +615,7 @@ def _load(path: Path, options: ReadOptions) -> Traces:
     from netdiffus.traces import Traces
 
     traces, report = Traces.load_with_report(path, options)
-    print(f"read {report}", file=sys.stderr)
+    _say(f"read {report}")
     return traces
 
 
@@ -616,7 +639,7 @@ def _read_options(
     return ReadOptions(length, names, label_column, renamed, flow_column)
 
 
-def _save_capture(traces: Any, out: Path, force: bool) -> dict[str, int]:
+def _save_capture(traces: Any, out: Path, choices: dict[str, Any]) -> dict[str, int]:
     """Writes a capture; traces that it refuses are kept in another file, for `export`.
 
     Returns:
@@ -625,7 +648,7 @@ def _save_capture(traces: Any, out: Path, force: bool) -> dict[str, int]:
     from netdiffus.pcap_writer import write_capture
 
     try:
-        done = write_capture(traces, out, force=force)
+        done = write_capture(traces, out, **choices)
         return {name: done[name] for name in ("as_udp", "moved") if done[name]}
     except (InputError, FileExistsError) as error:
         kept = next(path for path in _beside(out) if not path.exists())
@@ -641,14 +664,15 @@ def _beside(out: Path) -> Iterator[Path]:
         yield out.with_suffix(f".traces-{number}.parquet")
 
 
-def _refuse_unused(ctx: typer.Context, kind: str) -> None:
-    source = ctx.get_parameter_source("kind")  # it is no capture, so somebody said so
-    names = [name for name in OF_CAPTURES if ctx.get_parameter_source(name) == source]
-    given = [f"--{name.replace('_', '-')}" for name in names]
+def _refuse_unused(ctx: typer.Context, what: str, names: tuple[str, ...]) -> None:
+    sources = {name: ctx.get_parameter_source(name) for name in names}
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name, source in sources.items()
+        if source is not None and source.name == "COMMANDLINE"
+    ]
     if given:
-        raise InputError(
-            f"--as {kind} has no use for {', '.join(given)}; leave out one or the other"
-        )
+        raise InputError(f"{what} has no use for {', '.join(given)}; leave out one or the other")
 
 
 def _scales(choices: list[str]) -> dict[str, str | tuple[float, float]]:

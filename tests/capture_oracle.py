@@ -32,6 +32,16 @@ class Flow:
     points: list[tuple[int, int, int]] = field(default_factory=list)  # size, direction, ns
     fins: set[int] = field(default_factory=set)
     over: bool = False
+    sent: set[int] = field(default_factory=set)  # by which end, of TCP
+    numbers: dict[int, int] = field(default_factory=dict)  # of their SYNs
+
+    def begins_anew(self, way: int, flags: int, number: int) -> bool:
+        """Whether this packet of TCP is a SYN that is not of this flow."""
+        if flags & 0x12 != 2:
+            return False
+        if self.over or way in self.numbers:
+            return self.over or self.numbers[way] != number
+        return way in self.sent or not self.numbers
 
 
 def flows(path: Path, unit: int = 1000, idle: float = 120, active: float = 1800) -> list[Flow]:
@@ -45,32 +55,40 @@ def flows(path: Path, unit: int = 1000, idle: float = 120, active: float = 1800)
     """
     made: list[Flow] = []
     current: dict[Any, Flow] = {}
-    for time, size, ends, protocol, flags in sorted(packets(path, unit), key=lambda p: p[0]):
+    for time, size, ends, protocol, flags, number in sorted(
+        packets(path, unit), key=lambda p: p[0]
+    ):
         key = (frozenset(ends), protocol)
         flow = current.get(key)
         client, server = ends
         if flow is not None and time - flow.last >= idle * 1e9:
             flow = None
-        elif flow is not None and time - flow.start >= active * 1e9:
-            if not flow.over:
-                client, server = flow.client, flow.server
-            flow = None
-        elif flow is not None and flow.over and flags & 0x12 == 2:
-            flow = None
+        before = None
+        if flow is not None:
+            way = 1 if ends[0] == flow.client else -1
+            anew = protocol == 6 and flow.begins_anew(way, flags, number)
+            if not anew and not flow.over and time - flow.start >= active * 1e9:
+                before, (client, server) = flow, (flow.client, flow.server)
+            if anew or time - flow.start >= active * 1e9:
+                flow = None
         if flow is None:
             flow = current[key] = Flow(client, server, protocol, time, time)
+            if before is not None:
+                flow.sent, flow.numbers = set(before.sent), dict(before.numbers)
             made.append(flow)
         direction = 1 if ends[0] == flow.client else -1
         flow.points.append((size, direction, time - flow.start))
         flow.last = time
         if protocol == 6:
+            flow.sent.add(direction)
+            flow.numbers |= {direction: number} if flags & 2 else {}
             flow.fins |= {direction} if flags & 1 else set()
             flow.over |= bool(flags & 4) or flow.fins == {1, -1}
     return made
 
 
-def packets(path: Path, unit: int) -> Iterator[tuple[int, int, Ends, int, int]]:
-    """(ns since 1970, IP length, (source, destination), protocol, TCP flags) of each IP packet."""
+def packets(path: Path, unit: int) -> Iterator[tuple[int, int, Ends, int, int, int]]:
+    """Of each IP packet: ns since 1970, IP length, both ends, protocol, TCP flags and number."""
     datagrams: dict[Any, tuple[int, int]] = {}
     with path.open("rb") as file:
         reader = dpkt.pcap.UniversalReader(file)
@@ -91,7 +109,8 @@ def packets(path: Path, unit: int) -> Iterator[tuple[int, int, Ends, int, int]]:
                     continue
                 sport, dport = datagrams[name]
             ends = (text(ip.src), sport), (text(ip.dst), dport)
-            yield ns, length(ip, frame), ends, protocol, flags
+            number = getattr(ip.data, "seq", 0) if protocol == 6 else 0
+            yield ns, length(ip, frame), ends, protocol, flags, number
 
 
 def internet(link: int, frame: bytes) -> Any:

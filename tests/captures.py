@@ -22,9 +22,11 @@ class Record(NamedTuple):
     length: int | None = None
 
 
-def tcp(sport: int, dport: int, payload: int = 0, flags: int = ACK, options: int = 0) -> bytes:
+def tcp(
+    sport: int, dport: int, payload: int = 0, flags: int = ACK, options: int = 0, number: int = 0
+) -> bytes:
     offset = (20 + options) // 4 << 4
-    head = struct.pack("!HHIIBBHHH", sport, dport, 0, 0, offset, flags, 0, 0, 0)
+    head = struct.pack("!HHIIBBHHH", sport, dport, number, 0, offset, flags, 0, 0, 0)
     return head + bytes(options) + bytes(payload)
 
 

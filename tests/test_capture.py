@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -47,13 +48,24 @@ from command import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netdiffus.capture import Rules, convert_captures, import_captures, importing, reading
+from netdiffus.capture import (
+    CaptureReport,
+    Rules,
+    convert_captures,
+    import_captures,
+    importing,
+    reading,
+)
 from netdiffus.capture.ahead import in_order
+from netdiffus.capture.report import DUPLICATES
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError
 from netdiffus.lab import lab_traffic
 from netdiffus.pcap_writer import write_capture
 from netdiffus.traces import Traces
+
+# What is to be looked at before traces are used is tested in test_capture_inputs.py.
+pytestmark = pytest.mark.filterwarnings("ignore::netdiffus.errors.Note")
 
 ALL = Rules(packets=None)
 PACKETS = conversation()
@@ -78,7 +90,12 @@ def down(seconds: float, payload: int = 10, flags: int = ACK, port: int = 5) -> 
 
 def imported(folder: Path, packets: list[tuple[int, bytes]], rules: Rules = ALL) -> Traces:
     path = write(folder / "a.pcap", pcap(frames(packets)))
-    return import_captures(path, rules=rules)[0]
+    return import_captures(path, label_from=None, rules=rules)[0]
+
+
+def notes(report: CaptureReport) -> dict[str, int]:
+    """Without those of packets that are alike, as many here are."""
+    return {what: count for what, count in report.notes.items() if what != DUPLICATES}
 
 
 def lists(traces: Traces, name: str) -> list[list[float]]:
@@ -129,6 +146,7 @@ ADDRESSES = [CLIENT, SERVER, OTHER]
             st.sampled_from([5, 80]),
             st.integers(0, 1400),
             st.sampled_from([ACK, SYN, SYN | ACK, FIN | ACK, RST]),
+            st.sampled_from([7, 7, 8]),
         ),
         min_size=1,
         max_size=60,
@@ -140,13 +158,16 @@ def test_any_packets_become_the_flows_of_the_oracle(
     tmp_path_factory: pytest.TempPathFactory, drawn: list[Any], limits: tuple[float, float]
 ) -> None:
     time, packets = START, []
-    for gap, (source, destination, _), protocol, sport, dport, size, flags in drawn:
+    for gap, (source, destination, _), protocol, sport, dport, size, flags, number in drawn:
         time += gap
-        body = tcp(sport, dport, size, flags) if protocol == 6 else udp(sport, dport, size)
+        segment = tcp(sport, dport, size, flags, number=number)
+        body = segment if protocol == 6 else udp(sport, dport, size)
         packets.append((time, ipv4(source, destination, protocol, body)))
     path = write(tmp_path_factory.mktemp("any") / "a.pcap", pcap(frames(packets)))
     idle, active = limits
-    traces, _ = import_captures(path, rules=Rules(packets=None, idle=idle, active=active))
+    traces, _ = import_captures(
+        path, label_from=None, rules=Rules(packets=None, idle=idle, active=active)
+    )
     expected = flows(path, 1, idle, active)
     assert traces.meta["start"].to_pylist() == [flow.start for flow in expected]
     for row, flow in zip(traces.meta.to_pylist(), expected, strict=True):
@@ -178,7 +199,7 @@ def test_nanoseconds_survive(tmp_path_factory: pytest.TempPathFactory, times: li
     folder = tmp_path_factory.mktemp("ns")
     path = write(folder / "a.pcapng", pcapng([Record(START + t, packet) for t in times]))
     rules = Rules(packets=None, idle=1e9, active=1e9)
-    convert_captures(path, folder / "t.parquet", rules=rules)
+    convert_captures(path, folder / "t.parquet", label_from=None, rules=rules)
     traces = Traces.load(folder / "t.parquet")
     assert np.rint(traces.values[0, 2] * 1e9).astype(np.int64).tolist() == times
     assert traces.meta["start"].to_pylist() == [START]
@@ -236,13 +257,13 @@ HOUSE = [
 
 def test_a_trace_per_host(tmp_path: Path) -> None:
     path = write(tmp_path / "a.pcap", pcap(frames(HOUSE)))
-    traces, report = import_captures(path, rules=Rules(per="host", size="payload"))
+    traces, report = import_captures(path, label_from=None, rules=Rules(per="host", size="payload"))
     assert traces.meta["host"].to_pylist() == [CLIENT, OTHER]
     assert lists(traces, "packet_length") == [[1, 2, 8], [4, 8]]
     assert lists(traces, "direction") == [[1, -1, 1], [1, -1]]
     assert report.dropped == {"neither address is a host": 1}
     rules = Rules(per="host", hosts=(f"{SERVER}/32",), size="payload")
-    traces = import_captures(path, rules=rules)[0]
+    traces = import_captures(path, label_from=None, rules=rules)[0]
     assert lists(traces, "direction") == [[-1, 1, -1, 1]]
 
 
@@ -280,10 +301,10 @@ def test_packets_out_of_order_are_put_in_order(tmp_path: Path) -> None:
     mixed = [packets[i] for i in np.argsort(np.arange(500) + rng.uniform(0, 40, 500))]
     traces = imported(tmp_path, packets)
     path = write(tmp_path / "a.pcap", pcap(frames(mixed)))
-    back, report = import_captures(path, rules=ALL)
+    back, report = import_captures(path, label_from=None, rules=ALL)
     assert back.equals(traces)
     late = np.array([time for time, _ in mixed])
-    assert report.notes == {"put in order of time": np.sum(late < np.maximum.accumulate(late))}
+    assert notes(report) == {"put in order of time": np.sum(late < np.maximum.accumulate(late))}
 
 
 def test_packets_of_one_time_keep_the_order_of_the_file(tmp_path: Path) -> None:
@@ -320,7 +341,7 @@ def test_packets_in_no_order_are_sorted_on_disk(
     assert traces.lengths.tolist() == [50_000, 50_000]
     times = np.array([record.time for record in mixed])
     late = int(np.sum(times < np.maximum.accumulate(times)))
-    assert report.notes == {"put in order of time": late, SORTED: len(mixed)}
+    assert notes(report) == {"put in order of time": late, SORTED: len(mixed)}
     assert (report.packets, report.problems, dict(report.dropped)) == (len(mixed), [], {})
 
 
@@ -332,12 +353,12 @@ def test_interfaces_that_are_written_one_after_the_other(tmp_path: Path) -> None
     us = [enhanced(START // 1000 + 2 * i + 1, answer, 1) for i in range(70_000)]
     blocks = [section(), interface(resolution=9), interface(resolution=6), *ns, *us]
     path = write(tmp_path / "a.pcapng", b"".join(blocks))
-    traces, report = import_captures(path, rules=ALL)
+    traces, report = import_captures(path, label_from=None, rules=ALL)
     assert traces.lengths.tolist() == [140_000]
     assert lists(traces, "direction") == [[1, -1] * 70_000]
     ticks = np.rint(traces.points("timestamp") * 1e9)
     np.testing.assert_array_equal(ticks, 1000 * np.arange(140_000))
-    assert report.notes == {"put in order of time": 69_999, SORTED: 140_000}
+    assert notes(report) == {"put in order of time": 69_999, SORTED: 140_000}
 
 
 def test_a_sorted_capture_keeps_its_damage_and_its_place_among_others(
@@ -349,7 +370,7 @@ def test_a_sorted_capture_keeps_its_damage_and_its_place_among_others(
     shares: list[float] = []
     with pytest.warns(UserWarning, match=r"2.pcap: byte \d+: the file ends within a packet"):
         traces, report = import_captures(
-            tmp_path / "c", progress=lambda share, note: shares.append(share)
+            tmp_path / "c", label_from=None, progress=lambda share, note: shares.append(share)
         )
     names = [name.partition("#")[0] for name in traces.meta["trace_id"].to_pylist()]
     assert list(dict.fromkeys(names)) == ["1.pcap", "2.pcap", "3.pcap"]
@@ -365,7 +386,7 @@ def test_a_full_disk_is_no_fault_of_the_capture(
     files = iter([tempfile.TemporaryFile(), open("/dev/full", "r+b", buffering=0)])  # noqa: SIM115
     monkeypatch.setattr(reading, "TemporaryFile", lambda: next(files))
     with pytest.raises(OSError, match="No space left on device: 'temporary file of a capture"):
-        import_captures(path)
+        import_captures(path, label_from=None)
 
 
 def test_one_wild_time_spoils_no_other_packet(tmp_path: Path) -> None:
@@ -440,14 +461,14 @@ def test_an_error_of_one_capture_ends_the_reading_of_others(
     captures, ended = tree(tmp_path), []
     labels = write(tmp_path / "labels.csv", b"file,label\npage.pcap,surf\n")
 
-    def pieces(path: Path, advance: Any) -> Any:
-        yield path.read_bytes()
-        for _ in range(1000 if path.name == "page.pcap" else 0):
+    def pieces(stream: Any, read: Any) -> Any:
+        yield stream.read(1 << 20)
+        for _ in range(1000 if read.capture.path.name == "page.pcap" else 0):
             time.sleep(0.01)
             yield b""
-        ended.append(path.name)
+        ended.append(read.capture.path.name)
 
-    monkeypatch.setattr(reading, "pieces", pieces)
+    monkeypatch.setattr(reading, "_pieces", pieces)
     with pytest.raises(InputError, match=r"no label for voip/call-01.pcap"):
         import_captures(captures, label_from=labels, threads=3)
     assert "page.pcap" not in ended
@@ -480,17 +501,29 @@ def test_captures_in_a_folder_are_known_by_their_first_bytes(tmp_path: Path) -> 
         "c/deep/ng.pcap": ng,
         "c/packed": gzip.compress(plain),
         "c/deep/er/packed.zst": pyarrow.compress(ng, "zstd", asbytes=True),
-        "c/text.pcap": b"text",
+        "c/text.pcap": b"some text",
         "c/text.gz": gzip.compress(b"text"),
         "c/cut.gz": gzip.compress(plain)[:12],
         "c/empty.pcap": b"",
     }.items():
         write(tmp_path / name, data)
-    traces, report = import_captures(tmp_path / "c")
+    with pytest.warns(UserWarning, match="c/") as caught:
+        traces, report = import_captures(tmp_path / "c")
+    assert [str(one.message) for one in caught] == report.problems
     names = ["deep/er/packed.zst", "deep/ng.pcap", "packed", "plain.dat"]
     assert list(dict.fromkeys(traces.meta["capture"].to_pylist())) == names
-    assert len(report.skipped) == 4
-    assert traces.counts() == {"c": 6, "deep": 3, "er": 3}
+    assert report.skipped == [str(tmp_path / "c/text.gz")]
+    bad = {
+        name: problem
+        for name in ("cut.gz", "empty.pcap", "text.pcap")
+        for problem in report.problems
+        if f"/{name}: " in problem
+    }
+    assert "ends early" in bad["cut.gz"]
+    assert "an empty file" in bad["empty.pcap"]
+    assert "text, not a capture" in bad["text.pcap"]
+    assert len(report.problems) == 3
+    assert traces.counts() == {"c": 6, "deep": 6}
 
 
 DAMAGEABLE = [
@@ -510,9 +543,9 @@ def test_any_damage_gives_traces_or_an_error_of_input(
         data = data[:at] + new + data[at + len(new) // 2 :]
     path = write(tmp_path_factory.mktemp("any") / "a.pcap", data)
     try:
-        traces, report = import_captures(path, rules=ALL, lenient=True)
+        traces, report = import_captures(path, label_from=None, rules=ALL, lenient=True)
     except InputError as error:
-        assert str(error).startswith("no traces; captures: 1")  # noqa: PT017
+        assert re.match("no (traces; captures: 1|captures in)", str(error))  # noqa: PT017
     else:
         assert traces.lengths.sum() + report.dropped.total() == report.packets
 
@@ -635,7 +668,7 @@ def test_synthetic_captures_give_their_traces_back(tmp_path: Path) -> None:
         Record(next(time), ethernet(up(0, 8, port=9)[1])),
     ]
     path = write(tmp_path / "a.pcap", pcap(records))
-    traces, report = import_captures(path)
+    traces, report = import_captures(path, label_from=None)
     assert report.dropped == {"framing of a synthetic capture": 4}
     assert lists(traces, "packet_length") == [[140, 240, 240, 240, 240, 240], [47], [48]]
     assert lists(traces, "direction") == [[-1, 1, 1, 1, 1, 1], [1], [1]]
@@ -683,7 +716,7 @@ def test_many_traces_go_to_few_row_groups(tmp_path: Path) -> None:
     packets = [up(i / 1000, port=i % 60_000) for i in range(25_000)]
     for i in range(3):
         write(tmp_path / f"c/{i}.pcap", pcap(frames(packets)))
-    convert_captures(tmp_path / "c", tmp_path / "t.parquet")
+    convert_captures(tmp_path / "c", tmp_path / "t.parquet", label_from=None)
     about = pyarrow.parquet.ParquetFile(tmp_path / "t.parquet").metadata
     assert about.num_rows == 75_000
     assert about.num_row_groups <= 7
@@ -691,8 +724,8 @@ def test_many_traces_go_to_few_row_groups(tmp_path: Path) -> None:
 
 def test_nothing_is_left_of_a_failed_import(tmp_path: Path) -> None:
     path = write(tmp_path / "a.pcap", pcap([]))
-    with pytest.raises(InputError, match=r"no traces; captures: 1, packets: 0$"):
-        convert_captures(path, tmp_path / "out/t.parquet")
+    with pytest.raises(InputError, match=r"no traces; captures: 1, packets: 0; they hold no"):
+        convert_captures(path, tmp_path / "out/t.parquet", label_from=None)
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -724,7 +757,7 @@ def test_captures_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none.pcap: no such file or folder"):
         import_captures(tmp_path / "none.pcap")
     write(tmp_path / "only/readme.md", b"words")
-    with pytest.raises(InputError, match=r"no captures in .*: none of the 1 files begins"):
+    with pytest.raises(InputError, match=r"no captures in .*: none of the 1 other files begins"):
         import_captures(tmp_path / "only")
 
 
@@ -770,14 +803,14 @@ def test_without_compiled_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     path = write(tmp_path / "a.pcap", pcap(frames(PACKETS)))
     monkeypatch.setitem(sys.modules, "netdiffus._capture", None)
     with pytest.raises(InputError, match="captures are read by compiled code, which is not there"):
-        import_captures(path)
+        import_captures(path, label_from=None)
 
 
 def test_torch_is_not_loaded(tmp_path: Path) -> None:
     path = write(tmp_path / "a.pcap", pcap(frames(PACKETS)))
     code = (
         "import sys; from netdiffus.capture import import_captures; "
-        f"import_captures({str(path)!r}); sys.exit('torch' in sys.modules)"
+        f"import_captures({str(path)!r}, label_from=None); sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -805,12 +838,16 @@ def test_lab_sessions_are_read_as_by_the_lab(
     path = write(tmp_path / "s.pcap", pcap(wanted, link=101))
     session = lab.read_pcap(path)
     window = {"per": "capture", "active": lab.WINDOW_S}
-    whole = import_captures(path, rules=Rules(packets=lab.PACKETS, **window))[0][:1]
+    whole = import_captures(path, label_from=None, rules=Rules(packets=lab.PACKETS, **window))[0][
+        :1
+    ]
     for name, values in lab.packet_columns(session).items():
         ours = whole.values[0, [c.name for c in whole.channels].index(name)]
         if name == "timestamp":
             ours = np.round(ours * 1e6) / 1e6
         np.testing.assert_array_equal(ours.astype(values.dtype), values)
-    binned = import_captures(path, rules=Rules(bin_width=lab.BIN_S, bins=lab.BINS, **window))[0]
+    binned = import_captures(
+        path, label_from=None, rules=Rules(bin_width=lab.BIN_S, bins=lab.BINS, **window)
+    )[0]
     for c, values in enumerate(lab.volume_columns(session).values()):
         np.testing.assert_array_equal(binned.values[0, c], values)

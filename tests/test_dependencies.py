@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NAMED = {"sklearn": "scikit-learn"}  # where a package is called otherwise
+NAMED = {
+    "sklearn": "scikit-learn",
+    "backports": "backports.zstd",
+}  # where a package is called otherwise
 
 
 def needed(group: str) -> set[str]:
@@ -18,7 +21,7 @@ def needed(group: str) -> set[str]:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     listed = re.search(rf"^{group} = \[(.*?)\]", text, re.DOTALL | re.MULTILINE)
     assert listed
-    return set(re.findall(r'"([a-z0-9-]+)', listed[1]))
+    return set(re.findall(r'"([a-z0-9.-]+)', listed[1]))
 
 
 def imported(path: Path) -> set[str]:

@@ -32,6 +32,9 @@ from netdiffus.packets import addresses, flows_of, frame, packet_points
 from netdiffus.pcap_writer import write_capture
 from netdiffus.traces import Traces
 
+# Of a single class: it is what these traces have.
+pytestmark = pytest.mark.filterwarnings("ignore:all traces are of one class")
+
 HEADERS = {(4, "tcp"): 40, (4, "udp"): 28, (6, "tcp"): 60, (6, "udp"): 48}
 DOCUMENTATION = ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
 Tcp, Udp = dpkt.tcp.TCP, dpkt.udp.UDP
@@ -555,6 +558,22 @@ class TestCommand:
         assert run(*made, tmp_path / "t.parquet").code == 0
         assert run("export", tmp_path / "t.parquet", "-o", tmp_path / "e.pcap").code == 0
         assert (tmp_path / "t.pcap").read_bytes() == (tmp_path / "e.pcap").read_bytes()
+
+    def test_sample_takes_the_choices_of_export(self, tmp_path: Path) -> None:
+        traces = packets(60)
+        traces.values[:, 0][traces.mask] += 1500
+        model = small_model(tmp_path, traces)
+        made = ("sample", model, "-n", 6, "--seed", 1, "-o")
+        choices = ("--mtu", 9000, "--ip", 6, "--server-port", 8443, "--resolution", "us")
+        choices += ("--small", "raise", "--ports", "keep", "--protocol", "udp")
+        assert run(*made, tmp_path / "t.parquet").code == 0
+        assert run(*made, tmp_path / "t.pcap", *choices, "--starts", "together").code == 0
+        export = ("export", tmp_path / "t.parquet", "-o", tmp_path / "e.pcap", "--start")
+        assert run(*export, "together", *choices).code == 0
+        assert (tmp_path / "t.pcap").read_bytes() == (tmp_path / "e.pcap").read_bytes()
+        refused = run(*made, tmp_path / "u.parquet", "--mtu", 9000)
+        assert refused.code == 2
+        assert "a table has no use for --mtu" in refused.err
 
     def test_sampled_traces_that_are_refused_are_kept(self, tmp_path: Path) -> None:
         traces = packets(60)

@@ -23,6 +23,9 @@ from netdiffus.packets import CLIENT_PORTS
 from netdiffus.pcap_writer import write_capture
 from netdiffus.traces import Traces
 
+# Of a single class: it is what these traces have.
+pytestmark = pytest.mark.filterwarnings("ignore:all traces are of one class")
+
 
 def flows(protocol: Any, port: Any, payloads: list[list[int]]) -> Traces:
     """A trace per row of payload bytes, its packets going to and fro."""

@@ -81,13 +81,21 @@ Network network(const std::pair<py::bytes, int>& host) {
   return network;
 }
 
-std::unique_ptr<Reader> reader(int size, bool tunnels, int per, bool syn, int64_t packets,
-                               int64_t bin_ns, int64_t bins, int64_t idle_ns, int64_t active_ns,
+std::unique_ptr<Reader> reader(int size, bool tunnels, bool dedup, int per, int client,
+                               int64_t packets, int64_t bin_ns, int64_t bins, int64_t idle_ns,
+                               int64_t active_ns,
                                const std::vector<std::pair<py::bytes, int>>& hosts,
                                std::optional<int> sort_in) {
-  Rules rules = {static_cast<Per>(per), syn, packets, bin_ns, bins, idle_ns, active_ns, {}};
+  Rules rules = {static_cast<Per>(per),
+                 static_cast<Client>(client),
+                 packets,
+                 bin_ns,
+                 bins,
+                 idle_ns,
+                 active_ns,
+                 {}};
   for (const auto& host : hosts) rules.hosts.push_back(network(host));
-  const Reading reading = {static_cast<Size>(size), tunnels};
+  const Reading reading = {static_cast<Size>(size), tunnels, dedup};
   if (sort_in) return std::make_unique<Reader>(reading, rules, Sorter(*sort_in, Reader::kRun));
   return std::make_unique<Reader>(reading, rules);
 }
@@ -104,14 +112,19 @@ PYBIND11_MODULE(_capture, module) {
     }
   });
   py::class_<Reader>(module, "Reader")
-      .def(py::init(&reader), py::kw_only(), py::arg("size"), py::arg("tunnels"), py::arg("per"),
-           py::arg("syn"), py::arg("packets"), py::arg("bin_ns"), py::arg("bins"),
-           py::arg("idle_ns"), py::arg("active_ns"), py::arg("hosts"), py::arg("sort_in"))
+      .def(py::init(&reader), py::kw_only(), py::arg("size"), py::arg("tunnels"), py::arg("dedup"),
+           py::arg("per"), py::arg("client"), py::arg("packets"), py::arg("bin_ns"),
+           py::arg("bins"), py::arg("idle_ns"), py::arg("active_ns"), py::arg("hosts"),
+           py::arg("sort_in"))
       .def("feed", &feed, py::arg("data"))
       .def("finish", &finish, py::arg("packets"))
       .def("take", &take, py::arg("points"))
       .def_property_readonly("problem", &Reader::problem)
       .def_property_readonly("problem_at", &Reader::problem_at)
+      .def_property_readonly("damages", &Reader::damages)
+      .def_property_readonly("lost", &Reader::lost)
+      .def_property_readonly("packets_before", &Reader::packets_before)
+      .def_property_readonly("files", &Reader::files)
       .def_property_readonly("started", &Reader::started)
       .def_property_readonly("packets", &Reader::packets)
       .def_property_readonly("unsorted", &Reader::unsorted)
@@ -119,5 +132,14 @@ PYBIND11_MODULE(_capture, module) {
       .def_property_readonly("untimed", &Reader::untimed)
       .def_property_readonly("fragments", &Reader::fragments)
       .def_property_readonly("shortened", &Reader::shortened)
+      .def_property_readonly("without_flags", &Reader::without_flags)
+      .def_property_readonly("in_tunnels", &Reader::in_tunnels)
+      .def_property_readonly("bare", &Reader::bare)
+      .def_property_readonly("duplicates", &Reader::duplicates)
+      .def_property_readonly("large", &Reader::large)
+      .def_property_readonly("largest", &Reader::largest)
+      .def_property_readonly("reused", &Reader::reused)
+      .def_property_readonly("turned", &Reader::turned)
+      .def_property_readonly("to_turn", &Reader::to_turn)
       .def_property_readonly("dropped", &dropped);
 }

@@ -34,7 +34,8 @@ struct Packet {
   Endpoint source, destination;
   uint32_t size;  // as the rules want it
   uint32_t fragment_id;
-  uint8_t protocol;  // of IP
+  uint32_t sequence;  // of TCP
+  uint8_t protocol;   // of IP
   uint8_t tcp_flags;
   Fragment fragment;
   Origin origin;
@@ -43,12 +44,17 @@ struct Packet {
 
 constexpr uint8_t kFin = 1, kSyn = 2, kRst = 4, kAck = 16;
 constexpr uint8_t kTcp = 6, kUdp = 17;
+constexpr uint16_t kWellKnown = 1024;  // ports below are servers'
 
 // Why a packet is in no trace, with a number that tells more.
 enum class Drop : uint8_t {
   none,
-  link_type,  // the type
-  not_ip,     // the EtherType
+  link_type,   // the type
+  not_ip,      // the EtherType
+  not_ip_ppp,  // the protocol of PPP
+  wifi,        // kWifi...
+  damaged,     // a block that cannot be
+  duplicate,
   truncated,
   bad_header,
   fragment,
@@ -56,6 +62,8 @@ enum class Drop : uint8_t {
   no_host,
   beyond,
 };
+
+constexpr uint32_t kWifiNoData = 0, kWifiEncrypted = 1, kWifiAggregate = 2, kWifiFragment = 3;
 
 struct Verdict {
   Drop why;

@@ -128,11 +128,16 @@ Traces::Trace& Traces::trace_of(const Key& key, const Packet& packet, const Endp
   next.start = next.end = next.last = packet.time;
   if (found != open_.end()) {
     Trace& current = *found->second;
-    if (!over(current, packet)) return current;
-    if (!current.closed) {  // cut by its age alone: both ends remain what they were
+    const bool anew = begins_anew(current, packet);
+    if (!anew && !too_old(current, packet)) return current;
+    reused_ += anew && !current.closed;
+    if (!anew && !current.closed) {  // cut by its age alone: both ends remain what they were
       next.client = current.client;
       next.server = current.server;
-      next.swapped = current.swapped;
+      next.syn = current.syn;
+      next.sent = current.sent;
+      next.numbered = current.numbered;
+      std::copy_n(current.number, 2, next.number);
     }
     end(current);
   }
@@ -144,10 +149,18 @@ Traces::Trace& Traces::trace_of(const Key& key, const Packet& packet, const Endp
   return added;
 }
 
-bool Traces::over(const Trace& trace, const Packet& packet) const {
-  if (trace.synthetic) return false;
-  if (packet.time - trace.start >= rules_.active_ns) return true;
-  return trace.closed && (packet.tcp_flags & (kSyn | kAck)) == kSyn;
+bool Traces::too_old(const Trace& trace, const Packet& packet) const {
+  return !trace.synthetic && packet.time - trace.start >= rules_.active_ns;
+}
+
+// A SYN begins a connection, unless it is the same one again or the other end's.
+bool Traces::begins_anew(const Trace& trace, const Packet& packet) const {
+  if (trace.synthetic || rules_.per != Per::flow || packet.protocol != kTcp) return false;
+  if ((packet.tcp_flags & (kSyn | kAck)) != kSyn) return false;
+  const int end = packet.source == trace.client ? 0 : 1, bit = 1 << end;
+  if (trace.closed) return true;
+  if (trace.numbered & bit) return trace.number[end] != packet.sequence;
+  return trace.sent & bit || !trace.numbered;
 }
 
 Verdict Traces::append(Trace& trace, const Packet& packet, int direction) {
@@ -173,10 +186,15 @@ Verdict Traces::append(Trace& trace, const Packet& packet, int direction) {
 
 void Traces::note_flags(Trace& trace, const Packet& packet, bool from_client) {
   if (packet.protocol != kTcp) return;
-  if (packet.tcp_flags & kFin) trace.fins |= from_client ? 1 : 2;
+  const uint8_t bit = from_client ? 1 : 2;
+  trace.sent |= bit;
+  if (packet.tcp_flags & kFin) trace.fins |= bit;
   if (packet.tcp_flags & kRst || trace.fins == 3) trace.closed = true;
-  if (packet.tcp_flags & kSyn && rules_.syn_is_client && packet.origin == Origin::wild)
-    trace.swapped = from_client == !!(packet.tcp_flags & kAck);
+  if (!(packet.tcp_flags & kSyn)) return;
+  trace.numbered |= bit;
+  trace.number[from_client ? 0 : 1] = packet.sequence;
+  if (packet.origin == Origin::wild)
+    trace.syn = from_client == !!(packet.tcp_flags & kAck) ? -1 : 1;
 }
 
 void Traces::end(Trace& trace) {
@@ -211,10 +229,23 @@ void Traces::take(size_t points, Batch& batch) {
   }
 }
 
-void Traces::write(const Trace& trace, Batch& batch) const {
-  const int sign = trace.swapped ? -1 : 1;
+// Whether the client by this rule is the end that was noted as the server.
+bool Traces::is_reversed(const Trace& trace, Client by) const {
+  if (by == Client::first || trace.synthetic || rules_.per != Per::flow) return false;
+  if (trace.syn || by == Client::syn) return trace.syn < 0;
+  return trace.client.port < trace.server.port;
+}
+
+void Traces::write(const Trace& trace, Batch& batch) {
+  const bool reversed = is_reversed(trace, rules_.client);
+  turned_ += reversed;
+  // By ports alone only where one of them is a server's beyond doubt.
+  const bool sure = trace.syn || (trace.client.port && trace.client.port < kWellKnown &&
+                                  trace.server.port >= kWellKnown);
+  to_turn_ += !reversed && sure && is_reversed(trace, Client::port);
+  const int sign = reversed ? -1 : 1;
   if (rules_.bin_ns) {
-    write_bins(trace, batch);
+    write_bins(trace, reversed, batch);
   } else {
     for (const Point& point : trace.points) {
       batch.sizes.push_back(point.size);
@@ -223,13 +254,13 @@ void Traces::write(const Trace& trace, Batch& batch) const {
     }
     batch.offsets.push_back(static_cast<int64_t>(batch.sizes.size()));
   }
-  const Endpoint& client = trace.swapped ? trace.server : trace.client;
-  const Endpoint& server = trace.swapped ? trace.client : trace.server;
+  const Endpoint& client = reversed ? trace.server : trace.client;
+  const Endpoint& server = reversed ? trace.client : trace.server;
   batch.start.push_back(trace.start);
   batch.duration.push_back(trace.end - trace.start);
   batch.packets.push_back(trace.packets);
-  batch.bytes_up.push_back(trace.swapped ? trace.bytes_down : trace.bytes_up);
-  batch.bytes_down.push_back(trace.swapped ? trace.bytes_up : trace.bytes_down);
+  batch.bytes_up.push_back(reversed ? trace.bytes_down : trace.bytes_up);
+  batch.bytes_down.push_back(reversed ? trace.bytes_up : trace.bytes_down);
   batch.client.push_back(text(client));
   batch.server.push_back(rules_.per == Per::flow ? text(server) : "");  // others have none
   batch.client_port.push_back(client.port);
@@ -238,15 +269,15 @@ void Traces::write(const Trace& trace, Batch& batch) const {
   batch.synthetic.push_back(trace.synthetic);
 }
 
-void Traces::write_bins(const Trace& trace, Batch& batch) const {
+void Traces::write_bins(const Trace& trace, bool reversed, Batch& batch) const {
   const int64_t count = rules_.bins ? rules_.bins : trace.bins.back().index + 1;
   const size_t from = batch.down.size();
   batch.down.resize(from + static_cast<size_t>(count));
   batch.up.resize(from + static_cast<size_t>(count));
   for (const Bin& bin : trace.bins) {
     const size_t at = from + static_cast<size_t>(bin.index);
-    batch.down[at] = trace.swapped ? bin.up : bin.down;
-    batch.up[at] = trace.swapped ? bin.down : bin.up;
+    batch.down[at] = reversed ? bin.up : bin.down;
+    batch.up[at] = reversed ? bin.down : bin.up;
   }
   batch.offsets.push_back(static_cast<int64_t>(batch.down.size()));
 }

@@ -13,6 +13,10 @@ namespace netdiffus::capture {
 
 enum class Per { flow, host, capture };
 
+// Who the client of a flow is: the sender of its first packet, of its SYN where there is one, or
+// else the end with the higher port.
+enum class Client { first, syn, port };
+
 struct Network {
   Address prefix;
   int bits;
@@ -20,10 +24,10 @@ struct Network {
 
 struct Rules {
   Per per;
-  bool syn_is_client;  // else the sender of the first packet is
-  int64_t packets;     // kept of each trace; none where bin_ns is set
-  int64_t bin_ns;      // 0: packets, not bins
-  int64_t bins;        // of each trace; 0: up to its last packet
+  Client client;
+  int64_t packets;  // kept of each trace; none where bin_ns is set
+  int64_t bin_ns;   // 0: packets, not bins
+  int64_t bins;     // of each trace; 0: up to its last packet
   int64_t idle_ns, active_ns;
   std::vector<Network> hosts;
 };
@@ -51,6 +55,10 @@ class Traces {
   // Moves finished traces to the batch, in order of their first packets, until it has so many
   // points.
   void take(size_t points, Batch& batch);
+
+  uint64_t reused() const { return reused_; }    // flows begun by a SYN with another number
+  uint64_t turned() const { return turned_; }    // flows whose first packet came from the server
+  uint64_t to_turn() const { return to_turn_; }  // flows where that seems so, but was not asked
 
  private:
   static constexpr size_t kFragments = 4096;  // first fragments remembered
@@ -83,7 +91,9 @@ class Traces {
     std::vector<Bin> bins;
     uint8_t fins = 0;  // 1: from the client, 2: from the server
     bool closed = false, finished = false, synthetic = false;
-    bool swapped = false;  // a SYN has shown that the first packet was the server's
+    int8_t syn = 0;                  // 1: the client as noted has sent it, -1: the server has
+    uint8_t sent = 0, numbered = 0;  // 1: by the client, 2: by the server; packets, SYNs
+    uint32_t number[2];              // of their SYNs
     Trace *older = nullptr, *newer = nullptr;  // by their last packet
   };
   struct FirstFragment {
@@ -101,20 +111,23 @@ class Traces {
   void expire(int64_t now);
   Trace& trace_of(const Key& key, const Packet& packet, const Endpoint& client,
                   const Endpoint& server);
-  bool over(const Trace& trace, const Packet& packet) const;
+  bool too_old(const Trace& trace, const Packet& packet) const;
+  bool begins_anew(const Trace& trace, const Packet& packet) const;
+  bool is_reversed(const Trace& trace, Client by) const;
   Verdict append(Trace& trace, const Packet& packet, int direction);
   void note_flags(Trace& trace, const Packet& packet, bool from_client);
   void end(Trace& trace);
   void link(Trace& trace);
   void unlink(Trace& trace);
-  void write(const Trace& trace, Batch& batch) const;
-  void write_bins(const Trace& trace, Batch& batch) const;
+  void write(const Trace& trace, Batch& batch);
+  void write_bins(const Trace& trace, bool reversed, Batch& batch) const;
 
   Rules rules_;
   std::deque<Trace> traces_;  // in order of their first packets
   std::unordered_map<Key, Trace*, Hash> open_;
   Trace *oldest_ = nullptr, *newest_ = nullptr;
   std::vector<FirstFragment> fragments_;
+  uint64_t reused_ = 0, turned_ = 0, to_turn_ = 0;
 };
 
 }  // namespace netdiffus::capture

@@ -13,7 +13,7 @@ import pyarrow.parquet
 from netdiffus.capture.reading import Progress, Source
 from netdiffus.capture.report import CaptureReport
 from netdiffus.capture.rules import Rules
-from netdiffus.errors import InputError
+from netdiffus.errors import InputError, Note
 from netdiffus.files import refuse_existing, whole_file
 from netdiffus.traces import Traces
 
@@ -32,8 +32,12 @@ def import_captures(
 ) -> tuple[Traces, CaptureReport]:
     """Reads captures into traces.
 
-    pcap (µs and ns) and pcapng, of both byte orders, plain, gzip or zstd, known by their first
-    bytes; Ethernet with VLAN, PPPoE and MPLS, RAW, Linux cooked (SLL and SLL2), NULL and LOOP.
+    pcap (µs, ns and modified) and pcapng, of both byte orders, and snoop, several in one file too;
+    plain, gzip, zstd, xz or bzip2, and in tar and zip archives, known by their first bytes. `-` is
+    standard input; it and pipes are first copied to a temporary file. Ethernet with VLAN, SNAP,
+    PPPoE, MPLS (IP and pseudowires), PBB, VN-tag, 802.1BR and open MACsec; RAW, Linux cooked (SLL
+    and SLL2), NULL, LOOP, ENC, PPP, Cisco HDLC, frame relay, ATM, IPNET, 802.11 data frames (bare,
+    radiotap, PPI), NFLOG and PKTAP. A damage costs the packet that it hits: what follows is read.
     Times are whole nanoseconds until they are written: `timestamp` is that number over 1e9 as
     float64, from which `round(timestamp * 1e9)` gives it back for every trace shorter than 26 days
     (2**51 ns). Finer times are cut to nanoseconds. Packets come in order of time, of one time in
@@ -43,9 +47,12 @@ def import_captures(
 
     Args:
         paths: A file or folder, or several. Folders are searched for captures to their depth.
-        label_from: `dir`, `file`, the path of a .csv, the name of a column, or None. The .csv has
-            the columns file,label or label and some of src_ip, src_port, dst_ip, dst_port,
-            protocol, start, end; flows that no line of it fits are left out and counted.
+        label_from: `dir`, the folder just below the one that was given (files in it have its own
+            name, files that were given themselves none); `file`, `=NAME` for one class of all, the
+            path of a list, the name of a column, or None. A list is CSV, TSV or JSON with the
+            columns file,label or label and some of src_ip, src_port, dst_ip, dst_port, protocol,
+            start, end, also by the names that flow tools use; flows that no line fits are left out
+            and counted.
         rules: What a trace is; flows of 64 packets if not given.
         threads: Files read at a time; the number of cores if not given.
         lenient: Do not warn of problems with captures; the report names them all the same.
@@ -62,6 +69,8 @@ def import_captures(
     """
     source = Source(_listed(paths), label_from, rules or Rules(), threads, progress)
     traces = Traces.from_arrow(pa.concat_tables(source.tables()))
+    for hint in source.report.hints:
+        warnings.warn(hint, Note, stacklevel=2)
     if not lenient:
         for problem in source.report.problems:
             warnings.warn(problem, stacklevel=2)
@@ -107,6 +116,8 @@ def convert_captures(
             writer.write_table(first)
             for table in tables:
                 writer.write_table(table)
+    for hint in source.report.hints:
+        warnings.warn(hint, Note, stacklevel=2)
     return source.report
 
 

@@ -1,7 +1,8 @@
-"""The class of each trace: from where its capture lies, from a CSV, or from a column."""
+"""The class of each trace: from where its capture lies, from a list, or from a column."""
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from collections.abc import Callable
@@ -13,40 +14,60 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv
 
-from netdiffus.capture.files import Capture
+from netdiffus.capture.files import Capture, legible
+from netdiffus.capture.label_lists import ENDS, SUFFIXES, LabelList, read_label_list
 from netdiffus.endpoints import NUMBERS, PROTOCOLS
 from netdiffus.errors import InputError
 
-Labeller = Callable[[pa.Table, Capture], pa.Array]
+NONE = "unlabelled"
+NEAR_NS = 120 * 10**9  # how far a time of another program may be from that of the first packet
+FORMATS = ("%d/%m/%Y %I:%M:%S %p", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%d/%m/%Y %I:%M %p")
 
-ENDS = ("src_ip", "src_port", "dst_ip", "dst_port")
-CONDITIONS = (*ENDS, "protocol", "start", "end")
+
+@dataclass
+class Labeller:
+    """A function from (table of traces, their capture) to labels, null where there is none.
+
+    Attributes:
+        label: The function.
+        hints: What is to be said once all captures have been read.
+    """
+
+    label: Callable[[pa.Table, Capture], pa.Array]
+    hints: Callable[[], list[str]] = list
+
+    def __call__(self, table: pa.Table, capture: Capture) -> pa.Array:
+        """The labels."""
+        return self.label(table, capture)
 
 
 def labeller(label_from: str | Path | None) -> Labeller:
-    """A function from (table of traces, their capture) to labels, null where there is none.
+    """How traces get their labels.
 
     Args:
-        label_from: `dir`, the folder of the capture; `file`, its name up to the first dot, without
-            a number at the end (`voip-042.pcap.gz` is `voip`); the path of a .csv; the name of a
-            column of the traces, such as `protocol` or `server_port`; or None, for no classes.
+        label_from: `dir`, the folder below the one that was given; `file`, the capture's name up to
+            the first dot, without a number at the end (`voip-042.pcap.gz` is `voip`); `=NAME`, that
+            name for all; the path of a list of labels; the name of a column of the traces, such as
+            `protocol` or `server_port`; or None or `none`, for no classes.
     """
-    if label_from is None:
-        return lambda table, capture: _same("unlabelled", table)
+    if label_from is None or label_from == "none":
+        return Labeller(lambda table, capture: _same(NONE, table))
     if label_from == "dir":
-        return lambda table, capture: _same(capture.path.parent.name, table)
+        return Labeller(lambda table, capture: _same(capture.folder or NONE, table))
     if label_from == "file":
-        return lambda table, capture: _same(file_label(capture.path), table)
-    if Path(label_from).suffix == ".csv":
-        return _from_csv(Path(label_from))
-    return lambda table, capture: _from_column(str(label_from), table)
+        return Labeller(lambda table, capture: _same(file_label(capture.shown), table))
+    if str(label_from).startswith("=") and len(str(label_from)) > 1:
+        return Labeller(lambda table, capture: _same(str(label_from)[1:], table))
+    path = Path(label_from)
+    if path.suffix.lower() in SUFFIXES or path.is_file():
+        return _from_list(path)
+    return Labeller(lambda table, capture: _from_column(str(label_from), table))
 
 
-def file_label(path: Path) -> str:
+def file_label(path: str | Path) -> str:
     """The label in a file's name."""
-    name = path.name.split(".")[0]
+    name = os.path.basename(path).split(".")[0]
     return re.sub(r"[-_ #]*\d+$", "", name) or name
 
 
@@ -58,42 +79,43 @@ def _from_column(name: str, table: pa.Table) -> pa.Array:
     scalars = [field.name for field in table.schema if not pa.types.is_list(field.type)]
     if name not in scalars:
         raise InputError(
-            f"label_from {name!r} is none of dir, file, a .csv, or a column: {', '.join(scalars)}"
+            f"label_from {name!r} is none of dir, file, a .csv, or a column: {', '.join(scalars)}. "
+            f"For one class of all write ={name}, for none: none"
         )
     return table[name].cast(pa.string()).combine_chunks()
 
 
-def _from_csv(path: Path) -> Labeller:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file of labels")
-    try:
-        with pa.csv.open_csv(path) as start:  # for the names: all columns are to be read as text
-            names = start.schema.names
-        as_text = pa.csv.ConvertOptions(column_types={name: pa.string() for name in names})
-        table = pa.csv.read_csv(path, convert_options=as_text)
-    except pa.ArrowException as error:
-        raise InputError(f"{path}: not a readable CSV: {error}") from None
-    rows = [{k: v.strip() for k, v in row.items() if v} for row in table.to_pylist()]
-    columns = set(table.column_names)
-    if columns == {"file", "label"}:
-        return _FileLabels(path, rows)
-    if "label" in columns and columns & set(CONDITIONS) and columns <= {"label", *CONDITIONS}:
-        return _FlowLabels(path, rows)
-    raise InputError(
-        f"{path}: columns are {', '.join(table.column_names)}; give file,label, or label and some "
-        f"of {', '.join(CONDITIONS)}"
-    )
+def _from_list(path: Path) -> Labeller:
+    found = read_label_list(path)
+    if found.columns & {*ENDS, "protocol", "start", "end"}:
+        flows = _FlowLabels(found)
+        return Labeller(flows, lambda: found.said + flows.hints())
+    return Labeller(_FileLabels(found), lambda: found.said)
+
+
+def _names(capture: Capture) -> list[str]:
+    """What a list may call a capture, or else its archive: the path from any folder on."""
+    archive = legible(os.path.abspath(capture.path))
+    whole = f"{archive}/{capture.part}" if capture.part else archive
+    names = [capture.name]
+    for path in dict.fromkeys((whole, archive)):
+        folders = path.split("/")
+        names += ["/".join(folders[i:]) for i in range(len(folders))]
+    return names + [re.sub(r"\.(gz|zst|xz|bz2|zip)$", "", name) for name in names]
 
 
 class _FileLabels:
-    """Labels by the name of the capture, or by its path from the folder of all captures."""
+    """Labels by the name of the capture, or by its path."""
 
-    def __init__(self, path: Path, rows: list[dict[str, str]]) -> None:
-        self.path = path
-        self.labels = {row.get("file"): row.get("label") for row in rows}
+    def __init__(self, found: LabelList) -> None:
+        self.path = found.path
+        self.labels = {
+            row.get("file", "").replace("\\", "/").removeprefix("./"): row.get("label")
+            for _, row in found.rows
+        }
 
     def __call__(self, table: pa.Table, capture: Capture) -> pa.Array:
-        label = self.labels.get(capture.name) or self.labels.get(capture.path.name)
+        label = next(filter(None, map(self.labels.get, _names(capture))), None)
         if label is None:
             raise InputError(f"{self.path}: no label for {capture.name}; add a row for it")
         return _same(label, table)
@@ -101,36 +123,46 @@ class _FileLabels:
 
 @dataclass(frozen=True)
 class _Row:
-    """One line of the CSV: its place, its label, and the time that it covers, ns since 1970."""
+    """One line: its place, label and capture, and the time that it covers, ns since 1970."""
 
     number: int
     label: str
+    file: str | None
     start: int
     end: int
+    time: int | None  # about when the flow began, by another program's clock
 
 
 class _FlowLabels:
     """Labels by addresses, ports, protocol and time of the first packet; empty cells fit all.
 
-    The two ends may stand either way round. Of several lines that fit, the first counts.
+    The two ends may stand either way round. Of several lines that fit, the first counts. A time by
+    another name than start and end, as other programs write it, decides only where lines of the
+    same ends differ in their labels: it may be of another time zone.
     """
 
-    def __init__(self, path: Path, rows: list[dict[str, str]]) -> None:
+    def __init__(self, found: LabelList) -> None:
+        self.path = found.path
         # Lines that fill the same cells are found by these cells' values, in one step.
         self.lines: dict[tuple[str, ...], dict[tuple[str, ...], list[_Row]]] = {}
-        for number, row in enumerate(rows, 2):
+        self.torn = 0  # flows whose lines differ, at times that are not theirs
+        read_time = _reader_of_times([row["time"] for _, row in found.rows if "time" in row])
+        for number, row in found.rows:
             filled = tuple(name for name in (*ENDS, "protocol") if name in row)
             try:
-                line = _Row(number, row["label"], *_range(row))
+                time = read_time(row["time"]) if "time" in row else None
+                line = _Row(number, row["label"], row.get("file"), *_range(row), time)
             except (KeyError, ValueError, InvalidOperation):
                 raise InputError(
-                    f"{path}, line {number}: give a label, and start and end as seconds since "
-                    f"1970 or as ISO 8601; found {row}"
+                    f"{found.path}, line {number}: give a label, and start and end as seconds "
+                    f"since 1970 or as ISO 8601; found {row}"
                 ) from None
             try:
                 values = tuple(_as_read(name, row[name]) for name in filled)
             except ValueError as error:
-                raise InputError(f"{path}, line {number}: {error}; empty cells fit all") from None
+                raise InputError(
+                    f"{found.path}, line {number}: {error}; empty cells fit all"
+                ) from None
             self.lines.setdefault(filled, {}).setdefault(values, []).append(line)
 
     def __call__(self, table: pa.Table, capture: Capture) -> pa.Array:
@@ -138,17 +170,35 @@ class _FlowLabels:
             raise InputError("labels by address and time are for flows: per='flow'")
         names = ("client", "client_port", "server", "server_port", "protocol", "start")
         flows = zip(*(table[name].to_pylist() for name in names), strict=True)
-        return pa.array([self._label(*flow) for flow in flows], pa.string())
+        files = {None, *_names(capture)}
+        return pa.array([self._label(files, *flow) for flow in flows], pa.string())
 
-    def _label(self, a: str, a_port: int, b: str, b_port: int, proto: str, at: int) -> str | None:
+    def hints(self) -> list[str]:
+        """What is to be said of flows without a label."""
+        if not self.torn:
+            return []
+        return [
+            f"{self.path}: {self.torn} flows have no label, as lines with their ends differ in "
+            "label, and none is at their time; are its times of another time zone? Give start and "
+            "end as seconds since 1970"
+        ]
+
+    def _label(
+        self, files: set[str | None], a: str, a_port: int, b: str, b_port: int, proto: str, at: int
+    ) -> str | None:
         ways = (a, a_port, b, b_port), (b, b_port, a, a_port)
         fitting = [
             row
             for way in ways
             for filled, found in self.lines.items()
             for row in found.get(_values(filled, way, proto), ())
-            if row.start <= at <= row.end
+            if row.start <= at <= row.end and row.file in files
         ]
+        if len({row.label for row in fitting}) > 1 and any(row.time is not None for row in fitting):
+            fitting = [row for row in fitting if row.time is None or abs(row.time - at) <= NEAR_NS]
+            self.torn += not fitting
+            fitting.sort(key=lambda row: abs((row.time or at) - at) // 10**9)
+            return fitting[0].label if fitting else None
         return min(fitting, key=lambda row: row.number).label if fitting else None
 
 
@@ -201,3 +251,28 @@ def _time(text: str) -> int:
         moment = moment.replace(tzinfo=timezone.utc)
     since = moment - datetime(1970, 1, 1, tzinfo=timezone.utc)
     return (since.days * 86400 + since.seconds) * 10**9 + since.microseconds * 1000
+
+
+def _reader_of_times(cells: list[str]) -> Callable[[str], int]:
+    """How all of these times are read: numbers by their size, ISO 8601, or day before month.
+
+    Where some day is above 12 in the month's place, the month comes first.
+    """
+    for form in (None, *FORMATS, *(form.replace("%d/%m", "%m/%d") for form in FORMATS)):
+        try:
+            for cell in cells:
+                _moment(cell, form)
+        except (ValueError, InvalidOperation):
+            continue
+        return lambda cell, form=form: _moment(cell, form)  # type: ignore[misc]
+    return _time  # which raises where the line is known
+
+
+def _moment(cell: str, form: str | None) -> int:
+    if form is not None:
+        moment = datetime.strptime(cell, form).replace(tzinfo=timezone.utc)
+        return int(moment.timestamp()) * 10**9
+    if not re.fullmatch(r"\d+(\.\d*)?", cell):
+        return _time(cell)
+    digits = len(cell.partition(".")[0])  # of s, ms, µs or ns since 1970
+    return int(Decimal(cell) * 10 ** max(0, 9 - max(0, digits - 10)))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Event, Lock
@@ -14,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from netdiffus.capture import kinds
 from netdiffus.capture.ahead import in_order
-from netdiffus.capture.files import Capture, find_captures, pieces
+from netdiffus.capture.files import START, Capture, find_captures, opened
 from netdiffus.capture.labels import labeller
-from netdiffus.capture.report import CaptureReport
+from netdiffus.capture.report import CaptureReport, hints
 from netdiffus.capture.rules import Rules
+from netdiffus.capture.streams import PIECE, Stream
 from netdiffus.capture.tables import labelled, once_all_are_there, to_table
 from netdiffus.errors import InputError
 
@@ -37,20 +41,28 @@ class _Read:
     capture: Capture
     reader: Reader
     traces: int = 0
-    bytes: int = 0  # of the file
     unlabelled: int = 0  # packets
     is_sorted: bool = False  # on disk, as it was in no order of time
     error: OSError | None = None
+    classes: Counter[str] = field(default_factory=Counter)  # traces of each
 
     def problems(self) -> list[str]:
         """What is wrong with the file, and where."""
-        reader, found = self.reader, []
-        rest = "; what comes before was read" if reader.packets else ""
+        found = []
         if self.error is not None:
-            found.append(f"{self.error}{rest}")
-        elif reader.problem:
-            found.append(f"byte {reader.problem_at}: {reader.problem}{rest}")
-        return [f"{self.capture.path}: {one}" for one in found]
+            rest = "; what comes before was read" if self.reader.packets else ""
+            found.append(f"{self.error.strerror or self.error}{rest}")
+        elif self.reader.problem:
+            found.append(f"byte {self.reader.problem_at}: {self.reader.problem}{self._rest()}")
+        return [f"{self.capture.shown}: {one}" for one in found]
+
+    def _rest(self) -> str:
+        """What became of the packets around the damage, and of damages behind it."""
+        reader, others = self.reader, self.reader.damages - 1
+        more = f"; {others} more damages behind it" if others > 0 else ""
+        if reader.packets > reader.packets_before:
+            return f"{more}; {reader.lost} bytes were left out and what follows was read"
+        return f"{more}; what comes before was read" if reader.packets else more
 
 
 class Source:
@@ -73,7 +85,9 @@ class Source:
         self.report = CaptureReport(rules.about())
         self._rules, self._label_from = rules, label_from
         self._label = labeller(label_from)
-        self._captures, self.report.skipped = find_captures(paths)
+        found = find_captures(paths)
+        self._captures = found.captures
+        self.report.skipped, self.report.problems = found.skipped, found.problems
         self._stop = Event()  # nobody takes tables any more
         self._threads = threads or min(len(self._captures), os.cpu_count() or 1)
         self._meter = _Meter(self._captures, progress)
@@ -93,14 +107,47 @@ class Source:
                 self._count(found)
         if not self.report.traces:
             raise InputError(self.report.why_empty())
+        self.report.hints += self._label.hints() + hints(self._label_from, self.report)
 
-    def _count(self, read: _Read) -> None:
+    def _count(self, read: _Read | _Other) -> None:
+        if isinstance(read, _Other):
+            (self.report.problems if read.is_problem else self.report.skipped).append(read.text)
+            return
         self.report.add(read.reader, read.is_sorted)
         self.report.problems += read.problems()
+        self.report.classes.update(read.classes)
+        if not read.classes:
+            self.report.without_traces.append(read.capture.shown)
+        elif self._label_from == "dir" and read.capture.folder is None:
+            self.report.without_folder += 1
         if read.unlabelled:
             self.report.dropped[f"without a label in {self._label_from}"] += read.unlabelled
 
-    def _read(self, capture: Capture) -> Iterator[pa.Table | _Read]:
+    def _read(self, capture: Capture) -> Iterator[pa.Table | _Read | _Other]:
+        """Tables of each capture in a file, and after them its counts; what else is in it."""
+        others: list[_Other] = []
+        count, share = 0, _Share(self._meter, capture)
+        with opened(capture.path, share.advance) as parts:
+            for number, (name, stream) in enumerate(parts):
+                part = capture.in_archive(name) if name else capture
+                other = _is_other(part, name, stream)
+                if other is not None:
+                    others.append(other)
+                    continue
+                count += 1
+                yield from self._read_part(part, number, stream, share)
+                if self._stop.is_set():
+                    return
+        share.finish()
+        if not count and not any(other.is_problem for other in others):
+            others = [
+                _Other(f"{capture.shown}: an archive without captures", capture.folder is None)
+            ]
+        yield from others
+
+    def _read_part(
+        self, capture: Capture, number: int, stream: Stream, share: _Share
+    ) -> Iterator[pa.Table | _Read]:
         """Tables of one capture, then its counts.
 
         It may turn out late to be in no order of time, and the traces made so far to be wrong. So
@@ -108,20 +155,21 @@ class Source:
         """
         read = _Read(capture, self._rules.reader())
         with TemporaryFile() as waiting:
-            for table in once_all_are_there(self._tables(read), waiting):
+            for table in once_all_are_there(self._tables(read, stream), waiting):
                 if read.reader.unsorted:
                     break
                 yield table
         if read.reader.unsorted:
-            self._meter.expect(read.bytes)
-            with TemporaryFile() as packets:
+            share.expect_again()
+            with TemporaryFile() as packets, opened(capture.path, share.advance) as again:
+                stream = next(islice(again, number, None))[1]
                 read = _Read(capture, self._rules.reader(packets.fileno()), is_sorted=True)
-                yield from self._tables(read)
+                yield from self._tables(read, stream)
         yield read
 
-    def _tables(self, read: _Read) -> Iterator[pa.Table]:
+    def _tables(self, read: _Read, stream: Stream) -> Iterator[pa.Table]:
         """Tables of one capture, unless its reader finds it unsorted or nobody takes them."""
-        for i, piece in enumerate(self._pieces(read), 1):
+        for i, piece in enumerate(_pieces(stream, read), 1):
             read.reader.feed(piece)
             if read.reader.unsorted or self._stop.is_set():
                 return
@@ -130,16 +178,6 @@ class Source:
         while read.reader.finish(POINTS):
             yield from self._ended(read)
         yield from self._ended(read)
-
-    def _pieces(self, read: _Read) -> Iterator[pa.Buffer]:
-        def advance(count: int) -> None:
-            read.bytes += count
-            self._meter.advance(count)
-
-        try:
-            yield from pieces(read.capture.path, advance)
-        except OSError as error:
-            read.error = error
 
     def _ended(self, read: _Read) -> Iterator[pa.Table]:
         """Tables of the traces that have ended since the last look."""
@@ -153,7 +191,37 @@ class Source:
         labels = self._label(table, read.capture)
         read.traces += table.num_rows
         read.unlabelled += pc.sum(table["packets"].filter(labels.is_null())).as_py() or 0
+        for pair in labels.drop_null().value_counts().to_pylist():
+            read.classes[pair["values"]] += pair["counts"]
         return labelled(table, labels, self._rules)
+
+
+@dataclass
+class _Other:
+    """What is no capture: its name, and what it is where that is a problem."""
+
+    text: str
+    is_problem: bool
+
+
+def _is_other(capture: Capture, name: str, stream: Stream | OSError) -> _Other | None:
+    """A part that is no capture, or cannot be read."""
+    if isinstance(stream, OSError):
+        return _Other(f"{capture.shown}: {stream.strerror or stream}", True)
+    start = stream.peek(START)
+    if not name or kinds.is_capture(start):
+        return None
+    if kinds.is_unread(start) or kinds.has_a_captures_name(name):
+        return _Other(f"{capture.shown}: {kinds.what_is(start)}", True)
+    return _Other(capture.shown, False)
+
+
+def _pieces(stream: Stream, read: _Read) -> Iterator[bytes]:
+    try:
+        while piece := stream.read(PIECE):
+            yield piece
+    except OSError as error:
+        read.error = error
 
 
 class _Meter:
@@ -177,3 +245,27 @@ class _Meter:
             if self._progress is not None:
                 share = min(1.0, self._done / (self._total or 1))
                 self._progress(share, f"{self._done / 1e6:.0f} MB")
+
+
+class _Share:
+    """A file's share of what is to be read: all of its bytes, and again if it is read again."""
+
+    def __init__(self, meter: _Meter, capture: Capture) -> None:
+        self._meter, self._size = meter, capture.path.stat().st_size
+        self._left = self._size
+
+    def expect_again(self) -> None:
+        """The file is to be read from its beginning."""
+        self._meter.expect(self._size)
+        self._left += self._size
+
+    def advance(self, count: int) -> None:
+        """So many more bytes have been read."""
+        count = min(count, self._left)
+        if count:
+            self._left -= count
+            self._meter.advance(count)
+
+    def finish(self) -> None:
+        """What was not read, as archives read only parts of themselves, is not to be."""
+        self.advance(self._left)

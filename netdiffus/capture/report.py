@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from netdiffus._capture import Reader
+
+DUPLICATES = "the same as another less than 10 ms before (--dedup leaves them out)"
+LARGE = "IP packets of more than 1500 bytes"
 
 
 @dataclass
@@ -19,20 +24,31 @@ class CaptureReport:
         captures: Captures read.
         packets: Packets in them.
         traces: Traces made.
+        classes: Traces of each class.
         dropped: Packets that are in no trace, by reason.
-        notes: Packets that deserve a word, whether they are in traces or not, by what they are.
-        problems: Captures that are damaged, with the byte where it was met.
-        skipped: Files in the folders that are no captures.
+        notes: Packets and flows that deserve a word, in traces or not, by what they are.
+        problems: Captures that are damaged, with the byte where it was met, and files that should
+            be captures or may hide some, and cannot be read.
+        skipped: Files in the folders and archives that are no captures.
+        without_traces: Captures of which no trace came.
+        without_folder: Captures that were named themselves, so that no folder gives their class.
+        hints: What to look at before these traces are used.
+        largest: Bytes of the largest IP packet.
     """
 
     rules: dict[str, Any]
     captures: int = 0
     packets: int = 0
     traces: int = 0
+    classes: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    without_traces: list[str] = field(default_factory=list)
+    without_folder: int = 0
+    hints: list[str] = field(default_factory=list)
+    largest: int = 0
 
     def add(self, reader: Reader, is_sorted: bool) -> None:
         """Counts a capture that has been read; `is_sorted`: after being sorted on disk."""
@@ -47,14 +63,43 @@ class CaptureReport:
             "fragments": reader.fragments,
             "cut by snap length": reader.shortened,
             "without a time of their own": reader.untimed,
+            "cut within the TCP header, so that ends of connections are not seen": (
+                reader.without_flags
+            ),
+            "in tunnels, counted by the outer header (--tunnels opens those that are known)": (
+                reader.in_tunnels
+            ),
+            "bare IP packets, though the capture calls them Ethernet": reader.bare,
+            DUPLICATES: 0 if self.rules["dedup"] else reader.duplicates,
+            LARGE: reader.large,
+            "flows begun by a SYN with another sequence number on the ports of the one before": (
+                reader.reused
+            ),
+            "flows turned round: their SYN or ports show that the server sent first": reader.turned,
+            "flows whose server seems to have sent first (--direction port turns them round)": (
+                reader.to_turn
+            ),
+            "captures written one behind the other in a file": (
+                reader.files if reader.files > 1 else 0
+            ),
         }
+        self.largest = max(self.largest, reader.largest)
         self.notes.update({what: packets for what, packets in notes.items() if packets})
 
     def summary(self) -> dict[str, Any]:
         """Everything but the rules, for printing; what is empty is left out."""
-        counts = {"captures": self.captures, "packets": self.packets, "traces": self.traces}
+        counts: dict[str, Any] = {
+            "captures": self.captures,
+            "packets": self.packets,
+            "traces": self.traces,
+            "classes": dict(sorted(self.classes.items())),
+        }
         lists = {"left out": dict(self.dropped.most_common()), "notes": dict(self.notes)}
-        files = {"damaged": self.problems, "no captures": self.skipped}
+        files = {
+            "damaged or not read": self.problems,
+            "captures without a trace": self.without_traces,
+            "no captures": self.skipped,
+        }
         return counts | {name: found for name, found in (lists | files).items() if found}
 
     def why_empty(self) -> str:
@@ -62,4 +107,43 @@ class CaptureReport:
         reasons = [f"{packets} {reason}" for reason, packets in self.dropped.most_common()]
         left_out = f"; left out: {', '.join(reasons)}" if reasons else ""
         problems = "".join(f"; {problem}" for problem in self.problems)
-        return f"no traces; captures: {self.captures}, packets: {self.packets}{left_out}{problems}"
+        empty = "; they hold no packets: was the filter of the capture too narrow?"
+        return (
+            f"no traces; captures: {self.captures}, packets: {self.packets}{left_out}{problems}"
+            f"{'' if self.packets or problems else empty}"
+        )
+
+
+def hints(label_from: str | Path | None, report: CaptureReport) -> list[str]:
+    """What to look at before the traces of this report are used."""
+    found = []
+    ways = "--label-from file, a list of labels, or =NAME for one class of all"
+    if report.without_folder:
+        found.append(
+            f"captures: {report.without_folder} were named themselves, so that no folder gives "
+            f"their class: their traces are 'unlabelled'. Give the folder of the class folders, or "
+            f"{ways}"
+        )
+    asked = label_from in (None, "none") or str(label_from).startswith("=")
+    if len(report.classes) == 1 and not asked and not report.without_folder:
+        name = next(iter(report.classes))
+        by_dir = (
+            "; a class is the folder just below the one that is given, so give the one that holds "
+            f"all classes, or {ways}"
+        )
+        found.append(
+            f"all traces are of one class, {name!r}{by_dir if label_from == 'dir' else ''}"
+        )
+    if report.notes[LARGE]:
+        found.append(
+            f"{report.notes[LARGE]} IP packets have more than 1500 bytes, the largest "
+            f"{report.largest}: jumbo frames, or packets that the computer which captured had not "
+            "yet cut up, or had put together (TSO, GRO). The latter are not those on the wire: "
+            f"switch both off before capturing. To export such traces give --mtu {report.largest}"
+        )
+    if report.notes[DUPLICATES] * 20 > report.packets:
+        found.append(
+            f"{report.notes[DUPLICATES]} of {report.packets} packets came twice, as from a mirror "
+            "(SPAN) port or from interface any; --dedup leaves out the second"
+        )
+    return found

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SIZES = ("ip", "wire", "payload")
 PERS = ("flow", "host", "capture")
-DIRECTIONS = ("first", "syn")
+DIRECTIONS = ("first", "syn", "port")
 PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10")
 IDLE_S, ACTIVE_S = 120.0, 1800.0  # of flows: the defaults of nfstream and of most NetFlow exporters
 NEVER_NS = 2**62
@@ -28,9 +28,11 @@ class Rules:
     A flow is all packets between two addresses and ports of one protocol, both ways; protocols
     without ports (ICMP) go by address. It ends when `idle` seconds bring no packet, or with the
     first packet `active` seconds or more after its start; the rest is a new flow between the same
-    client and server. A TCP flow that has seen an RST, or a FIN from both ends, ends with the next
-    SYN. VLAN tags and MPLS labels are not looked at. Later fragments of a datagram belong to the
-    flow of its first one. Each capture is read alone, and all traces end with it.
+    client and server. A TCP flow ends with the next SYN if it has seen an RST or a FIN from both
+    ends, or if that SYN is another than its own: it has another sequence number, or the flow was
+    under way without one. VLAN tags and MPLS labels are not looked at. Later fragments of a
+    datagram belong to the flow of its first one. Each capture is read alone, and all traces end
+    with it.
 
     Attributes:
         per: One trace per `flow`, per `host` (an address in `hosts`), or per `capture`.
@@ -40,13 +42,21 @@ class Rules:
             up to the last packet, or to that in the last of 1,000,000 bins.
         size: Bytes of a packet: `ip`, from the IP header on; `wire`, the frame as captured without
             regard to snap length; `payload`, what TCP, UDP or ICMP carries.
-        direction: Who the client is: the sender of the `first` packet, or of the `syn` where there
-            is one. +1 is from the client. Of a host's trace the client is the host, of a
-            capture's it is the sender of the first packet or, if given, all of `hosts`.
+        direction: Who the client is: the sender of the `first` packet; that of the `syn` where
+            there is one; or, by `port`, that of the SYN, and where there is none the end with the
+            higher port: for captures that begin within connections. +1 is from the client. Of a
+            host's trace the client is the host, of a capture's it is the sender of the first packet
+            or, if given, all of `hosts`.
         hosts: Networks whose addresses are hosts; the private ones for `per="host"` if not given.
         idle: Seconds; 120 for flows and never for the others if not given.
         active: Seconds; 1800 for flows and never for the others if not given.
-        tunnels: Count packets in GRE, VXLAN and IP-in-IP by the inner packet's headers.
+        tunnels: Count packets in tunnels by the inner packet's headers: IP in IP, GRE, PPTP, ERSPAN
+            (I to III), EtherIP, VXLAN (ports 4789, 8472 and, GPE, 4790), Geneve, GTP-U, L2TP,
+            Teredo, LISP, MPLS in IP or UDP, TZSP. Where nothing is found inside that can be read,
+            the outer headers count.
+        dedup: Leave out packets that came less than 10 ms before with the same bytes from the IP
+            header on, as where a mirror (SPAN) port shows them twice. The latest 16,384 packets are
+            remembered.
 
     Raises:
         InputError: Names the rule that cannot be.
@@ -62,6 +72,7 @@ class Rules:
     idle: float | None = None
     active: float | None = None
     tunnels: bool = False
+    dedup: bool = False
 
     def __post_init__(self) -> None:
         _one_of("per", self.per, PERS)
@@ -77,8 +88,10 @@ class Rules:
             raise InputError(f"bin_width must be 1 ns at least, got {self.bin_width} s")
         if self.bins is not None and self.bins > 1_000_000:
             raise InputError(f"bins must be at most 1000000, got {self.bins}; take wider bins")
-        if self.direction == "syn" and self.per != "flow":
-            raise InputError(f"direction 'syn' is a rule for flows, not for per={self.per!r}")
+        if self.direction != "first" and self.per != "flow":
+            raise InputError(
+                f"direction {self.direction!r} is a rule for flows, not for per={self.per!r}"
+            )
         if self.hosts and self.per == "flow":
             raise InputError("hosts are a rule for per='host' and 'capture', not for flows")
         if self.per == "host" and not self.hosts:
@@ -123,8 +136,9 @@ class Rules:
         return Reader(
             size=SIZES.index(self.size),
             tunnels=self.tunnels,
+            dedup=self.dedup,
             per=PERS.index(self.per),
-            syn=self.direction == "syn",
+            client=DIRECTIONS.index(self.direction),
             packets=self.packets or NEVER_NS,
             bin_ns=_ns(self.bin_width) if self.bin_width else 0,
             bins=self.bins or 0,

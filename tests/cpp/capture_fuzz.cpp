@@ -35,7 +35,7 @@ void expect(bool holds, const char* what) {
 Rules random_rules() {
   const int64_t second = 1'000'000'000;
   Rules rules = {static_cast<Per>(below(3)),
-                 below(2) == 0,
+                 static_cast<Client>(below(3)),
                  1 + static_cast<int64_t>(below(4)),
                  below(2) ? 0 : second / 10,
                  below(2) ? 0 : 5,
@@ -97,7 +97,7 @@ Outcome sorted(const Input& input, const Reading& reading, const Rules& rules, s
 // All checks of one input, under rules that `seed` draws.
 void try_input(const Input& input, uint64_t seed) {
   random_bits.seed(seed);
-  const Reading reading = {static_cast<Size>(below(3)), below(2) == 0};
+  const Reading reading = {static_cast<Size>(below(3)), below(2) == 0, below(2) == 0};
   const Rules rules = random_rules();
   Reader in_memory(reading, rules, kLongest);  // no capture has more packets than bytes
   const Outcome whole = read(input, in_memory, false);

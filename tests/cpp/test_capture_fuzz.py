@@ -16,7 +16,7 @@ CSRC = HERE.parents[1] / "csrc"
 sys.path.insert(0, str(HERE.parent))
 COMPILER = os.environ.get("CXX", "g++")
 FLAGS = ["-std=c++17", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-SOURCES = ("container", "headers", "reader", "sorter", "traces")
+SOURCES = ("container", "headers", "link_names", "reader", "sorter", "traces", "tunnels")
 
 pytestmark = pytest.mark.skipif(not shutil.which(COMPILER), reason=f"no C++ compiler {COMPILER}")
 
@@ -49,16 +49,19 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def seeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small capture of every container, link type, tunnel and kind of damage."""
     from captures import START, Record, conversation, ethernet, pcap
-    from test_capture_files import BAD, FILES, LINKS, TUNNELS
+    from test_capture_files import BAD, FILES, FOLLOWING, LINKS, SMALL, SNOOP, TUNNELS, damage
 
     folder = tmp_path_factory.mktemp("seeds")
     made = [data for name, data in FILES.items() if name not in ("gzip", "zstd")]
+    longer = damage(SMALL["pcapng"], 80, 99_999, ">I")  # a packet than its block
+    made += [SNOOP, longer, *FOLLOWING.values()]
     for number, wrap in LINKS.values():
         for v6 in (False, True):
             records = [Record(time, wrap(packet)) for time, packet in conversation(v6=v6)]
             made.append(pcap(records, link=number))
     tunnels = [ethernet(packet) for packet in TUNNELS.values()]
-    cut = [tunnels[0][:n] for n in range(48)]  # at every length: chance alone took minutes to
+    # Cut at every length: chance alone took minutes to.
+    cut = [ethernet(TUNNELS[name])[:n] for name in ("GRE", "ERSPAN III") for n in range(60)]
     for frames in (tunnels, cut, *BAD.values()):
         made.append(pcap([Record(START + i, frame) for i, frame in enumerate(frames)]))
     for i, data in enumerate(made):
@@ -87,7 +90,8 @@ def test_damaged_captures(tmp_path: Path, objects: dict[str, Path], seeds: Path)
     ("file", "check"),
     [
         ("headers", "if (!in.has(20)) return kTruncated;"),
-        ("container", 'if (!body.from(20).has(kept)) return damaged("a packet longer'),
+        ("container", 'if (!body.from(20).has(kept)) return drop("a packet longer'),
+        ("tunnels", "if (!in.has(12)) return kClosed;"),
     ],
 )
 def test_a_missing_check_is_found(
