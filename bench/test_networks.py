@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 import netdiffus
 from netdiffus.codec import TokenCodec
-from netdiffus.lab import lab_traffic
-from netdiffus.model import Model
+from netdiffus.model.model import Model
 from netdiffus.networks.batch import Batch
 from netdiffus.ops.attention import attention
 from netdiffus.ops.linear import linear
 from netdiffus.ops.modulate import TAPS, modulate
+from netdiffus.traces.lab import lab_traffic
 from netdiffus.training.batches import Batches
 from netdiffus.training.checkpoint import State
 from netdiffus.training.cuda_graph import Graphed

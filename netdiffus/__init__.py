@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from netdiffus.errors import InputError as InputError
     from netdiffus.evaluation import Report as Report
     from netdiffus.evaluation import evaluate as evaluate
-    from netdiffus.flow_tables import write_flows as write_flows
-    from netdiffus.lab import lab_traffic as lab_traffic
-    from netdiffus.model import Model as Model
-    from netdiffus.pcap_writer import write_capture as write_capture
+    from netdiffus.export.capture import write_capture as write_capture
+    from netdiffus.export.flow_tables import write_flows as write_flows
+    from netdiffus.model.model import Model as Model
     from netdiffus.sampling import sample as sample
-    from netdiffus.traces import Traces as Traces
-    from netdiffus.traces import concat as concat
+    from netdiffus.traces.lab import lab_traffic as lab_traffic
+    from netdiffus.traces.traces import Traces as Traces
+    from netdiffus.traces.traces import concat as concat
     from netdiffus.training import Recipe as Recipe
     from netdiffus.training import train as train
 
@@ -43,16 +43,16 @@ _HOMES = {
     "InputError": "errors",
     "Report": "evaluation",
     "evaluate": "evaluation",
-    "lab_traffic": "lab",
-    "Model": "model",
+    "lab_traffic": "traces.lab",
+    "Model": "model.model",
     "sample": "sampling",
     "Channel": "channels",
-    "Traces": "traces",
-    "concat": "traces",
+    "Traces": "traces.traces",
+    "concat": "traces.traces",
     "Recipe": "training",
     "train": "training",
-    "write_capture": "pcap_writer",
-    "write_flows": "flow_tables",
+    "write_capture": "export.capture",
+    "write_flows": "export.flow_tables",
 }
 
 __all__ = [*_HOMES, "__version__"]

@@ -16,12 +16,12 @@ from netdiffus.codec import GasfCodec, Images, TokenCodec
 from netdiffus.codec.token_codec import from_zero
 from netdiffus.device import usable
 from netdiffus.errors import InputError, checked_seed, whole
-from netdiffus.model import Model
-from netdiffus.networks.conditions import draw_points
+from netdiffus.model.model import Model
 from netdiffus.networks.draws import Draws, labels_by_share
+from netdiffus.networks.layers.conditions import draw_points
 from netdiffus.ops.denoise import Step
 from netdiffus.ops.noise import uniforms
-from netdiffus.traces import Traces, concat
+from netdiffus.traces.traces import Traces, concat
 
 DEFAULT_STEPS = {"dpm++": 16, "ddim": 50}  # ddpm takes all T
 MASKED_STEPS = 32  # or fewer, where a trace has fewer points

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 
 
 def packets(n: int = 12, longest: int = 9, seed: int = 0, fixed: bool = False) -> Traces:

@@ -5,7 +5,7 @@ import pytest
 
 from netdiffus.errors import InputError
 from netdiffus.evaluation import bootstrap, copy, jitter, markov
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 
 BASELINES = [copy, jitter, bootstrap, markov]
 

@@ -8,7 +8,7 @@ import pytest
 
 from netdiffus.evaluation import intervals
 from netdiffus.evaluation.copying import copying, point_keys, usual_exact, usual_near
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 
 
 def placed(seed: int, n: int, classes: int = 1) -> tuple[np.ndarray, np.ndarray]:

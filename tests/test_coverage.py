@@ -6,7 +6,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from netdiffus.evaluation.coverage import coverage
 from netdiffus.evaluation.space import Space, distances
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 
 
 def test_equals_scikit_learns_neighbours():

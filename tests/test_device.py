@@ -12,9 +12,9 @@ from small import packets, volumes
 
 from netdiffus.codec import GasfCodec, TokenCodec
 from netdiffus.errors import InputError
-from netdiffus.model import Model
+from netdiffus.model.model import Model
 from netdiffus.sampling import sample
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 from netdiffus.training import Recipe, train
 from netdiffus.training.checkpoint import read_log
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

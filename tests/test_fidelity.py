@@ -19,7 +19,7 @@ from netdiffus.evaluation.distances import (
     wasserstein,
 )
 from netdiffus.evaluation.fidelity import fidelity, quantities, runs, scales
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 
 
 def jensen_shannon(x, reference):

@@ -21,6 +21,7 @@ from small import packets, volumes
 
 from netdiffus.codec import TokenCodec
 from netdiffus.errors import InputError, visible
+from netdiffus.export.capture import write_capture
 from netdiffus.files import (
     LONGEST_NAME,
     alone_in,
@@ -30,9 +31,8 @@ from netdiffus.files import (
     write_text,
     write_together,
 )
-from netdiffus.model import Model
-from netdiffus.pcap_writer import write_capture
-from netdiffus.traces import Traces
+from netdiffus.model.model import Model
+from netdiffus.traces.traces import Traces
 
 # A writer in another container: process 1 of a namespace of its own, as each there is.
 RIVAL = """

@@ -10,7 +10,7 @@ from scipy.linalg import sqrtm
 
 from netdiffus.evaluation.frechet import RandomConvolutions, frechet_distance
 from netdiffus.evaluation.images import Imaging
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 
 
 def test_equals_the_formula_with_scipys_root():

@@ -16,7 +16,7 @@ from netdiffus.evaluation.joint import (
     mmd,
     unit,
 )
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 
 
 def test_mmd_equals_scikit_learns_kernel_without_the_diagonal():

@@ -9,9 +9,9 @@ import pytest
 from command import run
 
 from netdiffus.channels import KINDS
-from netdiffus.lab import lab_traffic
-from netdiffus.pcap_writer import write_capture
-from netdiffus.traces import Traces
+from netdiffus.export.capture import write_capture
+from netdiffus.traces.lab import lab_traffic
+from netdiffus.traces.traces import Traces
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from small import volumes
 from test_sampling import assert_close, plan
 
 from netdiffus.codec import GasfCodec, TokenCodec
-from netdiffus.model import Model
+from netdiffus.model.model import Model
 from netdiffus.ops import _backend
 from netdiffus.sampling import sample
 from netdiffus.training import Recipe, train
@@ -95,7 +95,7 @@ from pathlib import Path
 from small import volumes
 from test_repeatable import learned
 from netdiffus.sampling import sample
-from netdiffus.model import Model
+from netdiffus.model.model import Model
 
 folder = Path(sys.argv[1])
 for preset in ("causal", "paper"):

@@ -14,7 +14,7 @@ from netdiffus.evaluation.comparison import comparable
 from netdiffus.evaluation.fidelity import MEASURES
 from netdiffus.evaluation.page import page, spread
 from netdiffus.evaluation.verdict import grade, grade_distance, keys
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 
 NAMES = ["web & <b>$x^2$</b>", "video", "voice"]
 

@@ -9,10 +9,10 @@ from torch import Tensor
 from netdiffus.codec import GasfCodec, TokenCodec
 from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError
-from netdiffus.model import Model
+from netdiffus.model.model import Model
 from netdiffus.networks.draws import Draws
 from netdiffus.sampling import _in_turn, default_steps, sample
-from netdiffus.traces import Traces, concat
+from netdiffus.traces.traces import Traces, concat
 from netdiffus.training import Recipe, train
 
 PRESETS = ["causal", "series", "masked", "paper"]

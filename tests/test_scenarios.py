@@ -19,7 +19,7 @@ from netdiffus.evaluation.scenarios import (
     unknown_classes,
 )
 from netdiffus.evaluation.utility import two_sample_auc
-from netdiffus.traces import Ints, Traces
+from netdiffus.traces.traces import Ints, Traces
 
 CLASSES = 4
 

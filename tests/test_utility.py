@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_m
 from netdiffus.errors import InputError
 from netdiffus.evaluation.classifiers import POINTS, features
 from netdiffus.evaluation.utility import train_and_test, two_sample_auc
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 
 
 def noise(seed: int, n: int = 120, shift: float = 0.0, length: int = 10) -> Traces:

@@ -15,7 +15,7 @@ from netdiffus.evaluation.baselines import bootstrap, jitter, markov
 from netdiffus.evaluation.cnn import paper_cnn
 from netdiffus.evaluation.distances import autocorrelation_distance, lag_count
 from netdiffus.evaluation.fidelity import class_autocorrelation
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 
 TIMES = 5  # as many synthetic as training traces
 MAKERS = {"bootstrap": bootstrap, "markov": markov, "jitter": jitter}

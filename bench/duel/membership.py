@@ -11,7 +11,7 @@ from netdiffus.networks.batch import Batch
 from netdiffus.networks.causal import CausalNetwork
 from netdiffus.networks.image import TIME_DRAW
 from netdiffus.ops.noise import uniform
-from netdiffus.traces import Floats, Traces
+from netdiffus.traces.traces import Floats, Traces
 from netdiffus.training.batches import Batches
 
 FALSE_ALARMS = 0.01  # share of the traces not learned from

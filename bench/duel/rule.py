@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from bench.duel.summary import COPYING, Summary, over_sets
-from netdiffus.traces import Floats
+from netdiffus.traces.traces import Floats
 
 AUTOREGRESSIVE = "causal"
 RULE = f"""This rule decides which preset becomes the default. It was set before the results.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from netdiffus.traces import Floats
+from netdiffus.traces.traces import Floats
 
 COPYING = ("exact", "near", "closer")
 FLOORS = ("holdout", "half")

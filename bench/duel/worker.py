@@ -18,7 +18,7 @@ from bench.fidelity.sets import FidelitySet
 from netdiffus import Model, Recipe, sample, train
 from netdiffus.errors import InputError
 from netdiffus.networks.build import parameters
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 
 
 def main(text: str) -> int:

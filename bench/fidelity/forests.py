@@ -10,7 +10,7 @@ import numpy.typing as npt
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import StratifiedKFold
 
-from netdiffus.traces import Floats, Ints
+from netdiffus.traces.traces import Floats, Ints
 
 FOLDS = 3
 LEVEL = (2.5, 97.5)  # percentiles of an interval

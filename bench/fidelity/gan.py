@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from netdiffus.errors import InputError
-from netdiffus.traces import Floats, Ints, Traces
+from netdiffus.traces.traces import Floats, Ints, Traces
 
 HERE = Path(__file__).parent
 PACKAGE = "gretel-synthetics==0.22.20"

@@ -12,7 +12,7 @@ from netdiffus.evaluation.copying import copying
 from netdiffus.evaluation.fidelity import fidelity, scales
 from netdiffus.evaluation.frechet import RandomConvolutions, frechet_distance
 from netdiffus.evaluation.space import Space
-from netdiffus.traces import Floats, Traces, concat
+from netdiffus.traces.traces import Floats, Traces, concat
 
 HELLINGER_BINS = 10
 

@@ -15,10 +15,10 @@ from bench.fidelity.kept import Result, kept
 from bench.fidelity.sets import FidelitySet
 from netdiffus import Model, Recipe, sample, train
 from netdiffus.evaluation.baselines import bootstrap, jitter, markov
-from netdiffus.model_files import STATE
+from netdiffus.model.files import STATE
 from netdiffus.networks.build import parameters
 from netdiffus.sampling import default_steps
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 
 TIMES = 5  # as many synthetic as training traces
 BASELINES = {"jitter": jitter, "bootstrap": bootstrap, "markov": markov}

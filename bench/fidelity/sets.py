@@ -14,8 +14,8 @@ from sklearn.model_selection import train_test_split
 
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError, Note
-from netdiffus.lab import lab_traffic
-from netdiffus.traces import Floats, Traces
+from netdiffus.traces.lab import lab_traffic
+from netdiffus.traces.traces import Floats, Traces
 
 HELD = 0.2  # share of the traces that judge
 PUBLISHED_SPLIT = 42  # gives mirage_appx 13,043 and 3,267 flows, 62 % of which it has seen

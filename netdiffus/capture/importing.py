@@ -15,7 +15,7 @@ from netdiffus.capture.report import CaptureReport
 from netdiffus.capture.rules import Rules
 from netdiffus.errors import InputError, Note
 from netdiffus.files import refuse_existing, whole_file
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 
 ROWS = 10_000  # of a Parquet row group, about: small ones read slowly
 Paths = str | Path | Sequence[str | Path]

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from netdiffus.capture import kinds
 from netdiffus.capture.ahead import in_order
-from netdiffus.capture.files import START, Capture, find_captures, opened
+from netdiffus.capture.files import kinds
+from netdiffus.capture.files.finding import START, Capture, find_captures, opened
+from netdiffus.capture.files.streams import PIECE, Stream
 from netdiffus.capture.labels import labeller
 from netdiffus.capture.report import CaptureReport, hints
 from netdiffus.capture.rules import Rules
-from netdiffus.capture.streams import PIECE, Stream
 from netdiffus.capture.tables import labelled, once_all_are_there, to_table
 from netdiffus.errors import InputError
 

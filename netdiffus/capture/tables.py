@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from netdiffus.capture.rules import Rules
-from netdiffus.endpoints import PROTOCOLS
-from netdiffus.lists import SCHEMA_KEY
+from netdiffus.export.ports import PROTOCOLS
+from netdiffus.tables.lists import SCHEMA_KEY
 
 RULES_KEY = b"netdiffus_capture"  # schema metadata: the rules, as JSON
 

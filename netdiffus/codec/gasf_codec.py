@@ -27,7 +27,7 @@ from netdiffus.codec.vocabulary import without_rare
 from netdiffus.errors import InputError, whole
 from netdiffus.ops.decode import gasf_decode, gasf_decode_area
 from netdiffus.ops.gasf import gasf_image
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

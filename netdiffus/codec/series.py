@@ -11,7 +11,7 @@ import pyarrow as pa
 from netdiffus.channels import Channel, same_but_type
 from netdiffus.codec.vocabulary import K, check_owners
 from netdiffus.errors import InputError
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -23,7 +23,7 @@ from netdiffus.codec.series import (
 )
 from netdiffus.codec.vocabulary import Vocabulary
 from netdiffus.errors import InputError, whole
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

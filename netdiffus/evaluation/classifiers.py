@@ -13,7 +13,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer
 
-from netdiffus.traces import Floats, Traces
+from netdiffus.traces.traces import Floats, Traces
 
 Classifier = Callable[[Traces], Floats]
 """Traces to chances, (N, K): one column for each class of the traces that it learned from."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from netdiffus.evaluation.classifiers import Classifier, Learner
 from netdiffus.evaluation.images import SIZE, Imaging
-from netdiffus.traces import Floats, Traces
+from netdiffus.traces.traces import Floats, Traces
 
 WIDTHS = (32, 64, 128, 256)
 BATCH = 32

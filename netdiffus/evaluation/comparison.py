@@ -9,7 +9,7 @@ import numpy as np
 from netdiffus.errors import InputError
 from netdiffus.evaluation.groups import grouped, in_two, ungrouped, units
 from netdiffus.evaluation.utility import FOLDS, pool, with_classes
-from netdiffus.traces import Ints, Traces
+from netdiffus.traces.traces import Ints, Traces
 
 FEWEST = 2
 LONGER = 0.02  # share of real traces beyond the longest synthetic one that is no chance

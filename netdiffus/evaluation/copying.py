@@ -16,7 +16,7 @@ from scipy.special import gammaln
 from netdiffus.evaluation.fidelity import MICROSECOND
 from netdiffus.evaluation.groups import in_two
 from netdiffus.evaluation.space import distances
-from netdiffus.traces import Floats, Ints, Traces
+from netdiffus.traces.traces import Floats, Ints, Traces
 
 NEAR = 0.01  # quantile of real distances below which a trace is a near duplicate
 SEED = 0  # of the halves

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from netdiffus.evaluation.space import distances
-from netdiffus.traces import Floats
+from netdiffus.traces.traces import Floats
 
 NEIGHBOURS = 5
 

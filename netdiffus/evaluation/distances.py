@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special, stats
 
-from netdiffus.traces import Floats, Ints
+from netdiffus.traces.traces import Floats, Ints
 
 MOST_BINS = 50
 MOST_ATOMS = 64

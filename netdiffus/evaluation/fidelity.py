@@ -16,7 +16,7 @@ from netdiffus.evaluation.distances import (
     lag_count,
     wasserstein,
 )
-from netdiffus.traces import Floats, Ints, Traces
+from netdiffus.traces.traces import Floats, Ints, Traces
 
 ADDITIVE = ("size", "volume")
 MEASURES = (

@@ -18,7 +18,7 @@ from netdiffus.evaluation.groups import units
 from netdiffus.evaluation.judging import Figures, Judge
 from netdiffus.evaluation.report import Report
 from netdiffus.evaluation.utility import pool
-from netdiffus.traces import Floats, Traces
+from netdiffus.traces.traces import Floats, Traces
 
 Progress = Callable[[float, str], None]
 

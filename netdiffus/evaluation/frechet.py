@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from netdiffus.evaluation.images import SIZE, Imaging
-from netdiffus.traces import Floats, Traces
+from netdiffus.traces.traces import Floats, Traces
 
 KERNELS = 64
 DILATIONS = (1, 2, 4, 8)

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from netdiffus.errors import InputError
-from netdiffus.splitting import group_names
-from netdiffus.traces import Ints, Traces
+from netdiffus.traces.splitting import group_names
+from netdiffus.traces.traces import Ints, Traces
 
 UNIT = "netdiffus_unit"  # the meta column of numbers
 

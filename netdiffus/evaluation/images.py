@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from netdiffus.ops.gasf import gasf_image
-from netdiffus.traces import Floats, Traces
+from netdiffus.traces.traces import Floats, Traces
 
 # Kinds that are compared as log(1 + factor * value); gaps are told apart down to microseconds.
 LOGARITHMIC = {"size": 1.0, "volume": 1.0, "gap": 1e6}

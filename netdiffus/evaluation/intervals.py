@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from netdiffus.evaluation.utility import Answers
-from netdiffus.traces import Floats, Ints
+from netdiffus.traces.traces import Floats, Ints
 
 Z = 1.96
 

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.spatial.distance import cdist, pdist
 
 from netdiffus.evaluation.images import logarithmic
-from netdiffus.traces import Floats, Ints, Traces
+from netdiffus.traces.traces import Floats, Ints, Traces
 
 MOST = 1_000  # points of the data that the bandwidth is measured on
 MOST_POINTS = 500  # points of a set that are compared, each with each

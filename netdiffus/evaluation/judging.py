@@ -20,7 +20,7 @@ from netdiffus.evaluation.groups import units, units_of_both
 from netdiffus.evaluation.joint import Joint
 from netdiffus.evaluation.space import Space
 from netdiffus.evaluation.utility import Answers, train_and_test, two_sample_scores
-from netdiffus.traces import Floats, Ints, Traces
+from netdiffus.traces.traces import Floats, Ints, Traces
 
 Figures = dict[str, Any]
 Tables = dict[str, dict[str, list[float]]]

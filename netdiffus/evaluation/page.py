@@ -18,7 +18,7 @@ from netdiffus.evaluation.verdict import RULES, grade_distance, keys, verdict
 
 if TYPE_CHECKING:
     from netdiffus.evaluation.report import Report
-    from netdiffus.traces import Traces
+    from netdiffus.traces.traces import Traces
 
 CANDIDATES = {
     "synthetic": "synthetic",

@@ -22,7 +22,7 @@ from netdiffus.evaluation.fidelity import Quantity, class_autocorrelation, quant
 from netdiffus.evaluation.images import logarithmic
 from netdiffus.evaluation.verdict import shortened
 from netdiffus.ops.gasf import gasf_image
-from netdiffus.traces import Floats, Traces
+from netdiffus.traces.traces import Floats, Traces
 
 REAL, SYNTHETIC, TRAIN = "#1f5fa8", "#d9661f", "#8a8f98"
 SOFT, TICKS, EDGES, LINES, NEAR = "#444a52", "#666c75", "#9aa0a8", "#d5d8dc", "#e4efe8"

@@ -10,7 +10,7 @@ from typing import Any
 
 from netdiffus.evaluation.verdict import keys
 from netdiffus.files import refuse_existing, write_text
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from netdiffus.errors import InputError
 from netdiffus.evaluation.classifiers import Classifier, Learner, forest
 from netdiffus.evaluation.comparison import class_counts, draw
 from netdiffus.evaluation.utility import pool, train_and_test, with_classes
-from netdiffus.traces import Floats, Ints, Traces
+from netdiffus.traces.traces import Floats, Ints, Traces
 
 Generator = Callable[[Traces, Ints, int], Traces]
 """Makes traces from (what it learns from, how many of each class (K,), seed)."""

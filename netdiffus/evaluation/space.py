@@ -6,7 +6,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from netdiffus.evaluation.images import logarithmic
-from netdiffus.traces import Floats, Traces
+from netdiffus.traces.traces import Floats, Traces
 
 POINTS = 256
 

@@ -13,7 +13,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from netdiffus.errors import InputError
 from netdiffus.evaluation.classifiers import Learner, forest
 from netdiffus.evaluation.groups import units, units_of_both
-from netdiffus.traces import Floats, Ints, Traces
+from netdiffus.traces.traces import Floats, Ints, Traces
 
 FOLDS = 3
 

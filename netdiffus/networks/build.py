@@ -14,7 +14,7 @@ from netdiffus.errors import InputError
 from netdiffus.networks.causal import CausalConfig, CausalNetwork
 from netdiffus.networks.denoiser import DenoiserConfig
 from netdiffus.networks.image import ImageConfig, ImageNetwork
-from netdiffus.networks.image_unet import GROUPS
+from netdiffus.networks.layers.image_unet import GROUPS
 from netdiffus.networks.masked import MaskedNetwork
 from netdiffus.networks.series import SPREAD, SeriesNetwork
 

@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 from netdiffus.codec.vocabulary import Vocabulary
 from netdiffus.networks.batch import Batch
-from netdiffus.networks.conditions import Conditions, draw_columns
 from netdiffus.networks.draws import Draws
-from netdiffus.networks.tokens import FEATURE_SCALE, PointLogits, TokenEmbedding
-from netdiffus.networks.transformer import Block, Cache
+from netdiffus.networks.layers.conditions import Conditions, draw_columns
+from netdiffus.networks.layers.tokens import FEATURE_SCALE, PointLogits, TokenEmbedding
+from netdiffus.networks.layers.transformer import Block, Cache
 
 # Standard deviation, in bins, by which training moves values: of points before, and of the point
 # that is learned. A value of an amount is then learned with its neighbours, as few traces have it.

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from netdiffus.diffusion import Diffusion
 from netdiffus.networks.batch import Batch
-from netdiffus.networks.conditions import Conditions, draw_columns
 from netdiffus.networks.draws import Draws
-from netdiffus.networks.image_unet import ImageUNet
-from netdiffus.networks.paper_unet import PaperUNet
+from netdiffus.networks.layers.conditions import Conditions, draw_columns
+from netdiffus.networks.layers.image_unet import ImageUNet
+from netdiffus.networks.layers.paper_unet import PaperUNet
 from netdiffus.ops.denoise import Step, denoise_step
 from netdiffus.ops.noise import normal, uniform
 

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from netdiffus.codec.vocabulary import Vocabulary
 from netdiffus.networks.batch import Batch
-from netdiffus.networks.conditions import Conditions, draw_columns, draw_points
 from netdiffus.networks.denoiser import Denoiser, DenoiserConfig, first_points, inside_of
 from netdiffus.networks.draws import Draws
-from netdiffus.networks.tokens import FEATURE_SCALE, PointLogits, TokenEmbedding
+from netdiffus.networks.layers.conditions import Conditions, draw_columns, draw_points
+from netdiffus.networks.layers.tokens import FEATURE_SCALE, PointLogits, TokenEmbedding
 from netdiffus.ops.noise import uniform, uniforms
 
 SHARE_DRAW, HIDE_DRAW = 1, 2  # Philox steps of training: of the share that is hidden, of points

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from netdiffus.codec.vocabulary import Vocabulary
 from netdiffus.diffusion import Diffusion
 from netdiffus.networks.batch import Batch
-from netdiffus.networks.conditions import Conditions, draw_columns, draw_points
 from netdiffus.networks.denoiser import Denoiser, DenoiserConfig, first_points, inside_of
 from netdiffus.networks.draws import Draws
-from netdiffus.networks.tokens import FEATURE_SCALE, TokenLogits
+from netdiffus.networks.layers.conditions import Conditions, draw_columns, draw_points
+from netdiffus.networks.layers.tokens import FEATURE_SCALE, TokenLogits
 from netdiffus.ops.denoise import Step, denoise_step
 from netdiffus.ops.draw_tokens import draw_tokens
 from netdiffus.ops.noise import normal, uniform

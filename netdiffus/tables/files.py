@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from netdiffus.errors import InputError
-from netdiffus.tables import arff, bounds, json_text, npz, parquet, text
+from netdiffus.tables import bounds
+from netdiffus.tables.formats import arff, json_text, npz, parquet, text
 from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.report import Findings
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError
-from netdiffus.tables.numbers import EXACT, position
+from netdiffus.tables.columns.numbers import EXACT, position
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]

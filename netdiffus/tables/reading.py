@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError
-from netdiffus.tables import bounds, labels, nested, numbers, roles, rows, wide
-from netdiffus.tables.names import Meaning
+from netdiffus.tables import bounds, rows, wide
+from netdiffus.tables.columns import labels, nested, numbers, roles
+from netdiffus.tables.columns.names import Meaning
 from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.points import Points, Series, mend
 from netdiffus.tables.report import Findings, ReadReport

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from netdiffus.errors import InputError
-from netdiffus.tables.labels import find_label, shown
-from netdiffus.tables.names import meaning
-from netdiffus.tables.numbers import is_number, one_array
+from netdiffus.tables.columns.labels import find_label, shown
+from netdiffus.tables.columns.names import meaning
+from netdiffus.tables.columns.numbers import is_number, one_array
 from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.report import Findings
 

@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pyarrow as pa
 
-from netdiffus.tables.arrays import arrays_table
-from netdiffus.tables.numbers import is_list, is_number, one_array
+from netdiffus.tables.columns.numbers import is_list, is_number, one_array
+from netdiffus.tables.formats.arrays import arrays_table
 from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.report import Findings
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from netdiffus.codec import TokenCodec
-from netdiffus.model import Model
+from netdiffus.model.model import Model
 from netdiffus.networks.batch import Batch
 from netdiffus.networks.build import Codec
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 
 FEWEST, MOST = 16, 256  # validation traces, about: fewer judge by chance, more are missed
 VALIDATION_DRAWS = 2**62  # numbers of the noise of validation traces, which no batch has

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from netdiffus.errors import InputError
 from netdiffus.files import write_text
-from netdiffus.model_files import CHECKPOINT, CONFIG, LOG, STATE, current, identity_of, settle
+from netdiffus.model.files import CHECKPOINT, CONFIG, LOG, STATE, current, identity_of, settle
 from netdiffus.training.recipe import Recipe
 from netdiffus.training.schedule import Schedule
 

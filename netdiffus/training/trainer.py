@@ -29,8 +29,8 @@ from netdiffus.device import usable
 from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError, Note
 from netdiffus.files import alone_in
-from netdiffus.model import Model
-from netdiffus.model_files import LOG, STATE, refuse_model, save_together
+from netdiffus.model.files import LOG, STATE, refuse_model, save_together
+from netdiffus.model.model import Model
 from netdiffus.networks.batch import Batch
 from netdiffus.networks.build import (
     DISTILLED,
@@ -43,8 +43,8 @@ from netdiffus.networks.build import (
 )
 from netdiffus.networks.causal import CausalConfig, CausalNetwork
 from netdiffus.networks.image import ImageNetwork
-from netdiffus.splitting import group_names
-from netdiffus.traces import Ints, Traces
+from netdiffus.traces.splitting import group_names
+from netdiffus.traces.traces import Ints, Traces
 from netdiffus.training.batches import Batches
 from netdiffus.training.checkpoint import State, Teacher, has_teacher, log, start_folder
 from netdiffus.training.cuda_graph import Graphed

@@ -17,7 +17,7 @@ from netdiffus.codec.series import _as_type, averages
 from netdiffus.errors import InputError, Note
 from netdiffus.ops.decode import gasf_decode, gasf_decode_area
 from netdiffus.ops.gasf import gasf_image
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 SETS = (

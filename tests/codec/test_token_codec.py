@@ -11,7 +11,7 @@ from small import packets, volumes
 from netdiffus.channels import Channel
 from netdiffus.codec import TokenCodec
 from netdiffus.errors import InputError
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 
 
 def decoded(codec: TokenCodec, tokens: torch.Tensor, seed: int = 0) -> Traces:

@@ -28,12 +28,12 @@ from command import run
 from small import packets, volumes
 
 import netdiffus.evaluation.page
-import netdiffus.pcap_writer
+import netdiffus.export.capture
 import netdiffus.sampling
 from netdiffus import evaluation
 from netdiffus.codec import TokenCodec
 from netdiffus.files import PART, write_text
-from netdiffus.model import Model
+from netdiffus.model.model import Model
 from netdiffus.training import Recipe, train
 from netdiffus.training.checkpoint import read_log
 

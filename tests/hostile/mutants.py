@@ -29,7 +29,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from netdiffus.errors import InputError
-from netdiffus.model import Model
+from netdiffus.model.model import Model
 from netdiffus.sampling import sample
 
 GB = 2**30

@@ -23,11 +23,11 @@ from small import packets
 from netdiffus.codec import GasfCodec, TokenCodec
 from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError
-from netdiffus.model import Model
-from netdiffus.model_checks import BOUNDS
+from netdiffus.model.checks import BOUNDS
+from netdiffus.model.model import Model
 from netdiffus.networks.causal import CausalConfig
 from netdiffus.networks.image import ImageConfig
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 
 PRESETS = ("causal", "image", "paper")
 MUTANTS = 120  # of a seed; more by NETDIFFUS_FUZZ_S, the seconds that it may take

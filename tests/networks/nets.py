@@ -9,11 +9,11 @@ from small import packets
 from torch import Tensor
 
 from netdiffus.codec import TokenCodec
-from netdiffus.model import Model
+from netdiffus.model.model import Model
 from netdiffus.networks.build import build
 from netdiffus.networks.causal import CausalNetwork
 from netdiffus.networks.draws import Draws
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 
 
 def tiny() -> Traces:

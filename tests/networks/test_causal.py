@@ -15,10 +15,10 @@ from torch import Tensor
 
 from netdiffus.codec import TokenCodec
 from netdiffus.codec.vocabulary import Vocabulary
-from netdiffus.networks import tokens as tokens_module
 from netdiffus.networks.batch import Batch
 from netdiffus.networks.causal import CausalNetwork, Jitter, RunningTotals
-from netdiffus.networks.transformer import Block
+from netdiffus.networks.layers import tokens as tokens_module
+from netdiffus.networks.layers.transformer import Block
 
 # Losses are sums of float32 in two layers of width 16; they differ by 2e-6 if added otherwise.
 ROUNDING = 2e-5

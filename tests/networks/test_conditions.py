@@ -8,7 +8,7 @@ import torch
 from nets import asked
 from scipy import stats
 
-from netdiffus.networks.conditions import Conditions, draw_columns
+from netdiffus.networks.layers.conditions import Conditions, draw_columns
 
 SIZES = (3, 4)
 EVERY = torch.tensor(list(itertools.product(*map(range, SIZES))))

@@ -14,12 +14,12 @@ from scipy.special import ndtri
 from torch import Tensor
 
 from netdiffus.codec import TokenCodec
-from netdiffus.model import Model
+from netdiffus.model.model import Model
 from netdiffus.networks.batch import Batch
 from netdiffus.networks.denoiser import first_points
 from netdiffus.networks.masked import MaskedNetwork
 from netdiffus.networks.series import SeriesNetwork, coordinates
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 
 PRESETS = ["series", "masked"]
 

@@ -11,11 +11,11 @@ from small import volumes
 from torch import Tensor
 
 from netdiffus.codec import GasfCodec
-from netdiffus.model import Model
+from netdiffus.model.model import Model
 from netdiffus.networks.batch import Batch
 from netdiffus.networks.image import ImageNetwork
-from netdiffus.networks.image_unet import ImageUNet
-from netdiffus.networks.paper_unet import PaperUNet
+from netdiffus.networks.layers.image_unet import ImageUNet
+from netdiffus.networks.layers.paper_unet import PaperUNet
 
 
 @pytest.fixture(scope="module", params=["image", "paper"])

@@ -13,7 +13,7 @@ import pytest
 from small import packets
 
 from netdiffus.errors import InputError, Note
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 
 Y = np.array(["a", "b"])
 

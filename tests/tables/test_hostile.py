@@ -18,7 +18,7 @@ import pyarrow.parquet
 import pytest
 
 from netdiffus.errors import InputError
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 
 MOST_MEMORY = 1 << 30  # bytes
 MOST_SECONDS = 5  # of processor time
@@ -108,7 +108,7 @@ def test_little_time_and_memory(
     # In a process of its own, which tells how much memory it took at most.
     code = (
         "import re, sys, time\n"
-        "from netdiffus.traces import Traces\n"
+        "from netdiffus.traces.traces import Traces\n"
         "try:\n    Traces.load(sys.argv[1])\n"
         "except ValueError as error:\n    print(type(error).__name__, str(error)[:2000])\n"
         # Not getrusage: what this process takes before it becomes another counts there, too.
@@ -137,7 +137,7 @@ def test_long_traces_are_read_with_a_length(tmp_path: Path) -> None:
 def test_a_large_file_is_cut_while_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("netdiffus.tables.parquet.CUT_BEYOND", 1000)
+    monkeypatch.setattr("netdiffus.tables.formats.parquet.CUT_BEYOND", 1000)
     ragged(tmp_path / "t.parquet")
     with pytest.warns(UserWarning, match="cut to 32 points in the order of the file"):
         traces = Traces.load(tmp_path / "t.parquet", length=32)
@@ -150,7 +150,7 @@ def test_no_memory_is_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def fail(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("netdiffus.traces.read_table", fail)
+    monkeypatch.setattr("netdiffus.traces.traces.read_table", fail)
     with pytest.raises(InputError, match=r"t\.parquet: not enough memory; .*--length"):
         Traces.load(tmp_path / "t.parquet")
 

@@ -17,7 +17,7 @@ from command import run
 from small import packets
 
 from netdiffus.errors import InputError, Note
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 
 
 def table(labels: tuple[Any, ...] = ("a", "b"), **columns: Any) -> pa.Table:

@@ -15,7 +15,7 @@ import pytest
 
 from netdiffus.errors import InputError, Note
 from netdiffus.tables import ReadOptions, ReadReport
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 
 SIZES = [[60, 1500, 52], [60, 44], [60, 1400]]
 DIRECTIONS = [[1, -1, 1], [1, -1], [1, -1]]

@@ -15,8 +15,8 @@ import pytest
 from small import packets
 
 from netdiffus.errors import InputError, Note
-from netdiffus.flow_tables import write_flows
-from netdiffus.traces import Traces
+from netdiffus.export.flow_tables import write_flows
+from netdiffus.traces.traces import Traces
 
 SIZES, DIRECTIONS = [[60, 1500, 52], [60, 44]], [[1, -1, 1], [1, -1]]
 GAPS_MS = [[0, 500, 250], [0, 125]]

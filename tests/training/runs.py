@@ -14,8 +14,8 @@ from small import volumes
 from torch import Tensor
 
 from netdiffus.codec import GasfCodec, TokenCodec
-from netdiffus.model import Model
-from netdiffus.traces import Traces
+from netdiffus.model.model import Model
+from netdiffus.traces.traces import Traces
 from netdiffus.training import Recipe, train
 
 TESTS = Path(__file__).parents[1]

@@ -6,8 +6,8 @@ import torch
 from small import packets, volumes
 
 from netdiffus.codec import GasfCodec, TokenCodec
-from netdiffus.model import Model
-from netdiffus.traces import Traces
+from netdiffus.model.model import Model
+from netdiffus.traces.traces import Traces
 from netdiffus.training.batches import FEWEST, MOST, Batches, split
 
 

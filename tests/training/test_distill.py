@@ -12,7 +12,7 @@ from scipy import stats
 from small import packets, volumes
 
 from netdiffus.codec import TokenCodec
-from netdiffus.model import Model
+from netdiffus.model.model import Model
 from netdiffus.networks.causal import CausalNetwork
 from netdiffus.training import Recipe, train, trainer
 from netdiffus.training.distill import BATCHES, TIMES, Taught

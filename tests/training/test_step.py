@@ -15,11 +15,11 @@ from small import volumes
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from netdiffus.codec import GasfCodec, TokenCodec
-from netdiffus.model import Model
+from netdiffus.model.model import Model
 from netdiffus.networks.causal import CausalNetwork
 from netdiffus.networks.image import ImageNetwork
 from netdiffus.sampling import sample
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 from netdiffus.training import Recipe
 from netdiffus.training.checkpoint import State
 
@@ -151,7 +151,7 @@ def _shaped(monkeypatch: pytest.MonkeyPatch, **shape: float) -> None:
     from netdiffus.networks.build import configure
 
     monkeypatch.setattr(
-        "netdiffus.model.configure", lambda *given: replace(configure(*given), **shape)
+        "netdiffus.model.model.configure", lambda *given: replace(configure(*given), **shape)
     )
 
 

@@ -16,9 +16,9 @@ from small import packets, volumes
 
 from netdiffus.codec import GasfCodec, TokenCodec
 from netdiffus.errors import InputError, Note
-from netdiffus.model import Model
+from netdiffus.model.model import Model
 from netdiffus.sampling import sample
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 from netdiffus.training import Recipe, train, trainer
 from netdiffus.training.batches import Batches
 from netdiffus.training.checkpoint import read_log
@@ -173,7 +173,7 @@ def without_chance() -> None:
     """Networks that draw nothing in training."""
     from dataclasses import replace
 
-    from netdiffus import model
+    from netdiffus.model import model
 
     configure = model.configure
     model.configure = lambda *args: replace(configure(*args), **STILL)
@@ -196,7 +196,7 @@ def test_two_processes_learn_the_same(tmp_path: Path, monkeypatch: pytest.Monkey
         env=environment(ACCELERATE_USE_CPU="true", OMP_NUM_THREADS="1"),
     )
     assert done.returncode == 0, done.stderr
-    from netdiffus import model
+    from netdiffus.model import model
 
     monkeypatch.setattr(model, "configure", model.configure)  # put back at the end
     without_chance()

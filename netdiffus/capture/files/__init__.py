@@ -1,0 +1,1 @@
+"""Capture files: which there are, of what kind, and their bytes."""

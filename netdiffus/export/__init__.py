@@ -1,0 +1,1 @@
+"""Traces of packets as captures and as tables of flows."""

@@ -1,0 +1,384 @@
+"""Traces to packets on a wire: endpoints, start times, TCP's handshake, numbers and teardown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from ipaddress import ip_network
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from netdiffus.channels import Channel
+from netdiffus.errors import InputError
+from netdiffus.export import ports as endpoints
+from netdiffus.traces.traces import Traces
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+SIZES = ("ip", "wire", "payload")
+STARTS = ("meta", "sequence", "together")
+PER_UNIT = {"s": 10**9, "ms": 10**6, "us": 10**3, "µs": 10**3, "ns": 1}  # nanoseconds
+ETHERNET = 14  # header bytes, as are the next
+IP = {4: 20, 6: 40}
+UDP, TCP, TIMESTAMPS = 8, 20, 12
+# Every network carries the smaller (RFC 791, RFC 8200); the length field, which counts IPv4's
+# header but not IPv6's, ends at the larger.
+MTUS = {4: (68, 65535), 6: (1280, 65575)}
+
+# Addresses for documentation: RFC 5737 and RFC 3849; (clients, servers).
+HOSTS = 254
+NETWORKS = {
+    4: (("192.0.2.0/24",), ("198.51.100.0/24", "203.0.113.0/24")),
+    6: (("2001:db8:0:1::/64",), ("2001:db8:0:2::/64", "2001:db8:0:3::/64")),
+}
+# RFC 6335: ports that are nobody's. Over UDP tcpdump takes 49152 for one of Broadcom's protocols,
+# tshark 54328 for Elasticsearch's.
+CLIENT_PORTS = np.setdiff1d(np.arange(49153, 65536), [54328])
+
+# One second after the epoch: a time at which nobody can take it for captured.
+FIRST_START = 10**9
+PAUSE = 10**6  # ns between the packets of a handshake or a teardown
+FIN, SYN, PSH, ACK = 1, 2, 8, 16
+# (position, direction, flags); the generated packets have positions 0, 1, 2 …
+HANDSHAKE = ((-3, 1, SYN), (-2, -1, SYN | ACK), (-1, 1, ACK))
+TEARDOWN = ((1, 1, FIN | ACK), (2, -1, FIN | ACK), (3, 1, ACK))
+
+
+@dataclass(frozen=True)
+class Points:
+    """The P points of all traces, trace after trace, each in the order of time.
+
+    Attributes:
+        trace: int64 (P,), row in the traces.
+        position: int64 (P,), 0, 1, 2 … within each trace.
+        time: int64 (P,), ns on the trace's own clock.
+        size: int64 (P,), bytes.
+        direction: int64 (P,), +1 from the client, -1 to it.
+    """
+
+    trace: Ints
+    position: Ints
+    time: Ints
+    size: Ints
+    direction: Ints
+
+
+@dataclass(frozen=True)
+class Flows:
+    """What the packets of each of N traces share.
+
+    Attributes:
+        ip: IP version of all of them, 4 or 6.
+        is_tcp: bool (N,); the others are UDP.
+        client: int64 (N,), index into `addresses(ip)[0]`.
+        server: int64 (N,), index into `addresses(ip)[1]`.
+        client_port: int64 (N,).
+        server_port: int64 (N,).
+        stamped: bool (N,), whether TCP carries timestamps.
+        as_udp: bool (N,), whether it stands for a protocol that is neither TCP nor UDP.
+        start: int64 (N,), ns since the epoch at which the trace's clock is zero.
+    """
+
+    ip: int
+    is_tcp: Bools
+    client: Ints
+    server: Ints
+    client_port: Ints
+    server_port: Ints
+    stamped: Bools
+    as_udp: Bools
+    start: Ints
+
+    @property
+    def header(self) -> Ints:
+        """int64 (N,), bytes of the IP and transport headers of a generated packet."""
+        return np.where(self.is_tcp, TCP + TIMESTAMPS * self.stamped, UDP) + IP[self.ip]
+
+
+@dataclass(frozen=True)
+class Packets:
+    """The packets of a capture in the order of time, as columns of length P.
+
+    Attributes:
+        flow: int64, row of the trace.
+        time: int64, ns since the epoch.
+        direction: int64, +1 from the client, -1 to it.
+        generated: bool, whether it is a point of the trace; the others are framing.
+        payload: int64, bytes after the transport header.
+        flags: int64, of TCP; 0 for UDP.
+        seq: int64, TCP sequence number; both sides count from 0.
+        ack: int64, TCP acknowledgement: all that the other side has sent so far.
+        echo: int64, time of the latest earlier packet of the other side, ns; 0 if none.
+    """
+
+    flow: Ints
+    time: Ints
+    direction: Ints
+    generated: Bools
+    payload: Ints
+    flags: Ints
+    seq: Ints
+    ack: Ints
+    echo: Ints
+
+    def __getitem__(self, index: slice | Ints | Bools) -> Packets:
+        return Packets(**{name: column[index] for name, column in vars(self).items()})
+
+
+def check_channels(channels: Sequence[Channel]) -> None:
+    """Raises InputError unless there are sizes, directions and times or gaps, one of each."""
+    kinds = [channel.kind for channel in channels]
+    found = ", ".join(f"{channel.name} ({channel.kind})" for channel in channels)
+    if "volume" in kinds:
+        raise InputError(
+            f"these are traces of volumes per bin, not of packets: {found}. Packets can be made "
+            "of traces with the channels packet_length, direction and timestamp or iat"
+        )
+    if [kinds.count(kind) for kind in ("size", "direction")] != [1, 1] or (
+        kinds.count("time") + kinds.count("gap") != 1
+    ):
+        raise InputError(
+            "packets need one channel of sizes (packet_length), one of directions (direction) "
+            f"and one of times or gaps (timestamp or iat); found {found}"
+        )
+
+
+def packet_points(traces: Traces, resolution: int = 1) -> Points:
+    """The points of traces of packets, with times as integers.
+
+    Points of a trace whose times run backwards are put in the order of time.
+
+    Args:
+        traces: One channel of sizes, one of directions, one of times or gaps; see `Channel.unit`.
+        resolution: Times are rounded to multiples of this many ns.
+
+    Raises:
+        InputError: Another set of channels, or an unknown unit of time.
+    """
+    check_channels(traces.channels)
+    by_kind = {channel.kind: c for c, channel in enumerate(traces.channels)}
+    row = np.repeat(np.arange(len(traces)), traces.lengths)
+    position = np.arange(len(row)) - np.repeat(_first_rows(traces.lengths), traces.lengths)
+    time = _nanoseconds(traces, by_kind)
+    time = np.rint(time / resolution).astype(np.int64) * resolution if resolution > 1 else time
+    order = np.lexsort((position, time, row))
+    return Points(
+        trace=row,
+        position=position,
+        time=time[order],
+        size=np.rint(traces.points(by_kind["size"])).astype(np.int64)[order],
+        direction=traces.points(by_kind["direction"]).astype(np.int64)[order],
+    )
+
+
+def flows_of(
+    traces: Traces,
+    points: Points,
+    *,
+    size: str = "ip",
+    ip: int = 4,
+    protocol: str = "tcp",
+    server_port: int = 443,
+    start: str | None = None,
+    resolution: int = 1,
+) -> Flows:
+    """A 5-tuple of its own and a start for each trace. See `write_capture`.
+
+    A TCP trace whose sizes all leave room for it has the timestamps option in every packet, so
+    that a packet of 52 bytes is an acknowledgement without data, as it is where sizes come from.
+
+    Raises:
+        InputError: An option that is not one, an impossible protocol, port or start, or too many
+            traces.
+    """
+    n = len(traces)
+    _check_choice("size", size, SIZES)
+    _check_choice("ip", ip, tuple(NETWORKS))
+    most = HOSTS * len(CLIENT_PORTS)
+    if n > most:
+        raise InputError(f"{n} traces: a capture holds {most}; write several files")
+    numbers = endpoints.protocols(traces, protocol)
+    is_tcp = numbers == endpoints.TCP
+    room = ip_size(points.size, 0, size) - IP[ip] - TCP - TIMESTAMPS
+    stamped = is_tcp & (size != "payload")
+    stamped[points.trace[room < 0]] = False
+    row = np.arange(n)
+    return Flows(
+        ip=ip,
+        is_tcp=is_tcp,
+        client=row % HOSTS,
+        server=row % (HOSTS * len(NETWORKS[ip][1])),
+        client_port=CLIENT_PORTS[row // HOSTS],
+        server_port=endpoints.server_ports(traces, server_port),
+        stamped=stamped,
+        as_udp=~is_tcp & (numbers != endpoints.UDP),
+        start=starts_of(traces, points, start, resolution),
+    )
+
+
+def starts_of(
+    traces: Traces, points: Points, choice: str | None = None, resolution: int = 1
+) -> Ints:
+    """int64 (N,): when each trace's clock is zero, ns since the epoch, multiples of `resolution`.
+
+    Raises:
+        InputError: `choice` (see `start` of `write_capture`) or a start that cannot be used.
+    """
+    has_meta = "start" in traces.meta.column_names
+    choice = choice or ("meta" if has_meta else "sequence")
+    _check_choice("start", choice, STARTS)
+    if choice == "together":
+        return np.full(len(traces), FIRST_START)
+    if choice == "sequence":
+        taken = points.time[np.cumsum(traces.lengths) - 1] + 10 * PAUSE
+        return FIRST_START + _first_rows(taken)
+    if not has_meta:
+        raise InputError("start='meta' needs a meta column 'start', in ns since the epoch")
+    starts = traces.meta["start"].to_pylist()
+    for row, one in enumerate(starts):
+        if not isinstance(one, int) or one < len(HANDSHAKE) * PAUSE:
+            raise InputError(
+                f"trace {row}: meta 'start' is {one!r}, not a whole number of ns since the epoch "
+                f"of at least {len(HANDSHAKE) * PAUSE}; use start='sequence'"
+            )
+    return (np.array(starts, dtype=np.int64) + resolution // 2) // resolution * resolution
+
+
+def on_free_ports(flows: Flows, points: Points, payload: Ints) -> Flows:
+    """The flows, on free server ports where zeros would be called malformed. See `write_capture`.
+
+    Args:
+        flows: Flows on the ports that their traces ask for.
+        points: The points of the traces.
+        payload: int64 (P,), bytes of each point after the transport header.
+    """
+    empty = flows.is_tcp[points.trace] & (payload == 0)
+    given = np.where(empty, endpoints.NEVER, payload)
+    shortest = np.minimum.reduceat(given, np.flatnonzero(points.position == 0))
+    free = endpoints.free_ports(flows.server_port, flows.is_tcp, shortest)
+    return replace(flows, server_port=free)
+
+
+def ip_size(size: Ints, header: Ints | int, meaning: str) -> Ints:
+    """Bytes of the IP packet of a `size` that means ip, wire (Ethernet) or payload bytes."""
+    return size + {"ip": 0, "wire": -ETHERNET, "payload": header}[meaning]
+
+
+def frame(points: Points, flows: Flows, payload: Ints) -> Packets:
+    """Packets in the order of time: the points, and what TCP puts around them.
+
+    A TCP trace gets a handshake before and a teardown after; sequence numbers count what a side
+    has sent, acknowledgements what the other has sent by then. UDP has no framing.
+
+    Args:
+        points: The points of the traces.
+        flows: The traces they belong to.
+        payload: int64 (P,), bytes of each point after the transport header.
+    """
+    packets, position = _with_framing(points, flows, payload)
+    packets = packets[np.lexsort((position, packets.flow))]
+    packets = _numbered(packets)
+    return packets[np.argsort(packets.time, kind="stable")]
+
+
+@lru_cache
+def addresses(ip: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Addresses of the clients and of the servers, as text."""
+    clients, servers = (
+        tuple(str(ip_network(network)[1 + k]) for network in networks for k in range(HOSTS))
+        for networks in NETWORKS[ip]
+    )
+    return clients, servers
+
+
+def refuse(wrong: Bools, points: Points, what: str, advice: str) -> None:
+    """Raises InputError naming the first wrong point and counting the others."""
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise InputError(
+            f"trace {points.trace[first]}, point {points.position[first]}: {what}, found "
+            f"{points.size[first]} ({int(wrong.sum())} packets of "
+            f"{len(np.unique(points.trace[wrong]))} traces affected): {advice}"
+        )
+
+
+def _first_rows(counts: Ints) -> Ints:
+    """Where each of several runs of rows begins."""
+    return np.cumsum(counts) - counts
+
+
+def _nanoseconds(traces: Traces, by_kind: dict[str, int]) -> Ints:
+    """int64 (P,): times on each trace's clock; of gaps, the sum so far."""
+    kind = "time" if "time" in by_kind else "gap"
+    channel = traces.channels[by_kind[kind]]
+    if channel.unit not in PER_UNIT:
+        raise InputError(
+            f"channel {channel.name!r} has the unit {channel.unit!r}; times are in "
+            f"{', '.join(PER_UNIT)}"
+        )
+    values = traces.points(by_kind[kind])
+    time: Ints = np.rint(values * PER_UNIT[channel.unit]).astype(np.int64)
+    if kind == "time":
+        return time
+    total = np.cumsum(time)
+    before = (total - time)[_first_rows(traces.lengths)]
+    return total - np.repeat(before, traces.lengths)
+
+
+def _check_choice(name: str, value: object, choices: tuple[Any, ...]) -> None:
+    if value not in choices:
+        raise InputError(f"{name} must be one of {', '.join(map(str, choices))}, got {value!r}")
+
+
+def _with_framing(points: Points, flows: Flows, payload: Ints) -> tuple[Packets, Ints]:
+    """The points and, for TCP, the packets around them; and each one's place in its flow."""
+    tcp = flows.is_tcp[points.trace]
+    data = np.where(payload > 0, PSH | ACK, ACK)
+    ends = np.append(np.flatnonzero(np.diff(points.trace)), len(points.trace) - 1)
+    begins = np.append(0, ends[:-1] + 1)
+    rows = np.flatnonzero(flows.is_tcp)
+    clock = flows.start[points.trace] + points.time
+    parts = [(points.trace, clock, points.direction, payload, data * tcp, points.position)]
+    for steps, edge in ((HANDSHAKE, begins[rows]), (TEARDOWN, ends[rows])):
+        for step, way, flags in steps:
+            same = [np.full(len(rows), value) for value in (way, 0, flags)]
+            at = points.position[edge] + step
+            parts.append((rows, clock[edge] + step * PAUSE, *same, at))
+    flow, time, direction, lengths, marks, position = (
+        np.concatenate(column) for column in zip(*parts, strict=True)
+    )
+    zero = np.zeros_like(flow)
+    generated = np.arange(len(flow)) < len(points.trace)
+    return Packets(flow, time, direction, generated, lengths, marks, zero, zero, zero), position
+
+
+def _numbered(packets: Packets) -> Packets:
+    """With seq, ack and echo; packets come flow after flow."""
+    advance = packets.payload + (packets.flags & (SYN | FIN) > 0)
+    up = packets.direction > 0
+    new = np.diff(packets.flow, prepend=-1) > 0
+    first = np.maximum.accumulate(np.where(new, np.arange(len(up)), 0))  # row of the flow's first
+    client, server = (_sent_before(advance * mine, first) for mine in (up, ~up))
+    of_client, of_server = (_latest(mine, first, packets.time) for mine in (up, ~up))
+    return replace(
+        packets,
+        seq=np.where(up, client, server),
+        ack=np.where(up, server, client),
+        echo=np.where(up, of_server, of_client),
+    )
+
+
+def _sent_before(advance: Ints, first: Ints) -> Ints:
+    """Sum of the earlier values of the same flow."""
+    before = np.cumsum(advance) - advance
+    return before - before[first]
+
+
+def _latest(mine: Bools, first: Ints, time: Ints) -> Ints:
+    """Time of the latest row at or before each that is `mine` and of the same flow, else 0."""
+    row = np.maximum.accumulate(np.where(mine, np.arange(len(mine)), -1))
+    return np.where(row >= first, time[row], 0)

@@ -1,0 +1,384 @@
+"""A trained generator: network, codec, columns and classes, and the folder they live in."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import save
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from netdiffus import __version__
+from netdiffus.codec import GasfCodec, TokenCodec
+from netdiffus.codec.columns import Columns
+from netdiffus.codec.vocabulary import K, Vocabulary
+from netdiffus.diffusion import Diffusion
+from netdiffus.errors import InputError, visible, whole
+from netdiffus.files import alone_in
+from netdiffus.model.checks import (
+    FORMAT,
+    Weights,
+    check_bound,
+    check_config,
+    check_shape,
+    check_tables,
+    check_unknown,
+    check_values,
+    check_weights,
+    open_weights,
+    read_config,
+)
+from netdiffus.model.files import (
+    CARD,
+    CONFIG,
+    WEIGHTS,
+    current,
+    identity,
+    refuse_model,
+    save_together,
+    settle,
+)
+from netdiffus.networks.build import (
+    IMAGES,
+    LENGTHS,
+    Codec,
+    Config,
+    Network,
+    build,
+    check_preset,
+    configure,
+    default_diffusion,
+    parameters,
+    shape_of,
+)
+from netdiffus.traces.traces import Traces
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(eq=False)
+class Model:
+    """Everything that sampling needs.
+
+    Attributes:
+        preset: The name of the kind of network.
+        network: After training its weights are the averaged (EMA) ones.
+        codec: Traces to tokens or images, and back.
+        diffusion: The noise process; None for an autoregressive network.
+        classes: Names of the classes.
+        shares: (K,) how frequent each class is, of a class of fewer than 5 traces as if it had 5.
+        columns: The meta-data that is learned with the class.
+        about: How it was made, for the model card.
+    """
+
+    preset: str
+    network: Network
+    codec: Codec
+    diffusion: Diffusion | None
+    classes: tuple[str, ...]
+    shares: Floats
+    columns: Columns
+    about: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def new(
+        cls,
+        traces: Traces,
+        codec: Codec,
+        diffusion: Diffusion | None = None,
+        *,
+        preset: str = "default",
+        width: int | None = None,
+        owners: Ints | None = None,
+        seed: int = 0,
+    ) -> Model:
+        """An untrained model for these traces.
+
+        Args:
+            traces: Fix the classes, the columns and the vocabularies.
+            codec: Not yet fitted; it is fitted here.
+            diffusion: None takes the preset's own.
+            preset: `default`, `causal`, `series`, `masked`, `image` or `paper`.
+            width: Features inside the network, None for the preset's own.
+            owners: (N,) whose each trace is; None takes each trace as an owner. Every number that
+                is taken over from the traces is made from those of 5 owners at least.
+            seed: Of the initial weights.
+
+        Raises:
+            InputError: The preset, the codec and the diffusion do not go together, or there are
+                fewer than 5 owners.
+        """
+        check_preset(preset)
+        width = None if width is None else whole("width", width, 1)
+        _check_parts(preset, codec, diffusion)
+        owners = np.arange(len(traces)) if owners is None else owners
+        _check_sizes(codec)
+        codec.fit(traces, owners)
+        diffusion = diffusion or default_diffusion(preset)
+        kept = traces.truncate(codec.length) if codec.length else traces
+        per_point = codec.bins_per_point if preset in LENGTHS else None
+        columns = Columns.fit(kept, owners, per_point)
+        config = configure(preset, codec, len(traces.classes), columns.sizes, width)
+        check_shape(config)
+        counts = np.maximum(np.bincount(traces.labels, minlength=len(traces.classes)), K)
+        model = cls(
+            preset=preset,
+            network=build(config, codec, diffusion, columns.lengths, seed),
+            codec=codec,
+            diffusion=diffusion,
+            classes=traces.classes,
+            shares=counts / counts.sum(),
+            columns=columns,
+        )
+        check_config(model.config() | {"id": None})  # what is saved is read again
+        return model
+
+    def save(self, path: str | Path, *, force: bool = False) -> None:
+        """Writes the folder: `config.json`, `model.safetensors`, and a card.
+
+        A model that is there stays whole until this one is; a crash leaves one or the other.
+
+        Raises:
+            FileExistsError: The folder holds a model, or files of its names, and `force` is false.
+            InputError: The folder cannot be written to, or a training writes into it.
+        """
+        folder = Path(path)
+        refuse_model(folder, force)
+        with alone_in(folder):
+            settle(folder)
+            save_together(folder, *self.parts(self.network.state_dict()))
+
+    def parts(self, weights: Mapping[str, Tensor]) -> tuple[str, str, dict[str, bytes]]:
+        """What a save is made of, with `weights` as the network's.
+
+        Returns:
+            The identity of the save; the text of `config.json`; the contents of the other files.
+        """
+        tensors = {f"network.{name}": tensor.cpu().contiguous() for name, tensor in weights.items()}
+        tensors |= {f"codec.{name}": table for name, table in self.codec.state()[1].items()}
+        if self.columns.lengths is not None:
+            tensors["columns.lengths"] = torch.from_numpy(self.columns.lengths.table)
+        one = identity(tensors)
+        config = json.dumps({**self.config(), "id": one}, indent=2) + "\n"
+        content = save(tensors, metadata={"id": one})  # of several, the order would be by chance
+        return one, config, {WEIGHTS: content, CARD: self.card().encode()}
+
+    def config(self) -> dict[str, Any]:
+        """What goes into `config.json`."""
+        return {
+            "format": FORMAT,
+            "netdiffus": __version__,
+            "preset": self.preset,
+            "classes": list(self.classes),
+            "shares": self.shares.tolist(),
+            "columns": dict(zip(self.columns.names, self.columns.values, strict=True)),
+            "network": asdict(self.network.config),
+            "diffusion": None if self.diffusion is None else asdict(self.diffusion),
+            "codec": self.codec.state()[0],
+            "about": self.about,
+        }
+
+    @classmethod
+    def load(cls, path: str | Path) -> Model:
+        """Reads a model folder, which may come from a stranger.
+
+        Sizes are checked before a network is made, so that it takes no more memory than the files.
+
+        Raises:
+            InputError: The folder is missing, truncated, foreign, of another format, or holds
+                a setting or a tensor that this version does not know or that is out of bounds.
+        """
+        folder, found = Path(path), None
+        for _ in range(TRIES):
+            config = read_config(folder / CONFIG)
+            file = current(folder, WEIGHTS, config["id"])
+            with suppress(FileNotFoundError), open_weights(file) as weights:
+                found = weights.id or "none"
+                if weights.id == config["id"]:
+                    return cls._checked(folder, config, weights)
+        if found is None:
+            raise InputError(f"{folder}: not a whole model folder, it has no {WEIGHTS}")
+        raise InputError(
+            f"{folder}: {CONFIG} and {WEIGHTS} are not of one save (id {config['id']} and "
+            f"{found[:32]}); copy both from one folder, or train again"
+        )
+
+    @classmethod
+    def _checked(cls, folder: Path, config: dict[str, Any], weights: Weights) -> Model:
+        try:
+            return cls._from_parts(config, weights)
+        except InputError as error:
+            start = "" if str(folder) in str(error) else f"{folder}: "
+            raise InputError(f"{start}{error}") from None
+        except _MISFITS as error:
+            raise InputError(f"{folder}: {CONFIG} and {WEIGHTS} do not fit: {error}") from error
+
+    @classmethod
+    def _from_parts(cls, config: dict[str, Any], weights: Weights) -> Model:
+        is_image = config["preset"] in IMAGES
+        tables = weights.read(check_tables(weights, config))
+        check_values(weights.path, tables, config["codec"])
+        kind = GasfCodec if is_image else TokenCodec
+        codec = kind.from_state(config["codec"], _under("codec.", tables))
+        has_lengths = config["preset"] in LENGTHS
+        diffusion = None if config["diffusion"] is None else Diffusion(**config["diffusion"])
+        lengths = Vocabulary(tables["columns.lengths"].numpy(), True) if has_lengths else None
+        shape = _network_config(config["network"], config["preset"])
+        with torch.device("meta"), _ShapesAlone():  # sizes without memory
+            expected = build(shape, codec, diffusion, lengths).state_dict()
+        names = check_weights(weights, expected)
+        check_unknown(weights, [*names, *tables])
+        network = build(shape, codec, diffusion, lengths)
+        network.load_state_dict(_under("network.", weights.read(names)))
+        return cls(
+            preset=config["preset"],
+            network=network.eval(),
+            codec=codec,
+            diffusion=diffusion,
+            classes=tuple(config["classes"]),
+            shares=np.array(config["shares"], dtype=np.float64),
+            columns=_columns(config["columns"], lengths, codec),
+            about=config["about"],
+        )
+
+    def card(self) -> str:
+        """The model card, Markdown."""
+        classes = "\n".join(
+            f"| {_markdown(name)} | {share:.1%} |"
+            for name, share in zip(self.classes, self.shares, strict=True)
+        )
+        channels = "\n".join(
+            f"- {_markdown(one.name)} [{_markdown(one.unit)}] ({one.kind})"
+            if one.unit
+            else f"- {_markdown(one.name)} ({one.kind})"
+            for one in self.codec.channels
+        )
+        about = "\n".join(
+            f"- {_markdown(key)}: {_markdown(value)}" for key, value in self.about.items()
+        )
+        return _CARD.format(
+            version=__version__,
+            classes=classes,
+            channels=channels,
+            about=about or "- untrained",
+            length=self.codec.length,
+            preset=self.preset,
+            what=_WHAT["images" if self.preset in IMAGES else "tokens"],
+            parameters=parameters(self.network),
+            k=K,
+        )
+
+
+_WHAT = {
+    "tokens": "an autoregressive transformer over the points of a trace",
+    "images": "a diffusion U-Net on GASF images",
+}
+
+_CARD = """# A netdiffus model
+
+Makes synthetic network traces of the classes below. Made by netdiffus {version}.
+
+```python
+import netdiffus
+traces = netdiffus.sample(netdiffus.Model.load("THIS FOLDER"), 100, label="…")
+```
+
+| class | share of the training traces |
+| --- | --- |
+{classes}
+
+Channels, of at most {length} points:
+{channels}
+
+Network: preset `{preset}`, {what}, {parameters:,} parameters.
+
+Training:
+{about}
+
+Privacy: every value, range, length and port in this folder is made from at least {k} training
+traces (or groups of traces). The weights of the network give no such guarantee: an attacker can
+tell from them, better than by chance, whether a given trace was learned from. There is no
+guarantee of differential privacy.
+
+Limits: what it makes is synthetic and must be marked so; judge it with `netdiffus evaluate`
+against traces it was not trained on.
+"""
+
+
+def _check_parts(preset: str, codec: Codec, diffusion: Diffusion | None) -> None:
+    wanted = GasfCodec if preset in IMAGES else TokenCodec
+    if not isinstance(codec, wanted):
+        raise InputError(
+            f"preset {preset!r} needs codec={wanted.__name__}(…), got {type(codec).__name__}"
+        )
+    if diffusion is not None and default_diffusion(preset) is None:
+        raise InputError(
+            f"preset {preset!r} has no diffusion; leave diffusion out, or take preset='paper'"
+        )
+
+
+def _check_sizes(codec: Codec) -> None:
+    """Refuses sizes that memory is not enough for, before traces are brought to them."""
+    for name in ("length", "size", "border", "gamma"):
+        value = getattr(codec, name, None)
+        if value is not None:
+            check_bound(f"codec.{name}", value)
+
+
+def _network_config(settings: dict[str, Any], preset: str) -> Config:
+    sequences = {k: tuple(v) for k, v in settings.items() if isinstance(v, list)}
+    return shape_of(preset)(**settings | sequences)
+
+
+def _columns(values: dict[str, Any], lengths: Vocabulary | None, codec: Codec) -> Columns:
+    cells = tuple(map(tuple, values.values()))
+    return Columns(tuple(values), cells, lengths, codec.bins_per_point)
+
+
+class _ShapesAlone(TorchFunctionMode):
+    """Leaves out what the meta device is slow at: it would import half of torch, for two seconds.
+
+    Those are initial weights, which are not needed, and `arange`, which the CPU can do.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return kwargs.get("tensor", *args[:1])
+        return func(*args, **kwargs, **({"device": "cpu"} if func is torch.arange else {}))
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+# What parts of a foreign folder may still raise where they contradict each other.
+_MISFITS = (
+    ArithmeticError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+TRIES = 3  # to read a folder that a training writes into
+
+
+def _markdown(value: object) -> str:
+    """Text that Markdown and HTML show as it is, in one line."""
+    text = html.escape(visible(str(value)), quote=False)
+    return re.sub(r"([\\`*\[\]#|!])", r"\\\1", text)

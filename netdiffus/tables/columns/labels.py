@@ -1,0 +1,105 @@
+"""The column of the classes: found by name, and its cells as names of classes."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from netdiffus.errors import InputError
+from netdiffus.tables.columns.names import LABELS
+from netdiffus.tables.columns.numbers import one_array
+
+
+def find_label(names: list[str], chosen: str | None) -> str:
+    """The column of the classes.
+
+    Raises:
+        InputError: There is none, or more than one could be it.
+    """
+    if chosen is not None:
+        if chosen.strip() not in names:
+            raise InputError(f"no column {chosen!r}; columns: {shown(names)}")
+        return chosen.strip()
+    if "label" in names:
+        return "label"
+    same = [name for name in names if name.strip().lower() == "label"]
+    found = same or [name for name in names if name.strip().lower() in LABELS]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise InputError(
+            f"no column 'label'; columns: {shown(names)}. Add one that names the class of each "
+            "trace, or say which does: label_column=… (--label-column)"
+        )
+    raise InputError(
+        f"columns {' and '.join(map(repr, found))} could each be the class; say which is: "
+        "label_column=… (--label-column)"
+    )
+
+
+def shown(names: list[str], most: int = 30) -> str:
+    """The names, or the first of many."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
+def encode_labels(
+    name: str, column: pa.ChunkedArray
+) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+    """Index of each row's class, and the names of the classes in order.
+
+    Whole numbers are the same class however they are written: 0 and 0.0 are.
+
+    Raises:
+        InputError: A cell is empty, or holds no text, number or truth value.
+    """
+    text = _as_text(name, column)
+    missing = pc.equal(pc.utf8_trim_whitespace(pc.fill_null(text, "")), "")
+    if pc.any(missing).as_py():
+        row = pc.index(missing, True).as_py()
+        raise InputError(f"column {name!r} is empty in row {row}; name its class or remove the row")
+    encoded = text.dictionary_encode()
+    classes, order = np.unique(
+        np.array([str(one) for one in encoded.dictionary.to_pylist()], np.str_),
+        return_inverse=True,
+    )
+    codes = encoded.indices.to_numpy(zero_copy_only=False)
+    return order[codes].astype(np.int64), tuple(str(one) for one in classes)
+
+
+def _as_text(name: str, column: pa.ChunkedArray) -> pa.Array:
+    array = one_array(column)
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        array, kind = array.dictionary_decode(), kind.value_type
+    if pa.types.is_floating(kind):
+        return _whole_floats(array)
+    if pa.types.is_boolean(kind):
+        return pc.if_else(array, "True", "False")
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        array, kind = array.cast(pa.string()), pa.string()
+    if pa.types.is_integer(kind):
+        return array.cast(pa.string())
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return _whole_texts(array.cast(pa.large_string()))
+    raise InputError(
+        f"column {name!r} holds {kind}; a class is a text or a number: choose another column "
+        "(--label-column)"
+    )
+
+
+def _whole_floats(array: pa.Array) -> pa.Array:
+    """Floats as text, without `.0` where all are whole; NaN is an empty cell."""
+    array = pc.if_else(pc.is_nan(array), None, array)
+    whole = pc.all(pc.equal(pc.floor(array), array)).as_py()
+    within = pc.all(pc.less_equal(pc.abs(array), 2.0**53)).as_py()
+    return array.cast(pa.int64() if whole and within else pa.float64()).cast(pa.string())
+
+
+def _whole_texts(array: pa.Array) -> pa.Array:
+    """Texts, without `.0` where all are whole numbers written so."""
+    if pc.all(pc.match_substring_regex(array, r"^-?[0-9]{1,15}\.0$")).as_py():
+        return pc.replace_substring_regex(array, r"\.0$", "")
+    return array

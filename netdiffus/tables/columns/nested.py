@@ -1,0 +1,91 @@
+"""Columns inside columns: structs, lists of structs, and CESNET's PPI, as plain list columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from netdiffus.errors import InputError
+from netdiffus.tables.columns.numbers import is_list, is_number, large_lists, one_array
+
+JOY = {"b", "dir", "ipt"}  # fields of a packet in tables of joy; dir is < or >
+
+
+def unnest(table: pa.Table) -> pa.Table:
+    """The table without structs: each field is a column.
+
+    - A struct `packet_data` with a field `iat` gives the column `packet_data_iat`.
+    - A list of structs gives one list column per field, under the field's name.
+    - A column `PPI` of three or four lists per row (CESNET) gives `ppi_0`, `ppi_1`, `ppi_2`:
+      gaps in ms, directions, sizes.
+
+    Raises:
+        InputError: A row of a PPI column does not hold these lists.
+    """
+    names: list[str] = []
+    columns: list[pa.ChunkedArray] = []
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        for inner, values in _parts(name, column):
+            names.append(inner)
+            columns.append(values)
+    return pa.table(columns, names=names).replace_schema_metadata(table.schema.metadata)
+
+
+def _parts(name: str, column: pa.ChunkedArray) -> Iterator[tuple[str, pa.ChunkedArray | pa.Array]]:
+    kind = column.type
+    if isinstance(kind, pa.BaseExtensionType):
+        column = pa.chunked_array([chunk.storage for chunk in column.chunks], kind.storage_type)
+        kind = column.type
+    if pa.types.is_struct(kind):
+        flat = column.flatten()
+        for field, values in zip(kind, flat, strict=True):
+            yield from _parts(f"{name}_{field.name}", values)
+    elif is_list(kind) and pa.types.is_struct(kind.value_type):
+        yield from _struct_lists(name, column)
+    elif is_list(kind) and is_list(kind.value_type) and name.strip().lower() == "ppi":
+        yield from _ppi(name, column)
+    else:
+        yield name, column
+
+
+def _struct_lists(name: str, column: pa.ChunkedArray) -> Iterator[tuple[str, pa.Array]]:
+    lists = large_lists(name, column)
+    items = lists.flatten()
+    offsets = np.concatenate([[0], np.cumsum(pc.list_value_length(lists).to_numpy())])
+    fields = [field.name for field in items.type]
+    joy = set(fields) >= JOY
+    for field, values in zip(fields, items.flatten(), strict=True):
+        if joy and field == "dir" and pa.types.is_string(values.type):
+            values = _arrows(name, values)
+        inner = f"joy_{field}" if joy and field in JOY else field
+        yield inner, pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), values)
+
+
+def _arrows(name: str, values: pa.Array) -> pa.Array:
+    """0 for joy's > (out, from the client) and 1 for < (in)."""
+    known = pc.is_in(values, pa.array([">", "<"]))
+    if not pc.all(known).as_py():
+        wrong = values[pc.index(known, False).as_py()].as_py()
+        raise InputError(f"column {name!r}: dir is {wrong!r}; it must be < or >")
+    return pc.equal(values, "<").cast(pa.int8())
+
+
+def _ppi(name: str, column: pa.ChunkedArray) -> Iterator[tuple[str, pa.Array]]:
+    outer = large_lists(name, column)
+    counts = pc.list_value_length(outer).to_numpy()
+    wrong = (counts < 3) | (counts > 4)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise InputError(
+            f"column {name!r} has {counts[row]} lists in row {row}; a PPI of CESNET has three or "
+            "four: times between packets, directions, sizes, push flags"
+        )
+    items = outer.flatten()
+    if not is_number(items.type.value_type):
+        raise InputError(f"column {name!r} holds lists of {items.type}, not of lists of numbers")
+    starts = np.cumsum(counts) - counts
+    for k in range(3):
+        yield f"ppi_{k}", one_array(items.take(pa.array(starts + k)))

@@ -1,0 +1,163 @@
+"""Arrow list columns as flat numbers, exact in float64 or refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from netdiffus.errors import InputError
+from netdiffus.tables.columns.names import PER_SECOND
+
+Ints = npt.NDArray[np.int64]
+EXACT = 2**53  # float64 holds every whole number up to this one
+
+
+@dataclass(frozen=True)
+class Flat:
+    """The numbers of one list column.
+
+    Attributes:
+        lengths: int64 (N,), how many each row has.
+        values: float64, or int64 where the numbers are whole or times.
+        kind: Arrow's type of the items.
+        per_second: Units in a second, where the type says so: of timestamps and durations.
+    """
+
+    lengths: Ints
+    values: npt.NDArray[Any]
+    kind: pa.DataType
+    per_second: float | None = None
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds a list per row."""
+    tests = (
+        pa.types.is_list,
+        pa.types.is_large_list,
+        pa.types.is_fixed_size_list,
+        pa.types.is_list_view,
+        pa.types.is_large_list_view,
+    )
+    return any(test(kind) for test in tests)
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whether items of this type are numbers, truth values, durations or times."""
+    tests = (
+        pa.types.is_integer,
+        pa.types.is_floating,
+        pa.types.is_boolean,
+        pa.types.is_decimal,
+        pa.types.is_duration,
+        pa.types.is_timestamp,
+    )
+    return any(test(kind) for test in tests)
+
+
+def one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """A column as one array."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    if isinstance(column, pa.ChunkedArray):
+        column = column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
+    return column
+
+
+def large_lists(name: str, column: pa.ChunkedArray | pa.Array) -> pa.LargeListArray:
+    """A list column of any kind as large lists.
+
+    Raises:
+        InputError: A row has no list.
+    """
+    array = one_array(column)
+    if array.null_count:
+        row = pc.index(pc.is_null(array), True).as_py()
+        raise InputError(f"column {name!r} has no list in row {row}; remove the row")
+    if pa.types.is_list_view(array.type) or pa.types.is_large_list_view(array.type):
+        # Arrow 26 casts views to lists with wrong offsets.
+        counts = pc.list_value_length(array).to_numpy(zero_copy_only=False)
+        offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        return pa.LargeListArray.from_arrays(offsets, pc.list_flatten(array))
+    return array.cast(pa.large_list(array.type.value_type))
+
+
+def flatten(name: str, column: pa.ChunkedArray | pa.Array, *, exact: bool = True) -> Flat:
+    """The numbers of a list column.
+
+    Args:
+        name: The column's name, for errors.
+        column: Lists of any kind of numbers, or of texts that are numbers.
+        exact: Whether whole numbers that float64 cannot hold are refused; times are not, as only
+            their differences are kept.
+
+    Raises:
+        InputError: Names the column, the row and the point.
+    """
+    lists = large_lists(name, column)
+    lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False).astype(np.int64)
+    items = lists.flatten()
+    if items.null_count:
+        row, point = position(lengths, pc.index(pc.is_null(items), True).as_py())
+        raise InputError(
+            f"column {name!r} has a missing value in row {row} at point {point}; "
+            "remove the row, or fill the value"
+        )
+    items, kind, per_second = _plain(name, items)
+    values = items.to_numpy(zero_copy_only=False)
+    if exact and pa.types.is_integer(kind):
+        _check_exact(name, values, lengths)
+    if pa.types.is_unsigned_integer(kind) and exact:
+        values = values.astype(np.int64)
+    return Flat(lengths, values, kind, per_second)
+
+
+def position(lengths: Ints, item: int) -> tuple[int, int]:
+    """Row and point of the item of this number."""
+    ends = np.cumsum(lengths)
+    row = int(np.searchsorted(ends, item, side="right"))
+    return row, int(item - (ends[row] - lengths[row]))
+
+
+def _plain(name: str, items: pa.Array) -> tuple[pa.Array, pa.DataType, float | None]:
+    """Items as integers or float64, their type, and units per second if the type says so."""
+    kind = items.type
+    if pa.types.is_dictionary(kind):
+        items, kind = items.dictionary_decode(), kind.value_type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        try:
+            items = items.cast(pa.float64())
+        except pa.ArrowInvalid as error:
+            raise InputError(
+                f"column {name!r} holds lists of {kind}, not of numbers: {error}"
+            ) from None
+        return items, pa.float64(), None
+    if pa.types.is_timestamp(kind) or pa.types.is_duration(kind):
+        return items.cast(pa.int64()), kind, PER_SECOND[kind.unit]
+    if pa.types.is_boolean(kind):
+        return items.cast(pa.int8()), kind, None
+    if pa.types.is_decimal(kind):
+        return items.cast(pa.float64()), pa.float64(), None
+    if pa.types.is_floating(kind):
+        return items.cast(pa.float64()), kind, None
+    if pa.types.is_integer(kind):
+        return items, kind, None
+    raise InputError(f"column {name!r} holds lists of {kind}, not of numbers")
+
+
+def _check_exact(name: str, values: npt.NDArray[Any], lengths: Ints) -> None:
+    if values.dtype.itemsize < 8:
+        return
+    large = (values > EXACT) | (values < -EXACT if values.dtype.kind == "i" else False)
+    if large.any():
+        item = int(np.argmax(large))
+        row, point = position(lengths, item)
+        raise InputError(
+            f"column {name!r} has {values[item]} in row {row} at point {point}: whole numbers "
+            "beyond 2**53 cannot be kept exactly; subtract an offset, choose a larger unit, or "
+            "leave the column out (--channels)"
+        )

@@ -1,0 +1,1 @@
+"""One file format each: its bytes to a table."""

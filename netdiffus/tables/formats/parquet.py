@@ -1,0 +1,84 @@
+"""Parquet: what a file holds is looked at before it is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
+
+from netdiffus.tables import bounds
+from netdiffus.tables.columns.names import meaning
+from netdiffus.tables.columns.numbers import is_list
+from netdiffus.tables.options import ReadOptions
+from netdiffus.tables.report import Findings
+
+CUT_BEYOND = 256 << 20  # bytes of numbers; larger files are cut to the length while they are read
+
+
+def read_parquet(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
+    """The table in a Parquet file, without the list columns that nobody asked for.
+
+    Raises:
+        InputError: The file says that it holds far more than its size can.
+    """
+    findings.form = "Parquet"
+    with pa.parquet.ParquetFile(path) as file:
+        names = _wanted(file.schema_arrow, options)
+        needed = _bytes(file.metadata, set(names))
+        bounds.check_expansion(needed, path.stat().st_size, "its numbers")
+        if options.length is None or needed <= CUT_BEYOND:
+            return file.read(columns=names)
+        findings.mended.append(
+            f"the file is large: traces were cut to {options.length} points in the order of the "
+            "file, before times were looked at"
+        )
+        parts = [
+            _cut(pa.Table.from_batches([batch]), options.length)
+            for batch in file.iter_batches(batch_size=1 << 16, columns=names)
+        ]
+    return pa.concat_tables(parts)
+
+
+def _wanted(schema: pa.Schema, options: ReadOptions) -> list[str]:
+    """All columns but the list columns that are not among the channels asked for."""
+    if options.channels is None or options.by is not None:
+        return list(schema.names)
+    return [
+        field.name for field in schema if not _is_flat_list(field.type) or _asked(field, options)
+    ]
+
+
+def _is_flat_list(kind: pa.DataType) -> bool:
+    return is_list(kind) and not pa.types.is_nested(kind.value_type)
+
+
+def _asked(field: pa.Field, options: ReadOptions) -> bool:
+    name = options.columns.get(field.name, field.name).strip()
+    known = meaning(name)
+    return name in (options.channels or ()) or (
+        known is not None and known.channel in (options.channels or ())
+    )
+
+
+def _bytes(about: pa.parquet.FileMetaData, names: set[str]) -> int:
+    """Bytes of memory for the columns, 8 for each number or the stored size, if that is more."""
+    total = 0
+    for group in range(about.num_row_groups):
+        row_group = about.row_group(group)
+        for k in range(row_group.num_columns):
+            column = row_group.column(k)
+            if column.path_in_schema.split(".")[0] in names:
+                total += max(8 * column.num_values, column.total_uncompressed_size)
+    return int(max(total, 8 * about.num_rows))
+
+
+def _cut(table: pa.Table, length: int) -> pa.Table:
+    columns = [
+        pc.list_slice(column, 0, length) if _is_flat_list(column.type) else column
+        for column in table.columns
+    ]
+    return pa.table(columns, names=table.column_names).replace_schema_metadata(
+        table.schema.metadata
+    )

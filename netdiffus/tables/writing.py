@@ -1,0 +1,87 @@
+"""Tables of traces to disk: Parquet, CSV and NPZ. They are read by `tables`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+
+from netdiffus.errors import InputError
+from netdiffus.files import refuse_existing, whole_file
+from netdiffus.tables.lists import SCHEMA_KEY
+
+SUFFIXES = (".parquet", ".csv", ".npz")
+
+
+def write(table: pa.Table, path: Path, *, force: bool = False) -> None:
+    """Writes a table, whole or not at all. See `Traces.save`."""
+    check_suffix(path)
+    refuse_existing(path, force)
+    with whole_file(path) as part:
+        _WRITERS[path.suffix.lower()](table, part)
+
+
+def check_suffix(path: Path) -> None:
+    """Raises InputError if files of this name cannot be written."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(
+            f"{path}: unknown kind of file; use one of {', '.join(SUFFIXES)} (captures are read by "
+            "import_captures, written by write_capture)"
+        )
+
+
+def _write_parquet(table: pa.Table, path: Path) -> None:
+    pa.parquet.write_table(table, path, compression="zstd")
+
+
+def _write_csv(table: pa.Table, path: Path) -> None:
+    columns = [
+        _format_lists(column) if pa.types.is_list(column.type) else column
+        for column in table.columns
+    ]
+    pa.csv.write_csv(pa.table(columns, names=table.column_names), path)
+
+
+def _format_lists(column: pa.ChunkedArray) -> pa.Array:
+    lists = column.combine_chunks()
+    if isinstance(lists, pa.ChunkedArray):
+        lists = lists.chunk(0)
+    wide = pa.float64() if pa.types.is_floating(lists.type.value_type) else pa.int64()
+    items = lists.flatten().cast(wide).cast(pa.string())
+    joined = pc.binary_join(pa.ListArray.from_arrays(lists.offsets, items), ",")
+    return pc.binary_join_element_wise("[", joined, "]", "")
+
+
+def _write_npz(table: pa.Table, path: Path) -> None:
+    arrays: dict[str, Any] = {"netdiffus": np.array(table.schema.metadata[SCHEMA_KEY].decode())}
+    for field in table.schema:
+        column = table[field.name].combine_chunks()
+        if isinstance(column, pa.ChunkedArray):
+            column = column.chunk(0)
+        if pa.types.is_list(field.type):
+            arrays["offsets"] = column.offsets.to_numpy().astype(np.int64)
+            arrays[field.name] = column.flatten().to_numpy(zero_copy_only=False)
+        else:
+            arrays[field.name] = _plain_array(field.name, column)
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def _plain_array(name: str, column: pa.Array) -> npt.NDArray[Any]:
+    array: npt.NDArray[Any] = column.to_numpy(zero_copy_only=False)
+    if column.null_count:
+        raise InputError(f"column {name!r} has empty cells, which .npz cannot hold; use .parquet")
+    if array.dtype == object:
+        if not pa.types.is_string(column.type):
+            raise InputError(f"column {name!r} of {column.type} cannot go into .npz; use .parquet")
+        array = array.astype(np.str_)
+    return array
+
+
+_WRITERS = {".parquet": _write_parquet, ".csv": _write_csv, ".npz": _write_npz}

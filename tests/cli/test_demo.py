@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import pytest
+from command import Result, run
+
+from netdiffus.model.model import Model
+from netdiffus.traces.lab import lab_traffic
+from netdiffus.traces.traces import Traces
+
+FILES = ["holdout.parquet", "model", "report.html", "report.json", "synthetic.parquet"]
+FILES += ["train.parquet"]
+
+
+class Demo(NamedTuple):
+    folder: Path
+    done: Result
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    folder = tmp_path_factory.mktemp("demo") / "out"
+    return Demo(folder, run("demo", "-o", folder, "--minutes", 0.02, "--json"))
+
+
+def test_writes_everything_and_says_where(demo: Demo) -> None:
+    told = json.loads(demo.done.out)
+    assert demo.done.code == 0
+    assert demo.done.err == ""
+    assert sorted(p.name for p in demo.folder.iterdir()) == FILES
+    assert {told[name] for name in FILES} == {str(demo.folder / name) for name in FILES}
+    assert len(told["figures"]) >= 4
+
+
+def test_no_link_is_on_both_sides(demo: Demo) -> None:
+    parts = [Traces.load(demo.folder / f"{name}.parquet") for name in ("train", "holdout")]
+    links = [set(part.meta["group"].to_pylist()) for part in parts]
+    assert not links[0] & links[1]
+    assert sum(map(len, parts)) == len(lab_traffic())
+
+
+def test_sample_is_balanced(demo: Demo) -> None:
+    made = Traces.load(demo.folder / "synthetic.parquet")
+    counts = made.counts().values()
+    assert made.classes == Model.load(demo.folder / "model").classes
+    assert max(counts) - min(counts) <= 1
+
+
+def test_figures_are_of_what_was_trained(demo: Demo) -> None:
+    figures = json.loads((demo.folder / "report.json").read_text())
+    made = Traces.load(demo.folder / "synthetic.parquet")
+    assert figures["protocol"]["holdout"] == "given"
+    assert figures["sets"]["synthetic"]["traces"] == len(made)
+    assert figures["about"]["steps"] == Model.load(demo.folder / "model").about["steps"]
+
+
+class Loaded(HTMLParser):
+    """What a page has a browser load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pictures, self.outside = 0, []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.pictures += tag in ("img", "svg")
+        loads = [v or "" for k, v in attrs if k in ("src", "href", "srcset", "data", "action")]
+        self.outside += [v for v in loads if not v.startswith(("data:", "#"))]
+
+
+def test_page_loads_nothing_from_outside(demo: Demo) -> None:
+    text = (demo.folder / "report.html").read_text()
+    page = Loaded()
+    page.feed(text)
+    assert page.outside == []
+    assert page.pictures >= 5
+    assert "url(http" not in text
+    assert "@import" not in text
+
+
+def test_a_second_run_with_force_replaces_all(demo: Demo) -> None:
+    seed = 1 + Model.load(demo.folder / "model").about["seed"]
+    again = run("demo", "-o", demo.folder, "--minutes", 0.02, "--seed", seed, "--force")
+    assert again.code == 0, again.err
+    assert Model.load(demo.folder / "model").about["seed"] == seed
+
+
+def test_an_interrupted_training_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*arguments: Any, **options: Any) -> Any:
+        return SimpleNamespace(about={"ended": "interrupted"})
+
+    monkeypatch.setattr("netdiffus.cli.demo.train", stopped)
+    done = run("demo", "-o", tmp_path)
+    assert done.code == 130
+    assert f"{tmp_path / 'model'} is kept" in done.err
+    assert not (tmp_path / "synthetic.parquet").exists()
+
+
+def test_a_second_run_is_refused(demo: Demo) -> None:
+    before = {p: p.read_bytes() for p in demo.folder.rglob("*") if p.is_file()}
+    again = run("demo", "-o", demo.folder, "--minutes", 0.02)
+    assert again.code == 2
+    assert "train.parquet exists" in again.err
+    assert {p: p.read_bytes() for p in demo.folder.rglob("*") if p.is_file()} == before
