@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netdiffus.cli.commands import main
+from netdiffus.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -8,7 +8,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from typing import NamedTuple
 from unittest import mock
 
-from netdiffus.cli.commands import main
+from netdiffus.cli.main import main
 
 
 class Result(NamedTuple):

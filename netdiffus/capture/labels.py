@@ -18,7 +18,7 @@ import pyarrow as pa
 from netdiffus.capture.files.finding import Capture, legible
 from netdiffus.capture.label_lists import ENDS, SUFFIXES, LabelList, read_label_list
 from netdiffus.errors import InputError
-from netdiffus.export.ports import NUMBERS, PROTOCOLS
+from netdiffus.protocols import NUMBERS, PROTOCOLS
 
 NONE = "unlabelled"
 NEAR_NS = 120 * 10**9  # how far a time of another program may be from that of the first packet

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from netdiffus.capture.rules import Rules
-from netdiffus.export.ports import PROTOCOLS
+from netdiffus.protocols import PROTOCOLS
 from netdiffus.tables.lists import SCHEMA_KEY
 
 RULES_KEY = b"netdiffus_capture"  # schema metadata: the rules, as JSON

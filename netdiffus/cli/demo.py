@@ -1,73 +1,29 @@
-"""The whole path on bundled traffic: split, train, sample, evaluate, one folder."""
+"""`netdiffus demo`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from netdiffus.evaluation import Report, evaluate
-from netdiffus.files import refuse_existing
-from netdiffus.model.files import refuse_model
-from netdiffus.sampling import sample
-from netdiffus.traces.lab import lab_traffic
-from netdiffus.training import Recipe, train
-from netdiffus.training.checkpoint import read_log
+import typer
 
-Bar = Callable[[str, float | None], AbstractContextManager[Callable[[float, str], None]]]
-PARTS = (
-    "train.parquet",
-    "holdout.parquet",
-    "model",
-    "synthetic.parquet",
-    "report.html",
-    "report.json",
-)
+from netdiffus.cli.options import Force, Json, Seed
+from netdiffus.cli.output import show
+from netdiffus.cli.packages import need_eval
+from netdiffus.cli.progress import bar
 
 
-def demo(folder: Path, *, minutes: float, seed: int, force: bool, bar: Bar) -> Report:
-    """Trains on bundled traffic and writes traces, model, new traces and report into `folder`.
+def demo(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for everything.")] = Path("demo"),
+    minutes: Annotated[float, typer.Option(help="Minutes to train.")] = 2.5,
+    seed: Seed = 0,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Train on bundled traffic, sample, evaluate against held-out traces."""
+    need_eval()
+    from netdiffus.demo import demo as run
+    from netdiffus.demo import where
 
-    Args:
-        folder: Where everything goes.
-        minutes: Time to train; the rest takes about a minute more.
-        seed: Of split, training, sampling and evaluation.
-        force: Replace what is there.
-        bar: Makes a progress bar from (what, total).
-
-    Raises:
-        KeyboardInterrupt: Training was interrupted; the model is kept.
-    """
-    recipe = Recipe(minutes=minutes, seed=seed)
-    for part in PARTS:
-        (refuse_model if part == "model" else refuse_existing)(folder / part, force)
-    rest, holdout = lab_traffic().split(0.25, by="group", seed=seed)
-    rest.save(folder / "train.parquet", force=force)
-    holdout.save(folder / "holdout.parquet", force=force)
-    with bar("train", 1.0) as progress:
-        model = train(rest, folder / "model", recipe=recipe, force=force, progress=progress)
-    if model.about["ended"] == "interrupted":
-        raise KeyboardInterrupt(f"interrupted; {folder / 'model'} is kept, --force begins again")
-    with bar("sample", len(rest)) as progress:
-        made = sample(model, len(rest), seed=seed, progress=progress)
-    made.save(folder / "synthetic.parquet", force=force)
-    with bar("evaluate", 1.0) as progress:
-        report = evaluate(
-            rest,
-            made,
-            holdout=holdout,
-            by="group",
-            seed=seed,
-            history=read_log(folder / "model"),
-            about=model.about,
-            progress=progress,
-        )
-    report.save_html(folder / "report.html", force=force)
-    report.save_json(folder / "report.json", force=force)
-    return report
-
-
-def where(folder: Path) -> dict[str, Any]:
-    """The files that `demo` wrote, by what they are."""
-    return {Path(part).name: str(folder / part) for part in PARTS}
+    report = run(out, minutes=minutes, seed=seed, force=force, bar=bar)
+    show(where(out) | {"figures": report.summary()}, as_json)

@@ -12,7 +12,7 @@ from netdiffus.export.packets import (
     ETHERNET,
     IP,
     SYN,
-    TCP,
+    TCP_HEADER,
     TIMESTAMPS,
     Bools,
     Flows,
@@ -100,7 +100,7 @@ def _headers(packets: Packets, flows: Flows, opens: bool, mtu: int) -> Bytes:
     client, server = (ports[packets.flow] for ports in (flows.client_port, flows.server_port))
     out["source_port"], out["target_port"] = np.where(up, (client, server), (server, client))
     if is_tcp:
-        _put_tcp(out, packets, mtu - IP[flows.ip] - TCP)
+        _put_tcp(out, packets, mtu - IP[flows.ip] - TCP_HEADER)
     else:
         out["udp_length"] = length
     out["checksum"] = _transport_checksum(out, length, ETHERNET + IP[flows.ip])
@@ -139,7 +139,7 @@ def _put_tcp(out: npt.NDArray[np.void], packets: Packets, mss: int) -> None:
     for field in ("seq", "ack"):
         out[field] = getattr(packets, field) & 0xFFFFFFFF
     options = SYN_OPTIONS * ("mss" in names) + TIMESTAMPS * ("stamp" in names)
-    out["offset"] = (TCP + options) // 4 << 4
+    out["offset"] = (TCP_HEADER + options) // 4 << 4
     out["flags"] = packets.flags
     out["window"] = WINDOW
     if "mss" in names:

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError
-from netdiffus.export import ports as endpoints
+from netdiffus.export import ports
+from netdiffus.protocols import TCP, UDP
 from netdiffus.traces.traces import Traces
 
 Ints = npt.NDArray[np.int64]
@@ -24,7 +25,7 @@ STARTS = ("meta", "sequence", "together")
 PER_UNIT = {"s": 10**9, "ms": 10**6, "us": 10**3, "µs": 10**3, "ns": 1}  # nanoseconds
 ETHERNET = 14  # header bytes, as are the next
 IP = {4: 20, 6: 40}
-UDP, TCP, TIMESTAMPS = 8, 20, 12
+UDP_HEADER, TCP_HEADER, TIMESTAMPS = 8, 20, 12
 # Every network carries the smaller (RFC 791, RFC 8200); the length field, which counts IPv4's
 # header but not IPv6's, ends at the larger.
 MTUS = {4: (68, 65535), 6: (1280, 65575)}
@@ -96,7 +97,8 @@ class Flows:
     @property
     def header(self) -> Ints:
         """int64 (N,), bytes of the IP and transport headers of a generated packet."""
-        return np.where(self.is_tcp, TCP + TIMESTAMPS * self.stamped, UDP) + IP[self.ip]
+        tcp = TCP_HEADER + TIMESTAMPS * self.stamped
+        return np.where(self.is_tcp, tcp, UDP_HEADER) + IP[self.ip]
 
 
 @dataclass(frozen=True)
@@ -201,9 +203,9 @@ def flows_of(
     most = HOSTS * len(CLIENT_PORTS)
     if n > most:
         raise InputError(f"{n} traces: a capture holds {most}; write several files")
-    numbers = endpoints.protocols(traces, protocol)
-    is_tcp = numbers == endpoints.TCP
-    room = ip_size(points.size, 0, size) - IP[ip] - TCP - TIMESTAMPS
+    numbers = ports.protocols(traces, protocol)
+    is_tcp = numbers == TCP
+    room = ip_size(points.size, 0, size) - IP[ip] - TCP_HEADER - TIMESTAMPS
     stamped = is_tcp & (size != "payload")
     stamped[points.trace[room < 0]] = False
     row = np.arange(n)
@@ -213,9 +215,9 @@ def flows_of(
         client=row % HOSTS,
         server=row % (HOSTS * len(NETWORKS[ip][1])),
         client_port=CLIENT_PORTS[row // HOSTS],
-        server_port=endpoints.server_ports(traces, server_port),
+        server_port=ports.server_ports(traces, server_port),
         stamped=stamped,
-        as_udp=~is_tcp & (numbers != endpoints.UDP),
+        as_udp=~is_tcp & (numbers != UDP),
         start=starts_of(traces, points, start, resolution),
     )
 
@@ -257,9 +259,9 @@ def on_free_ports(flows: Flows, points: Points, payload: Ints) -> Flows:
         payload: int64 (P,), bytes of each point after the transport header.
     """
     empty = flows.is_tcp[points.trace] & (payload == 0)
-    given = np.where(empty, endpoints.NEVER, payload)
+    given = np.where(empty, ports.NEVER, payload)
     shortest = np.minimum.reduceat(given, np.flatnonzero(points.position == 0))
-    free = endpoints.free_ports(flows.server_port, flows.is_tcp, shortest)
+    free = ports.free_ports(flows.server_port, flows.is_tcp, shortest)
     return replace(flows, server_port=free)
 
 

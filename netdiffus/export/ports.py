@@ -9,16 +9,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from netdiffus.errors import InputError
+from netdiffus.protocols import NUMBERS, TCP, UDP
 from netdiffus.traces.traces import Traces
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 TRANSPORTS = ("tcp", "udp")
-TCP, UDP = 6, 17
-PROTOCOLS = {1: "icmp", 2: "igmp", TCP: "tcp", UDP: "udp", 47: "gre", 50: "esp", 58: "icmpv6"}
-PROTOCOLS |= {132: "sctp"}
-NUMBERS = {name: number for number, name in PROTOCOLS.items()}
 
 # Where tshark 4.0 or tcpdump 4.99 find fault with zeros. Found by writing zeros of many sizes, in
 # order and at random, to every port.

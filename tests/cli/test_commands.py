@@ -18,8 +18,7 @@ import typer
 from command import run
 from small import packets, volumes
 
-from netdiffus.cli import commands as cli
-from netdiffus.cli.commands import app
+from netdiffus.cli.main import app
 from netdiffus.model.model import Model
 from netdiffus.sampling import sample
 from netdiffus.traces.traces import Traces
@@ -391,7 +390,7 @@ class TestInterrupt:
         def interrupt(*arguments: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(cli, "_load", interrupt)
+        monkeypatch.setattr("netdiffus.cli.split.load", interrupt)
         done = run("split", tmp_path / "all.csv", "-o", tmp_path)
         assert done == (130, "", "error: interrupted\n")
 

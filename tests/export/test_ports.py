@@ -18,9 +18,10 @@ from test_packets import imported, read, same_points, tool
 
 from netdiffus.capture import import_captures
 from netdiffus.errors import InputError
-from netdiffus.export import ports as endpoints
+from netdiffus.export import ports as server_ports
 from netdiffus.export.capture import write_capture
 from netdiffus.export.packets import CLIENT_PORTS
+from netdiffus.protocols import NUMBERS, TCP, UDP
 from netdiffus.traces.traces import Traces
 
 # Of a single class: it is what these traces have.
@@ -222,16 +223,16 @@ def test_moved_flows_come_back_and_stay(protocol: str, tmp_path: Path) -> None:
 
 
 def test_no_flow_moves_to_where_it_would_have_to_move_from() -> None:
-    for protocol in (endpoints.TCP, endpoints.UDP):
-        watched = endpoints.watched_ports(protocol)
-        assert not np.isin(endpoints.FREE[watched], watched).any()
-    assert endpoints.FREE.min() == 50000
-    assert endpoints.FREE.max() == 59999
+    for protocol in (TCP, UDP):
+        watched = server_ports.watched_ports(protocol)
+        assert not np.isin(server_ports.FREE[watched], watched).any()
+    assert server_ports.FREE.min() == 50000
+    assert server_ports.FREE.max() == 59999
 
 
 def test_clients_keep_off_the_watched_ports() -> None:
-    for protocol in (endpoints.TCP, endpoints.UDP):
-        assert not np.isin(CLIENT_PORTS, endpoints.watched_ports(protocol)).any()
+    for protocol in (TCP, UDP):
+        assert not np.isin(CLIENT_PORTS, server_ports.watched_ports(protocol)).any()
     assert CLIENT_PORTS.min() > 49151  # RFC 6335
     assert len(np.unique(CLIENT_PORTS)) == len(CLIENT_PORTS)
 
@@ -242,8 +243,8 @@ def known_ports(protocol: str) -> list[int]:
         [tool("tshark"), "-G", "decodes"], capture_output=True, text=True, check=True
     ).stdout
     found = {int(port) for port in re.findall(rf"^{protocol}\.port\t(\d+)\t", table, re.M)}
-    number = endpoints.NUMBERS[protocol]
-    return sorted((found | set(endpoints.watched_ports(number).tolist())) - {0})
+    number = NUMBERS[protocol]
+    return sorted((found | set(server_ports.watched_ports(number).tolist())) - {0})
 
 
 def complaints(path: Path) -> str:

@@ -93,7 +93,7 @@ def test_an_interrupted_training_ends_it(tmp_path: Path, monkeypatch: pytest.Mon
     def stopped(*arguments: Any, **options: Any) -> Any:
         return SimpleNamespace(about={"ended": "interrupted"})
 
-    monkeypatch.setattr("netdiffus.cli.demo.train", stopped)
+    monkeypatch.setattr("netdiffus.demo.train", stopped)
     done = run("demo", "-o", tmp_path)
     assert done.code == 130
     assert f"{tmp_path / 'model'} is kept" in done.err

@@ -1,0 +1,32 @@
+"""The command-line program, which each command adds itself to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from netdiffus.cli.output import fail
+
+
+class _Commands(TyperGroup):
+    """All commands; Ctrl-C ends each of them the same way, whatever typer makes of it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            fail(stop if stop.args else KeyboardInterrupt("interrupted"), 130)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Learn from labelled network traces, make new ones, and judge them.",
+    epilog="Exit codes: 0 done, 1 failed, 2 input at fault, 130 interrupted.",
+)

@@ -1,0 +1,77 @@
+"""`netdiffus evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from netdiffus.cli.options import (
+    Channels,
+    Columns,
+    FlowColumn,
+    Force,
+    Json,
+    LabelColumn,
+    Length,
+    Seed,
+    load,
+    read_options,
+)
+from netdiffus.cli.output import show
+from netdiffus.cli.packages import need_eval
+from netdiffus.cli.progress import bar
+from netdiffus.errors import InputError
+
+
+def evaluate(
+    real: Annotated[Path, typer.Argument(help="The traces that the generator learnt from.")],
+    synthetic: Annotated[Path, typer.Argument(help="The traces that it made.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="HTML page; figures go to .json beside it.")
+    ],
+    holdout: Annotated[
+        Path | None, typer.Option(help="Real traces that the generator has not seen.")
+    ] = None,
+    model: Annotated[Path | None, typer.Option(help="Its folder, for the training curve.")] = None,
+    by: Annotated[
+        str | None, typer.Option(help="Column whose groups are not independent within.")
+    ] = None,
+    sep: Annotated[str | None, typer.Option(help="Group by the text before this only.")] = None,
+    length: Length = None,
+    channels: Channels = None,
+    label_column: LabelColumn = None,
+    columns: Columns = None,
+    flow_column: FlowColumn = None,
+    seed: Seed = 0,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Compare synthetic with real traces; every figure beside its real-vs-real floor."""
+    need_eval()
+    from netdiffus.evaluation import evaluate as run
+    from netdiffus.evaluation.page import page
+    from netdiffus.files import claim, write_together
+    from netdiffus.model.model import Model
+    from netdiffus.training.checkpoint import read_log
+
+    figures = out.with_suffix(".json")
+    if figures == out:
+        raise InputError(f"{out}: the figures go there; give the page a name that ends in .html")
+    options = read_options(length, channels, label_column, columns, flow_column)
+    with claim(out, figures, force=force):
+        with bar("evaluate", 1.0) as progress:
+            report = run(
+                load(real, options),
+                load(synthetic, options),
+                holdout=None if holdout is None else load(holdout, options),
+                by=by,
+                sep=sep,
+                seed=seed,
+                history=() if model is None else read_log(model),
+                about=None if model is None else Model.load(model).about,
+                progress=progress,
+            )
+        write_together({out: page(report), figures: report.to_json()})
+    show({"report": str(out), "json": str(figures), "figures": report.summary()}, as_json)

@@ -1,0 +1,96 @@
+"""`netdiffus export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from netdiffus.cli.capture_options import (
+    OF_CAPTURES,
+    Mtu,
+    Ports,
+    Protocol,
+    Resolution,
+    ServerPort,
+    SizeOf,
+    Small,
+    Version,
+)
+from netdiffus.cli.options import (
+    Columns,
+    FlowColumn,
+    Force,
+    Json,
+    LabelColumn,
+    Length,
+    load,
+    read_options,
+    refuse_unused,
+)
+from netdiffus.cli.output import show
+from netdiffus.cli.progress import bar
+
+
+def export(
+    ctx: typer.Context,
+    data: Annotated[Path, typer.Argument(help="Traces of packets: .parquet, .csv or .npz.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help=".pcap or .pcapng; of a table .csv or .parquet.")
+    ],
+    kind: Annotated[
+        str, typer.Option("--as", help="capture, or a table: flows, ppi or splt.")
+    ] = "capture",
+    size: SizeOf = "ip",
+    ip: Version = 4,
+    mtu: Mtu = 1500,
+    protocol: Protocol = "tcp",
+    server_port: ServerPort = 443,
+    start: Annotated[
+        str | None,
+        typer.Option(help="meta, sequence or together; meta if traces have it, else sequence."),
+    ] = None,
+    resolution: Resolution = "ns",
+    small: Small = "refuse",
+    ports: Ports = "move",
+    length: Length = None,
+    label_column: LabelColumn = None,
+    columns: Columns = None,
+    flow_column: FlowColumn = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Write traces of packets as a capture with its labels, or as a table of flows."""
+    from netdiffus.export.capture import check_capture_path, free_labels, write_capture
+    from netdiffus.export.flow_tables import write_flows
+    from netdiffus.files import claim
+
+    if kind != "capture":
+        refuse_unused(ctx, f"--as {kind}", (*OF_CAPTURES, "start"))
+    options = read_options(length, None, label_column, columns, flow_column)
+    if kind != "capture":
+        with claim(out, force=force):
+            traces = load(data, options)
+            write_flows(traces, out, kind, force=force)
+        show({"table": str(out), "traces": len(traces)}, as_json)
+        return
+    check_capture_path(out)
+    with claim(out, free_labels(out, force), force=force), bar("export", 1.0) as progress:
+        traces = load(data, options)
+        written = write_capture(
+            traces,
+            out,
+            size=size,
+            ip=ip,
+            mtu=mtu,
+            protocol=protocol,
+            server_port=server_port,
+            start=start,
+            resolution=resolution,
+            small=small,
+            ports=ports,
+            force=force,
+            progress=progress,
+        )
+    show(written, as_json)

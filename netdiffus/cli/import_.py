@@ -1,0 +1,103 @@
+"""`netdiffus import`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from netdiffus.cli.options import Force, Json
+from netdiffus.cli.output import say, show
+from netdiffus.cli.progress import bar
+from netdiffus.errors import InputError
+
+
+def import_(
+    captures: Annotated[
+        list[Path],
+        typer.Argument(help="pcap, pcapng, snoop, packed or not; folders of them; -."),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Traces: a .parquet file.")],
+    label_from: Annotated[
+        str | None,
+        typer.Option(
+            "--label-from",
+            "--labels",
+            help="dir, file, a list (.csv, .tsv, .json), a column, =NAME for all, or none.",
+        ),
+    ] = "dir",
+    per: Annotated[str, typer.Option(help="A trace per flow, host or capture.")] = "flow",
+    packets: Annotated[
+        int | None, typer.Option(help="Packets kept of each trace; 0 for all  [default: 64]")
+    ] = None,
+    bin_width: Annotated[
+        float | None, typer.Option(help="Seconds; bytes down and up in bins, not packets.")
+    ] = None,
+    bins: Annotated[int | None, typer.Option(help="Bins of every trace.")] = None,
+    size: Annotated[str, typer.Option(help="Bytes of a packet: ip, wire or payload.")] = "ip",
+    direction: Annotated[
+        str,
+        typer.Option(help="The client sent the first packet, or the syn; or by port."),
+    ] = "first",
+    host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Network of hosts, such as 192.168.0.0/16, per host or capture; repeatable."
+        ),
+    ] = None,
+    idle: Annotated[
+        float | None, typer.Option(help="Seconds without a packet that end a flow; 120.")
+    ] = None,
+    active: Annotated[
+        float | None, typer.Option(help="Seconds after which a flow is cut; 1800.")
+    ] = None,
+    tunnels: Annotated[
+        bool, typer.Option("--tunnels", help="Look into GRE, VXLAN, GTP-U and other tunnels.")
+    ] = False,
+    dedup: Annotated[
+        bool, typer.Option("--dedup", help="Leave out packets that a mirror port shows twice.")
+    ] = False,
+    lenient: Annotated[
+        bool, typer.Option("--lenient", help="Damaged captures are no failure.")
+    ] = False,
+    threads: Annotated[int | None, typer.Option(help="Captures read at a time.")] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Turn captures into labelled traces. Exit code 1 if one was damaged."""
+    from netdiffus.capture import Rules, convert_captures
+    from netdiffus.capture.files.finding import legible
+
+    if packets is not None and bin_width is not None:
+        raise InputError(
+            "--packets with --bin-width: bins count all packets; leave out one of them"
+        )
+    rules = Rules(
+        per=per,
+        packets=64 if packets is None else packets or None,
+        bin_width=bin_width,
+        bins=bins,
+        size=size,
+        direction=direction,
+        hosts=tuple(host or ()),
+        idle=idle,
+        active=active,
+        tunnels=tunnels,
+        dedup=dedup,
+    )
+    with bar("import", 1.0) as progress:
+        report = convert_captures(
+            captures,
+            out,
+            label_from=label_from,
+            rules=rules,
+            threads=threads,
+            force=force,
+            progress=progress,
+        )
+    show({"written": legible(out), **report.summary(), "rules": report.rules}, as_json)
+    for problem in report.problems:
+        say(f"warning: {problem}")
+    if report.problems and not lenient:
+        raise typer.Exit(1)

@@ -1,0 +1,48 @@
+"""Entry point of the command line: the verbs of the path, in its order."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+from safetensors import SafetensorError
+
+from netdiffus.cli.app import app
+from netdiffus.cli.demo import demo
+from netdiffus.cli.evaluate import evaluate
+from netdiffus.cli.export import export
+from netdiffus.cli.import_ import import_
+from netdiffus.cli.info import info
+from netdiffus.cli.output import fail, show_warning
+from netdiffus.cli.sample import sample
+from netdiffus.cli.split import split
+from netdiffus.cli.train import train
+from netdiffus.errors import InputError, Note
+
+# In the order in which they are used, and in which `--help` lists them.
+_COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
+    ("demo", demo, "-o demo"),
+    ("import", import_, "captures/ -o traces.parquet"),
+    ("split", split, "traces.parquet --by trace_id --sep '#' -o parts"),
+    ("train", train, "traces.parquet --minutes 5 -o model"),
+    ("sample", sample, "model -n 1000 --label youtube -o out.parquet"),
+    ("export", export, "out.parquet -o out.pcapng --ip 6"),
+    ("evaluate", evaluate, "train.parquet out.parquet --holdout rest.parquet -o r.html"),
+    ("info", info, "--json"),
+)
+for _name, _command, _example in _COMMANDS:
+    app.command(_name, epilog=f"Example: netdiffus {_name} {_example}")(_command)
+
+
+def main() -> None:
+    """Entry point: notes and errors of input and files are one line, not a traceback."""
+    warnings.simplefilter("always", Note)
+    warnings.showwarning = show_warning
+    try:
+        app()
+    except (InputError, FileExistsError, FileNotFoundError) as error:
+        fail(error, 2)
+    except (OSError, SafetensorError) as error:  # the latter where a disk is full
+        fail(error, 1)
+    except MemoryError as error:
+        fail(MemoryError(f"not enough memory: {error}; work on fewer or shorter traces"), 1)

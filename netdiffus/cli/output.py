@@ -1,0 +1,65 @@
+"""What the commands print: results to stdout, all else to stderr, one line each."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any, TextIO
+
+from netdiffus.errors import Note, visible
+
+
+def show(result: dict[str, Any], as_json: bool) -> None:
+    """The result on stdout: JSON, or one `key: value` per line, nested ones indented."""
+    if as_json:
+        print(json.dumps(result, indent=2, default=str))
+        return
+    for line in _lines(result):
+        _put(line, sys.stdout)
+
+
+def say(line: str) -> None:
+    """One line to stderr."""
+    _put(line, sys.stderr)
+
+
+def _put(line: str, stream: TextIO) -> None:
+    """One line: labels and names of files, which others choose, cannot steer the terminal."""
+    encoding = stream.encoding or "utf-8"
+    shown = visible(line).encode(encoding, "backslashreplace").decode(encoding)
+    print(shown, file=stream)
+
+
+def _lines(result: dict[str, Any], indent: str = "") -> list[str]:
+    lines = []
+    for key, value in result.items():
+        if isinstance(value, dict):
+            lines += [f"{indent}{key}:", *_lines(value, indent + "  ")]
+        else:
+            shown = f"{value:.4g}" if isinstance(value, float) else value
+            lines.append(f"{indent}{key}: {shown}")
+    return lines
+
+
+def show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: str | None = None,
+) -> None:
+    """A warning as one line; replaces `warnings.showwarning`."""
+    name = "note" if issubclass(category, Note) else f"warning: {category.__name__}"
+    say(f"{name}: {message}")
+
+
+def fail(error: BaseException, code: int) -> None:
+    """Ends the program with the error in one line, and in JSON where that is asked for."""
+    message = str(error)
+    if isinstance(error, OSError) and error.filename:
+        message = f"{error.filename}: {error.strerror}"
+    if "--json" in sys.argv:
+        print(json.dumps({"error": message}))
+    say(f"error: {message}")
+    sys.exit(code)

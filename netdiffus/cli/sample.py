@@ -1,0 +1,136 @@
+"""`netdiffus sample`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from netdiffus.cli.capture_options import (
+    OF_CAPTURES,
+    Mtu,
+    Ports,
+    Protocol,
+    Resolution,
+    ServerPort,
+    SizeOf,
+    Small,
+    Version,
+)
+from netdiffus.cli.options import Force, Json, refuse_unused
+from netdiffus.cli.output import show
+from netdiffus.cli.progress import bar
+from netdiffus.errors import InputError
+
+
+def sample(
+    ctx: typer.Context,
+    model: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help=".parquet, .csv, .npz, .pcap or .pcapng.")
+    ],
+    n: Annotated[int, typer.Option("-n", help="How many traces.")] = 1000,
+    label: Annotated[
+        list[str] | None, typer.Option(help="Class; may be repeated. All if not given.")
+    ] = None,
+    mix: Annotated[
+        str, typer.Option(help="Classes balanced, or real as in training.")
+    ] = "balanced",
+    sampler: Annotated[
+        str | None, typer.Option(help="Of a model of images: dpm++, ddim or ddpm.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Of a model of images: network runs per trace.")
+    ] = None,
+    fast: Annotated[bool, typer.Option(help="Native kernels, or the torch reference.")] = True,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same traces.")] = None,
+    start: Annotated[int, typer.Option(help="Index of the first trace, to split work.")] = 0,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Traces worked on at a time  [default: 256, or 1024 on a GPU]"),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …")] = None,
+    size: SizeOf = "ip",
+    ip: Version = 4,
+    mtu: Mtu = 1500,
+    protocol: Protocol = "tcp",
+    server_port: ServerPort = 443,
+    starts: Annotated[
+        str | None, typer.Option(help="Of a capture: what --start of export is.")
+    ] = None,
+    resolution: Resolution = "ns",
+    small: Small = "refuse",
+    ports: Ports = "move",
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Make new traces of the classes asked for; a capture of them as `export` writes it."""
+    from netdiffus.export.capture import CAPTURES, free_labels
+    from netdiffus.export.packets import check_channels
+    from netdiffus.files import claim
+    from netdiffus.model.model import Model
+    from netdiffus.sampling import sample as run
+    from netdiffus.tables.writing import check_suffix
+
+    is_capture = out.suffix in CAPTURES
+    if not is_capture:
+        check_suffix(out)
+        refuse_unused(ctx, f"{out}: a table", (*OF_CAPTURES, "starts"))
+    files = (out, free_labels(out, force)) if is_capture else (out,)
+    with claim(*files, force=force):  # what cannot be written is refused before the work
+        loaded = Model.load(model)
+        if is_capture:
+            check_channels(loaded.codec.channels)
+        with bar("sample", float(n)) as progress:
+            traces = run(
+                loaded,
+                n,
+                label=label,
+                mix=mix,
+                fast=fast,
+                sampler=sampler,
+                steps=steps,
+                seed=seed,
+                start=start,
+                batch_size=batch_size,
+                device=device,
+                progress=progress,
+            )
+        if is_capture:
+            choices = {name: ctx.params[name] for name in OF_CAPTURES}
+            written = _save_capture(traces, out, {**choices, "start": starts, "force": force})
+        else:
+            traces.save(out, force=force)
+            written = {}
+    found: dict[str, Any] = {"traces": str(out), "classes": traces.counts()}
+    if "residual" in traces.meta.column_names:
+        found["residual"] = sum(traces.meta["residual"].to_pylist()) / len(traces)
+    show(found | written, as_json)
+
+
+def _save_capture(traces: Any, out: Path, choices: dict[str, Any]) -> dict[str, int]:
+    """Writes a capture; traces that it refuses are kept in another file, for `export`.
+
+    Returns:
+        How many flows are not as the traces say, if any: other protocols as UDP, ports moved.
+    """
+    from netdiffus.export.capture import write_capture
+
+    try:
+        done = write_capture(traces, out, **choices)
+        return {name: done[name] for name in ("as_udp", "moved") if done[name]}
+    except (InputError, FileExistsError) as error:
+        kept = next(path for path in _beside(out) if not path.exists())
+        traces.save(kept)
+        raise InputError(f"{error}. The traces are kept in {kept}: netdiffus export") from None
+
+
+def _beside(out: Path) -> Iterator[Path]:
+    """Names for the traces of a capture."""
+    yield out.with_suffix(".parquet")
+    yield out.with_suffix(".traces.parquet")
+    for number in count(2):
+        yield out.with_suffix(f".traces-{number}.parquet")

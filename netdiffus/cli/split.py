@@ -1,0 +1,60 @@
+"""`netdiffus split`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from netdiffus.cli.options import (
+    TABLE_HELP,
+    Channels,
+    Columns,
+    FlowColumn,
+    Force,
+    Json,
+    LabelColumn,
+    Length,
+    Seed,
+    load,
+    read_options,
+)
+from netdiffus.cli.output import show
+
+
+def split(
+    data: Annotated[Path, typer.Argument(help=TABLE_HELP)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the two parts.")],
+    fraction: Annotated[float, typer.Option(help="Share of each class held out.")] = 0.2,
+    by: Annotated[str | None, typer.Option(help="Column whose groups stay together.")] = None,
+    sep: Annotated[str | None, typer.Option(help="Group by the text before this only.")] = None,
+    length: Length = None,
+    channels: Channels = None,
+    label_column: LabelColumn = None,
+    columns: Columns = None,
+    flow_column: FlowColumn = None,
+    seed: Seed = 0,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Hold out a stratified part: train.parquet and holdout.parquet."""
+    from netdiffus.files import claim
+
+    options = read_options(length, channels, label_column, columns, flow_column)
+    with claim(out / "train.parquet", out / "holdout.parquet", force=force):
+        traces = load(data, options)
+        rest, holdout = traces.split(fraction, by=by, sep=sep, seed=seed)
+        (out / "holdout.parquet").unlink(missing_ok=True)  # else it might hold new training traces
+        rest.save(out / "train.parquet", force=force)
+        holdout.save(out / "holdout.parquet", force=force)
+    twins = len(traces) - len(set(traces.duplicates().tolist()))
+    show(
+        {
+            "train": str(out / "train.parquet"),
+            "holdout": str(out / "holdout.parquet"),
+            "traces": {"train": len(rest), "holdout": len(holdout)},
+            "duplicates": twins,
+        },
+        as_json,
+    )

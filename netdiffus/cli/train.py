@@ -1,0 +1,154 @@
+"""`netdiffus train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from netdiffus.cli.options import (
+    TABLE_HELP,
+    Channels,
+    Columns,
+    FlowColumn,
+    Force,
+    Json,
+    LabelColumn,
+    Length,
+    Seed,
+    load,
+    read_options,
+)
+from netdiffus.cli.output import show
+from netdiffus.cli.progress import bar
+from netdiffus.errors import InputError
+
+if TYPE_CHECKING:
+    from netdiffus.networks.build import Codec
+    from netdiffus.traces.traces import Traces
+
+
+def train(
+    data: Annotated[Path, typer.Argument(help=TABLE_HELP)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the model.")],
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="Minutes in all; 5 if no --steps either, or those of the resumed run."),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps in all.")] = None,
+    length: Length = None,
+    channels: Channels = None,
+    label_column: LabelColumn = None,
+    columns: Columns = None,
+    flow_column: FlowColumn = None,
+    preset: Annotated[
+        str, typer.Option(help="default or causal: a transformer; paper: a U-Net on images.")
+    ] = "default",
+    width: Annotated[int | None, typer.Option(help="Features inside the network.")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="For paper: height and width of the images.")
+    ] = None,
+    resize: Annotated[
+        str | None, typer.Option(help="For paper, of longer traces: bin or area  [default: bin]")
+    ] = None,
+    gamma: Annotated[
+        float | None, typer.Option(help="For paper: contrast; the paper's is 0.25  [default: 1]")
+    ] = None,
+    scale: Annotated[
+        list[str] | None,
+        typer.Option(help="For paper: CHANNEL=minmax, =log, =quantile or =LO:HI; may be repeated."),
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option(help="Column of groups; values of fewer than 5 are never kept.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Traces per step.")] = 64,
+    learning_rate: Annotated[float, typer.Option(help="Of AdamW, at its highest.")] = 2e-3,
+    validation: Annotated[
+        float, typer.Option(help="Share of the traces that tell of overfitting; 0 uses all.")
+    ] = 0.1,
+    seed: Seed = 0,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; CUDA if there is one.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Train a model on labelled traces. Ctrl-C keeps it usable; --resume goes on."""
+    from netdiffus.model.model import Model
+    from netdiffus.training import Recipe
+    from netdiffus.training import train as run
+
+    if steps is None and minutes is None:
+        budget = Model.load(out).about.get("budget", {}) if resume else {}
+        steps, minutes = budget.get("steps"), budget.get("minutes", None if budget else 5.0)
+    recipe = Recipe(
+        steps=steps,
+        minutes=minutes,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        validation_fraction=validation,
+        seed=seed,
+    )
+    _check_folder(out, resume, force)
+    traces = load(data, read_options(None, channels, label_column, columns, flow_column))
+    images = {"size": size, "resize": resize, "gamma": gamma, "scale": scale or None}
+    codec = _codec(preset, traces, length, {k: v for k, v in images.items() if v is not None})
+    with bar("train", 1.0) as progress:
+        model = run(
+            traces,
+            out,
+            recipe=recipe,
+            codec=codec,
+            preset=preset,
+            width=width,
+            by=by,
+            resume=resume,
+            force=force,
+            device=device,
+            progress=progress,
+        )
+    show({"model": str(out), **model.about}, as_json)
+    if model.about["ended"] == "interrupted":
+        raise typer.Exit(130)
+
+
+def _check_folder(out: Path, resume: bool, force: bool) -> None:
+    """Refuses a folder that no model can go into, before the traces are read."""
+    from netdiffus.model.files import refuse_model
+
+    refuse_model(out, force or resume)
+
+
+def _codec(preset: str, traces: Traces, length: int | None, images: dict[str, Any]) -> Codec:
+    """The codec that the options of `train` ask for; those in `images` are of images alone."""
+    from netdiffus.codec import GasfCodec, TokenCodec, default_size
+    from netdiffus.networks.build import IMAGES, check_preset
+
+    check_preset(preset)
+    if preset in IMAGES:
+        chosen = _scales(images.pop("scale", []))
+        size = images.pop("size", default_size(traces))
+        return GasfCodec(size, length=length, scales=chosen, **images)
+    if images:
+        names = ", ".join(f"--{name}" for name in images)
+        raise InputError(
+            f"{names}: preset {preset!r} draws no images; leave it out, or give --preset paper"
+        )
+    return TokenCodec(length)
+
+
+def _scales(choices: list[str]) -> dict[str, str | tuple[float, float]]:
+    """{"size": "log", "direction": (-1, 1)} from ["size=log", "direction=-1:1"]."""
+    scales: dict[str, str | tuple[float, float]] = {}
+    for choice in choices:
+        name, equals, kind = choice.partition("=")
+        if not equals:
+            raise InputError(
+                f"--scale {choice}: give a channel and its scale, such as {choice}=log"
+            )
+        lo, colon, hi = kind.partition(":")
+        try:
+            scales[name] = (float(lo), float(hi)) if colon else kind
+        except ValueError:
+            raise InputError(f"--scale {choice}: bounds are two numbers, LO:HI") from None
+    return scales
