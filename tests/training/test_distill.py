@@ -14,7 +14,8 @@ from small import packets, volumes
 from netdiffus.codec import TokenCodec
 from netdiffus.model.model import Model
 from netdiffus.networks.causal import CausalNetwork
-from netdiffus.training import Recipe, train, trainer
+from netdiffus.training import Recipe, train
+from netdiffus.training.checkpoint import State
 from netdiffus.training.distill import BATCHES, TIMES, Taught
 
 
@@ -71,12 +72,12 @@ def test_classes_are_as_frequent_as_their_shares() -> None:
 
 def test_the_student_sees_no_real_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its training does not change with the traces, once its teacher is fixed."""
-    fixed, averaged = teacher().state_dict(), trainer.State.averaged
+    fixed, averaged = teacher().state_dict(), State.averaged
 
-    def instead(state: trainer.State) -> dict[str, torch.Tensor]:
+    def instead(state: State) -> dict[str, torch.Tensor]:
         return averaged(state) if state.teacher else fixed
 
-    monkeypatch.setattr(trainer.State, "averaged", instead)
+    monkeypatch.setattr(State, "averaged", instead)
     recipe = Recipe(steps=12, batch_size=4)
     orders = np.arange(60), np.arange(60)[::-1]
     models = [train(packets(60)[order], recipe=recipe, width=16) for order in orders]

@@ -19,10 +19,11 @@ from netdiffus.errors import InputError, Note
 from netdiffus.model.model import Model
 from netdiffus.sampling import sample
 from netdiffus.traces.traces import Traces
-from netdiffus.training import Recipe, train, trainer
+from netdiffus.training import Recipe, loop, train
 from netdiffus.training.batches import Batches
 from netdiffus.training.checkpoint import read_log
-from netdiffus.training.trainer import _check_batch
+from netdiffus.training.processes import check_batch
+from netdiffus.training.run import Run
 
 
 @pytest.mark.parametrize("preset", ["causal", "image", "paper"])
@@ -265,7 +266,7 @@ def test_bad_traces_and_settings() -> None:
     with pytest.raises(InputError, match="no column 'user' to group by"):
         run(None, 1, by="user")
     with pytest.raises(InputError, match="batch_size 2 is less than the 3 processes"):
-        _check_batch(Recipe(steps=1, batch_size=2), 3)
+        check_batch(2, 3)
     with pytest.raises(InputError, match="width must be a multiple of 4, got 10"):
         run(None, 1, width=10)
 
@@ -381,20 +382,20 @@ HELD = {"traces": volumes(80), "recipe": {"validation_fraction": 0.25}}
 class TestValidation:
     @pytest.fixture(autouse=True)
     def _often(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(trainer, "VALIDATE_EVERY", 10)
+        monkeypatch.setattr(loop, "VALIDATE_EVERY", 10)
 
     def test_overfitting_ends_training(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         given = iter([9.0, 8.0, 5.0, 4.0, 6.0, 5.0, 4.5, 4.25])
 
-        def overfitting(run: trainer.Run, data: object) -> None:
-            if not isinstance(data, Batches):
+        def overfitting(run: Run) -> None:
+            if not isinstance(run.data, Batches):
                 return
             run.state.schedule.losses.append(next(given))
             run.state.schedule.learned_loss = 0.0
 
-        monkeypatch.setattr(trainer, "_validate", overfitting)
+        monkeypatch.setattr(loop, "validate", overfitting)
         model = run(tmp_path, 2000, **HELD)
         assert model.about["teacher_steps"] == 120  # 80, and half as many again
         assert model.about["steps"] == 180  # and for the student half as many

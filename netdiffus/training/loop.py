@@ -1,0 +1,119 @@
+"""The training loop, of a network and then of a student of it."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+
+import numpy as np
+import torch
+from torch.func import functional_call
+
+from netdiffus.errors import InputError
+from netdiffus.networks.batch import Batch
+from netdiffus.training.batches import Batches
+from netdiffus.training.checkpoint import State, log
+from netdiffus.training.processes import agreed
+from netdiffus.training.run import Run
+from netdiffus.training.saving import save
+from netdiffus.training.step import Loss
+from netdiffus.training.student import begin_student
+
+LOG_EVERY, VALIDATE_EVERY = 20, 40  # steps
+
+
+def learn(run: Run, interrupted: threading.Event) -> None:
+    """Trains the network, and then a student of it."""
+    _loop(run, interrupted)
+    if run.has_student and run.state.teacher is None and not interrupted.is_set():
+        begin_student(run)
+        _loop(run, interrupted)
+    run.ended = "interrupted" if interrupted.is_set() else _end_of(run.state)
+
+
+def _end_of(state: State) -> str:
+    schedule = state.teacher.schedule if state.teacher else state.schedule
+    return "overfitting" if schedule.is_overfitting else "budget used"
+
+
+def _loop(run: Run, interrupted: threading.Event) -> None:
+    state = run.state
+    began, cpu_began = time.monotonic() - state.seconds, time.process_time() - state.cpu_seconds
+    saved = time.monotonic()
+    if state.schedule.decay_step is not None:
+        _learn_from_all(run)
+    while not agreed(run.accelerator, interrupted.is_set() or run.is_over):
+        _decay(run)
+        loss = _step(run)
+        state.seconds = time.monotonic() - began
+        state.cpu_seconds = time.process_time() - cpu_began
+        _note(run, loss)
+        if time.monotonic() - saved > run.recipe.checkpoint_seconds:
+            save(run)
+            saved = time.monotonic()
+
+
+def _decay(run: Run) -> None:
+    """Lets the learning rate fall from this step on, where it is time."""
+    schedule = run.state.schedule
+    if schedule.decay_step is None and agreed(run.accelerator, run.wants_decay):
+        schedule.begin_decay(run.state.own_step, run.share)
+        _learn_from_all(run)
+
+
+def _learn_from_all(run: Run) -> None:
+    if isinstance(run.data, Batches):
+        run.data.take_all()
+
+
+def _step(run: Run) -> float:
+    """One step; dropout and all other chance in it depend on seed, step and process alone."""
+    state, recipe = run.state, run.recipe
+    state.set_rate(recipe.learning_rate * state.schedule.rate(state.own_step, run.share))
+    batch = run.data.batch(state.step)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(hash((recipe.seed, state.step, run.accelerator.process_index)))
+        loss = float(run.step(*batch))
+    state.average(recipe.ema_width)
+    if agreed(run.accelerator, not math.isfinite(loss)):
+        raise InputError(
+            f"the loss is no longer finite at step {state.step}; try a lower learning_rate (a "
+            "checkpoint that was written before is kept)"
+        )
+    state.step += 1
+    return loss
+
+
+def _note(run: Run, loss: float) -> None:
+    """What is measured and told after a step."""
+    state = run.state
+    state.losses.append(loss)
+    if state.step % VALIDATE_EVERY == 0 and state.schedule.decay_step is None:
+        validate(run)
+    if state.step % LOG_EVERY == 0:
+        log(state, run.log)
+    if run.progress:
+        run.progress(run.done, f"step {state.step} loss {loss:.4f}")
+
+
+def validate(run: Run) -> None:
+    """Measures the loss of the averaged weights on validation traces and on learned ones.
+
+    A student has none: it sees new traces all the time.
+    """
+    data, schedule = run.data, run.state.schedule
+    if isinstance(data, Batches) and (validation := data.validation()):
+        schedule.losses.append(_mean_loss(run.state, validation))
+        schedule.learned_loss = _mean_loss(run.state, data.reference())
+
+
+def _mean_loss(state: State, batches: list[Batch]) -> float:
+    """Of the averaged weights, without dropout or any other chance of training."""
+    names = (f"net.{name}" for name, _ in state.net.named_parameters())
+    weights = dict(zip(names, state.ema, strict=True))
+    loss = Loss(state.net.eval())
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        losses = [float(functional_call(loss, weights, tuple(batch))) for batch in batches]
+    state.net.train()
+    return float(np.average(losses, weights=[len(b.label) for b in batches]))

@@ -1,0 +1,81 @@
+"""Whether a run that was interrupted may go on: with the traces and settings it began with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from netdiffus.errors import InputError
+from netdiffus.model.model import Model
+from netdiffus.networks.build import student_of
+from netdiffus.networks.causal import CausalConfig
+from netdiffus.traces.traces import Traces
+from netdiffus.training.checkpoint import has_teacher
+from netdiffus.training.recipe import Recipe
+from netdiffus.training.run import Run
+from netdiffus.training.student import begin_student
+
+SETTINGS = (
+    "batch_size",
+    "learning_rate",
+    "weight_decay",
+    "ema_width",
+    "validation_fraction",
+    "teacher_share",
+    "seed",
+)
+
+
+def settings_of(recipe: Recipe) -> dict[str, Any]:
+    """What a resumed run must share with the run before, and what the card says of it."""
+    return {name: getattr(recipe, name) for name in SETTINGS}
+
+
+def go_on(run: Run, folder: Path) -> None:
+    """Takes over the checkpoint of a run."""
+    if has_teacher(folder):
+        begin_student(run)  # with any weights: those of the checkpoint follow
+    run.state.load(folder, run.fingerprint)
+
+
+def recipe_of(model: Model) -> Recipe:
+    """The recipe that a model was trained by."""
+    about = model.about
+    settings = {name: about[name] for name in SETTINGS if name in about}
+    try:
+        return Recipe(**about.get("budget", {"minutes": 2.0}), **settings)
+    except (InputError, TypeError) as error:
+        raise InputError(f"resume: the settings of the model cannot be used: {error}") from None
+
+
+def hash_of(traces: Traces) -> str:
+    """Of all that is learned from; a resumed run is checked against it."""
+    digest = hashlib.sha256(traces.values.tobytes())
+    for part in (traces.lengths, traces.labels):
+        digest.update(part.tobytes())
+    digest.update(json.dumps(traces.classes).encode())
+    return digest.hexdigest()
+
+
+def check_same(before: Model, now: Model) -> None:
+    """Refuses to go on with a model of other classes or settings."""
+    old, new = _shape(before), _shape(now)
+    for key, value in new.items():
+        if old.get(key) != value:
+            raise InputError(
+                f"resume: {key} was {old.get(key)!r} and is now {value!r}; a resumed run goes on "
+                "with the traces and settings it began with"
+            )
+
+
+def _shape(model: Model) -> dict[str, Any]:
+    config = json.loads(json.dumps(model.config()))
+    shape = model.network.config
+    if isinstance(shape, CausalConfig):  # a student is compared with its teacher
+        config["network"] = json.loads(json.dumps(asdict(student_of(shape))))
+    parts: dict[str, Any] = {**config["codec"], **config["network"], **(config["diffusion"] or {})}
+    channels = [channel.name for channel in model.codec.channels]
+    return {"preset": model.preset, "classes": config["classes"], **parts, "channels": channels}

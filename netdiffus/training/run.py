@@ -1,0 +1,93 @@
+"""A training under way: what it works on, and how far it has come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from netdiffus.model.model import Model
+from netdiffus.networks.build import DISTILLED
+from netdiffus.training.batches import Batches
+from netdiffus.training.checkpoint import State
+from netdiffus.training.distill import Taught
+from netdiffus.training.recipe import Recipe
+
+
+@dataclass
+class Run:
+    """A training under way.
+
+    Attributes:
+        accelerator: Knows the processes.
+        recipe: Budget and settings.
+        model: What is trained; gets the averaged weights at the end.
+        state: All that changes.
+        data: Gives the batches: of the traces, or to a student of what its teacher makes.
+        step: Gradient and optimiser on one batch; returns the loss.
+        target: The device.
+        folder: Where this process writes, if it does.
+        log: Its log there.
+        fingerprint: What must not change between the parts of one run.
+        learned: What is learned from: traces, points, budget and settings.
+        progress: Called after each step.
+        ended: Why training ended; None before.
+    """
+
+    accelerator: Accelerator
+    recipe: Recipe
+    model: Model
+    state: State
+    data: Batches | Taught
+    step: Callable[..., Tensor]
+    target: torch.device
+    folder: Path | None
+    log: Path | None
+    fingerprint: dict[str, Any]
+    learned: dict[str, Any]
+    progress: Callable[[float, str], None] | None
+    ended: str | None = None
+
+    @property
+    def has_student(self) -> bool:
+        """Whether a student takes the network's place."""
+        return self.model.preset in DISTILLED and self.recipe.teacher_share < 1
+
+    @property
+    def share(self) -> float:
+        """The share of the training of this network that is done: of a teacher, of a student.
+
+        A student takes the rest of the budget. Where its teacher was overfitting, and ended before
+        its share of the budget, the student takes no more than half as many steps.
+        """
+        state, recipe = self.state, self.recipe
+        used = recipe.share_done(state.step, state.seconds, state.cpu_seconds)
+        if (teacher := state.teacher) is None:
+            return used / recipe.teacher_share if self.has_student else used
+        before = recipe.share_done(teacher.step, teacher.seconds, teacher.cpu_seconds)
+        by_budget = (used - before) / max(1 - before, 1e-9)
+        by_steps = 2 * state.own_step / max(teacher.step, 1)
+        return max(by_budget, by_steps if teacher.schedule.is_overfitting else 0.0)
+
+    @property
+    def done(self) -> float:
+        """The share of all training that is done, for whoever waits for it."""
+        teacher = self.recipe.teacher_share if self.has_student else 1.0
+        if self.state.teacher is None:
+            return teacher * self.share
+        return teacher + (1 - teacher) * self.share
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the training of this network has come to its end."""
+        return self.state.schedule.is_over(self.state.own_step, self.share)
+
+    @property
+    def wants_decay(self) -> bool:
+        """Whether the learning rate should begin to fall."""
+        return self.state.schedule.wants_decay(self.share)

@@ -1,0 +1,49 @@
+"""What a training writes: the model with averaged weights, and what it notes in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from netdiffus.model.files import LOG, STATE, save_together
+from netdiffus.training.run import Run
+
+
+def save(run: Run) -> None:
+    """Writes the model with averaged weights, and all that a resumed run needs."""
+    run.model.about = _about(run)
+    folder, state = run.folder, run.state
+    if folder is None or run.log is None:
+        return
+    one, config, parts = run.model.parts(state.averaged())
+    parts[STATE] = state.content(run.fingerprint, one)
+    if run.log != folder / LOG:
+        parts[LOG] = run.log.read_bytes()
+    save_together(folder, one, config, parts)
+    if run.log != folder / LOG:
+        run.log.unlink()
+        run.log = folder / LOG
+
+
+def finish(run: Run) -> None:
+    """Saves, and leaves the averaged weights in the model."""
+    save(run)
+    run.model.network.load_state_dict(run.state.averaged())
+    run.model.network.cpu().eval()
+
+
+def _about(run: Run) -> dict[str, Any]:
+    """All that the model's card says of how it was trained, so far."""
+    state, about = run.state, dict(run.learned)
+    schedule = state.teacher.schedule if state.teacher else state.schedule
+    about |= {"steps": state.step, "seconds": round(state.seconds, 1)}
+    about["cpu_seconds"] = round(state.cpu_seconds, 1)
+    if state.teacher:
+        about["teacher_steps"] = state.teacher.step
+    if schedule.losses:
+        about |= {
+            "rate_fell_at_step": schedule.decay_step,
+            "validation_loss": round(schedule.losses[-1], 5),
+            "learned_loss": round(schedule.learned_loss, 5),
+            "least_validation_loss": round(schedule.least_loss, 5),
+        }
+    return about | ({"ended": run.ended} if run.ended else {})
