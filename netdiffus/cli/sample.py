@@ -64,6 +64,10 @@ def sample(
     resolution: Resolution = "ns",
     small: Small = "refuse",
     ports: Ports = "move",
+    for_spreadsheets: Annotated[
+        bool,
+        typer.Option("--for-spreadsheets", help="Of a .csv: no cell is run as a formula."),
+    ] = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -73,9 +77,11 @@ def sample(
     from netdiffus.files import claim
     from netdiffus.model.model import Model
     from netdiffus.sampling import sample as run
-    from netdiffus.tables.writing import check_suffix
+    from netdiffus.tables.writing import check_is_csv, check_suffix
 
     is_capture = out.suffix in CAPTURES
+    if for_spreadsheets:
+        check_is_csv(out)
     if not is_capture:
         check_suffix(out)
         refuse_unused(ctx, f"{out}: a table", (*OF_CAPTURES, "starts"))
@@ -103,7 +109,7 @@ def sample(
             choices = {name: ctx.params[name] for name in OF_CAPTURES}
             written = _save_capture(traces, out, {**choices, "start": starts, "force": force})
         else:
-            traces.save(out, force=force)
+            traces.save(out, force=force, for_spreadsheets=for_spreadsheets)
             written = {}
     found: dict[str, Any] = {"traces": str(out), "classes": traces.counts()}
     if "residual" in traces.meta.column_names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,18 @@ from netdiffus.files import refuse_existing, whole_file
 from netdiffus.tables.lists import SCHEMA_KEY
 
 SUFFIXES = (".parquet", ".csv", ".npz")
+FORMULA = r"^([=+\-@\t\r])"  # how a cell begins that Excel and LibreOffice take for a formula
 
 
-def write(table: pa.Table, path: Path, *, force: bool = False) -> None:
+def write(
+    table: pa.Table, path: Path, *, force: bool = False, for_spreadsheets: bool = False
+) -> None:
     """Writes a table, whole or not at all. See `Traces.save`."""
     check_suffix(path)
     refuse_existing(path, force)
+    if for_spreadsheets:
+        check_is_csv(path)
+        table = _without_formulas(table)
     with whole_file(path) as part:
         _WRITERS[path.suffix.lower()](table, part)
 
@@ -34,6 +41,25 @@ def check_suffix(path: Path) -> None:
             f"{path}: unknown kind of file; use one of {', '.join(SUFFIXES)} (captures are read by "
             "import_captures, written by write_capture)"
         )
+
+
+def check_is_csv(path: Path) -> None:
+    """Raises InputError where `for_spreadsheets` means nothing."""
+    if path.suffix.lower() != ".csv":
+        raise InputError(
+            f"{path}: for_spreadsheets is for .csv files; leave it out, or write a .csv"
+        )
+
+
+def _without_formulas(table: pa.Table) -> pa.Table:
+    """Text cells and column names that a spreadsheet would run begin with an apostrophe instead."""
+    for k, field in enumerate(table.schema):
+        name = re.sub(FORMULA, r"'\1", field.name)
+        column = table.column(k)
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            column = pc.replace_substring_regex(column, FORMULA, r"'\1")
+        table = table.set_column(k, name, column)
+    return table
 
 
 def _write_parquet(table: pa.Table, path: Path) -> None:

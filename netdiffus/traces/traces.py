@@ -251,16 +251,27 @@ class Traces:
         logger.info("%s", report)
         return traces, report
 
-    def save(self, path: str | Path, *, force: bool = False) -> None:
+    def save(
+        self, path: str | Path, *, force: bool = False, for_spreadsheets: bool = False
+    ) -> None:
         """Writes a .parquet, .csv or .npz file, whole or not at all.
 
         Parquet and NPZ keep every element type; CSV widens them to int64 and float64, with the
         same values.
 
+        Args:
+            path: The file.
+            force: Replace a file that is there.
+            for_spreadsheets: Of a CSV file: text that a spreadsheet would run as a formula (it
+                begins with `=`, `+`, `-`, `@`, a tab or a line break) gets an apostrophe before
+                it. It is then other text, also when it is read again.
+
         Raises:
             FileExistsError: The file is there and `force` is false.
+            InputError: `for_spreadsheets` with another kind of file than CSV.
         """
-        formats.write(self.to_arrow(), Path(path), force=force)
+        table = self.to_arrow()
+        formats.write(table, Path(path), force=force, for_spreadsheets=for_spreadsheets)
 
     def __len__(self) -> int:
         return len(self.values)

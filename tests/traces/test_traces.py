@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 import resource
 import signal
@@ -97,6 +98,17 @@ def test_csv_lists_are_json(tmp_path: Path) -> None:
         json.loads(table["packet_length"][0].as_py())
         == packets().to_arrow()["packet_length"][0].as_py()
     )
+
+
+def test_csv_for_spreadsheets_holds_no_formula(tmp_path: Path) -> None:
+    commands = ("=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "\t=1", "plain-1")
+    traces = Traces.from_arrays(np.ones((6, 2)), list(commands), channels=["value"])
+    traces.save(tmp_path / "t.csv", for_spreadsheets=True)
+    with (tmp_path / "t.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["label"] for row in rows] == [*("'" + one for one in commands[:5]), "plain-1"]
+    with pytest.raises(InputError, match=r"for_spreadsheets is for \.csv files"):
+        traces.save(tmp_path / "t.npz", for_spreadsheets=True)
 
 
 def test_to_pandas_gives_the_same_numbers() -> None:
