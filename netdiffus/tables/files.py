@@ -29,11 +29,13 @@ _DAMAGED = (
     pa.ArrowException, zipfile.BadZipFile, zlib.error, lzma.LZMAError, KeyError, ValueError,
     TypeError, EOFError, OverflowError, RecursionError, NotImplementedError, SyntaxError,
 )  # fmt: skip
+_CAPTURES = (".pcap", ".pcapng", ".cap")
+_CAPTURE = "this is a capture: run `netdiffus import` on it first (import_captures in Python)"
 # What people try to read as a table, by its first bytes, and what to do instead.
 _OTHERS = (
     ((b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d",
       b"\x0a\x0d\x0d\x0a"),
-     "this is a capture: run `netdiffus import` on it first (import_captures in Python)"),
+     _CAPTURE),
     ((b"version https://git-lfs",), "this is a pointer of Git LFS, not the file: git lfs pull"),
     ((b"<!DOCTYPE", b"<!doctype", b"<html"), "this is a web page: download the file itself"),
     ((b"SQLite format 3",), "this is an SQLite database: export the table as .csv"),
@@ -106,11 +108,10 @@ def kind_of(path: Path) -> str:
     suffix = suffixes[-1] if suffixes else ""
     if suffix in (".pkl", ".pickle"):
         raise InputError(f"{path}: {_PICKLE.format(path.name)}")
+    if suffix in _CAPTURES:
+        raise InputError(f"{path}: {_CAPTURE}")
     if suffix not in _READERS:
-        raise InputError(
-            f"{path}: unknown kind of file; use one of {', '.join(_READERS)} (captures are read by "
-            "import_captures, written by write_capture)"
-        )
+        raise InputError(f"{path}: unknown kind of file; use one of {', '.join(_READERS)}")
     return suffix
 
 

@@ -28,8 +28,8 @@ class Recipe:
             falls, training ends before the budget. Once the learning rate falls they are learned
             from, too. 0 learns from all traces from the start, and never ends early.
         teacher_share: Share of the budget after which a student of the network takes its place, of
-            `causal`: it learns from traces that the network makes, never from a real one. It takes
-            half as many steps. 1 trains no student.
+            `causal`: it learns from traces that the network makes, never from a real one. 1 trains
+            no student, and neither does a budget that leaves it fewer than 100 steps.
         checkpoint_seconds: Time between checkpoints.
         seed: Of weights, order, dropout, times and noise.
 

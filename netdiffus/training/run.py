@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ from netdiffus.training.batches import Batches
 from netdiffus.training.checkpoint import State
 from netdiffus.training.distill import Taught
 from netdiffus.training.recipe import Recipe
+
+FEWEST_STEPS = 100  # of a student: below it would not have warmed up; the network then stays
+ENOUGH_STEPS = 1000  # of a student whose teacher was overfitting, if half the teacher's are fewer
 
 
 @dataclass
@@ -54,24 +58,33 @@ class Run:
     ended: str | None = None
 
     @property
+    def used(self) -> float:
+        """The share of the whole budget that is used."""
+        state = self.state
+        return self.recipe.share_done(state.step, state.seconds, state.cpu_seconds)
+
+    @property
     def has_student(self) -> bool:
-        """Whether a student takes the network's place."""
-        return self.model.preset in DISTILLED and self.recipe.teacher_share < 1
+        """Whether a student takes the network's place, if the budget lasts for it."""
+        share = self.recipe.teacher_share
+        if self.model.preset not in DISTILLED or share == 1:
+            return False
+        steps = self.state.step / self.used if self.used else math.inf  # in the whole budget
+        return self.state.teacher is not None or steps * (1 - share) >= FEWEST_STEPS
 
     @property
     def share(self) -> float:
         """The share of the training of this network that is done: of a teacher, of a student.
 
         A student takes the rest of the budget. Where its teacher was overfitting, and ended before
-        its share of the budget, the student takes no more than half as many steps.
+        its share of the budget, the student takes half as many steps, or 1,000 if those are fewer.
         """
         state, recipe = self.state, self.recipe
-        used = recipe.share_done(state.step, state.seconds, state.cpu_seconds)
         if (teacher := state.teacher) is None:
-            return used / recipe.teacher_share if self.has_student else used
+            return self.used / recipe.teacher_share if self.has_student else self.used
         before = recipe.share_done(teacher.step, teacher.seconds, teacher.cpu_seconds)
-        by_budget = (used - before) / max(1 - before, 1e-9)
-        by_steps = 2 * state.own_step / max(teacher.step, 1)
+        by_budget = (self.used - before) / max(1 - before, 1e-9)
+        by_steps = state.own_step / max(teacher.step / 2, ENOUGH_STEPS)
         return max(by_budget, by_steps if teacher.schedule.is_overfitting else 0.0)
 
     @property

@@ -212,7 +212,7 @@ ERRORS = [
     ("sample truncated -n 5 -o new.parquet", "model.safetensors: truncated"),
     ("sample broken -n 5 -o new.parquet", "config.json: not readable JSON"),
     ("train none.parquet -o new", "none.parquet: no such file"),
-    ("train data.pcap -o new", "data.pcap: unknown kind of file"),
+    ("train data.pcap -o new", "data.pcap: this is a capture"),
     ("train no_label.csv -o new", "no_label.csv: no column 'label'"),
     ("train empty.csv -o new", "empty.csv: the file is empty"),
     ("train lonely.csv -o new", "at least 5 traces (or groups) are needed, got 3"),

@@ -110,9 +110,9 @@ def given_away(folder: Path, to: Path) -> Path:
     return Path(shutil.copytree(folder, to, ignore=shutil.ignore_patterns("checkpoint")))
 
 
-# How many tokens or traces there are is no number of a trace.
+# How many tokens or traces there are is no number of a trace, and `id` is a hash of the weights.
 COUNTS = re.compile(
-    r"config\.json: (network\.(sizes|columns)|about\.(traces|longer_traces))"
+    r"config\.json: (id|network\.(sizes|columns)|about\.(traces|longer_traces))"
     r"|README\.md: - (traces|longer_traces)"
 )
 
@@ -222,7 +222,7 @@ def test_where_one_trace_is_enough_all_of_this_is_found(
     kind: str, preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The search works: a folder that keeps the numbers of single traces does not pass."""
-    for module in ("codec.vocabulary", "codec.series", "columns", "model"):
+    for module in ("codec.vocabulary", "codec.series", "codec.columns", "model.model"):
         monkeypatch.setattr(f"netdiffus.{module}.K", 1)
     traces = MAKERS[kind](2)
     model = learned(traces, tmp_path / "m", preset)

@@ -19,6 +19,12 @@ from netdiffus.training.checkpoint import State
 from netdiffus.training.distill import BATCHES, TIMES, Taught
 
 
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Students of a few steps."""
+    monkeypatch.setattr("netdiffus.training.run.FEWEST_STEPS", 1)
+
+
 def teacher() -> CausalNetwork:
     made = Model.new(packets(60), TokenCodec(), width=16, seed=1).network
     assert isinstance(made, CausalNetwork)
@@ -93,6 +99,16 @@ def test_without_a_student_the_teacher_is_the_model() -> None:
     both = run(None, 12)
     assert both.about["teacher_steps"] == 8
     assert both.network.config.dropout == 0
+
+
+@pytest.mark.parametrize(("steps", "has_student"), [(12, True), (9, False)])
+def test_a_budget_too_short_for_a_student_is_the_networks(
+    steps: int, has_student: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("netdiffus.training.run.FEWEST_STEPS", 4)
+    model = run(None, steps)
+    assert ("teacher_steps" in model.about) == has_student
+    assert model.about["steps"] == steps
 
 
 def test_the_teacher_is_in_the_checkpoint_alone(tmp_path: Path) -> None:

@@ -383,6 +383,8 @@ class TestValidation:
     @pytest.fixture(autouse=True)
     def _often(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(loop, "VALIDATE_EVERY", 10)
+        monkeypatch.setattr("netdiffus.training.run.FEWEST_STEPS", 1)
+        monkeypatch.setattr("netdiffus.training.run.ENOUGH_STEPS", 1)
 
     def test_overfitting_ends_training(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
