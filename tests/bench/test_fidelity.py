@@ -20,7 +20,7 @@ from bench.fidelity.sets import FidelitySet, load, signed, unsigned, view
 from netdiffus.errors import InputError
 from netdiffus.traces.traces import Traces
 
-DATA = Path(__file__).parents[2] / "shared/data"
+DATA = Path(__file__).parents[3] / "shared/data"
 
 
 def of_sizes(sizes: dict[str, list[list[int]]]) -> Traces:

@@ -815,7 +815,7 @@ def test_torch_is_not_loaded(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-LAB = Path(__file__).parents[1] / "examples/lab_capture"
+LAB = Path(__file__).parents[2] / "examples/lab_capture"
 
 
 def test_lab_sessions_are_read_as_by_the_lab(

@@ -46,7 +46,7 @@ from netdiffus.capture.files.finding import is_capture
 from netdiffus.errors import InputError, Note
 from netdiffus.traces.traces import Traces
 
-SHARED = Path(__file__).parents[2] / "shared/data/pcap"
+SHARED = Path(__file__).parents[3] / "shared/data/pcap"
 ALL = Rules(packets=None)
 Found = list[tuple[Any, ...]]
 

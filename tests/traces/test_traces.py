@@ -324,7 +324,7 @@ class TestFiles:
         with pytest.raises(InputError, match="no such file"):
             Traces.load(tmp_path / "t.csv")
         with pytest.raises(InputError, match=r"use one of \.parquet, \.csv, \.npz"):
-            Traces.load(tmp_path / "t.pcap")
+            Traces.load(tmp_path / "t.xyz")
 
     def test_broken_list_in_csv_is_named(self, tmp_path: Path) -> None:
         path = tmp_path / "t.csv"
@@ -346,7 +346,7 @@ class TestFiles:
         before.write_text("kept")
         done = subprocess.run(
             [sys.executable, "-c", code, str(tmp_path / f"t{suffix}")],
-            cwd=Path(__file__).parent,
+            cwd=Path(__file__).parents[1],
             preexec_fn=_limit_file_size,
             capture_output=True,
             text=True,
