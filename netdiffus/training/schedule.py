@@ -9,9 +9,9 @@ DECAY = 1 / 3  # last share of the steps, in which the learning rate falls
 LEAST_RATE = 0.05  # what it falls to, as a share
 WARM_UP = 50  # steps in which it rises
 FEWEST = 8  # validation losses that tell of a plateau
-RECENT = 0.5  # share of them, the last, that must be lower than those before
+RECENT = 0.25  # share of them, the last, that must be lower than those before
 GAIN = 0.01  # by this share at least
-GAP = 0.05  # of the validation loss above that of traces that were learned from, as a share of it
+GAP = 0.15  # of the validation loss above that of traces that were learned from, as a share of it
 
 
 @dataclass
@@ -20,8 +20,8 @@ class Schedule:
 
     The rate rises, stays, and falls in the last third of the steps. The fall begins earlier where
     the network is overfitting: the validation loss has come to a plateau (the least of the last
-    half of all losses is not 1 % below the least of those before), and the loss of traces that
-    are learned from is 5 % below it or more. Training then ends after half as many steps again.
+    quarter of all losses is not 1 % below the least of those before), and the loss of traces that
+    are learned from is 15 % below it or more. Training then ends after half as many steps again.
     From the fall on the validation traces are learned from, too, and no loss is measured.
 
     Attributes:

@@ -56,7 +56,7 @@ def test_it_then_falls_by_half_a_cosine_as_torch_has_it() -> None:
     assert rates[-1] < 1.01 * LEAST_RATE
 
 
-FLAT = [9.0, 8.0, 6.0, 4.0, 5.0, 4.0, 4.0, 3.97]  # by less than 1 % lower in the last half
+FLAT = [9.0, 8.0, 6.0, 4.0, 5.0, 4.0, 4.0, 3.97]  # by less than 1 % lower in the last quarter
 FALLING = [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 4.0, 3.95]
 
 
@@ -75,8 +75,8 @@ def test_the_fall_begins_at_a_plateau_and_takes_half_as_long() -> None:
 
 def test_a_plateau_without_a_gap_to_learned_traces_is_no_overfitting() -> None:
     """Where both losses are near each other there is more to learn, however slowly."""
-    assert run(600, each_40(FLAT), learned=0.96 * FLAT[-1]) == run(600, {})
-    assert len(run(10_000, each_40(FLAT), learned=0.94 * FLAT[-1])) == 320 + 160
+    assert run(600, each_40(FLAT), learned=0.86 * FLAT[-1]) == run(600, {})
+    assert len(run(10_000, each_40(FLAT), learned=0.84 * FLAT[-1])) == 320 + 160
 
 
 def test_a_loss_that_still_falls_changes_nothing() -> None:
@@ -95,8 +95,8 @@ def test_a_rise_is_a_plateau_too() -> None:
 
 
 @given(st.lists(st.floats(0.9, 1.1), min_size=1, max_size=24))
-def test_a_plateau_is_a_last_half_that_is_no_lower(losses: list[float]) -> None:
-    last = len(losses) // 2
+def test_a_plateau_is_a_last_quarter_that_is_no_lower(losses: list[float]) -> None:
+    last = len(losses) // 4
     before, recent = losses[: len(losses) - last], losses[len(losses) - last :]
     expected = len(losses) >= 8 and min(recent) > 0.99 * min(before)
     assert Schedule(losses).is_plateau == expected
