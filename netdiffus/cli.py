@@ -543,7 +543,7 @@ def evaluate(
     """Compare synthetic with real traces; every figure beside its real-vs-real floor."""
     _need_eval()
     from netdiffus.evaluation import evaluate as run
-    from netdiffus.evaluation.page import page
+    from netdiffus.evaluation.report.html import page
     from netdiffus.files import claim, write_together
     from netdiffus.model import Model
     from netdiffus.training.checkpoint import read_log

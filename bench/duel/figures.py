@@ -11,10 +11,10 @@ from bench.duel.plan import Judges
 from bench.fidelity.judging import copies, judge, named
 from bench.fidelity.kept import Result
 from bench.fidelity.sets import FidelitySet, signed, unsigned
+from bench.paper_tasks.cnn import paper_cnn
 from netdiffus.evaluation.baselines import bootstrap, jitter, markov
-from netdiffus.evaluation.cnn import paper_cnn
-from netdiffus.evaluation.distances import autocorrelation_distance, lag_count
-from netdiffus.evaluation.fidelity import class_autocorrelation
+from netdiffus.evaluation.metrics.distances import autocorrelation_distance, lag_count
+from netdiffus.evaluation.metrics.distributions import class_autocorrelation
 from netdiffus.traces import Traces
 
 TIMES = 5  # as many synthetic as training traces

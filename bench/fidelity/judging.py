@@ -8,10 +8,10 @@ import numpy as np
 
 from bench.fidelity.forests import Protocol, equal_draws, mean_figure, rightly_named, two_sample_auc
 from bench.fidelity.sets import FidelitySet, unsigned
-from netdiffus.evaluation.copying import copying
-from netdiffus.evaluation.fidelity import fidelity, scales
-from netdiffus.evaluation.frechet import RandomConvolutions, frechet_distance
-from netdiffus.evaluation.space import Space
+from netdiffus.evaluation.features.embedding import Space
+from netdiffus.evaluation.metrics.distributions import fidelity, scales
+from netdiffus.evaluation.metrics.frechet import RandomConvolutions, frechet_distance
+from netdiffus.evaluation.metrics.memorization import copying
 from netdiffus.traces import Floats, Traces, concat
 
 HELLINGER_BINS = 10
@@ -58,9 +58,9 @@ def named(fs: FidelitySet, parts: list[Traces], protocol: Protocol) -> Floats:
 def wasserstein(fs: FidelitySet, made: Traces, repeats: int) -> float:
     """Mean Wasserstein-1 distance to the held-out traces, over fields and classes.
 
-    Fields are those of `netdiffus.evaluation.fidelity`, each in units of its standard deviation
-    over the training traces; as many traces of each class on both sides. A class that `made` lacks
-    is left out.
+    Fields are those of `netdiffus.evaluation.metrics.distributions`, each in units of its standard
+    deviation over the training traces; as many traces of each class on both sides. A class that
+    `made` lacks is left out.
     """
     yardstick = scales(fs.train)
     found = []
@@ -95,7 +95,7 @@ def hellinger(fs: FidelitySet, made: Traces) -> float:
 
 
 def frechet(fs: FidelitySet, made: Traces, repeats: int) -> float:
-    """Fréchet distance on GASF images by random convolutions, see `netdiffus.evaluation.frechet`.
+    """Fréchet distance on GASF images by random convolutions, see `metrics.frechet`.
 
     Between made and held-out traces, as many of each class on both sides (a class that `made` lacks
     is left out), so that the mix of classes, which is asked for, does not count; squared, as the
@@ -112,7 +112,7 @@ def frechet(fs: FidelitySet, made: Traces, repeats: int) -> float:
 
 
 def copies(fs: FidelitySet, made: Traces) -> dict[str, float]:
-    """How much traces are like training traces, see `netdiffus.evaluation.copying`.
+    """How much traces are like training traces, see `netdiffus.evaluation.metrics.memorization`.
 
     Args:
         fs: Real traces.

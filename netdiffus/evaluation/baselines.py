@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError
-from netdiffus.evaluation.distances import quantile_edges
+from netdiffus.evaluation.metrics.distances import quantile_edges
 from netdiffus.traces import Floats, Ints, Traces
 
 NOISE = 0.1  # standard deviation of the logarithm of jitter's factors

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from netdiffus.evaluation.utility import Answers
+from netdiffus.evaluation.metrics.classification import Answers
 from netdiffus.traces import Floats, Ints
 
 Z = 1.96

@@ -27,7 +27,7 @@ from unittest import mock
 from command import run
 from small import packets, volumes
 
-import netdiffus.evaluation.page
+import netdiffus.evaluation.report.html
 import netdiffus.pcap_writer
 import netdiffus.sampling
 from netdiffus import evaluation
@@ -175,7 +175,7 @@ def judge(folder: Path, text: str) -> None:
     traces = folder / "t.parquet"
     with (
         mock.patch.object(evaluation, "evaluate", return_value=Figures(text)),
-        mock.patch.object(netdiffus.evaluation.page, "page", lambda report: report.text),
+        mock.patch.object(netdiffus.evaluation.report.html, "page", lambda report: report.text),
     ):
         ok("evaluate", traces, traces, "-o", folder / "r.html", "--force")
 

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix
+
+from netdiffus.errors import InputError
+from netdiffus.evaluation.metrics.classification import train_and_test, two_sample_auc
+from netdiffus.evaluation.metrics.classifiers import POINTS, features
+from netdiffus.traces import Traces
+
+
+def noise(seed: int, n: int = 120, shift: float = 0.0, length: int = 10) -> Traces:
+    """Three classes; each is `shift` above the one before."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 3
+    series = rng.normal(size=(n, length)) + shift * labels[:, None]
+    return Traces.from_lists({"speed": series}, [f"class {k}" for k in labels])
+
+
+def test_features_equal_numpy_trace_by_trace():
+    rng = np.random.default_rng(0)
+    lists = [rng.normal(size=n).tolist() for n in (5, 1, 100)]
+    columns = {"speed": lists, "value": [np.abs(one).tolist() for one in lists]}
+    traces = Traces.from_lists(columns, ["a", "b", "c"])
+    found = features(traces)
+    assert found.shape == (3, 2 * (POINTS + 6) + 1)
+    for i, one in enumerate(lists):
+        for c, x in enumerate((np.array(one), np.abs(one))):
+            padded = np.zeros(POINTS)
+            padded[: len(x[:POINTS])] = x[:POINTS]
+            np.testing.assert_array_equal(found[i, c * POINTS : (c + 1) * POINTS], padded)
+            step = np.abs(np.diff(x)).mean() if len(x) > 1 else 0.0
+            expected = [x.mean(), x.std(), x.min(), x.max(), x.sum(), step]
+            np.testing.assert_allclose(found[i, 2 * POINTS + c : -1 : 2], expected, atol=1e-12)
+        assert found[i, -1] == len(one)
+
+
+def test_separable_classes_are_learned():
+    found = train_and_test([noise(1, shift=10)], noise(2, shift=10), seed=0)
+    assert found.accuracy == found.balanced_accuracy == 1
+    np.testing.assert_array_equal(found.confusion, np.diag([40, 40, 40]))
+
+
+def test_shuffled_labels_give_chance():
+    train = noise(3, n=600, shift=10)
+    shuffled = replace(train, labels=np.random.default_rng(4).permutation(train.labels))
+    found = train_and_test([shuffled], noise(5, n=600, shift=10), seed=0)
+    # Test traces of one class are alike, so their labels go wrong together: a wide interval.
+    assert found.balanced_accuracy == pytest.approx(1 / 3, abs=0.15)
+
+
+def test_balanced_accuracy_counts_classes_and_accuracy_traces():
+    test = noise(6, n=120, shift=10)
+    test = test[(test.labels == 0) | (np.arange(120) < 6)]  # 40 of class 0, 2 of 1 and of 2
+    train = noise(7, shift=10)
+    train = replace(train, labels=np.where(train.labels == 2, 1, train.labels))
+    found = train_and_test([train], test, seed=0)
+    true, given = np.sort(test.labels), np.repeat([0, 1, 1], [40, 2, 2])
+    assert found.accuracy == pytest.approx(accuracy_score(true, given))
+    assert found.balanced_accuracy == pytest.approx(balanced_accuracy_score(true, given))
+    np.testing.assert_array_equal(found.confusion, confusion_matrix(true, given))
+
+
+def test_sets_are_learned_together():
+    every = noise(8, shift=10)
+    parts = [every[every.labels == 0], every[every.labels > 0]]
+    assert train_and_test(parts, noise(9, shift=10), seed=0).accuracy == 1
+
+
+def test_auc_of_one_distribution_is_a_half():
+    found = [two_sample_auc(noise(s, n=300), noise(s + 100, n=300), seed=s) for s in range(5)]
+    assert np.mean(found) == pytest.approx(0.5, abs=0.03)  # standard error 0.011
+
+
+def test_auc_of_far_sets_is_1():
+    far = noise(11)
+    far = replace(far, values=far.values + 50)
+    assert two_sample_auc(far, noise(12), seed=0) == 1
+
+
+def test_auc_of_normals_has_the_right_size():
+    # One number a trace, N(0, 1) against N(1, 1): the best AUC is Phi(1 / sqrt(2)) = 0.760.
+    a, b = noise(13, n=900, length=1), noise(14, n=900, length=1)
+    found = two_sample_auc(replace(b, values=b.values + 1), a, seed=0)
+    assert 0.64 < found < 0.78
+
+
+def test_same_seed_same_figures():
+    a, b = noise(15), noise(16)
+    assert two_sample_auc(a, b, seed=3) == two_sample_auc(a, b, seed=3)
+    first, second = (train_and_test([a], b, seed=3) for _ in range(2))
+    np.testing.assert_array_equal(first.confusion, second.confusion)
+
+
+def test_classes_are_matched_by_name():
+    train, test = noise(17, shift=10), noise(18, shift=10)
+    some = test[test.labels > 0].without_empty_classes()
+    turned = replace(train, labels=2 - train.labels, classes=train.classes[::-1])
+    for found in (train_and_test([train], some, 0), train_and_test([turned, train], some, 0)):
+        assert found.accuracy == found.balanced_accuracy == 1
+    with pytest.raises(InputError, match="test traces: traces of class 0, which is not learned"):
+        train_and_test([some], test, 0)
