@@ -1,58 +1,47 @@
-"""All figures of one set of traces: how near it is to the holdout, and what it is good for."""
+"""All figures of one candidate: how near it is to the holdout, and what it is good for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from netdiffus.evaluation import intervals
-from netdiffus.evaluation.features.embedding import Space
-from netdiffus.evaluation.groups import units, units_of_both
-from netdiffus.evaluation.metrics.classification import Answers, train_and_test, two_sample_scores
+from netdiffus.evaluation.draws import capped, draw_rows, halves
+from netdiffus.evaluation.features.embedding import Embedding
+from netdiffus.evaluation.features.quantities import scales
+from netdiffus.evaluation.features.table import features
+from netdiffus.evaluation.features.vector_set import VectorSet
+from netdiffus.evaluation.metrics.classification import (
+    Predictions,
+    train_and_test,
+    two_sample_scores,
+)
 from netdiffus.evaluation.metrics.classifiers import Learner, forest, network
-from netdiffus.evaluation.metrics.coverage import coverage
-from netdiffus.evaluation.metrics.distributions import MEASURES, fidelity, scales
-from netdiffus.evaluation.metrics.frechet import RandomConvolutions, frechet_distance
-from netdiffus.evaluation.metrics.memorization import Copying, copying, usual_near
-from netdiffus.evaluation.metrics.mmd import Joint
-from netdiffus.evaluation.prepare import Comparison, class_counts, draw, draw_rows, halves
+from netdiffus.evaluation.metrics.distributions import MEASURES, Tables
+from netdiffus.evaluation.metrics.memorization import Closeness, CopyDetector
+from netdiffus.evaluation.prepare import MOST_COMPARED, Comparison, TraceSet
+from netdiffus.evaluation.set_distances import SetSummary, Summariser, set_distances
 from netdiffus.traces import Floats, Ints, Traces
 
 Figures = dict[str, Any]
-Tables = dict[str, dict[str, list[float]]]
-"""For each measure, for each quantity, one number per class."""
 
 DIVISIONS = 2  # into halves, of each draw
-COPY_DIVISIONS = 8  # into halves, of all traces
 
 
 @dataclass(frozen=True, eq=False)
-class Placed:
-    """Traces with their coordinates (N, D) and image features (N, 64)."""
+class Draw:
+    """Random traces of a set: as a whole, in pairs of halves, and as classifiers see them."""
 
-    traces: Traces
-    place: Floats
-    features: Floats
-
-    @cached_property
-    def labelled(self) -> tuple[Floats, Ints]:
-        """Coordinates and classes: always the same pair, by which `copying` knows a set again."""
-        return self.place, self.traces.labels
-
-    def __getitem__(self, rows: Ints) -> Placed:
-        return Placed(self.traces[rows], self.place[rows], self.features[rows])
-
-    def of_class(self, label: int) -> Placed:
-        """Those of one class."""
-        return self[np.flatnonzero(self.traces.labels == label)]
+    whole: SetSummary
+    divisions: list[tuple[SetSummary, SetSummary]]
+    table: VectorSet
 
 
-class Judge:
-    """Judges sets of traces by the same holdout.
+class CandidateScorer:
+    """Scores sets of traces against the same holdout.
 
     Args:
         comparison: The sets, and how many traces of each class are compared.
@@ -61,169 +50,171 @@ class Judge:
     """
 
     def __init__(self, comparison: Comparison, seed: int, repeats: int) -> None:
-        self.comparison, self.seed, self.repeats = comparison, seed, repeats
-        train = comparison.train
-        self._space, self._joint = Space(train), Joint(train)
-        self._convolutions = RandomConvolutions(train)
-        self._scales = scales(train)
-        self._train = self._placed(train)
-        self._holdout = self._placed(comparison.holdout)
+        self._comparison, self._seed, self._repeats = comparison, seed, repeats
+        train, holdout = comparison.train, comparison.holdout
+        self._embedding = Embedding(train.traces)
+        self._summarise = Summariser(train.traces, self._embedding)
+        self._scales = scales(train.traces)
+        self._copies = CopyDetector(self._vectorised(train), self._vectorised(holdout))
+        self._references = [self._draw(holdout, r, "reference") for r in range(repeats)]
+        self._test = self._table(holdout, _most(holdout.counts), 0, "test")
+        self._train_table = self._table(train, _most(train.counts), 0, "added")
+        self._real_tests = self._equal_tests(train)
 
-    def __call__(self, traces: Traces) -> Figures:
-        """All figures of one candidate; the training traces themselves give the floor."""
-        is_train = traces is self.comparison.train
-        placed = self._train if is_train else self._placed(traces)
+    def floor(self) -> Figures:
+        """Figures of the training traces themselves, none compared with itself."""
+        train = self._comparison.train
+        rows = self._some(train)
+        copying = self._copying_figures(train, rows, self._copies.of_train(rows))
+        return {**self._figures(train, self._real_tests, added=None), "copying": copying}
+
+    def figures(self, candidate: TraceSet) -> Figures:
+        """Figures of traces of a generator."""
+        figures = self._figures(candidate, self._equal_tests(candidate), self._train_table)
+        return {**figures, "copying": self.copying(candidate)}
+
+    def copying(self, candidate: TraceSet) -> Figures:
+        """How near traces of a generator are to training and to held-out traces."""
+        rows = self._some(candidate)
+        closeness = self._copies.of(self._vectorised(candidate)[rows])
+        return self._copying_figures(candidate, rows, closeness)
+
+    def copying_of_holdout(self) -> Figures:
+        """How near held-out traces are to training traces and to others: what is new is so near."""
+        holdout = self._comparison.holdout
+        rows = self._some(holdout)
+        return self._copying_figures(holdout, rows, self._copies.of_holdout(rows))
+
+    def usual_near(self) -> tuple[Floats, Ints]:
+        """See `CopyDetector.usual_near`."""
+        return self._copies.usual_near()
+
+    def _copying_figures(self, candidate: TraceSet, rows: Ints, found: Closeness) -> Figures:
+        """Shares closer to training than to held-out traces, and near copies."""
+        labels, group = candidate.traces.labels[rows], candidate.group[rows]
+        of_class = {name: labels == i for i, name in enumerate(candidate.traces.classes)}
+        everything = np.ones(len(rows), dtype=bool)
         return {
-            **self._set_figures(placed),
-            **self._two_sample_figures(traces),
-            **self._utility_figures(traces),
-            "copying": self.copying_figures(placed),
+            "closer": {
+                "overall": _closer_figure(found, everything),
+                "classes": {name: _closer_figure(found, mine) for name, mine in of_class.items()},
+            },
+            "near": {
+                "overall": intervals.share_figure(found.near, group),
+                "classes": {
+                    name: intervals.share_figure(found.near[mine], group[mine])
+                    for name, mine in of_class.items()
+                },
+            },
+            "median_nearest": float(np.median(found.nearest)),
+            "threshold": self._copies.threshold,
         }
 
-    def holdout_copying(self) -> Figures:
-        """How near the holdout itself is to the training traces: what unseen traces are."""
-        return self.copying_figures(self._holdout)
-
-    def usual_near(self) -> Floats:
-        """(N,): how often training and held-out traces are near copies of each other."""
-        return usual_near(self._train.labelled, self._holdout.labelled)
-
-    def _placed(self, traces: Traces) -> Placed:
-        return Placed(traces, self._space(traces), self._convolutions(traces))
-
-    def _rngs(self) -> list[np.random.Generator]:
-        return [np.random.default_rng([self.seed, r]) for r in range(self.repeats)]
-
-    def _set_figures(self, candidate: Placed) -> Figures:
-        """Distances between sets, at equal counts per class."""
-        whole, parts = [], []
-        for rng in self._rngs():
-            # Drawn first, so that all candidates meet the same reference in the same repeat.
-            reference = self._drawn(self._holdout, rng)
-            drawn = self._drawn(candidate, rng)
-            whole.append(self._distances(drawn, reference))
-            for _ in range(DIVISIONS):
-                ours, theirs = _divided(drawn, rng), _divided(reference, rng)
-                parts.append([self._distances(*p) for p in zip(ours, theirs, strict=True)])
-        classes = self.comparison.train.classes
+    def _figures(
+        self, candidate: TraceSet, equal: Sequence[Predictions], added: VectorSet | None
+    ) -> Figures:
+        draws = [self._draw(candidate, r, "candidate") for r in range(self._repeats)]
         return {
-            measure: _by_quantity(
-                measure, whole, parts, classes, self._scales if measure == "wasserstein" else {}
+            **self._distance_figures(draws),
+            "two_sample_auc": self._auc(draws, forest),
+            "two_sample_auc_network": self._auc(draws[:1], network),
+            **self._use_figures(candidate, equal, added),
+        }
+
+    def _distance_figures(self, draws: Sequence[Draw]) -> Figures:
+        """Distances between sets, at equal counts per class."""
+        pairs = list(zip(draws, self._references, strict=True))
+        whole = [set_distances(ours.whole, theirs.whole) for ours, theirs in pairs]
+        parts = [
+            [set_distances(*half) for half in zip(*division, strict=True)]
+            for ours, theirs in pairs
+            for division in zip(ours.divisions, theirs.divisions, strict=True)
+        ]
+        units = {"wasserstein": self._scales}
+        return {
+            measure: _measure_figures(
+                measure, whole, parts, self._comparison.classes, units.get(measure, {})
             )
             for measure in whole[0]
         }
 
-    def _drawn(self, placed: Placed, rng: np.random.Generator) -> Placed:
-        return placed[draw_rows(placed.traces, self.comparison.compared, rng)]
+    def _auc(self, draws: Sequence[Draw], learn: Learner) -> Figures:
+        pairs = list(zip([d.table for d in draws], self._references, strict=False))
+        scores = [
+            two_sample_scores(ours, theirs.table, self._seed_of(r, "two samples"), learn)
+            for r, (ours, theirs) in enumerate(pairs)
+        ]
+        groups = [(ours.group, theirs.table.group) for ours, theirs in pairs]
+        return intervals.auc_figure(scores, groups)
 
-    def _distances(self, candidate: Placed, reference: Placed) -> Tables:
-        found: Tables = fidelity(candidate.traces, reference.traces)
-        pooled = frechet_distance(candidate.features, reference.features)
-        found |= {"joint": {}, "coverage": {}, "frechet": {"all classes": [pooled]}}
-        for label in range(len(reference.traces.classes)):
-            ours, theirs = candidate.of_class(label), reference.of_class(label)
-            _append(found["joint"], self._joint(ours.traces, theirs.traces))
-            _append(found["coverage"], coverage(ours.place, theirs.place))
-            _append(found["frechet"], {"each class": _frechet(ours, theirs)})
-        return found
-
-    def _two_sample_figures(self, traces: Traces) -> Figures:
-        return {
-            "two_sample_auc": self._auc(traces, forest, self.repeats),
-            "two_sample_auc_network": self._auc(traces, network, 1),
-        }
-
-    def _auc(self, traces: Traces, learn: Learner, runs: int) -> Figures:
-        scores, own = [], []
-        for rng in self._rngs()[:runs]:
-            reference = draw(self.comparison.holdout, self.comparison.compared, rng)
-            drawn = draw(traces, self.comparison.compared, rng)
-            scores.append(two_sample_scores(drawn, reference, int(rng.integers(2**31)), learn))
-            own.append(units_of_both(drawn, reference))
-        return intervals.auc_figure(scores, own)
-
-    def _utility_figures(self, traces: Traces) -> Figures:
-        trained, everything = self.comparison.trained, class_counts(traces)
-        is_train = traces is self.comparison.train
-        equal = self._real_tests if is_train else self._tests(traces, trained)
-        whole = equal
-        if not np.array_equal(everything, trained):
-            whole = self._tests(traces, everything)
-        added = whole
-        if not is_train:
-            added = self._tests(traces, everything, self.comparison.train)
+    def _use_figures(
+        self, candidate: TraceSet, equal: Sequence[Predictions], added: VectorSet | None
+    ) -> Figures:
+        """What classifiers learn from as many traces as of the other set, from all, with real."""
+        everything = self._table(candidate, _most(candidate.counts), 0, "all")
+        is_more = not np.array_equal(_most(candidate.counts), self._comparison.trained)
+        whole = [self._test_of(everything, 0)] if is_more else equal
+        with_real = whole if added is None else [self._test_of(everything.joined(added), 0)]
         tests = {
             "trained_on_equal": equal,
             "trained_on_all": whole,
-            "trained_with_real": added,
-            "trained_on_equal_network": self._tests(traces, trained, learn=network, runs=1),
+            "trained_with_real": with_real,
         }
-        found = {name: _test_figures(answers, traces.classes) for name, answers in tests.items()}
-        return {**found, "lost": intervals.lost_figure(equal, self._real_tests)}
-
-    @cached_property
-    def _real_tests(self) -> list[Answers]:
-        return self._tests(self.comparison.train, self.comparison.trained)
-
-    def _tests(
-        self,
-        traces: Traces,
-        counts: Ints,
-        added: Traces | None = None,
-        learn: Learner = forest,
-        runs: int | None = None,
-    ) -> list[Answers]:
-        """When classifiers learn from `counts` traces per class, and from all of `added`."""
-        known = [] if added is None else [added]
-        return [
-            train_and_test(
-                [draw(traces, counts, rng), *known],
-                self.comparison.holdout,
-                int(rng.integers(2**31)),
-                learn,
-            )
-            for rng in self._rngs()[:runs]
-        ]
-
-    def copying_figures(self, candidate: Placed) -> Figures:
-        """Shares closer to training than to held-out traces, and near duplicates."""
-        own = [units(side.traces) for side in (candidate, self._train, self._holdout)]
-        known = self._train.labelled, self._holdout.labelled
-        found = copying(candidate.labelled, *known, COPY_DIVISIONS, own)
-        of_class = {k: candidate.traces.labels == i for i, k in enumerate(candidate.traces.classes)}
+        classes = self._comparison.classes
         return {
-            "closer": {
-                "overall": _closer_figure(found, slice(None)),
-                "classes": {k: _closer_figure(found, mine) for k, mine in of_class.items()},
-            },
-            "near": {
-                "overall": intervals.share_figure(found.near, own[0]),
-                "classes": {
-                    k: intervals.share_figure(found.near[m], own[0][m]) for k, m in of_class.items()
-                },
-            },
-            "median_nearest": float(np.median(found.nearest)),
-            "threshold": found.threshold,
+            **{name: _test_figures(predictions, classes) for name, predictions in tests.items()},
+            "lost": intervals.lost_figure(equal, self._real_tests),
         }
 
+    def _equal_tests(self, candidate: TraceSet) -> list[Predictions]:
+        counts = self._comparison.trained
+        tables = [self._table(candidate, counts, r, "learn") for r in range(self._repeats)]
+        return [self._test_of(table, r) for r, table in enumerate(tables)]
 
-def _divided(placed: Placed, rng: np.random.Generator) -> list[Placed]:
-    return [placed[rows] for rows in halves(placed.traces, rng)]
+    def _test_of(self, table: VectorSet, repeat: int) -> Predictions:
+        seed = self._seed_of(repeat, "forest")
+        return train_and_test(table, self._test, len(self._comparison.classes), seed)
+
+    def _draw(self, traces: TraceSet, repeat: int, purpose: str) -> Draw:
+        rng = self._rng(repeat, purpose)
+        rows = draw_rows(traces.traces.labels, self._comparison.compared, rng)
+        drawn, group = traces.traces[rows], traces.group[rows]
+        whole = self._summarise(drawn)
+        divisions = [halves(drawn.labels, group, rng) for _ in range(DIVISIONS)]
+        return Draw(
+            whole,
+            [(whole.part(first), whole.part(second)) for first, second in divisions],
+            _table_of(drawn, group),
+        )
+
+    def _table(self, traces: TraceSet, counts: Ints, repeat: int, purpose: str) -> VectorSet:
+        rows = draw_rows(traces.traces.labels, counts, self._rng(repeat, purpose))
+        return _table_of(traces.traces[rows], traces.group[rows])
+
+    def _vectorised(self, traces: TraceSet) -> VectorSet:
+        return VectorSet(self._embedding(traces.traces), traces.traces.labels, traces.group)
+
+    def _some(self, traces: TraceSet) -> Ints:
+        """Rows of all traces, or of 2,000 random ones."""
+        return np.sort(self._rng(0, "copies").permutation(len(traces))[:MOST_COMPARED])
+
+    def _seed_of(self, repeat: int, purpose: str) -> int:
+        return int(self._rng(repeat, purpose).integers(2**31))
+
+    def _rng(self, repeat: int, purpose: str) -> np.random.Generator:
+        """Random numbers of their own for each repeat and purpose."""
+        return np.random.default_rng([self._seed, repeat, *purpose.encode()])
 
 
-def _frechet(ours: Placed, theirs: Placed) -> float:
-    """NaN where a class has one trace, which has no covariance."""
-    if min(len(ours.features), len(theirs.features)) < 2:
-        return float("nan")
-    return frechet_distance(ours.features, theirs.features)
+def _table_of(traces: Traces, group: Ints) -> VectorSet:
+    return VectorSet(features(traces), traces.labels, group)
 
 
-def _append(table: dict[str, list[float]], found: Mapping[str, float]) -> None:
-    for name, value in found.items():
-        table.setdefault(name, []).append(value)
+def _most(counts: Ints) -> Ints:
+    return capped(counts, MOST_COMPARED)
 
 
-def _test_figures(tests: Sequence[Answers], classes: Sequence[str]) -> Figures:
+def _test_figures(tests: Sequence[Predictions], classes: Sequence[str]) -> Figures:
     recalls = intervals.recall_figures(tests)
     return {
         "accuracy": intervals.accuracy_figure(tests),
@@ -233,41 +224,51 @@ def _test_figures(tests: Sequence[Answers], classes: Sequence[str]) -> Figures:
     }
 
 
-def _by_quantity(
+def _measure_figures(
     measure: str,
     whole: Sequence[Tables],
     parts: Sequence[Sequence[Tables]],
     classes: Sequence[str],
-    yardstick: Mapping[str, float],
+    units: Mapping[str, float],
 ) -> Figures:
     """One measure: figures of each quantity, for each class, and of all together.
 
     `overall`, of distances that can be averaged, is the mean over classes and quantities, each
-    divided by its yardstick if the measure has any; a quantity whose yardstick is 0, which never
-    varies, is left out.
+    divided by its unit if the measure has any; a quantity whose unit is 0, which never varies, is
+    left out.
+
+    Args:
+        measure: Its name.
+        whole: Of each draw.
+        parts: Of both halves of each division.
+        classes: Names of the classes.
+        units: Of quantities.
     """
     tables = {name: np.array([run[measure][name] for run in whole]) for name in whole[0][measure]}
     split = {
         name: np.array([[half[measure][name] for half in pair] for pair in parts])
         for name in tables
     }
-    units = {name: yardstick.get(name, 1.0) for name in tables if yardstick.get(name, 1.0)}
-    overall = {}
+    figures: Figures = {}
     if measure in (*MEASURES, "joint"):
-        overall["overall"] = _overall(tables, split, units)
+        used = {name: units.get(name, 1.0) for name in tables if units.get(name, 1.0)}
+        figures["overall"] = _overall(tables, split, used)
+    figures["quantities"] = {
+        name: _quantity_figures(tables[name], split[name], classes) for name in tables
+    }
+    return figures
+
+
+def _quantity_figures(table: Floats, split: Floats, classes: Sequence[str]) -> Figures:
+    """Of (R, K) of whole draws and (S, 2, K) of halves; K is 1 for what has no classes."""
+    is_by_class = table.shape[1] == len(classes)
+    of_class = {
+        name: _mean_figure(table[:, i], split[:, :, i])
+        for i, name in enumerate(classes if is_by_class else ())
+    }
     return {
-        **overall,
-        "quantities": {
-            name: {
-                "overall": _spread(_known_mean(table, 1), _known_mean(split[name], 2)),
-                "classes": {
-                    k: _spread(table[:, i], split[name][:, :, i])
-                    for i, k in enumerate(classes)
-                    if table.shape[1] == len(classes)
-                },
-            }
-            for name, table in tables.items()
-        },
+        "overall": _mean_figure(_finite_mean(table, 1), _finite_mean(split, 2)),
+        "classes": of_class,
     }
 
 
@@ -277,24 +278,24 @@ def _overall(
     """Mean over classes and quantities, each in its unit; None where nothing has a unit."""
     if not units:
         return None
-    whole = [_known_mean(tables[name], 1) / unit for name, unit in units.items()]
-    of_halves = [_known_mean(split[name], 2) / unit for name, unit in units.items()]
-    return _spread(np.mean(whole, axis=0), np.mean(of_halves, axis=0))
+    whole = [_finite_mean(tables[name], 1) / unit for name, unit in units.items()]
+    of_halves = [_finite_mean(split[name], 2) / unit for name, unit in units.items()]
+    return _mean_figure(np.mean(whole, axis=0), np.mean(of_halves, axis=0))
 
 
-def _known_mean(x: Floats, axis: int) -> Floats:
+def _finite_mean(x: Floats, axis: int) -> Floats:
     """Mean of what is not NaN; NaN where all is."""
-    known: Floats = np.ma.masked_invalid(x).mean(axis=axis).filled(np.nan)
-    return known
+    mean: Floats = np.ma.masked_invalid(x).mean(axis=axis).filled(np.nan)
+    return mean
 
 
-def _spread(whole: Floats, of_halves: Floats) -> Figures:
-    """Mean over draws (R,), with the deviation of halves (S, 2)."""
+def _mean_figure(whole: Floats, of_halves: Floats) -> Figures:
+    """Mean over draws (R,), with the standard error from halves (S, 2)."""
     return intervals.figure(float(whole.mean()), float(intervals.half_sample_sd(of_halves)))
 
 
-def _closer_figure(found: Copying, mine: Any) -> Figures:
-    """Mean of some traces, with the deviation of halves."""
-    of_halves = _known_mean(found.halves[:, :, mine], axis=2)
+def _closer_figure(found: Closeness, mine: np.ndarray[Any, np.dtype[np.bool_]]) -> Figures:
+    """Mean of some traces, with the standard error from halves."""
+    of_halves = _finite_mean(found.halves[:, :, mine], axis=2)
     sd = float(intervals.half_sample_sd(of_halves))
     return intervals.clipped(intervals.figure(float(found.closer[mine].mean()), sd))

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import platform
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
-from netdiffus.errors import InputError
-from netdiffus.evaluation.baselines import bootstrap, copy, jitter, markov
-from netdiffus.evaluation.candidates import Figures, Judge
-from netdiffus.evaluation.groups import units
-from netdiffus.evaluation.metrics.classification import pool
-from netdiffus.evaluation.metrics.distributions import scales
-from netdiffus.evaluation.metrics.memorization import point_keys, usual_exact
-from netdiffus.evaluation.prepare import Comparison, class_counts, comparable
+from netdiffus.errors import InputError, Note
+from netdiffus.evaluation.baselines import bootstrap, jitter, markov
+from netdiffus.evaluation.candidates import CandidateScorer, Figures
+from netdiffus.evaluation.draws import capped, class_counts, draw_rows
+from netdiffus.evaluation.features.quantities import scales
+from netdiffus.evaluation.metrics.classification import FOLDS
+from netdiffus.evaluation.metrics.memorization import usual_exact
+from netdiffus.evaluation.prepare import MOST_COMPARED, Comparison, TraceSet, Whole, prepare
 from netdiffus.evaluation.report.report import Report
-from netdiffus.traces import Floats, Traces
+from netdiffus.traces import Floats, Ints, Traces
 
 Progress = Callable[[float, str], None]
+
+BASELINES = {"jitter": jitter, "bootstrap": bootstrap, "markov": markov}
+REPEATS = 3
+FEW = 1_000  # traces compared, up to which all is done three times
 
 
 def evaluate(
@@ -31,7 +36,7 @@ def evaluate(
     by: str | None = None,
     sep: str | None = None,
     seed: int = 0,
-    repeats: int = 3,
+    repeats: int | None = None,
     history: Sequence[Mapping[str, Any]] = (),
     about: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
@@ -42,6 +47,10 @@ def evaluate(
     learned from, which is the floor that no generator can be expected to pass; and four baselines
     made from those (`copy`, `jitter`, `bootstrap`, `markov`). All are compared with the same
     holdout, at the same count per class, and every figure has its standard error and interval.
+
+    Time and memory are bounded: of a large set 5,000 random traces are used, and 2,000 at a time
+    are compared, learned from and looked for near copies of (2 of each class at least). Exact
+    copies are counted over all traces.
 
     Args:
         real: What the generator learned from.
@@ -54,6 +63,7 @@ def evaluate(
         sep: The group is only the part of that column's text before `sep`.
         seed: Same seed, same figures.
         repeats: Draws of traces, each with classifiers of its own, that means are taken over.
+            None is 3 where at most 1,000 traces are compared, else 1.
         history: Training log, one mapping with `step` and `loss` each, for the report's curve.
         about: Settings and costs to print in the report, such as steps or seconds a trace.
         progress: Called with (share done, what comes next).
@@ -61,82 +71,115 @@ def evaluate(
     Raises:
         InputError: The sets cannot be compared: other channels, classes that no real trace has,
             too few traces of a class; or `repeats` is below 1.
+
+    Warns:
+        Note: Of each thing that the reader of the figures must know.
     """
-    if repeats < 1:
+    if repeats is not None and repeats < 1:
         raise InputError(f"repeats must be at least 1, got {repeats}")
-    comparison = comparable(real, synthetic, holdout, seed, by, sep)
-    candidates = _candidates(comparison, seed)
-    judge = Judge(comparison, seed, repeats)
-    figures: Figures = {
-        "protocol": _protocol(comparison, holdout is not None, by, seed, repeats),
-        "sets": _sets(comparison),
-        "candidates": {},
+    comparison = prepare(real, synthetic, holdout, seed, by, sep)
+    _check_total(comparison)
+    for note in comparison.notes:
+        warnings.warn(Note(note), stacklevel=2)
+    repeats = repeats or (REPEATS if comparison.compared.sum() <= FEW else 1)
+    figures = {
+        "protocol": _protocol(comparison, by, seed, repeats),
+        **_all_figures(comparison, seed, repeats, progress or (lambda share, what: None)),
+        "about": dict(about or {}),
     }
-    for i, (name, traces) in enumerate(candidates.items()):
-        if progress is not None:
-            progress(i / len(candidates), name)
-        figures["candidates"][name] = {
-            **judge(traces),
-            **_duplicate_figures(traces, comparison.known),
-        }
-    if progress is not None:
-        progress(1.0, "done")
-    figures["sets"]["holdout"]["copying"] = judge.holdout_copying()
-    figures["usual"] = _usual(comparison, judge.usual_near())
-    figures["about"] = dict(about or {})
     return Report(
-        figures, comparison.train, comparison.synthetic, comparison.holdout, tuple(history)
+        figures,
+        comparison.train.traces,
+        comparison.synthetic.traces,
+        comparison.holdout.traces,
+        tuple(history),
     )
 
 
-def _candidates(comparison: Comparison, seed: int) -> dict[str, Traces]:
-    train = comparison.train
+def _all_figures(
+    comparison: Comparison, seed: int, repeats: int, progress: Progress
+) -> dict[str, Any]:
+    """`sets`, `candidates` and `usual`."""
+    known = set(comparison.known_keys)
+    progress(0.0, "real")
+    scorer = CandidateScorer(comparison, seed, repeats)
+    floor = {**scorer.floor(), **_duplicates(comparison.train.whole, known)}
+    progress(0.2, "synthetic")
+    synthetic = scorer.figures(comparison.synthetic)
+    synthetic |= _duplicates(comparison.synthetic.whole, known)
+    candidates = {"synthetic": synthetic, "real": floor}
+    source = _source(comparison.train, seed)
+    # Traces of the training set again: all but the closeness to it is that of the floor.
+    copies = TraceSet.of_generator(source)
+    candidates["copy"] = {**floor, "copying": scorer.copying(copies)}
+    for i, (name, baseline) in enumerate(BASELINES.items()):
+        progress(0.4 + 0.2 * i, name)
+        made = TraceSet.of_generator(baseline(source, len(source), seed))
+        candidates[name] = {**scorer.figures(made), **_duplicates(made.whole, known)}
+    progress(1.0, "done")
+    sets = _sets(comparison, known)
+    sets["holdout"]["copying"] = scorer.copying_of_holdout()
+    usual = _usual(comparison, *scorer.usual_near())
+    return {"sets": sets, "candidates": candidates, "usual": usual}
+
+
+def _check_total(comparison: Comparison) -> None:
+    if (total := int(comparison.compared.sum())) < FOLDS:
+        raise InputError(f"{total} traces to compare are too few; at least {FOLDS} are needed")
+
+
+def _source(train: TraceSet, seed: int) -> Traces:
+    """The training traces that baselines are made from: all, or 2,000 random ones."""
+    counts = capped(train.counts, MOST_COMPARED)
+    if counts.sum() == len(train):
+        return train.traces
+    return train.traces[draw_rows(train.traces.labels, counts, np.random.default_rng(seed))]
+
+
+def _sets(comparison: Comparison, known: set[bytes]) -> Figures:
+    train = set(comparison.train.whole.keys)
+    classes = len(comparison.classes)
     return {
-        "synthetic": comparison.synthetic,
-        "real": train,
-        "copy": copy(train, len(train), seed),
-        "jitter": jitter(train, len(train), seed),
-        "bootstrap": bootstrap(train, len(train), seed),
-        "markov": markov(train, len(train), seed),
+        "real": _set_figures(comparison.train.whole, train, classes),
+        "synthetic": _set_figures(comparison.synthetic.whole, known, classes),
+        "holdout": _set_figures(comparison.holdout.whole, train, classes),
     }
 
 
-def _sets(comparison: Comparison) -> Figures:
-    return {
-        "real": _set_figures(comparison.train, comparison.train),
-        "synthetic": _set_figures(comparison.synthetic, comparison.known),
-        "holdout": _set_figures(comparison.holdout, comparison.train),
-    }
-
-
-def _usual(comparison: Comparison, near: Floats) -> Figures:
+def _usual(comparison: Comparison, near: Floats, near_labels: Ints) -> Figures:
     """Shares of copies among real traces themselves, in the class mix of the synthetic ones."""
-    real = pool([comparison.train, comparison.holdout])
-    exact = usual_exact(point_keys(real), len(comparison.known))
-    weights = (class_counts(comparison.synthetic) / class_counts(real))[real.labels]
-    shares = {"exact": exact, "near": near}
+    train, holdout = comparison.train.whole, comparison.holdout.whole
+    exact = usual_exact(train.keys + holdout.keys, len(comparison.known_keys))
+    labels = np.concatenate([train.labels, holdout.labels])
+    mix = class_counts(comparison.synthetic.whole.labels, len(comparison.classes))
     return {
-        "traces": len(real),
-        **{name: float(np.average(x, weights=weights)) for name, x in shares.items()},
+        "traces": len(labels),
+        "exact": _weighted_mean(exact, labels, mix),
+        "near": _weighted_mean(near, near_labels, mix),
     }
 
 
-def _protocol(
-    comparison: Comparison, given: bool, by: str | None, seed: int, repeats: int
-) -> Figures:
+def _weighted_mean(x: Floats, labels: Ints, mix: Ints) -> float:
+    """The mean of x (N,) in another mix of classes (K,)."""
+    weights = mix / np.maximum(class_counts(labels, len(mix)), 1)
+    return float(np.average(x, weights=weights[labels]))
+
+
+def _protocol(comparison: Comparison, by: str | None, seed: int, repeats: int) -> Figures:
+    train, holdout = comparison.train, comparison.holdout
     return {
-        "holdout": "given" if given else "half of the real traces",
+        "holdout": "given" if comparison.holdout_is_unseen else "half of the real traces",
         "notes": list(comparison.notes),
         "by": by,
         "units": {
-            "real": len(np.unique(units(comparison.train))),
-            "holdout": len(np.unique(units(comparison.holdout))),
+            "real": len(np.unique(train.group)),
+            "holdout": len(np.unique(holdout.group)),
         },
-        "classes": list(comparison.train.classes),
-        "channels": [c.name for c in comparison.train.channels],
+        "classes": list(comparison.classes),
+        "channels": [c.name for c in train.traces.channels],
         "compared_per_class": comparison.compared.tolist(),
         "trained_per_class": comparison.trained.tolist(),
-        "scales": scales(comparison.train),
+        "scales": scales(train.traces),
         "seed": seed,
         "repeats": repeats,
         "versions": {
@@ -146,23 +189,21 @@ def _protocol(
     }
 
 
-def _set_figures(traces: Traces, known: Traces) -> Figures:
+def _set_figures(whole: Whole, known: set[bytes], classes: int) -> Figures:
     return {
-        "traces": len(traces),
-        "per_class": class_counts(traces).tolist(),
-        "shortest": int(traces.lengths.min()),
-        "median_length": float(np.median(traces.lengths)),
-        "longest": int(traces.lengths.max()),
-        "points": int(traces.lengths.sum()),
-        **_duplicate_figures(traces, known),
+        "traces": len(whole.lengths),
+        "per_class": class_counts(whole.labels, classes).tolist(),
+        "shortest": int(whole.lengths.min()),
+        "median_length": float(np.median(whole.lengths)),
+        "longest": int(whole.lengths.max()),
+        "points": int(whole.lengths.sum()),
+        **_duplicates(whole, known),
     }
 
 
-def _duplicate_figures(traces: Traces, known: Traces) -> Figures:
+def _duplicates(whole: Whole, known: set[bytes]) -> Figures:
     """Traces that are, point by point, one of the known traces or an earlier one of the set."""
-    keys = point_keys(traces)
-    real = set(point_keys(known))
     return {
-        "in_train": float(np.mean([key in real for key in keys])),
-        "repeated": 1 - len(set(keys)) / len(keys),
+        "in_train": float(np.mean([key in known for key in whole.keys])),
+        "repeated": 1 - len(set(whole.keys)) / len(whole.keys),
     }

@@ -1,49 +1,55 @@
-"""A space in which the distance between two traces has a meaning: standard deviations a point."""
+"""Traces as vectors, between which distances are in standard deviations per point."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from netdiffus.evaluation.features.gasf_images import logarithmic
+from netdiffus.evaluation.features.quantities import log_scale
+from netdiffus.evaluation.features.vector_set import Vectors
 from netdiffus.traces import Floats, Traces
 
 POINTS = 256
+CHUNK = 4_096  # traces
 
 
-class Space:
-    """Places traces, (N, D), by their points up to the end of the longest real trace.
+class Embedding:
+    """Traces as vectors (N, D) of their points, up to the length of the longest real trace.
 
-    If that has more than 256, by the means of at most 256 windows of equally many points. The
-    logarithm of sizes, volumes and gaps, divided by its standard deviation over all points of the
-    real traces; zero beyond a trace's end. A channel that never varies in the real traces is taken
-    as it is. Distances are root mean squares over all D = C P coordinates.
+    If that has more than 256 points, they are the means of at most 256 windows of equally many
+    points. Values are the logarithm of sizes, volumes and gaps, divided by the standard deviation
+    over all points of the real traces; zero beyond a trace's end. A channel that never varies in
+    the real traces is taken as it is. D = C P, with P points or windows.
 
     Args:
-        real: Real traces, times as gaps.
+        real: Real traces, with gaps for times.
     """
 
     def __init__(self, real: Traces) -> None:
-        known = [logarithmic(real.points(c), ch.kind) for c, ch in enumerate(real.channels)]
+        points = [log_scale(real.points(c), ch.kind) for c, ch in enumerate(real.channels)]
         # Rounding leaves a small deviation where nothing varies.
-        self.spread = np.array([[x.std() if x.max() > x.min() else 1.0] for x in known])
+        self.sd = np.array([[x.std() if x.max() > x.min() else 1.0] for x in points])
         longest = int(real.lengths.max())
         self.window = -(-longest // POINTS)
         self.points = -(-longest // self.window)
 
-    def __call__(self, traces: Traces) -> Floats:
-        """(N, C * P): where the traces are."""
-        n, channels, length = traces.values.shape
-        placed = np.zeros((n, channels, self.points * self.window))
+    def __call__(self, traces: Traces) -> Vectors:
+        """(N, C * P), float32: rounding moves a distance by about 1e-7 of it."""
+        starts = range(0, len(traces), CHUNK)
+        return np.concatenate([self._vectors(traces, slice(i, i + CHUNK)) for i in starts])
+
+    def _vectors(self, traces: Traces, rows: slice) -> Vectors:
+        values = traces.values[rows, :, : self.points * self.window]
+        n, channels, length = values.shape
+        scaled = np.zeros((n, channels, self.points * self.window))
         for c, channel in enumerate(traces.channels):
-            first = traces.values[:, c, : placed.shape[2]]
-            placed[:, c, :length] = logarithmic(first, channel.kind)
-        windows = placed.reshape(n, channels, self.points, self.window).mean(axis=3)
-        where: Floats = (windows / self.spread).reshape(n, -1)
-        return where
+            scaled[:, c, :length] = log_scale(values[:, c], channel.kind)
+        windows = scaled.reshape(n, channels, self.points, self.window).mean(axis=3)
+        vectors: Vectors = (windows / self.sd).reshape(n, -1).astype(np.float32)
+        return vectors
 
 
-def distances(x: Floats, y: Floats) -> Floats:
-    """(n, m): root mean square difference of placed traces (n, D) and (m, D)."""
-    apart: Floats = cdist(x, y) / np.sqrt(x.shape[1])
-    return apart
+def distances(x: Vectors, y: Vectors) -> Floats:
+    """(n, m): root mean square difference of vectors (n, D) and (m, D)."""
+    found: Floats = cdist(x, y) / np.sqrt(x.shape[1])
+    return found

@@ -1,4 +1,4 @@
-"""Classifiers, each as a function that learns the classes of traces and returns what it knows."""
+"""Classifiers, each as a function that learns from feature tables."""
 
 from __future__ import annotations
 
@@ -7,98 +7,65 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer
 
-from netdiffus.traces import Floats, Traces
+from netdiffus.evaluation.features.vector_set import Vectors
+from netdiffus.traces import Floats, Ints
 
-Classifier = Callable[[Traces], Floats]
-"""Traces to chances, (N, K): one column for each class of the traces that it learned from."""
-Learner = Callable[[Traces, int], Classifier]
-"""Learns from traces, by a seed."""
+Classifier = Callable[[Vectors], Floats]
+"""Features (N, F) to probabilities (N, K)."""
+Learner = Callable[[Vectors, Ints, int, int], Classifier]
+"""Learns from features (N, F), labels (N,), the number of classes K and a seed."""
 
 TREES = 50
-ROUNDS = 30  # of boosting
 HIDDEN = 64  # units of the network's one hidden layer
 EPOCHS = 50
 BATCH = 32
-POINTS = 64
+MOST_BATCHES = 32  # of an epoch
 
 
-def forest(train: Traces, seed: int) -> Classifier:
-    """Random forest of 50 trees on `features`."""
+def forest(x: Vectors, labels: Ints, classes: int, seed: int) -> Classifier:
+    """Random forest of 50 trees."""
     model = RandomForestClassifier(TREES, random_state=seed, n_jobs=-1)
-    learned = _learned(model, train)
+    classify = fitted(model, x, labels, classes)
     # Threads would add the trees' votes in any order, and rounding could then turn a tie.
     model.n_jobs = 1
-    return learned
+    return classify
 
 
-def boosting(train: Traces, seed: int) -> Classifier:
-    """Gradient-boosted trees, 30 rounds, on `features` (scikit-learn's histogram version)."""
-    model = HistGradientBoostingClassifier(max_iter=ROUNDS, random_state=seed, early_stopping=False)
-    return _learned(model, train)
+def network(x: Vectors, labels: Ints, classes: int, seed: int) -> Classifier:
+    """Neural network with one hidden layer of 64 units, 50 epochs.
 
-
-def network(train: Traces, seed: int) -> Classifier:
-    """Neural net with one hidden layer of 64 units, 50 epochs of batches of 32, on `features`.
-
-    Each feature is first brought to a normal distribution by its rank among the training traces,
-    so that neither its unit nor a heavy tail matters.
+    Batches are of 32 traces, or larger where an epoch would have more than 32 of them. Each feature
+    is first brought to a normal distribution by its rank among the training traces, so that neither
+    its unit nor a heavy tail matters.
     """
+    batch = min(max(BATCH, -(-len(x) // MOST_BATCHES)), len(x))
     model = make_pipeline(
-        QuantileTransformer(n_quantiles=min(len(train), 1000), output_distribution="normal"),
-        MLPClassifier(
-            HIDDEN, batch_size=min(BATCH, len(train)), max_iter=EPOCHS, random_state=seed
-        ),
+        QuantileTransformer(n_quantiles=min(len(x), 1000), output_distribution="normal"),
+        MLPClassifier(HIDDEN, batch_size=batch, max_iter=EPOCHS, random_state=seed),
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the epochs are the budget
-        return _learned(model, train)
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is meant
+        return fitted(model, x, labels, classes)
 
 
-def _learned(model: Any, train: Traces) -> Classifier:
-    """The model, fitted; a class that it never saw has chance 0, one that is alone chance 1."""
-    seen = np.unique(train.labels)
-    if len(seen) > 1:
-        model.fit(features(train), train.labels)
+def fitted(model: Any, x: Vectors, labels: Ints, classes: int) -> Classifier:
+    """The model of scikit-learn, fitted.
 
-    def chances(traces: Traces) -> Floats:
-        found = np.zeros((len(traces), len(train.classes)))
-        found[:, seen] = 1.0 if len(seen) == 1 else model.predict_proba(features(traces))
-        return found
-
-    return chances
-
-
-def features(traces: Traces) -> Floats:
-    """What forests, boosting and the network see of each trace.
-
-    Per channel the first 64 points as they are (zero beyond the trace's end) and, over the whole
-    trace, mean, standard deviation, minimum, maximum, sum and mean absolute step; then its length.
-
-    Returns:
-        (N, C * (P + 6) + 1) with P = 64, whatever the lengths are.
+    A class that it never saw has probability 0; a class that it saw alone has probability 1.
     """
-    n, channels, length = traces.values.shape
-    first = np.zeros((n, channels, POINTS))
-    first[:, :, :length] = traces.values[:, :, :POINTS]
-    parts = [first.reshape(n, -1), _summary(traces), traces.lengths[:, None]]
-    return np.concatenate(parts, axis=1)
+    seen = np.unique(labels)
+    if len(seen) > 1:
+        model.fit(x, labels)
 
+    def probabilities(features: Vectors) -> Floats:
+        result = np.zeros((len(features), classes))
+        result[:, seen] = 1.0 if len(seen) == 1 else model.predict_proba(features)
+        return result
 
-def _summary(traces: Traces) -> Floats:
-    """(N, C * 6)."""
-    values, count = traces.values, traces.lengths[:, None]
-    inside = traces.mask[:, None]
-    total = values.sum(axis=2)
-    mean = total / count
-    spread = np.sqrt((np.where(inside, values - mean[..., None], 0.0) ** 2).sum(axis=2) / count)
-    low = np.where(inside, values, np.inf).min(axis=2)
-    high = np.where(inside, values, -np.inf).max(axis=2)
-    steps = np.where(inside[..., 1:], np.abs(np.diff(values, axis=2)), 0.0).sum(axis=2)
-    parts = [mean, spread, low, high, total, steps / np.maximum(count - 1, 1)]
-    return np.concatenate(parts, axis=1)
+    return probabilities

@@ -1,10 +1,9 @@
-"""Distances between two samples of numbers, or between two sets of series."""
+"""Distances between samples of numbers, and between autocorrelation functions."""
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
-from scipy import special, stats
+from scipy import special
 
 from netdiffus.traces import Floats, Ints
 
@@ -14,23 +13,33 @@ PER_ATOM = 4
 MOST_LAGS = 32
 
 
-def wasserstein(x: Floats, y: Floats) -> float:
-    """Wasserstein-1 distance of two samples: area between their distribution functions.
+def wasserstein(x: Floats, x_class: Ints, y: Floats, y_class: Ints) -> Floats:
+    """Wasserstein-1 distance of two samples of each class.
+
+    It is the area between the distribution functions. All classes are sorted at once, and the
+    difference of the functions is counted in whole numbers, so it is exact.
 
     Args:
         x: (n,).
+        x_class: (n,), the class of each number; every class from 0 on is there on both sides.
         y: (m,), in the same unit.
+        y_class: (m,).
 
     Returns:
-        The distance, in that unit (SciPy's `wasserstein_distance`).
+        (K,), in that unit; SciPy's `wasserstein_distance` of each class.
     """
-    return float(stats.wasserstein_distance(x, y))
+    counts = [np.bincount(k).astype(np.int64) for k in (x_class, y_class)]
+    values, of_class = np.concatenate([x, y]), np.concatenate([x_class, y_class])
+    step = np.concatenate([counts[1][x_class], -counts[0][y_class]])
+    order = np.lexsort((values, of_class))
+    values, of_class = values[order], of_class[order]
+    difference = np.abs(np.cumsum(step[order]))[:-1]  # 0 at the end of each class
+    area = difference * np.diff(values)
+    return np.bincount(of_class[:-1], area, len(counts[0])) / (counts[0] * counts[1])
 
 
-def binned_distances(x: Floats, reference: Floats) -> dict[str, float]:
-    """Distances of two samples by their shares p and q of the bins of `bin_edges`.
-
-    The bins have no outer limit: mass outside the range of the reference counts in full.
+def binned_distances(p: Floats, q: Floats, bin_class: Ints) -> dict[str, Floats]:
+    """Distances of two samples of each class by their shares p and q of the same bins.
 
     * `jensen_shannon`: divergence in bits, ``H((p + q) / 2) - (H(p) + H(q)) / 2``; its square root
       is SciPy's distance.
@@ -38,23 +47,23 @@ def binned_distances(x: Floats, reference: Floats) -> dict[str, float]:
     * `total_variation`: ``sum |p - q| / 2``.
 
     Args:
-        x: (n,).
-        reference: (m,), from which the bins are made.
+        p: (B,), shares of the bins of all classes; those of one class add up to 1.
+        q: (B,), the same of the reference.
+        bin_class: (B,), the class of each bin, ascending from 0.
 
     Returns:
-        The three by name, each 0 (same shares in all bins) to 1 (no bin in common).
+        The three by name, (K,), each 0 (same shares in all bins) to 1 (no bin in common).
     """
-    edges = bin_edges(reference)
-    p, q = shares(x, edges), shares(reference, edges)
     m = (p + q) / 2
-    bits = (special.rel_entr(p, m) + special.rel_entr(q, m)).sum() / (2 * np.log(2))
-    found = {
-        "jensen_shannon": bits,
+    terms = {
+        "jensen_shannon": (special.rel_entr(p, m) + special.rel_entr(q, m)) / (2 * np.log(2)),
         # As a difference of roots, which rounding does not leave above 0 for equal shares.
-        "hellinger": np.sqrt(((np.sqrt(p) - np.sqrt(q)) ** 2).sum() / 2),
-        "total_variation": np.abs(p - q).sum() / 2,
+        "hellinger": (np.sqrt(p) - np.sqrt(q)) ** 2 / 2,
+        "total_variation": np.abs(p - q) / 2,
     }
-    return {name: float(np.clip(value, 0.0, 1.0)) for name, value in found.items()}
+    sums = {name: np.bincount(bin_class, weights=x) for name, x in terms.items()}
+    sums["hellinger"] = np.sqrt(sums["hellinger"])
+    return {name: np.clip(x, 0.0, 1.0) for name, x in sums.items()}
 
 
 def bin_edges(reference: Floats) -> Floats:
@@ -95,11 +104,10 @@ def lag_count(length: int) -> int:
 
 
 def autocorrelation(series: Floats, lengths: Ints, lags: int) -> Floats:
-    """Mean autocorrelation of a set of series.
+    """Autocorrelation of each series.
 
     For one series of n points, ``r_k = sum_t (x_t - m)(x_{t+k} - m) / sum_t (x_t - m)**2``. A
-    constant series repeats itself exactly, so its ``r_k`` is 1. A series counts at the lags up to
-    half its length.
+    constant series repeats itself exactly, so its ``r_k`` is 1.
 
     Args:
         series: (N, L), anything beyond the lengths.
@@ -107,27 +115,28 @@ def autocorrelation(series: Floats, lengths: Ints, lags: int) -> Floats:
         lags: Largest lag K.
 
     Returns:
-        (K,), for the lags 1 to K; NaN at lags that no series is long enough for.
+        (N, K), for the lags 1 to K; NaN at lags above half the length of the series.
     """
     inside = np.arange(series.shape[1]) < lengths[:, None]
     mean = np.where(inside, series, 0.0).sum(axis=1) / lengths
-    centred = np.where(inside, series - mean[:, None], 0.0)
-    constant = _constant(series, inside)
-    power = np.where(constant, 1.0, (centred**2).sum(axis=1))
-    result = np.full(lags, np.nan)
+    centered = np.where(inside, series - mean[:, None], 0.0)
+    # Rounding leaves the variance of equal points above 0.
+    constant = ((series == series[:, :1]) | ~inside).all(axis=1)
+    power = np.where(constant, 1.0, (centered**2).sum(axis=1))
+    result = np.full((len(series), lags), np.nan)
     for k in range(1, min(lags, series.shape[1] - 1) + 1):
-        counted = lengths >= 2 * k
-        products = (centred[:, :-k] * centred[:, k:]).sum(axis=1)
-        r = np.where(constant, 1.0, products / power)[counted]
-        if len(r):
-            result[k - 1] = r.mean()
+        products = np.einsum("nt,nt->n", centered[:, :-k], centered[:, k:])
+        r = np.where(constant, 1.0, products / power)
+        result[:, k - 1] = np.where(lengths >= 2 * k, r, np.nan)
     return result
 
 
-def _constant(series: Floats, inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """(N,), true where all points of a series are equal: rounding leaves its variance above 0."""
-    same: npt.NDArray[np.bool_] = ((series == series[:, :1]) | ~inside).all(axis=1)
-    return same
+def mean_autocorrelation(r: Floats, label: Ints, classes: int) -> Floats:
+    """(classes, K): mean over the series of each class of r (N, K); NaN where all is NaN."""
+    reached = ~np.isnan(r)
+    member = (np.arange(classes)[:, None] == label).astype(np.float64)
+    count = member @ reached
+    return np.where(count > 0, member @ np.where(reached, r, 0.0) / np.maximum(count, 1), np.nan)
 
 
 def autocorrelation_distance(r: Floats, reference: Floats) -> float:
@@ -140,7 +149,7 @@ def autocorrelation_distance(r: Floats, reference: Floats) -> float:
     Returns:
         0 to 2; 0 if the reference reaches no lag.
     """
-    known = ~np.isnan(reference)
-    if not known.any():
+    reached = ~np.isnan(reference)
+    if not reached.any():
         return 0.0
-    return float(np.abs(np.nan_to_num(r[known]) - reference[known]).mean())
+    return float(np.abs(np.nan_to_num(r[reached]) - reference[reached]).mean())

@@ -1,24 +1,26 @@
-"""How near the distributions and the time structure of two sets of traces are, class by class."""
+"""Distances between the distributions of two sets of traces, and between their time structures."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
-from netdiffus.channels import Channel
-from netdiffus.errors import InputError
+from netdiffus.evaluation.features.quantities import Quantity, quantities
 from netdiffus.evaluation.metrics.distances import (
+    MOST_LAGS,
     autocorrelation,
     autocorrelation_distance,
+    bin_edges,
     binned_distances,
     lag_count,
+    mean_autocorrelation,
+    shares,
     wasserstein,
 )
 from netdiffus.traces import Floats, Ints, Traces
 
-ADDITIVE = ("size", "volume")
 MEASURES = (
     "wasserstein",
     "jensen_shannon",
@@ -26,187 +28,148 @@ MEASURES = (
     "total_variation",
     "autocorrelation",
 )
-MICROSECOND = 1e-6
+
+Tables = dict[str, dict[str, Floats]]
+"""For each measure, for each quantity, one number per class (K,)."""
 
 
-@dataclass(frozen=True)
-class Quantity:
-    """Numbers that each trace has one (length, total, duration) or many of (a channel's points).
+class QuantityByClass:
+    """The numbers of one quantity, class by class.
 
-    Attributes:
-        name: Its name.
-        unit: Its unit.
-        kind: The channel's kind, or `length`, `total`, `duration`.
-        values: The numbers of all traces.
-        trace: The row of the trace that each number belongs to.
+    Args:
+        quantity: Of a set of traces.
+        label: (N,), the class of each trace.
+        classes: K; every class has a trace.
     """
 
-    name: str
-    unit: str
-    kind: str
-    values: Floats
-    trace: Ints
+    def __init__(self, quantity: Quantity, label: Ints, classes: int) -> None:
+        of_value = label[quantity.trace].astype(np.int16 if classes < 2**15 else np.int64)
+        order = np.argsort(of_value, kind="stable")
+        self.values = quantity.values[order].astype(np.float64)
+        self.of_class = of_value[order].astype(np.int64)
+        self._ends = np.cumsum(np.bincount(self.of_class, minlength=classes))[:-1]
 
     @property
-    def title(self) -> str:
-        """Name and unit, for axes and tables."""
-        return f"{self.name} [{self.unit}]" if self.unit else self.name
+    def per_class(self) -> list[Floats]:
+        """The numbers of each class."""
+        return np.split(self.values, self._ends)
+
+    @cached_property
+    def edges(self) -> list[Floats]:
+        """Of bins that suit each class, see `bin_edges`."""
+        return [bin_edges(values) for values in self.per_class]
+
+    @cached_property
+    def own_shares(self) -> Floats:
+        """Shares of the bins of `edges`, of all classes one after another."""
+        return self.shares_of(self.edges)
+
+    def shares_of(self, edges: list[Floats]) -> Floats:
+        """Shares of the bins that these edges make, of all classes one after another."""
+        pairs = zip(self.per_class, edges, strict=True)
+        return np.concatenate([shares(values, of_class) for values, of_class in pairs])
 
 
-def quantities(traces: Traces) -> list[Quantity]:
-    """Each channel's points, log gaps, bursts, and each trace's length, totals and duration.
+@dataclass(frozen=True, eq=False)
+class SetDistributions:
+    """What distances need of a set of traces, at least one of each class.
 
-    Gaps are also taken as log10 of seconds, at least a microsecond. A burst is a run of points of
-    one direction; where no direction is known, a run of volumes above 0, and a trace without any
-    has one burst of length 0.
-
-    Args:
-        traces: With gaps in place of times.
-
-    Raises:
-        InputError: A channel has the name of a quantity that is computed.
-    """
-    rows = np.arange(len(traces))
-    points = np.repeat(rows, traces.lengths)
-    channels = [
-        Quantity(channel.name, channel.unit, channel.kind, traces.points(c), points)
-        for c, channel in enumerate(traces.channels)
-    ]
-    lengths = traces.lengths.astype(np.float64)
-    computed = [
-        *_log_gaps(traces, points),
-        *_bursts(traces),
-        Quantity("trace length", "points", "length", lengths, rows),
-        *_totals(traces),
-    ]
-    _check_names(channels, computed)
-    return channels + computed
-
-
-def _check_names(channels: Sequence[Quantity], computed: Sequence[Quantity]) -> None:
-    taken = {q.name for q in computed}
-    for channel in channels:
-        if channel.name in taken:
-            raise InputError(
-                f"channel {channel.name!r} has the name of a quantity that is computed from the "
-                "channels; name it otherwise"
-            )
-
-
-def _totals(traces: Traces) -> list[Quantity]:
-    sums = traces.values.sum(axis=2)
-    found: list[Quantity] = []
-    for c, channel in enumerate(traces.channels):
-        if (kind := _total_kind(channel)) is not None:
-            lasts = kind == "duration" and all(q.kind != kind for q in found)
-            # A second channel of gaps would give its sum the same name.
-            name = "trace duration" if lasts else f"total {channel.name}"
-            unit = "per trace" if channel.kind == "volume" else channel.unit
-            found.append(Quantity(name, unit, kind, sums[:, c], np.arange(len(traces))))
-    return found
-
-
-def _log_gaps(traces: Traces, rows: Ints) -> list[Quantity]:
-    return [
-        Quantity(f"log {ch.name}", "log10 s", "log gap", _log_gap(traces.points(c)), rows)
-        for c, ch in enumerate(traces.channels)
-        if ch.kind == "gap"
-    ]
-
-
-def _log_gap(gaps: Floats) -> Floats:
-    return np.log10(np.maximum(gaps, MICROSECOND))
-
-
-def _bursts(traces: Traces) -> list[Quantity]:
-    """Lengths of bursts, by the direction, or by the first volume; none without either."""
-    kinds = [channel.kind for channel in traces.channels]
-    if "direction" in kinds:
-        state = traces.values[:, kinds.index("direction")]
-    elif "volume" in kinds:
-        state = (traces.values[:, kinds.index("volume")] > 0).astype(np.float64)
-    else:
-        return []
-    lengths, of_state, rows = runs(state, traces.lengths)
-    busy = of_state != 0
-    idle = np.setdiff1d(rows, rows[busy])
-    values = np.concatenate([lengths[busy], np.zeros(len(idle))])
-    rows = np.concatenate([rows[busy], idle])
-    return [Quantity("burst length", "points", "burst", values, rows)]
-
-
-def runs(state: Floats, lengths: Ints) -> tuple[Ints, Floats, Ints]:
-    """Runs of equal values.
-
-    Args:
-        state: (N, L), anything beyond the lengths.
+    Attributes:
+        labels: (N,).
+        classes: K.
         lengths: (N,).
-
-    Returns:
-        Of each run its length, its value and its row, (R,) each, row by row.
+        quantities: Of all traces.
+        channels: Names of the C channels.
+        r: (C, N, lags), autocorrelations of each trace.
     """
-    inside = np.arange(state.shape[1]) < lengths[:, None]
-    starts = inside.copy()
-    starts[:, 1:] &= state[:, 1:] != state[:, :-1]
-    run = np.cumsum(starts[inside]) - 1  # of each point, all rows one after another
-    return np.bincount(run), state[starts], np.nonzero(starts)[0]
+
+    labels: Ints
+    classes: int
+    lengths: Ints
+    quantities: list[Quantity]
+    channels: list[str]
+    r: Floats
+
+    @classmethod
+    def of(cls, traces: Traces) -> SetDistributions:
+        """Of these traces."""
+        return cls(
+            traces.labels,
+            len(traces.classes),
+            traces.lengths,
+            quantities(traces),
+            [channel.name for channel in traces.channels],
+            np.stack(
+                [
+                    autocorrelation(traces.values[:, c], traces.lengths, MOST_LAGS)
+                    for c in range(len(traces.channels))
+                ]
+            ),
+        )
+
+    def part(self, rows: Ints) -> SetDistributions:
+        """The same of some of the traces."""
+        place = np.full(len(self.labels), -1)
+        place[rows] = np.arange(len(rows))
+        return replace(
+            self,
+            labels=self.labels[rows],
+            lengths=self.lengths[rows],
+            quantities=[q.part(place) for q in self.quantities],
+            r=self.r[:, rows],
+        )
+
+    @cached_property
+    def by_class(self) -> dict[str, QuantityByClass]:
+        """Each quantity by its name."""
+        return {q.name: QuantityByClass(q, self.labels, self.classes) for q in self.quantities}
+
+    @cached_property
+    def autocorrelations(self) -> dict[str, Floats]:
+        """For each channel the mean of each class, (K, lags)."""
+        return {
+            name: mean_autocorrelation(r, self.labels, self.classes)
+            for name, r in zip(self.channels, self.r, strict=True)
+        }
+
+    @cached_property
+    def lags(self) -> list[int]:
+        """(K,): lags at which each class is compared as a reference."""
+        longest = np.zeros(self.classes, dtype=np.int64)
+        np.maximum.at(longest, self.labels, self.lengths)
+        return [lag_count(int(length)) for length in longest]
 
 
-def _total_kind(channel: Channel) -> str | None:
-    if channel.kind in ADDITIVE:
-        return "total"
-    return "duration" if channel.kind == "gap" else None
-
-
-def scales(traces: Traces) -> dict[str, float]:
-    """Standard deviation of each quantity, over all classes: the yardstick of Wasserstein-1.
-
-    0 for one that never varies, of which rounding would leave a small deviation.
-    """
-    return {
-        q.name: float(q.values.std()) if q.values.max() > q.values.min() else 0.0
-        for q in quantities(traces)
-    }
-
-
-def fidelity(candidate: Traces, reference: Traces) -> dict[str, dict[str, list[float]]]:
+def distribution_distances(candidate: SetDistributions, reference: SetDistributions) -> Tables:
     """Distances of one set of traces from another.
 
     Args:
-        candidate: Traces to judge.
-        reference: Traces to judge them by, with the same classes and channels.
+        candidate: Set to judge.
+        reference: Set to judge it by, with the same classes and channels.
 
     Returns:
         For each of `MEASURES` (`wasserstein` in the quantity's unit, `jensen_shannon` in bits),
         for each quantity, one number per class.
     """
-    pairs = list(zip(_by_class(candidate), _by_class(reference), strict=True))
-    measured: dict[str, dict[str, list[float]]] = {measure: {} for measure in MEASURES}
-    for ours, theirs in pairs:
-        for x, y in zip(quantities(ours), quantities(theirs), strict=True):
-            found = {"wasserstein": wasserstein(x.values, y.values)}
-            found |= binned_distances(x.values, y.values)
-            for measure, distance in found.items():
-                measured[measure].setdefault(x.name, []).append(distance)
-        for name, distance in _autocorrelation_distances(ours, theirs).items():
-            measured["autocorrelation"].setdefault(name, []).append(distance)
-    return measured
+    tables: Tables = {measure: {} for measure in MEASURES}
+    for name, theirs in reference.by_class.items():
+        ours = candidate.by_class[name]
+        tables["wasserstein"][name] = wasserstein(
+            ours.values, ours.of_class, theirs.values, theirs.of_class
+        )
+        bins = np.repeat(np.arange(len(theirs.edges)), [len(e) + 1 for e in theirs.edges])
+        found = binned_distances(ours.shares_of(theirs.edges), theirs.own_shares, bins)
+        for measure, distance in found.items():
+            tables[measure][name] = distance
+    for name, r in reference.autocorrelations.items():
+        rows = zip(candidate.autocorrelations[name], r, reference.lags, strict=True)
+        distances = [autocorrelation_distance(a[:n], b[:n]) for a, b, n in rows]
+        tables["autocorrelation"][name] = np.array(distances)
+    return tables
 
 
 def class_autocorrelation(traces: Traces, channel: int, lags: int) -> Floats:
-    """(lags,): mean autocorrelation of one channel."""
-    return autocorrelation(traces.values[:, channel], traces.lengths, lags)
-
-
-def _by_class(traces: Traces) -> list[Traces]:
-    return [traces[traces.labels == label] for label in range(len(traces.classes))]
-
-
-def _autocorrelation_distances(candidate: Traces, reference: Traces) -> dict[str, float]:
-    lags = lag_count(int(reference.lengths.max()))
-    return {
-        channel.name: autocorrelation_distance(
-            class_autocorrelation(candidate, c, lags), class_autocorrelation(reference, c, lags)
-        )
-        for c, channel in enumerate(reference.channels)
-    }
+    """(lags,): mean autocorrelation of one channel, all classes together."""
+    r = autocorrelation(traces.values[:, channel], traces.lengths, lags)
+    mean: Floats = mean_autocorrelation(r, np.zeros(len(traces), dtype=np.int64), 1)[0]
+    return mean

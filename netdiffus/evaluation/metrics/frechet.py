@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from netdiffus.evaluation.features.gasf_images import SIZE, Imaging
+from netdiffus.evaluation.features.gasf_images import SIZE, GasfImages
 from netdiffus.traces import Floats, Traces
 
 KERNELS = 64
@@ -28,14 +28,14 @@ class RandomConvolutions:
     """
 
     def __init__(self, real: Traces, size: int = SIZE) -> None:
-        self.images = Imaging(real, size)
+        self.images = GasfImages(real, size)
         chance = np.random.default_rng(SEED)
         weights = chance.standard_normal((KERNELS, len(real.channels), 3, 3))
         weights -= weights.mean(axis=(1, 2, 3), keepdims=True)
         self.weights = torch.from_numpy(weights.astype(np.float32))
         quantiles = chance.uniform(0.1, 0.9, KERNELS)
-        some = real[chance.permutation(len(real))[:BATCH]]
-        answers = self._answers(self.images(some)).numpy()
+        sample = real[chance.permutation(len(real))[:BATCH]]
+        answers = self._answers(self.images(sample)).numpy()
         of_kernel = np.moveaxis(answers, 1, 0).reshape(KERNELS, -1)
         found = [np.quantile(a, q) for a, q in zip(of_kernel, quantiles, strict=True)]
         self.thresholds = torch.tensor(np.array(found, dtype=np.float32))[:, None, None]
@@ -57,21 +57,30 @@ class RandomConvolutions:
         return torch.cat(parts, dim=1)
 
 
-def frechet_distance(x: Floats, y: Floats) -> float:
-    """Squared Fréchet distance between the normal distributions that fit two sets of features.
+class Gaussian:
+    """The normal distribution that fits a set of features.
+
+    Args:
+        features: (n, D), n at least 2.
+    """
+
+    def __init__(self, features: Floats) -> None:
+        self.mean = features.mean(axis=0)
+        centered = (features - self.mean) / np.sqrt(len(features) - 1)
+        self.variance = float((centered**2).sum())
+        # The triangular factor R of the covariance R' R, of at most D rows.
+        self.factor = np.asarray(np.linalg.qr(centered, mode="r"))
+
+
+def frechet_distance(x: Gaussian, y: Gaussian) -> float:
+    """Squared Fréchet distance between two normal distributions.
 
     ``|m - n|**2 + tr(S) + tr(T) - 2 tr((S T)**(1/2))``, with means m, n and covariances S, T
     (Dowson and Landau, 1982). The last trace is the sum of the singular values of the product of
-    the centred sets, or of their triangular factors (QR), which turn alike: it needs no root of a
-    matrix, holds for fewer samples than features, and costs O((n + m) D**2).
+    the triangular factors (QR) of the centered sets: it needs no root of a matrix, holds for fewer
+    samples than features, and costs O((n + m) D**2).
     The distance of two small sets of one source is above 0: read it beside that of real from real.
-
-    Args:
-        x: (n, D), n at least 2.
-        y: (m, D), m at least 2.
     """
-    a, b = ((z - z.mean(axis=0)) / np.sqrt(len(z) - 1) for z in (x, y))
-    r, s = (np.asarray(np.linalg.qr(z, mode="r")) for z in (a, b))
-    both = np.linalg.svd(r @ s.T, compute_uv=False).sum()
-    apart = ((x.mean(axis=0) - y.mean(axis=0)) ** 2).sum()
-    return float(max(apart + (a**2).sum() + (b**2).sum() - 2 * both, 0.0))
+    common = np.linalg.svd(x.factor @ y.factor.T, compute_uv=False).sum()
+    means = ((x.mean - y.mean) ** 2).sum()
+    return float(max(means + x.variance + y.variance - 2 * common, 0.0))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 
-from netdiffus.evaluation.metrics.distributions import quantities
-from netdiffus.evaluation.prepare import draw
+from netdiffus.evaluation.draws import draw_rows
+from netdiffus.evaluation.features.quantities import quantities
 from netdiffus.evaluation.report import plots as pictures
 from netdiffus.evaluation.report.grades import RULES, grade_distance, keys, verdict
 from netdiffus.evaluation.report.summary import ANSWER_RULES, Answer, answers, shares, spots
@@ -135,7 +135,7 @@ def _pictures(report: Report) -> dict[str, Any]:
     figures, real, synthetic = report.figures, report.holdout, report.synthetic
     seed = figures["protocol"]["seed"]
     counts = np.array(figures["protocol"]["compared_per_class"])
-    equal = [draw(t, counts, np.random.default_rng(seed)) for t in (real, synthetic)]
+    equal = [t[draw_rows(t.labels, counts, np.random.default_rng(seed))] for t in (real, synthetic)]
     forests = [figures["candidates"][name]["trained_on_equal"] for name in ("real", "synthetic")]
     return {
         "examples": pictures.examples(real, synthetic, seed),

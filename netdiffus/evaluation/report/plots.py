@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 
 from netdiffus.channels import Channel
-from netdiffus.evaluation.features.gasf_images import logarithmic
+from netdiffus.evaluation.draws import draw_rows
+from netdiffus.evaluation.features.quantities import Quantity, log_scale, quantities
 from netdiffus.evaluation.metrics.distances import lag_count
-from netdiffus.evaluation.metrics.distributions import Quantity, class_autocorrelation, quantities
-from netdiffus.evaluation.prepare import draw
+from netdiffus.evaluation.metrics.distributions import class_autocorrelation
 from netdiffus.evaluation.report.grades import shortened
 from netdiffus.ops.gasf import gasf_image
 from netdiffus.traces import Floats, Traces
@@ -172,7 +172,7 @@ def _legend(figure: Figure, colours: Mapping[str, str]) -> None:
 
 def _examples_of(traces: Traces, rng: np.random.Generator) -> list[Traces]:
     counts = np.full(len(traces.classes), EXAMPLES)
-    drawn = draw(traces, counts, rng)
+    drawn = traces[draw_rows(traces.labels, counts, rng)]
     return [drawn[drawn.labels == k] for k in range(len(traces.classes))]
 
 
@@ -289,7 +289,9 @@ def _draw_gasf(figure: Figure, real: Traces, synthetic: Traces, rng: np.random.G
     axes = figure.subplots(1, blocks, squeeze=False)[0]
     cell = (WIDTH - 1.55) / (blocks * across)
     frame(figure, 0.5 + cell * len(shown), left=1.45, bottom=0.05, top=0.45, wspace=0.04)
-    chosen = [draw(t, np.full(len(t.classes), across), rng) for t in (real, synthetic)]
+    chosen = [
+        t[draw_rows(t.labels, np.full(len(t.classes), across), rng)] for t in (real, synthetic)
+    ]
     for c, channel in enumerate(real.channels):
         for side, (name, traces) in enumerate(zip(("real", "synthetic"), chosen, strict=True)):
             axis = axes[2 * c + side]
@@ -314,7 +316,7 @@ def _draw_gasf(figure: Figure, real: Traces, synthetic: Traces, rng: np.random.G
 def _images(traces: Traces, real: Traces, c: int, pixels: int) -> Floats:
     """(N, pixels, pixels): GASF of one channel, scaled by the range of the real traces."""
     kind, first = traces.channels[c].kind, traces.values[:, c, :IMAGE_POINTS]
-    known, values = (logarithmic(x, kind) for x in (real.points(c), first))
+    known, values = (log_scale(x, kind) for x in (real.points(c), first))
     low, high = known.min(), known.max()
     scaled = np.clip((values - low) / max(high - low, 1e-300), 0.0, 1.0)
     images: Floats = gasf_image(torch.from_numpy(scaled), pixels).numpy()
