@@ -543,7 +543,6 @@ def evaluate(
     """Compare synthetic with real traces; every figure beside its real-vs-real floor."""
     _need_eval()
     from netdiffus.evaluation import evaluate as run
-    from netdiffus.evaluation.report.html import page
     from netdiffus.files import claim, write_together
     from netdiffus.model import Model
     from netdiffus.training.checkpoint import read_log
@@ -565,7 +564,7 @@ def evaluate(
                 about=None if model is None else Model.load(model).about,
                 progress=progress,
             )
-        write_together({out: page(report), figures: report.to_json()})
+        write_together({out: report.to_html(), figures: report.to_json()})
     _print({"report": str(out), "json": str(figures), "figures": report.summary()}, as_json)
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from netdiffus.evaluation.features.gasf_images import SIZE, Imaging
-from netdiffus.evaluation.metrics.classifiers import Classifier, Learner
+from bench.paper_tasks.learners import Classifier, Learner
+from netdiffus.evaluation.features.gasf_images import SIZE, GasfImages
 from netdiffus.traces import Floats, Traces
 
 WIDTHS = (32, 64, 128, 256)
@@ -32,9 +32,9 @@ def paper_cnn(real: Traces, *, size: int = SIZE, steps: int = STEPS) -> Learner:
         steps: Of training, 32 traces each.
 
     Returns:
-        A learner, as those in `classifiers.py`.
+        A learner, as those in `learners.py`.
     """
-    images = Imaging(real, size)
+    images = GasfImages(real, size)
 
     def learn(train: Traces, seed: int) -> Classifier:
         shape = (len(train.channels), size, len(train.classes))
@@ -42,7 +42,7 @@ def paper_cnn(real: Traces, *, size: int = SIZE, steps: int = STEPS) -> Learner:
             torch.manual_seed(seed)
             net = _network(*shape)
             _fit(net, images(train), torch.from_numpy(train.labels), steps)
-        return lambda traces: _chances(net, traces, images)
+        return lambda traces: _probabilities(net, traces, images)
 
     return learn
 
@@ -72,7 +72,7 @@ def _fit(net: nn.Sequential, x: Tensor, y: Tensor, steps: int) -> None:
 
 
 @torch.no_grad()
-def _chances(net: nn.Sequential, traces: Traces, images: Imaging) -> Floats:
+def _probabilities(net: nn.Sequential, traces: Traces, images: GasfImages) -> Floats:
     net.eval()
     parts = [
         net(images(traces[i : i + AT_ONCE])).double().softmax(dim=1)

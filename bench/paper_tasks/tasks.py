@@ -1,8 +1,8 @@
-"""What synthetic traces are good for: the tasks of the NetDiffus paper.
+"""The tasks of the NetDiffus paper.
 
-Every function takes the kind of classifier, `learn`: `forest`, `boosting` or `network` of
-`classifiers.py`, or `paper_cnn` of `cnn.py`. Accuracies are balanced, on the holdout; each has one
-number for every repeat, which draws traces and classifiers anew.
+Every function takes the kind of classifier, `learn`: one of `learners.py`, or `paper_cnn`.
+Accuracies are balanced, on the holdout; each has one number for every repeat, which draws traces
+and classifiers anew.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dataclasses import replace
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from bench.paper_tasks.learners import Classifier, Learner, forest, pool, train_and_test
 from netdiffus.errors import InputError
-from netdiffus.evaluation.metrics.classification import pool, train_and_test, with_classes
-from netdiffus.evaluation.metrics.classifiers import Classifier, Learner, forest
-from netdiffus.evaluation.prepare import class_counts, draw
+from netdiffus.evaluation.draws import class_counts, draw_rows
+from netdiffus.evaluation.prepare import with_classes
 from netdiffus.traces import Floats, Ints, Traces
 
 Generator = Callable[[Traces, Ints, int], Traces]
@@ -25,7 +25,17 @@ Generator = Callable[[Traces, Ints, int], Traces]
 MEMBERS = 5
 
 
-def scenarios(
+def counts(traces: Traces) -> Ints:
+    """(K,): traces of each class."""
+    return class_counts(traces.labels, len(traces.classes))
+
+
+def draw(traces: Traces, n: Ints, rng: np.random.Generator) -> Traces:
+    """n (K,) random traces of each class."""
+    return traces[draw_rows(traces.labels, n, rng)]
+
+
+def train_and_test_sets(
     train: Traces,
     synthetic: Traces,
     holdout: Traces,
@@ -49,7 +59,7 @@ def scenarios(
         each); n, for each class, is the smaller number of the two sets.
     """
     synthetic = with_classes(synthetic, train.classes, "synthetic")
-    n = np.minimum(class_counts(train), class_counts(synthetic))
+    n = np.minimum(counts(train), counts(synthetic))
     found: dict[str, list[float]] = {"original": [], "synthetic": [], "half": [], "both": []}
     for rng in _draws(seed, repeats):
         real, made = draw(train, n, rng), draw(synthetic, n, rng)
@@ -88,7 +98,7 @@ def synthetic_curve(
     Raises:
         InputError: Too few synthetic traces of a class.
     """
-    n, synthetic = class_counts(train), with_classes(synthetic, train.classes, "synthetic")
+    n, synthetic = counts(train), with_classes(synthetic, train.classes, "synthetic")
     _check_enough(synthetic, n * max(times), "synthetic")
     found: dict[int, dict[str, list[float]]] = {k: {"synthetic": [], "both": []} for k in times}
     for rng in _draws(seed, repeats):
@@ -176,7 +186,7 @@ def rare_classes(
         InputError: A class that is not there, or has too few traces.
     """
     is_rare = _which(train, rare)
-    n = np.where(is_rare, originals, class_counts(train))
+    n = np.where(is_rare, originals, counts(train))
     _check_enough(train, n, "train")
     wanted = np.where(is_rare, max(round(float(n[~is_rare].mean())) - originals, 1), 0)
     found: dict[str, list[float]] = {}
@@ -204,7 +214,7 @@ def unknown_classes(
     """Detection of classes that no trace is known of, by the entropy of an ensemble.
 
     Several classifiers learn the known classes, each by a seed of its own. The entropy of the mean
-    of their chances is high where they do not know, or do not agree.
+    of their probabilities is high where they do not know, or do not agree.
 
     Args:
         train: Real traces; those of the unknown classes are left out.
@@ -240,7 +250,7 @@ def unknown_classes(
 
 
 def entropy(ensemble: Sequence[Classifier], traces: Traces) -> Floats:
-    """(N,): entropy in bits of the mean of the classifiers' chances."""
+    """(N,): entropy in bits of the mean of the classifiers' probabilities."""
     p = np.mean([classify(traces) for classify in ensemble], axis=0)
     bits: Floats = -np.where(p > 0, p * np.log2(np.where(p > 0, p, 1.0)), 0.0).sum(axis=1)
     return bits
@@ -261,7 +271,7 @@ def _alone_and_together(original: Traces, synthetic: Traces) -> dict[str, list[T
 
 
 def _check_enough(traces: Traces, wanted: Ints, name: str) -> None:
-    for label, (has, needs) in enumerate(zip(class_counts(traces), wanted, strict=True)):
+    for label, (has, needs) in enumerate(zip(counts(traces), wanted, strict=True)):
         if has < needs:
             raise InputError(
                 f"{name}: {has} traces of {traces.classes[label]}, {needs} are needed; give more, "

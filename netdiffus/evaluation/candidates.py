@@ -29,6 +29,7 @@ from netdiffus.traces import Floats, Ints, Traces
 Figures = dict[str, Any]
 
 DIVISIONS = 2  # into halves, of each draw
+MOST_CONFUSED = 100  # classes of a confusion matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,8 +221,16 @@ def _test_figures(tests: Sequence[Predictions], classes: Sequence[str]) -> Figur
         "accuracy": intervals.accuracy_figure(tests),
         "balanced_accuracy": intervals.balanced_figure(tests),
         "classes": dict(zip(classes, recalls, strict=True)),
-        "confusion": np.sum([test.confusion for test in tests], axis=0).tolist(),
+        "confusion": _confusion(tests),
     }
+
+
+def _confusion(tests: Sequence[Predictions]) -> list[list[int]] | None:
+    """None of many classes: millions of numbers."""
+    if tests[0].classes > MOST_CONFUSED:
+        return None
+    matrix: list[list[int]] = np.sum([test.confusion for test in tests], axis=0).tolist()
+    return matrix
 
 
 def _measure_figures(

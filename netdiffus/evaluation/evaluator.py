@@ -14,7 +14,7 @@ from netdiffus.errors import InputError, Note
 from netdiffus.evaluation.baselines import bootstrap, jitter, markov
 from netdiffus.evaluation.candidates import CandidateScorer, Figures
 from netdiffus.evaluation.draws import capped, class_counts, draw_rows
-from netdiffus.evaluation.features.quantities import scales
+from netdiffus.evaluation.features.quantities import quantities, scales
 from netdiffus.evaluation.metrics.classification import FOLDS
 from netdiffus.evaluation.metrics.memorization import usual_exact
 from netdiffus.evaluation.prepare import MOST_COMPARED, Comparison, TraceSet, Whole, prepare
@@ -25,7 +25,7 @@ Progress = Callable[[float, str], None]
 
 BASELINES = {"jitter": jitter, "bootstrap": bootstrap, "markov": markov}
 REPEATS = 3
-FEW = 1_000  # traces compared, up to which all is done three times
+FEW = 1_000  # traces compared and learned from, up to which all is done three times
 
 
 def evaluate(
@@ -63,7 +63,7 @@ def evaluate(
         sep: The group is only the part of that column's text before `sep`.
         seed: Same seed, same figures.
         repeats: Draws of traces, each with classifiers of its own, that means are taken over.
-            None is 3 where at most 1,000 traces are compared, else 1.
+            None is 3 where at most 1,000 traces are compared and learned from, else 1.
         history: Training log, one mapping with `step` and `loss` each, for the report's curve.
         about: Settings and costs to print in the report, such as steps or seconds a trace.
         progress: Called with (share done, what comes next).
@@ -81,7 +81,8 @@ def evaluate(
     _check_total(comparison)
     for note in comparison.notes:
         warnings.warn(Note(note), stacklevel=2)
-    repeats = repeats or (REPEATS if comparison.compared.sum() <= FEW else 1)
+    most = max(comparison.compared.sum(), comparison.trained.sum())
+    repeats = repeats or (REPEATS if most <= FEW else 1)
     figures = {
         "protocol": _protocol(comparison, by, seed, repeats),
         **_all_figures(comparison, seed, repeats, progress or (lambda share, what: None)),
@@ -179,6 +180,7 @@ def _protocol(comparison: Comparison, by: str | None, seed: int, repeats: int) -
         "channels": [c.name for c in train.traces.channels],
         "compared_per_class": comparison.compared.tolist(),
         "trained_per_class": comparison.trained.tolist(),
+        "titles": {q.name: q.title for q in quantities(train.traces)},
         "scales": scales(train.traces),
         "seed": seed,
         "repeats": repeats,

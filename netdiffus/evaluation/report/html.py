@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,15 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 
 from netdiffus.evaluation.draws import draw_rows
-from netdiffus.evaluation.features.quantities import quantities
-from netdiffus.evaluation.report import plots as pictures
-from netdiffus.evaluation.report.grades import RULES, grade_distance, keys, verdict
+from netdiffus.evaluation.report import plots
+from netdiffus.evaluation.report.grades import (
+    RULES,
+    grade_distance,
+    headline_metrics,
+    lead,
+)
 from netdiffus.evaluation.report.summary import ANSWER_RULES, Answer, answers, shares, spots
-from netdiffus.evaluation.report.summary_plots import good_picture, private_picture, worst_picture
+from netdiffus.evaluation.report.summary_plots import good_plot, private_plot, worst_plot
 
 if TYPE_CHECKING:
     from netdiffus.evaluation.report.report import Report
@@ -31,12 +36,13 @@ CANDIDATES = {
 READINGS = (
     "Each line is scaled to its worst. Shaded: still near the real traces.",
     "Where nothing is copied, the synthetic traces stand at what is usual of real ones.",
-    "1: no further than other real traces. Shaded: near. Grey: within the noise.",
+    "1: no further than other real traces. Shaded: near. Grey: within the noise. By the values, "
+    "if nothing else is named.",
 )
 MEASURES = {"joint": "joint MMD", "coverage": "coverage", "frechet": "Fréchet"}
 
 
-def page(report: Report) -> str:
+def render(report: Report) -> str:
     """The HTML text, without any reference to another file."""
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -88,15 +94,15 @@ def _context(report: Report) -> dict[str, Any]:
         "made": figures["candidates"]["synthetic"],
         "floor": figures["candidates"]["real"],
         "names": CANDIDATES,
-        "keys": keys(figures),
-        "verdict": verdict(figures),
+        "metrics": headline_metrics(figures),
+        "lead": lead(figures),
         "answers": _answers(figures),
         "shares": shares(figures),
         "rules": RULES,
         "answer_rules": ANSWER_RULES,
-        "titles": {q.name: q.title for q in quantities(report.real)},
-        "shown": len(pictures.shown_classes(protocol["classes"])),
-        "pictures": _pictures(report),
+        "titles": protocol["titles"],
+        "shown": len(plots.shown_classes(protocol["classes"])),
+        "plots": _plots(report),
         "wider": _wider(figures),
         "copied": [("synthetic", figures["candidates"]["synthetic"])]
         + [("holdout", figures["sets"]["holdout"])]
@@ -105,13 +111,13 @@ def _context(report: Report) -> dict[str, Any]:
 
 
 def _answers(figures: dict[str, Any]) -> list[tuple[Answer, str, str]]:
-    """Each answer with its picture and how to read it."""
-    drawn = [
-        good_picture(keys(figures)),
-        private_picture(shares(figures)),
-        worst_picture(spots(figures)),
+    """Each answer with its plot and how to read it."""
+    drawings = [
+        good_plot(headline_metrics(figures)),
+        private_plot(shares(figures)),
+        worst_plot(spots(figures)),
     ]
-    return list(zip(answers(figures), drawn, READINGS, strict=True))
+    return list(zip(answers(figures), drawings, READINGS, strict=True))
 
 
 def _wider(figures: dict[str, Any]) -> list[tuple[str, list[Any]]]:
@@ -131,23 +137,28 @@ def _wider(figures: dict[str, Any]) -> list[tuple[str, list[Any]]]:
     return [*rows, ("told from real by a network, AUC", auc)]
 
 
-def _pictures(report: Report) -> dict[str, Any]:
+def _plots(report: Report) -> dict[str, Any]:
     figures, real, synthetic = report.figures, report.holdout, report.synthetic
     seed = figures["protocol"]["seed"]
     counts = np.array(figures["protocol"]["compared_per_class"])
     equal = [t[draw_rows(t.labels, counts, np.random.default_rng(seed))] for t in (real, synthetic)]
     forests = [figures["candidates"][name]["trained_on_equal"] for name in ("real", "synthetic")]
     return {
-        "examples": pictures.examples(real, synthetic, seed),
-        "cut": _cut(real, synthetic, pictures.example_points(real.classes)),
-        "images_cut": _cut(real, synthetic, pictures.IMAGE_POINTS),
+        "examples": plots.examples(real, synthetic, seed),
+        "cut": _cut(real, synthetic, plots.example_points(real.classes)),
+        "images_cut": _cut(real, synthetic, plots.IMAGE_POINTS),
         "rooted": any(channel.kind == "volume" for channel in real.channels),
-        "gasf": pictures.gasf_pictures(real, synthetic, seed),
-        "distributions": pictures.distributions(*equal),
-        "acf": pictures.autocorrelations(report.real, real, synthetic),
-        "confusions": pictures.confusions(real.classes, *(f["confusion"] for f in forests)),
-        "training": pictures.training_curve(report.history),
+        "gasf": plots.gasf_images(real, synthetic, seed),
+        "distributions": plots.distributions(*equal),
+        "acf": plots.autocorrelations(report.real, real, synthetic),
+        "confusions": _confusions(real.classes, [f["confusion"] for f in forests]),
+        "training": plots.training_curve(report.history),
     }
+
+
+def _confusions(classes: Sequence[str], matrices: list[Any]) -> str:
+    """Nothing where there are too many classes for a matrix."""
+    return "" if None in matrices else plots.confusions(classes, *matrices)
 
 
 def _cut(real: Traces, synthetic: Traces, points: int) -> str:

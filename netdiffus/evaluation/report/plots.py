@@ -1,4 +1,4 @@
-"""The report's pictures, as SVG text."""
+"""The report's plots, as SVG text."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ IMAGES_ACROSS = 12
 IMAGE_POINTS = 128
 PIXELS = 200_000  # of all images together, so that the page stays small
 FEW_VALUES = 8  # drawn as bars
-POINTS = 4_608  # of all example traces of one picture together
+POINTS = 4_608  # of all example traces of one plot together
 WIDTH = 10.6  # inches, 72 of the page's pixels each
 METADATA = ("Creator", "Date", "Format", "Type")  # left out: some change from day to day
 STYLE: dict[Any, Any] = {
@@ -85,7 +85,7 @@ def examples(real: Traces, synthetic: Traces, seed: int) -> list[tuple[str, str]
     ]
 
 
-def gasf_pictures(real: Traces, synthetic: Traces, seed: int) -> str:
+def gasf_images(real: Traces, synthetic: Traces, seed: int) -> str:
     """GASF images of traces of each class, real left, synthetic right, for each channel."""
     return svg("gasf", _draw_gasf, real, synthetic, np.random.default_rng(seed))
 

@@ -11,33 +11,34 @@ from netdiffus.evaluation.report.grades import (
     FLOOR,
     HOLD_OUT_MORE,
     TOO_FEW,
-    beaten,
+    compare_baselines,
     grade,
-    keys,
+    headline_metrics,
     shortened,
 )
 
 ANSWER_RULES = (
-    "Good: yes if all key figures are at the floor, nearly if none is far, in part if at most half "
-    "are far; none of the first two while a key figure has too few traces to tell. Private: no if "
-    "exact or near copies are more than usual, which is the share of real traces, training and "
-    "holdout together, that one of as many others as were learned from would equal; in doubt if "
-    "more traces lie closer to training than half, than of the holdout, and than of training and "
-    "holdout together, each without itself; more is by over twice the standard error of the "
-    "difference and, exact copies apart, by over 1 point. Worst: how many times as far from real "
-    "traces a class or a field is as other real traces are, by its values (Jensen-Shannon) or by "
-    "their order (autocorrelation), whichever is more; 0.01 is added to each distance, so that "
-    "tiny ones do not count."
+    "Good: yes if all headline metrics are at the floor, nearly if none is far, in part if at most "
+    "half are far; neither yes nor nearly while a headline metric has too few traces to tell. "
+    "Private: no if there are more exact or near copies than is usual among real traces, which is "
+    "the share of real traces (training and holdout together) that equals one of as many others as "
+    "were learned from. In doubt if more traces lie closer to training than half, than of the "
+    "holdout, and than of training and holdout together, each without itself. More is by over "
+    "twice the standard error of the difference and, exact copies apart, by over 1 point. Worst: "
+    "how many times as far from real traces a class or a field is as other real traces are, by its values "
+    "(Jensen-Shannon), by their order (autocorrelation) or, for a class, by the share that a "
+    "classifier which learned from synthetic traces misses, whichever is most. 0.01 is added to "
+    "each distance and 0.05 to each share, so that tiny ones do not count."
 )
 CAVEAT = "Only copies were looked for; nothing is guaranteed (no differential privacy)."
 ASPECTS = {"jensen_shannon": "values", "autocorrelation": "order"}
-BY = {"values": "by the values", "order": "by the order of the values"}
 SETS = ("synthetic", "usual", "jitter", "copy")
 SHOWN = 4  # classes, and as many fields
 LONGEST = 40  # characters of a name
 POINT = 0.01  # smaller differences of shares do not count
 WORSE = ("near", "far")  # grades of what is further from real than real is
 SLACK = 0.01  # added to both sides of a ratio of distances
+MISSED_SLACK = 0.05  # the same, of shares of traces that a classifier misses
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Share:
-    """A share of traces that tells of copying.
+    """A share of traces that shows copying.
 
     Attributes:
         title: What is counted.
@@ -84,16 +85,21 @@ class Spot:
     Attributes:
         kind: `class` or `field`.
         name: Its name.
-        aspect: `values`, if their distribution is worst, or `order`.
+        title: Name and unit.
+        aspect: What is worst: the distribution of its `values`, their `order`, or how well the
+            class is `learned`.
         ratio: How many times as far from real traces it is as other real traces are.
         grade: As of a figure.
+        text: What was found, as a sentence.
     """
 
     kind: str
     name: str
+    title: str
     aspect: str
     ratio: float
     grade: str
+    text: str
 
 
 def answers(figures: dict[str, Any]) -> list[Answer]:
@@ -102,7 +108,7 @@ def answers(figures: dict[str, Any]) -> list[Answer]:
 
 
 def shares(figures: dict[str, Any]) -> list[Share]:
-    """What copying is told by: exact copies, near copies, traces closer to training."""
+    """What shows copying: exact copies, near copies, traces closer to training."""
     candidates, usual = figures["candidates"], figures["usual"]
     exact = {name: candidates[name]["in_train"] for name in SETS if name in candidates}
     near, closer = (
@@ -122,26 +128,35 @@ def shares(figures: dict[str, Any]) -> list[Share]:
 
 def spots(figures: dict[str, Any]) -> list[Spot]:
     """The four worst classes, where there are several, and the four worst fields."""
-    made, real = (figures["candidates"][name] for name in ("synthetic", "real"))
-    classes = figures["protocol"]["classes"]
-    fields = [_field(name, m, made, real) for m in ASPECTS for name in _names(made[m])]
+    synthetic, real = (figures["candidates"][name] for name in ("synthetic", "real"))
+    classes, titles = figures["protocol"]["classes"], figures["protocol"]["titles"]
+    fields = [
+        _field(name, titles.get(name, name), measure, synthetic, real)
+        for measure in ASPECTS
+        for name in _names(synthetic[measure])
+    ]
     if len(classes) == 1:
-        return _most(fields)
-    return _most([_class(k, m, made, real) for m in ASPECTS for k in classes]) + _most(fields)
+        return _worst_of(fields)
+    of_classes = [_class(k, measure, synthetic, real) for measure in ASPECTS for k in classes]
+    learned = [_learned(k, synthetic, real) for k in classes]
+    return _worst_of(of_classes + learned) + _worst_of(fields)
 
 
 def _good(figures: dict[str, Any]) -> Answer:
-    question, found = "Is it good?", keys(figures)
-    word, mark = _overall([key.grade for key in found])
-    advice = f"{HOLD_OUT_MORE} " if TOO_FEW in [key.grade for key in found] else ""
+    question, metrics = "Is it good?", headline_metrics(figures)
+    grades = [metric.grade for metric in metrics]
+    word, mark = _overall(grades)
+    advice = f"{HOLD_OUT_MORE} " if TOO_FEW in grades else ""
     if any(share.more and share.excess > POINT for share in shares(figures)[:2]):
-        text = f"Copies make every figure look better than it is. {advice}{beaten(found)}"
+        text = (
+            f"Copies make every figure look better than it is. {advice}{compare_baselines(metrics)}"
+        )
         return Answer(question, f"{word}, but with copies", "far", text)
-    return Answer(question, word, mark, advice + beaten(found))
+    return Answer(question, word, mark, advice + compare_baselines(metrics))
 
 
 def _overall(grades: Sequence[str]) -> tuple[str, str]:
-    """The grades of the key figures as a word and a grade."""
+    """The grades of the headline metrics as a word and a grade."""
     if set(grades) == {FLOOR}:
         return "Yes", FLOOR
     if "far" not in grades:
@@ -151,35 +166,35 @@ def _overall(grades: Sequence[str]) -> tuple[str, str]:
 
 def _private(figures: dict[str, Any]) -> Answer:
     exact, near, closer = shares(figures)
-    given = figures["protocol"]["holdout"] == "given"
+    has_holdout = figures["protocol"]["holdout"] == "given"
     unknown = (
-        f"No holdout was given, so no real trace is known to be unseen. {_told_closer(closer)}"
+        f"No holdout was given, so no real trace is known to be unseen. {_closer_text(closer)}"
     )
     nothing = f"Copies are no more than among real traces: of these, {exact.of['usual']:.1%} equal "
-    nothing += f"one of as many others. {_told_closer(closer)}"
+    nothing += f"one of as many others. {_closer_text(closer)}"
     cases = [
-        (exact.more, "No", "far", _told_copies(exact, figures)),
-        (near.more, "No", "far", _told_near(near)),
-        (closer.more, "In doubt", "near", _told_closer(closer)),
-        (not given, "Unknown", "near", unknown),
+        (exact.more, "No", "far", _copies_text(exact, figures)),
+        (near.more, "No", "far", _near_text(near)),
+        (closer.more, "In doubt", "near", _closer_text(closer)),
+        (not has_holdout, "Unknown", "near", unknown),
         (True, "No copying found", "", nothing),
     ]
     _, word, mark, text = next(case for case in cases if case[0])
     return Answer("Is it private?", word, mark, f"{text} {CAVEAT}")
 
 
-def _told_copies(share: Share, figures: dict[str, Any]) -> str:
+def _copies_text(share: Share, figures: dict[str, Any]) -> str:
     """Counts, since a share of one in thousands would round to none."""
-    made = figures["sets"]["synthetic"]
-    known = "training" if figures["protocol"]["holdout"] == "given" else "real"
+    synthetic = figures["sets"]["synthetic"]
+    source = "training" if figures["protocol"]["holdout"] == "given" else "real"
     return (
-        f"{round(made['in_train'] * made['traces']):,} of {made['traces']:,} traces are "
-        f"point-by-point copies of a {known} trace; of real traces, {share.of['usual']:.1%} equal "
+        f"{round(synthetic['in_train'] * synthetic['traces']):,} of {synthetic['traces']:,} "
+        f"traces are point-by-point copies of a {source} trace; of real traces, {share.of['usual']:.1%} equal "
         "one of as many others."
     )
 
 
-def _told_near(share: Share) -> str:
+def _near_text(share: Share) -> str:
     made, usual = share.of["synthetic"], share.of["usual"]
     return (
         f"{made:.1%} of the traces are near copies of a training trace; of real traces, "
@@ -187,7 +202,7 @@ def _told_near(share: Share) -> str:
     )
 
 
-def _told_closer(share: Share) -> str:
+def _closer_text(share: Share) -> str:
     made, usual, most = (share.of[name] for name in ("synthetic", "usual", "copy"))
     return (
         f"{made:.1%} of the traces lie closer to a training trace than to a held-out one; "
@@ -228,48 +243,19 @@ def _usually_closer(figures: dict[str, Any]) -> tuple[float, float]:
 
 
 def _worst(figures: dict[str, Any]) -> Answer:
-    question = "Where is it worst?"
-    seen = spots(figures)
-    found = {s.kind: s for s in reversed(seen) if s.grade in WORSE}
-    worst = [found[kind] for kind in ("class", "field") if kind in found]
-    lost = _least_learned(figures)
-    named = [f"{s.kind} {shortened(s.name, LONGEST)}" for s in worst]
-    word = ", ".join(named or [f"class {shortened(name, LONGEST)}" for name in lost])
-    if not word and TOO_FEW in [spot.grade for spot in seen]:
+    """Names what the chart of `spots` shows first."""
+    question, shown = "Where is it worst?", spots(figures)
+    first = {s.kind: s for s in reversed(shown) if s.grade in WORSE}
+    worst = [first[kind] for kind in ("class", "field") if kind in first]
+    if worst:
+        word = ", ".join(f"{s.kind} {shortened(s.name, LONGEST)}" for s in worst)
+        mark = "far" if any(s.grade == "far" for s in worst) else "near"
+        text = " ".join(s.text for s in worst)
+        return Answer(question, word[0].upper() + word[1:], mark, text)
+    if TOO_FEW in [spot.grade for spot in shown]:
         return Answer(question, TOO_FEW.capitalize(), "near", HOLD_OUT_MORE)
-    if not word:
-        text = "No class and no field is further from real traces than other real traces are."
-        return Answer(question, "Nowhere", FLOOR, text)
-    mark = "far" if any(s.grade == "far" for s in worst) else "near"
-    return Answer(question, word[0].upper() + word[1:], mark, _told_worst(worst, lost))
-
-
-def _told_worst(worst: Sequence[Spot], lost: Mapping[str, str]) -> str:
-    far = "times as far from real traces as real ones are"
-    told = [f"The {s.kind} is {s.ratio:.1f} {far} ({BY[s.aspect]})." for s in worst[:1]]
-    told += [f"The {s.kind}: {s.ratio:.1f} times ({BY[s.aspect]})." for s in worst[1:]]
-    return " ".join([*told, *lost.values()])
-
-
-def _least_learned(figures: dict[str, Any]) -> dict[str, str]:
-    """The class that a forest finds least of for having learned from synthetic traces, in words."""
-    made, real = (
-        figures["candidates"][name]["trained_on_equal"]["classes"] for name in ("synthetic", "real")
-    )
-    lost = [name for name in made if _is_lost(made[name], real[name])]
-    if not lost:
-        return {}
-    worst = max(lost, key=lambda name: real[name]["mean"] - made[name]["mean"])
-    finds, usual = (side[worst]["mean"] for side in (made, real))
-    return {
-        worst: f"A forest that learned from synthetic traces finds {finds:.0%} of class "
-        f"{shortened(worst, LONGEST)}; from real ones, {usual:.0%}."
-    }
-
-
-def _is_lost(made: Any, real: Any) -> bool:
-    value, floor = ({**recall, "mean": 1 - recall["mean"]} for recall in (made, real))
-    return grade(value, floor, 0.01, 0.05) in WORSE
+    text = "No class and no field is further from real traces than other real traces are."
+    return Answer(question, "Nowhere", FLOOR, text)
 
 
 def _names(measure: Any) -> list[str]:
@@ -278,37 +264,58 @@ def _names(measure: Any) -> list[str]:
     return [name for name in names if name.removeprefix("log ") not in names or name[:4] != "log "]
 
 
-def _field(name: str, measure: str, made: Any, real: Any) -> Spot:
-    value, floor = (side[measure]["quantities"][name]["overall"] for side in (made, real))
-    return _spot("field", name, measure, value, floor)
+def _field(name: str, title: str, measure: str, synthetic: Any, real: Any) -> Spot:
+    value, floor = (side[measure]["quantities"][name]["overall"] for side in (synthetic, real))
+    return _distance_spot("field", name, title, measure, value, floor)
 
 
-def _class(name: str, measure: str, made: Any, real: Any) -> Spot:
-    value, floor = (_mean_of_class(side[measure]["quantities"], name) for side in (made, real))
-    return _spot("class", name, measure, value, floor)
+def _class(name: str, measure: str, synthetic: Any, real: Any) -> Spot:
+    value, floor = (_mean_of_class(side[measure]["quantities"], name) for side in (synthetic, real))
+    return _distance_spot("class", name, name, measure, value, floor)
 
 
 def _mean_of_class(table: Any, name: str) -> dict[str, float]:
     """Over the fields, which may err together: the mean of their errors is the most it can be."""
-    found = [quantity["classes"][name] for quantity in table.values()]
+    figures = [quantity["classes"][name] for quantity in table.values()]
     return {
-        "mean": sum(x["mean"] for x in found) / len(found),
-        "sd": sum(x["sd"] or 0.0 for x in found) / len(found),
+        "mean": sum(x["mean"] for x in figures) / len(figures),
+        "sd": sum(x["sd"] or 0.0 for x in figures) / len(figures),
     }
 
 
-def _spot(kind: str, name: str, measure: str, value: Any, floor: Any) -> Spot:
+def _distance_spot(kind: str, name: str, title: str, measure: str, value: Any, floor: Any) -> Spot:
     unit = floor["mean"] + SLACK
+    ratio, aspect = (value["mean"] + SLACK) / unit, ASPECTS[measure]
+    by = "values" if aspect == "values" else "order of values"
+    text = f"The {by} of {kind} {shortened(name, LONGEST)}: {ratio:.1f} times as far from real "
     return Spot(
         kind,
         name,
-        ASPECTS[measure],
-        (value["mean"] + SLACK) / unit,
+        title,
+        aspect,
+        ratio,
         grade(value, floor, 0.1 * unit, unit),
+        f"{text}traces as other real traces are.",
     )
 
 
-def _most(found: list[Spot]) -> list[Spot]:
+def _learned(name: str, synthetic: Any, real: Any) -> Spot:
+    """By the share of the class that a classifier misses if it learned from synthetic traces."""
+    recalls = [side["trained_on_equal"]["classes"][name] for side in (synthetic, real)]
+    value, floor = ({**recall, "mean": 1 - recall["mean"]} for recall in recalls)
+    return Spot(
+        "class",
+        name,
+        name,
+        "learned",
+        (value["mean"] + MISSED_SLACK) / (floor["mean"] + MISSED_SLACK),
+        grade(value, floor, 0.01, 0.05),
+        f"A classifier that learned from synthetic traces recognises {recalls[0]['mean']:.0%} of "
+        f"class {shortened(name, LONGEST)}; from real ones, {recalls[1]['mean']:.0%}.",
+    )
+
+
+def _worst_of(found: list[Spot]) -> list[Spot]:
     """The worst of each name, the worst names first; what is within the noise comes last."""
     worst: dict[str, Spot] = {}
     for spot in sorted(found, key=lambda s: (s.grade not in WORSE, -s.ratio)):

@@ -1,4 +1,4 @@
-"""The small pictures beside the three answers that a report gives first."""
+"""The small plots beside the three answers that a report gives first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from netdiffus.evaluation.report.grades import Key, shortened
+from netdiffus.evaluation.report.grades import HeadlineMetric, shortened
 from netdiffus.evaluation.report.plots import LINES, NEAR, REAL, SOFT, SYNTHETIC, TRAIN, frame, svg
 from netdiffus.evaluation.report.summary import WORSE, Share, Spot
 
@@ -32,6 +32,7 @@ HEAD: dict[str, Any] = {"fontsize": 8, "ha": "right", "va": "center", "color": S
 BELOW: dict[str, Any] = {"fontsize": SMALL, "va": "top", "color": SOFT}
 MIDDLE: dict[str, Any] = {**BELOW, "ha": "center"}
 VALUE: dict[str, Any] = {"fontsize": SMALL, "va": "center", "color": SOFT}
+LABELS = {"values": "", "order": ", order", "learned": ", recognised"}
 NAMES = {"markov": "Markov chain", "usual": "usual of real"}
 
 
@@ -52,37 +53,37 @@ class Row:
     band: tuple[float, float] = (0.0, 0.0)
 
 
-def good_picture(found: Sequence[Key]) -> str:
-    """Each key figure of the synthetic traces beside real traces and baselines, as SVG.
+def good_plot(metrics: Sequence[HeadlineMetric]) -> str:
+    """Each headline metric of the synthetic traces beside real traces and baselines, as SVG.
 
     Real traces stand at 0; 1 is the largest distance from them in the row, and at least that
     which is still near.
     """
-    return svg("good", _draw_good, [_key_row(key) for key in found], width=WIDTH)
+    return svg("good", _draw_good, [_metric_row(metric) for metric in metrics], width=WIDTH)
 
 
-def private_picture(found: Sequence[Share]) -> str:
-    """Shares of traces that tell of copying, beside what is usual and copies, as SVG."""
+def private_plot(shares: Sequence[Share]) -> str:
+    """Shares of traces that show copying, beside what is usual and copies, as SVG."""
     rows = [
-        Row(s.title, f"{s.of['synthetic']:.1%}, usual {s.of['usual']:.1%}", s.of) for s in found
+        Row(s.title, f"{s.of['synthetic']:.1%}, usual {s.of['usual']:.1%}", s.of) for s in shares
     ]
     return svg("private", _draw_private, rows, width=WIDTH)
 
 
-def worst_picture(found: Sequence[Spot]) -> str:
+def worst_plot(spots: Sequence[Spot]) -> str:
     """The worst classes and fields, by how many times as far off as real traces, as SVG."""
-    return svg("worst", _draw_worst, found, width=WIDTH)
+    return svg("worst", _draw_worst, spots, width=WIDTH)
 
 
-def _key_row(key: Key) -> Row:
-    floor = key.losses["real"]
-    away = {name: loss - floor for name, loss in key.losses.items()}
-    unit = max(key.near, *(abs(x) for x in away.values())) or 1.0
+def _metric_row(metric: HeadlineMetric) -> Row:
+    floor = metric.losses["real"]
+    excess = {name: loss - floor for name, loss in metric.losses.items()}
+    unit = max(metric.near, *(abs(x) for x in excess.values())) or 1.0
     return Row(
-        key.short,
-        f"{key.value}, real {key.floor}",
-        {name: x / unit for name, x in away.items()},
-        (0.0, key.near / unit),
+        metric.short,
+        f"{metric.value}, real {metric.floor}",
+        {name: x / unit for name, x in excess.items()},
+        (0.0, metric.near / unit),
     )
 
 
@@ -91,8 +92,8 @@ def _draw_good(figure: Figure, rows: Sequence[Row]) -> None:
     low = min(min(row.dots.values()) for row in rows)
     axis.set_xlim(min(low, 0.0) - 0.06, 1.06)
     axis.set_xticks([])
-    for x, side, told in ((0, "left", "← better"), (1, "right", "further from real, worse →")):
-        axis.text(x, -0.01, told, transform=axis.transAxes, ha=side, **BELOW)
+    for x, side, text in ((0, "left", "← better"), (1, "right", "further from real, worse →")):
+        axis.text(x, -0.01, text, transform=axis.transAxes, ha=side, **BELOW)
 
 
 def _draw_private(figure: Figure, rows: Sequence[Row]) -> None:
@@ -145,30 +146,30 @@ def _legend(figure: Figure, names: Sequence[str]) -> None:
     )
 
 
-def _draw_worst(figure: Figure, found: Sequence[Spot]) -> None:
-    kinds = list(dict.fromkeys(spot.kind for spot in found))
-    places = [i + 1 + kinds.index(spot.kind) for i, spot in enumerate(found)]
+def _draw_worst(figure: Figure, spots: Sequence[Spot]) -> None:
+    kinds = list(dict.fromkeys(spot.kind for spot in spots))
+    places = [i + 1 + kinds.index(spot.kind) for i, spot in enumerate(spots)]
     frame(figure, 0.5 + 0.24 * (places[-1] + 1), left=1.4, bottom=0.4, top=0.05)
     axis = figure.add_subplot()
     axis.spines[["left", "bottom"]].set_visible(False)
     for kind in kinds:
-        first = min(y for y, spot in zip(places, found, strict=True) if spot.kind == kind)
+        first = min(y for y, spot in zip(places, spots, strict=True) if spot.kind == kind)
         axis.text(-0.03, first - 1, HEADS[kind], transform=axis.get_yaxis_transform(), **HEAD)
-    _draw_bars(axis, places, found)
+    _draw_bars(axis, places, spots)
     axis.set_ylim(places[-1] + 0.6, -0.6)
     axis.set_xlabel("times as far as real traces", fontsize=SMALL, labelpad=1)
 
 
-def _draw_bars(axis: Axes, places: Sequence[int], found: Sequence[Spot]) -> None:
-    ratios = [spot.ratio for spot in found]
+def _draw_bars(axis: Axes, places: Sequence[int], spots: Sequence[Spot]) -> None:
+    ratios = [spot.ratio for spot in spots]
     axis.axvspan(1, 2, color=NEAR, lw=0, zorder=0)
-    colours = [SYNTHETIC if spot.grade in WORSE else TRAIN for spot in found]
+    colours = [SYNTHETIC if spot.grade in WORSE else TRAIN for spot in spots]
     axis.barh(places, ratios, 0.62, color=colours)
     axis.axvline(1, color=REAL, lw=2)
-    for y, spot in zip(places, found, strict=True):
-        told = f"{spot.ratio:.1f}{', order' if spot.aspect == 'order' else ''}"
-        axis.annotate(told, (max(spot.ratio, 1), y), (3, 0), textcoords="offset points", **VALUE)
+    for y, spot in zip(places, spots, strict=True):
+        label = f"{spot.ratio:.1f}{LABELS[spot.aspect]}"
+        axis.annotate(label, (max(spot.ratio, 1), y), (3, 0), textcoords="offset points", **VALUE)
     axis.set_xlim(0, 1.5 * max(2.0, *ratios))
     axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    axis.set_yticks(places, [shortened(spot.name, 17) for spot in found])
+    axis.set_yticks(places, [shortened(spot.title, 19) for spot in spots])
     axis.tick_params(length=0, pad=2, labelsize=SMALL)
