@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import pairwise
 
@@ -7,18 +8,18 @@ import numpy as np
 import pytest
 from scipy.stats import entropy as scipy_entropy
 
+from bench.paper_tasks.__main__ import main
 from bench.paper_tasks.cnn import _network, paper_cnn
+from bench.paper_tasks.learners import boosting, forest, network, train_and_test
 from bench.paper_tasks.tasks import (
     entropy,
     few_originals,
     rare_classes,
-    scenarios,
     synthetic_curve,
+    train_and_test_sets,
     unknown_classes,
 )
 from netdiffus.errors import InputError
-from netdiffus.evaluation.metrics.classification import two_sample_auc
-from netdiffus.evaluation.metrics.classifiers import boosting, forest, network
 from netdiffus.traces import Ints, Traces
 
 CLASSES = 4
@@ -40,56 +41,49 @@ def source(train: Traces, counts: Ints, seed: int) -> Traces:
 
 
 @pytest.mark.parametrize("learn", [forest, boosting, network])
-def test_every_classifier_learns_and_says_chances(learn):
-    classify = learn(noise(0), 0)
-    chances = classify(noise(1))
-    np.testing.assert_allclose(chances.sum(axis=1), 1)
-    assert (chances.argmax(axis=1) == noise(1).labels).mean() > 0.95
-    np.testing.assert_array_equal(chances, learn(noise(0), 0)(noise(1)))
+def test_every_classifier_learns_and_gives_probabilities(learn):
+    probabilities = learn(noise(0), 0)(noise(1))
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    assert (probabilities.argmax(axis=1) == noise(1).labels).mean() > 0.95
 
 
-@pytest.mark.parametrize("learn", [forest, boosting, network])
-def test_classes_that_are_empty_in_training_have_chance_0(learn):
-    train = noise(2)
-    chances = learn(train[train.labels % 2 == 0], 0)(noise(3))
-    assert (chances[:, [1, 3]] == 0).all()
-    alone = learn(train[train.labels == 2], 0)(noise(3))
-    np.testing.assert_array_equal(alone, np.tile([0, 0, 1, 0], (120, 1)))
+def test_classes_are_matched_by_name():
+    train, test = noise(17), noise(18)
+    some = test[test.labels > 0].without_empty_classes()
+    turned = replace(train, labels=CLASSES - 1 - train.labels, classes=train.classes[::-1])
+    for parts in ([train], [turned, train]):
+        found = train_and_test(parts, some, 0, forest)
+        assert found.balanced_accuracy > 0.95
+    with pytest.raises(InputError, match="test traces: traces of class 0, which is not learned"):
+        train_and_test([some], test, 0, forest)
 
 
-@pytest.mark.parametrize("learn", [boosting, network])
-def test_other_classifiers_tell_sets_apart(learn):
-    near, far = noise(4), replace(noise(5), values=noise(5).values + 50)
-    assert two_sample_auc(near, noise(6), 0, learn) == pytest.approx(0.5, abs=0.15)
-    assert two_sample_auc(far, noise(6), 0, learn) == 1
-
-
-def test_scenarios_are_trained_on_as_many():
+def test_sets_are_trained_on_as_many():
     seen = []
 
     def counting(train: Traces, seed: int):
         seen.append(len(train))
         return forest(train, seed)
 
-    found = scenarios(noise(7), noise(8, n=80), noise(9), learn=counting, repeats=2)
+    found = train_and_test_sets(noise(7), noise(8, n=80), noise(9), learn=counting, repeats=2)
     assert seen[:4] == [80, 80, 80, 160]
     assert set(found) == {"original", "synthetic", "half", "both"}
     assert all(len(runs) == 2 and min(runs) > 0.9 for runs in found.values())
     wrong = noise(8)
     wrong = replace(wrong, labels=(wrong.labels + 1) % CLASSES)
-    assert scenarios(noise(7), wrong, noise(9), repeats=1)["synthetic"][0] < 0.1
+    assert train_and_test_sets(noise(7), wrong, noise(9), repeats=1)["synthetic"][0] < 0.1
 
 
-def test_scenarios_match_classes_by_name():
+def test_sets_match_classes_by_name():
     train, made, held = noise(23), noise(24), noise(25)
     made = replace(made, labels=CLASSES - 1 - made.labels, classes=made.classes[::-1])
     some = held[held.labels > 0].without_empty_classes()
-    found = scenarios(train, made, some, repeats=1)
+    found = train_and_test_sets(train, made, some, repeats=1)
     assert all(min(runs) > 0.9 for runs in found.values())
     curve = synthetic_curve(train[:40], made, some, times=(1,), repeats=1)
     assert curve[1]["synthetic"][0] > 0.9
     with pytest.raises(InputError, match="synthetic: traces of class 0, which is not learned"):
-        scenarios(some, made, some, repeats=1)
+        train_and_test_sets(some, made, some, repeats=1)
 
 
 def test_curve_takes_multiples_and_rises():
@@ -177,11 +171,11 @@ def test_paper_cnn_has_the_papers_layers():
 def test_paper_cnn_learns_and_answers_the_same_for_any_batch():
     train, held = noise(20), noise(21)
     classify = paper_cnn(train, size=16, steps=40)(train, 0)
-    chances = classify(held)
-    np.testing.assert_allclose(chances.sum(axis=1), 1)
+    probabilities = classify(held)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
     # With batch statistics or dropout at test time, a trace alone would get another answer.
-    np.testing.assert_allclose(classify(held[:1]), chances[:1], atol=1e-5)
-    assert (chances.argmax(axis=1) == held.labels).mean() > 0.6  # chance is 0.25
+    np.testing.assert_allclose(classify(held[:1]), probabilities[:1], atol=1e-5)
+    assert (probabilities.argmax(axis=1) == held.labels).mean() > 0.6  # chance is 0.25
 
 
 def test_paper_cnn_is_the_same_for_the_same_seed():
@@ -189,3 +183,17 @@ def test_paper_cnn_is_the_same_for_the_same_seed():
     one, two, other = (paper_cnn(train, size=16, steps=2)(train, s)(train) for s in (1, 1, 2))
     np.testing.assert_array_equal(one, two)
     assert not np.array_equal(one, other)
+
+
+def test_the_command_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["--tiny", "--out", "out"]) == 0
+    found = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))["lab"]
+    assert set(found) == {
+        "train_and_test_sets",
+        "synthetic_curve",
+        "few_originals",
+        "rare_classes",
+        "unknown_classes",
+    }
+    assert 0 <= found["train_and_test_sets"]["both"][0] <= 1

@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from netdiffus.evaluation.features.embedding import Space, distances
-from netdiffus.evaluation.metrics.coverage import coverage
+from netdiffus.evaluation.features.embedding import Embedding, distances
+from netdiffus.evaluation.metrics.coverage import Neighbourhoods
+from netdiffus.evaluation.metrics.coverage import coverage as coverage_of
 from netdiffus.traces import Traces
+
+
+def coverage(x, y, k=5):
+    return coverage_of(Neighbourhoods(x, k), Neighbourhoods(y, k))
 
 
 def test_equals_scikit_learns_neighbours():
@@ -67,26 +72,26 @@ def test_few_points():
     assert coverage(x[:1], x[:1], k=5)["coverage"] == 1
 
 
-def test_space_is_in_standard_deviations_a_point():
+def test_embedding_is_in_standard_deviations_a_point():
     rng = np.random.default_rng(4)
     real = Traces.from_lists({"speed": rng.normal(0, 3, (50, 20))}, ["a"] * 50)
-    place = Space(real)
+    place = Embedding(real)
     moved = Traces.from_lists({"speed": real.values[:, 0] + 6}, ["a"] * 50)
     apart = np.diag(distances(place(real), place(moved)))
-    assert apart == pytest.approx(6 / real.points(0).std())
+    assert apart == pytest.approx(6 / real.points(0).std(), rel=1e-6)  # vectors are float32
 
 
-def test_space_cuts_fills_up_and_bears_constants():
+def test_embedding_cuts_fills_up_and_bears_constants():
     real = Traces.from_lists({"speed": [[0.1] * 70, [0.1] * 3]}, ["a", "b"])
-    assert Space(real)(real).shape == (2, 70)
+    assert Embedding(real)(real).shape == (2, 70)
     other = Traces.from_lists({"speed": [[0.1] * 5]}, ["a"])
-    assert Space(real)(other)[0].tolist() == [0.1] * 5 + [0.0] * 65
+    assert Embedding(real)(other)[0].tolist() == [np.float32(0.1)] * 5 + [0.0] * 65
     longer = Traces.from_lists({"speed": [[0.1] * 99]}, ["a"])
-    assert Space(real)(longer)[0].tolist() == [0.1] * 70
+    assert Embedding(real)(longer)[0].tolist() == [np.float32(0.1)] * 70
 
 
-def test_space_takes_means_of_windows_of_long_traces():
+def test_embedding_takes_means_of_windows_of_long_traces():
     series = np.random.default_rng(5).normal(size=(2, 600))
     real = Traces.from_lists({"speed": series}, ["a"] * 2)
     expected = series.reshape(2, 200, 3).mean(axis=2) / series.std()
-    np.testing.assert_allclose(Space(real)(real), expected)
+    np.testing.assert_allclose(Embedding(real)(real), expected, rtol=1e-6)  # float32

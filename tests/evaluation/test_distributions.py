@@ -6,24 +6,57 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.spatial.distance import jensenshannon
-from scipy.stats import norm
+from scipy.stats import norm, wasserstein_distance
 
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError
+from netdiffus.evaluation.features.quantities import quantities, runs, scales
+from netdiffus.evaluation.metrics import distances
 from netdiffus.evaluation.metrics.distances import (
     autocorrelation,
     autocorrelation_distance,
     bin_edges,
-    binned_distances,
     lag_count,
-    wasserstein,
+    mean_autocorrelation,
+    shares,
 )
-from netdiffus.evaluation.metrics.distributions import fidelity, quantities, runs, scales
+from netdiffus.evaluation.metrics.distributions import SetDistributions, distribution_distances
 from netdiffus.traces import Traces
+
+
+def wasserstein(x, y):
+    """Of one class."""
+    classes = (np.zeros(len(side), dtype=np.int64) for side in (x, y))
+    return distances.wasserstein(x, next(classes), y, next(classes))[0]
+
+
+def binned_distances(x, reference):
+    """Of one class."""
+    edges = bin_edges(reference)
+    p, q = shares(x, edges), shares(reference, edges)
+    found = distances.binned_distances(p, q, np.zeros(len(p), dtype=np.int64))
+    return {name: value[0] for name, value in found.items()}
 
 
 def jensen_shannon(x, reference):
     return binned_distances(x, reference)["jensen_shannon"]
+
+
+def test_wasserstein_of_each_class_equals_scipys():
+    rng = np.random.default_rng(20)
+    x, y = rng.integers(0, 40, 300).astype(float), rng.lognormal(2, 1, 200)
+    of_x, of_y = (rng.permutation(np.arange(n) % 7) for n in (300, 200))
+    expected = [wasserstein_distance(x[of_x == k], y[of_y == k]) for k in range(7)]
+    np.testing.assert_allclose(distances.wasserstein(x, of_x, y, of_y), expected, rtol=1e-12)
+
+
+def test_classes_do_not_mix_in_binned_distances():
+    rng = np.random.default_rng(21)
+    pairs = [rng.dirichlet(np.ones(n), 2) for n in (3, 9, 1)]
+    p, q = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
+    found = distances.binned_distances(p, q, np.repeat([0, 1, 2], [3, 9, 1]))
+    expected = [jensenshannon(*pair, base=2) ** 2 for pair in pairs]
+    np.testing.assert_allclose(found["jensen_shannon"], expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.25, -3.0, 1e6])
@@ -148,7 +181,7 @@ def test_autocorrelation_of_ar1_is_a_power_of_rho():
     series[:, 0] = noise[:, 0] / np.sqrt(1 - rho**2)
     for t in range(1, length):
         series[:, t] = rho * series[:, t - 1] + noise[:, t]
-    found = autocorrelation(series, np.full(n, length), 8)
+    found = autocorrelation(series, np.full(n, length), 8).mean(axis=0)
     # Bias of the estimate is about (1 + rho) / (1 - rho) / length = 0.003, standard error 0.003.
     np.testing.assert_allclose(found, rho ** np.arange(1, 9), atol=0.012)
 
@@ -162,14 +195,19 @@ def test_autocorrelation_equals_numpy_series_by_series_whatever_the_padding():
         centred = series[i, :n] - series[i, :n].mean()
         full = np.correlate(centred, centred, "full")[n - 1 :]
         expected[i, : n // 2] = (full / full[0])[1 : n // 2 + 1]
-    np.testing.assert_allclose(
-        autocorrelation(series, lengths, 10), np.nanmean(expected, axis=0), atol=1e-12
-    )
+    found = autocorrelation(series, lengths, 10)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    label = np.array([1, 0, 0])
+    means = mean_autocorrelation(found, label, 2)
+    np.testing.assert_allclose(means[1], expected[0], atol=1e-12)
+    np.testing.assert_allclose(means[0, 0], expected[1:, 0].mean(), atol=1e-12)
+    np.testing.assert_allclose(means[0, 1:4], expected[1, 1:4], atol=1e-12)
+    assert np.isnan(means[0, 4:]).all()
 
 
 def test_autocorrelation_of_constant_and_of_short_series():
     constant = np.full((1, 8), 0.1)
-    np.testing.assert_array_equal(autocorrelation(constant, np.array([8]), 4), np.ones(4))
+    np.testing.assert_array_equal(autocorrelation(constant, np.array([8]), 4)[0], np.ones(4))
     assert np.isnan(autocorrelation(constant, np.array([1]), 4)).all()
     assert lag_count(1) == 0
     assert lag_count(1000) == 32
@@ -219,15 +257,30 @@ def volumes(shift: float) -> Traces:
     return Traces.from_lists({"value": series}, ["a"] * 30 + ["b"] * 30)
 
 
-def test_fidelity_is_per_class_and_in_the_channels_unit():
-    found = fidelity(volumes(7.0), volumes(0.0))
+def test_distances_are_per_class_and_in_the_channels_unit():
+    found = distribution_distances(
+        SetDistributions.of(volumes(7.0)), SetDistributions.of(volumes(0.0))
+    )
     np.testing.assert_allclose(found["wasserstein"]["value"], [0, 7], atol=1e-9)
     np.testing.assert_allclose(found["wasserstein"]["total value"], [0, 7 * 16], atol=1e-9)
-    assert found["wasserstein"]["trace length"] == [0, 0]
+    assert found["wasserstein"]["trace length"].tolist() == [0, 0]
     assert found["jensen_shannon"]["value"][0] == 0
     assert found["jensen_shannon"]["value"][1] > 0
     # A shift does not change the autocorrelation.
     np.testing.assert_allclose(found["autocorrelation"]["value"], [0, 0], atol=1e-9)
+
+
+def test_a_part_is_what_its_traces_are():
+    traces, rows = volumes(7.0), np.array([3, 40, 5, 59])
+    reference = SetDistributions.of(volumes(0.0))
+    part = SetDistributions.of(traces).part(rows)
+    found, expected = (
+        distribution_distances(side, reference)
+        for side in (part, SetDistributions.of(traces[rows]))
+    )
+    for measure, table in expected.items():
+        for name, values in table.items():
+            np.testing.assert_array_equal(found[measure][name], values)
 
 
 def test_runs_equal_itertools():

@@ -8,9 +8,14 @@ import torch
 from pyts.image import GramianAngularField
 from scipy.linalg import sqrtm
 
-from netdiffus.evaluation.features.gasf_images import Imaging
-from netdiffus.evaluation.metrics.frechet import RandomConvolutions, frechet_distance
+from netdiffus.evaluation.features.gasf_images import GasfImages
+from netdiffus.evaluation.metrics.frechet import Gaussian, RandomConvolutions
+from netdiffus.evaluation.metrics.frechet import frechet_distance as distance_of
 from netdiffus.traces import Traces
+
+
+def frechet_distance(x, y):
+    return distance_of(Gaussian(x), Gaussian(y))
 
 
 def test_equals_the_formula_with_scipys_root():
@@ -58,7 +63,7 @@ def test_images_equal_pyts_within_the_real_bounds():
     low, high = real.points(0).min(), real.points(0).max()
     scaled = (real.values[:5, 0] - low) / (high - low)
     expected = (GramianAngularField(sample_range=None).fit_transform(scaled) + 1) / 2
-    found = Imaging(real, size=40)(real[:5])[:, 0]
+    found = GasfImages(real, size=40)(real[:5])[:, 0]
     # float32, and the slope of the angle near 1.
     torch.testing.assert_close(found.double(), torch.tensor(expected), atol=2e-6, rtol=0)
 
@@ -66,15 +71,15 @@ def test_images_equal_pyts_within_the_real_bounds():
 def test_images_clip_cut_and_fill_up():
     real = speeds(5)
     far = replace(real, values=real.values * 1e6)
-    assert Imaging(real)(far).min() >= 0
-    assert Imaging(real)(far).max() <= 1
+    assert GasfImages(real)(far).min() >= 0
+    assert GasfImages(real)(far).max() <= 1
     longer = Traces.from_lists({"speed": [real.values[0, 0].tolist() + [5.0] * 30]}, ["a"])
-    assert torch.equal(Imaging(real)(longer), Imaging(real)(real[:1]))
+    assert torch.equal(GasfImages(real)(longer), GasfImages(real)(real[:1]))
     shorter = Traces.from_lists({"speed": [real.values[0, 0, :10].tolist()]}, ["a"])
     filled = Traces.from_lists({"speed": [[*real.values[0, 0, :10], *[0.0] * 30]]}, ["a"])
-    assert torch.equal(Imaging(real)(shorter), Imaging(real)(filled))
+    assert torch.equal(GasfImages(real)(shorter), GasfImages(real)(filled))
     constant = Traces.from_lists({"speed": np.full((3, 8), 0.0)}, ["a"] * 3)
-    assert torch.isfinite(Imaging(constant)(constant)).all()
+    assert torch.isfinite(GasfImages(constant)(constant)).all()
 
 
 def test_random_convolutions_are_shares_and_the_same_every_time():

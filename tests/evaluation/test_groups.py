@@ -6,11 +6,14 @@ from sklearn.metrics import roc_auc_score
 
 from netdiffus import InputError, Traces, evaluate
 from netdiffus.evaluation import intervals
-from netdiffus.evaluation.candidates import Judge
-from netdiffus.evaluation.groups import grouped, in_two, units, units_of_both
-from netdiffus.evaluation.metrics.classification import Answers, two_sample_scores
-from netdiffus.evaluation.metrics.memorization import copying
-from netdiffus.evaluation.prepare import comparable, halves
+from netdiffus.evaluation.candidates import CandidateScorer
+from netdiffus.evaluation.draws import halves, in_two
+from netdiffus.evaluation.features.table import features
+from netdiffus.evaluation.features.vector_set import VectorSet
+from netdiffus.evaluation.groups import group_numbers
+from netdiffus.evaluation.metrics.classification import Predictions, two_sample_scores
+from netdiffus.evaluation.metrics.memorization import CopyDetector
+from netdiffus.evaluation.prepare import TraceSet, prepare
 
 
 def captures(seed: int, count: int, each: int = 6, first: int = 0) -> Traces:
@@ -23,6 +26,10 @@ def captures(seed: int, count: int, each: int = 6, first: int = 0) -> Traces:
     names = [f"{first + k}#{i}" for i, k in enumerate(capture)]
     meta = {"capture": names, "host": ["a"] * len(names)}
     return Traces.from_lists({"value": list(values)}, label.tolist(), meta)
+
+
+def table(traces: TraceSet) -> VectorSet:
+    return VectorSet(features(traces.traces), traces.traces.labels, traces.group)
 
 
 def test_halves_keep_units_whole_and_are_as_equal_as_that_allows() -> None:
@@ -39,9 +46,10 @@ def test_halves_keep_units_whole_and_are_as_equal_as_that_allows() -> None:
 
 
 def test_halves_of_classes_keep_units_whole() -> None:
-    train, _ = grouped(captures(0, 8), captures(1, 8, first=8), "capture", "#", [])
-    first, second = halves(train, np.random.default_rng(0))
-    assert not set(units(train)[first]) & set(units(train)[second])
+    train = captures(0, 8)
+    group, _ = group_numbers(train, captures(1, 8, first=8), "capture", "#", [])
+    first, second = halves(train.labels, group, np.random.default_rng(0))
+    assert not set(group[first]) & set(group[second])
     for half in (first, second):
         assert np.bincount(train.labels[half]).tolist() == [12, 12]
 
@@ -52,12 +60,12 @@ def test_errors_of_accuracies_are_those_of_the_bootstrap_over_units() -> None:
     true = (unit % 3 > 0).astype(np.int64)  # 20 and 40 units
     right = rng.random(len(unit)) < np.where(rng.random(60) < 0.6, 0.95, 0.3)[unit]
     given, real = np.where(right, true, 1 - true), np.where(rng.random(len(unit)) < 0.9, true, 0)
-    answers = [Answers(true, each, 2, unit) for each in (given, real)]
+    answers = [Predictions(true, each, 2, unit) for each in (given, real)]
     again = []
     for _ in range(2000):
         drawn = (3 * rng.integers(0, 20, (20, 3)) + [0, 1, 2]).ravel()  # as many of each third
         rows = np.concatenate([np.flatnonzero(unit == u) for u in drawn])
-        ours, theirs = (Answers(true[rows], each[rows], 2) for each in (given, real))
+        ours, theirs = (Predictions(true[rows], each[rows], 2) for each in (given, real))
         lost = theirs.balanced_accuracy - ours.balanced_accuracy
         again.append([ours.accuracy, ours.balanced_accuracy, ours.recalls[1], lost])
     expected = np.std(again, axis=0)
@@ -68,7 +76,7 @@ def test_errors_of_accuracies_are_those_of_the_bootstrap_over_units() -> None:
         intervals.lost_figure(answers[:1], answers[1:])["sd"],
     ]
     assert found == pytest.approx(expected, rel=0.12)  # units of unequal size: a first-order error
-    alone = intervals.accuracy_figure([Answers(true, given, 2)])["sd"]
+    alone = intervals.accuracy_figure([Predictions(true, given, 2)])["sd"]
     assert found[0] > 1.5 * alone
 
 
@@ -104,8 +112,8 @@ def test_no_forest_knows_a_capture_from_its_siblings() -> None:
     train, held = captures(4, 20), captures(5, 20, first=20)
     areas = {}
     for by in (None, "capture"):
-        found = comparable(train, train, held, 0, by, "#")
-        ours, theirs = two_sample_scores(found.train, found.holdout, 0)
+        found = prepare(train, train, held, 0, by, "#")
+        ours, theirs = two_sample_scores(table(found.train), table(found.holdout), 0)
         areas[by] = np.mean(theirs > ours[:, None])
     assert areas[None] > 0.95
     assert areas["capture"] < 0.7
@@ -113,18 +121,19 @@ def test_no_forest_knows_a_capture_from_its_siblings() -> None:
 
 def test_fewer_groups_than_folds_tell_nothing_and_fail_not() -> None:
     """As where few traces are drawn: each capture is scored by what knows the other side alone."""
-    found = comparable(captures(4, 4), captures(6, 4), captures(5, 4, first=4), 0, "capture", "#")
-    first = [t[units(t) == units(t)[0]] for t in (found.train, found.holdout)]
+    found = prepare(captures(4, 4), captures(6, 4), captures(5, 4, first=4), 0, "capture", "#")
+    tables = [table(side) for side in (found.train, found.holdout)]
+    first = [one[np.flatnonzero(one.group == one.group[0])] for one in tables]
     ours, theirs = two_sample_scores(*first, 0)
     assert np.isfinite([*ours, *theirs]).all()
 
 
 def test_figures_are_of_groups() -> None:
     train, held, made = captures(4, 20), captures(5, 12, first=20), captures(6, 60, each=2)
-    sets = [comparable(train, made, held, 0, by, "#") for by in (None, "capture")]
-    assert [len(np.unique(units(found.train))) for found in sets] == [120, 20]
-    assert [len(np.unique(units(found.holdout))) for found in sets] == [72, 12]
-    plain, of_groups = (Judge(found, 0, 3)(found.train) for found in sets)
+    sets = [prepare(train, made, held, 0, by, "#") for by in (None, "capture")]
+    assert [len(np.unique(found.train.group)) for found in sets] == [120, 20]
+    assert [len(np.unique(found.holdout.group)) for found in sets] == [72, 12]
+    plain, of_groups = (CandidateScorer(found, 0, 3).floor() for found in sets)
     assert plain["two_sample_auc"]["mean"] > 0.95 > 0.7 > of_groups["two_sample_auc"]["mean"]
     one, two = (figures["wasserstein"]["overall"] for figures in (plain, of_groups))
     assert one["mean"] == two["mean"]
@@ -132,47 +141,46 @@ def test_figures_are_of_groups() -> None:
 
 
 def test_without_a_holdout_halves_share_no_group() -> None:
-    found = comparable(captures(7, 12), captures(8, 12), None, 0, "capture", "#")
-    assert not np.intersect1d(units(found.train), units(found.holdout)).size
-    assert len(np.unique(units(found.train))) == 6
+    found = prepare(captures(7, 12), captures(8, 12), None, 0, "capture", "#")
+    assert not np.intersect1d(found.train.group, found.holdout.group).size
+    assert len(np.unique(found.train.group)) == 6
 
 
 def test_sets_of_a_report_are_judged_anew() -> None:
-    """They keep their columns, and the numbers of their groups go for nothing."""
-    found = comparable(captures(0, 4), captures(1, 4), captures(2, 4, first=4), 0, "capture", "#")
-    assert found.train.meta["host"].to_pylist() == ["a"] * 24
-    again = comparable(found.train, found.synthetic, found.holdout, 0)
-    assert len(np.unique(units(again.train))) == 24
+    found = prepare(captures(0, 4), captures(1, 4), captures(2, 4, first=4), 0, "capture", "#")
+    assert found.train.traces.meta["host"].to_pylist() == ["a"] * 24
+    again = prepare(found.train.traces, found.synthetic.traces, found.holdout.traces, 0)
+    assert len(np.unique(again.train.group)) == 24
 
 
-def test_made_traces_are_their_own_units() -> None:
-    found = comparable(captures(0, 4), captures(1, 4), captures(2, 4, first=4), 0, "capture", "#")
-    ours, theirs = units_of_both(found.synthetic, found.holdout)
-    assert len(np.unique(ours)) == 24
-    assert len(np.unique(theirs)) == 4
-    assert not np.intersect1d(ours, theirs).size
+def test_made_traces_are_their_own_groups() -> None:
+    found = prepare(captures(0, 4), captures(1, 4), captures(2, 4, first=4), 0, "capture", "#")
+    assert len(np.unique(found.synthetic.group)) == 24
+    assert len(np.unique(found.holdout.group)) == 4
+    assert not np.intersect1d(found.synthetic.group, found.holdout.group).size
 
 
 def test_halves_for_closeness_keep_units_whole() -> None:
     rng = np.random.default_rng(9)
     unit = np.repeat(np.arange(6), 4)
-    places = [(rng.normal(0, 1, (6, 3))[unit], np.zeros(24, dtype=int)) for _ in range(3)]
-    found = copying(*places, 4, [unit] * 3).halves
+    one_class = np.zeros(24, dtype=np.int64)
+    sets = [VectorSet(rng.normal(0, 1, (6, 3))[unit], one_class, unit) for _ in range(3)]
+    found = CopyDetector(*sets[1:]).of(sets[0]).halves
     in_first = ~np.isnan(found[:, 0])
-    assert (in_first.reshape(4, 6, 4).std(axis=2) == 0).all()
+    assert (in_first.reshape(8, 6, 4).std(axis=2) == 0).all()
     assert (in_first ^ ~np.isnan(found[:, 1])).all()
 
 
 def test_what_groups_cannot_tell_is_said() -> None:
     train, held = captures(0, 2), captures(1, 6, first=1)
     notes: list[str] = []
-    known, others = grouped(train, held, "capture", "#", notes)
+    of_train, of_holdout = group_numbers(train, held, "capture", "#", notes)
     assert notes[0].startswith("Groups (capture) with traces in training and in the holdout: 1.")
-    assert notes[1].startswith("One group to a class")
-    assert "training traces (capture) of voice, web:" in notes[1]
-    assert len(np.unique(units(known))) == 12  # each its own
-    assert len(np.unique(units(others))) == 6
-    assert not np.intersect1d(units(known), units(others)).size
+    assert notes[1].endswith("errors are larger than stated.")
+    assert "training traces (capture) of voice, web are of one group" in notes[1]
+    assert len(np.unique(of_train)) == 12  # each its own
+    assert len(np.unique(of_holdout)) == 6
+    assert not np.intersect1d(of_train, of_holdout).size
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
 from netdiffus.evaluation import intervals
-from netdiffus.evaluation.metrics.classification import Answers
+from netdiffus.evaluation.metrics.classification import Predictions
 
 
 def test_half_samples_of_a_mean_give_its_standard_error():
@@ -54,13 +54,13 @@ def test_what_is_lost_has_the_error_of_the_bootstrap_over_the_same_traces():
     true = np.repeat([0, 1], [60, 40])
     hard = rng.random(100) < 0.3  # for both
     given = [np.where(hard ^ (rng.random(100) < 0.05), 1 - true, true) for _ in range(2)]
-    ours, real = (Answers(true, one, 2) for one in given)
+    ours, real = (Predictions(true, one, 2) for one in given)
     found = intervals.lost_figure([ours], [real])
     assert found["mean"] == pytest.approx(real.balanced_accuracy - ours.balanced_accuracy)
     again = []
     for _ in range(2000):
         rows = np.concatenate([rng.choice(60, 60), 60 + rng.choice(40, 40)])
-        a, b = (Answers(true[rows], one[rows], 2) for one in given)
+        a, b = (Predictions(true[rows], one[rows], 2) for one in given)
         again.append(b.balanced_accuracy - a.balanced_accuracy)
     assert found["sd"] == pytest.approx(np.std(again), rel=0.07)
     alone = [intervals.balanced_figure([test])["sd"] for test in (ours, real)]
@@ -72,11 +72,11 @@ def test_accuracies_have_the_error_of_the_bootstrap():
     rng = np.random.default_rng(3)
     true = np.repeat([0, 1, 2], [50, 30, 20])
     given = np.where(rng.random(100) < 0.7, true, (true + 1) % 3)
-    tests = [Answers(true, given, 3)]
+    tests = [Predictions(true, given, 3)]
     plain, balanced = [], []
     for _ in range(1000):
         rows = [rng.choice(np.flatnonzero(true == k), (true == k).sum()) for k in range(3)]
-        again = Answers(true[np.concatenate(rows)], given[np.concatenate(rows)], 3)
+        again = Predictions(true[np.concatenate(rows)], given[np.concatenate(rows)], 3)
         balanced.append(again.balanced_accuracy)
         plain.append(np.mean(rng.choice(true == given, 100)))
     assert intervals.balanced_figure(tests)["sd"] == pytest.approx(np.std(balanced), rel=0.1)
@@ -86,7 +86,7 @@ def test_accuracies_have_the_error_of_the_bootstrap():
 
 
 def test_a_class_without_test_traces_is_left_out():
-    test = Answers(np.array([0, 0, 2]), np.array([0, 1, 2]), 3)
+    test = Predictions(np.array([0, 0, 2]), np.array([0, 1, 2]), 3)
     assert test.balanced_accuracy == 0.75
     assert np.isnan(test.recalls[1])
     assert intervals.balanced_figure([test])["mean"] == 0.75
@@ -97,7 +97,7 @@ def test_spread_between_classifiers_counts_for_their_mean():
     true = np.zeros(4000, dtype=int)
     for _ in range(60):
         rights = np.rint(rng.normal(2800, 400, 10)).astype(int)
-        tests = [Answers(true, np.repeat([0, 1], [n, 4000 - n]), 2) for n in rights]
+        tests = [Predictions(true, np.repeat([0, 1], [n, 4000 - n]), 2) for n in rights]
         found = intervals.accuracy_figure(tests)
         means.append(found["mean"])
         errors.append(found["sd"])
@@ -108,7 +108,7 @@ def test_spread_between_classifiers_counts_for_their_mean():
 @pytest.mark.parametrize("right", [0, 1, 7, 19, 20])
 def test_shares_have_wilsons_interval(right):
     known = binomtest(right, 20).proportion_ci(method="wilson")
-    test = Answers(np.zeros(20, dtype=int), np.repeat([0, 1], [right, 20 - right]), 1)
+    test = Predictions(np.zeros(20, dtype=int), np.repeat([0, 1], [right, 20 - right]), 1)
     for found in (intervals.accuracy_figure([test]), intervals.balanced_figure([test])):
         assert [found["low"], found["high"]] == pytest.approx([known.low, known.high], abs=1e-3)
     found = intervals.share_figure(np.repeat([1.0, 0.0], [right, 20 - right]))

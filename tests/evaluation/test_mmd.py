@@ -8,15 +8,28 @@ from scipy.spatial.distance import pdist
 from sklearn.metrics.pairwise import rbf_kernel
 
 from netdiffus.evaluation.metrics.mmd import (
-    Joint,
-    _some_points,
+    JointScale,
+    KernelSample,
     bandwidth,
-    joint_facts,
+    column_scale,
     joint_points,
-    mmd,
-    unit,
+    joint_totals,
 )
+from netdiffus.evaluation.metrics.mmd import mmd as mmd_of
 from netdiffus.traces import Traces
+
+
+def mmd(x, y, width, x_of=None, y_of=None):
+    rows = (np.arange(len(side)) if of is None else of for side, of in ((x, x_of), (y, y_of)))
+    return mmd_of(*(KernelSample(s, of, width) for s, of in zip((x, y), rows, strict=True)))
+
+
+def joint(scale: JointScale, candidate: Traces, reference: Traces) -> dict[str, float]:
+    """Of sets of one class."""
+    ours, theirs = (
+        scale(t).samples(np.arange(len(t)), scale.widths) for t in (candidate, reference)
+    )
+    return {name: mmd_of(ours[name], theirs[name]) for name in ours}
 
 
 def test_mmd_equals_scikit_learns_kernel_without_the_diagonal():
@@ -78,13 +91,15 @@ def packets(seed: int, n: int = 60) -> Traces:
 
 def test_joint_sees_channels_that_do_not_belong_together():
     real, made, other = packets(4), packets(5), packets(6)
-    judge = Joint(real)
+    scale = JointScale(real)
     values = made.values.copy()
     values[:, 1] = np.random.default_rng(7).permuted(values[:, 1], axis=1)  # same marginals
-    assert abs(judge(other, real)["points"]) < 0.02
-    found = judge(replace(made, values=values), real)
+    assert abs(joint(scale, other, real)["points"]) < 0.02
+    found = joint(scale, replace(made, values=values), real)
     assert found["points"] > 0.1
-    assert found["facts"] == judge(made, real)["facts"]  # which the direction has no part in
+    assert (
+        found["totals"] == joint(scale, made, real)["totals"]
+    )  # which the direction has no part in
 
 
 def test_joint_sees_totals_that_do_not_belong_together():
@@ -96,16 +111,16 @@ def test_joint_sees_totals_that_do_not_belong_together():
         rows = [[size] * n for n, size in zip(lengths, sizes, strict=True)]
         return Traces.from_lists({"packet_length": rows}, ["a"] * 60)
 
-    assert Joint(of(sizes))(of(rng.permutation(sizes)), of(sizes))["facts"] > 0.1
+    assert joint(JointScale(of(sizes)), of(rng.permutation(sizes)), of(sizes))["totals"] > 0.1
 
 
 def test_numbers_are_of_like_size_and_constants_do_no_harm():
     real = packets(8)
     points = joint_points(real)
-    assert (points / unit(points)).std(axis=0) == pytest.approx(np.ones(3))
-    facts = joint_facts(real) / unit(joint_facts(real))
-    assert facts.shape == (60, 3)
-    assert facts[:, 0] == pytest.approx(np.log(12))  # the length never varies
+    assert (points / column_scale(points)).std(axis=0) == pytest.approx(np.ones(3))
+    totals = joint_totals(real) / column_scale(joint_totals(real))
+    assert totals.shape == (60, 3)
+    assert totals[:, 0] == pytest.approx(np.log(12))  # the length never varies
     # 9,000 B is as far outside as its logarithm is, and is not cut off.
     far = replace(real, values=np.where(real.values == 1400, 9000.0, real.values))
     assert joint_points(far)[:, 0].max() > points[:, 0].max()
@@ -117,12 +132,13 @@ def test_a_long_trace_leaves_the_others_their_points():
         Traces.from_lists({"speed": [rng.normal(size=n) for n in (3, 5000)]}, ["a"] * 2)
         for _ in range(2)
     ]
-    assert np.isfinite(Joint(sets[0])(*sets)["points"])
+    assert np.isfinite(joint(JointScale(sets[0]), *sets)["points"])
 
 
 def test_many_traces_have_one_point_each():
     speeds = np.arange(600.0)[:, None] * np.ones(7)
     traces = Traces.from_lists({"speed": speeds}, ["a"] * 600)
-    points, rows = _some_points(traces, unit(joint_points(traces)))
-    assert len(set(rows)) == len(rows) == 500
+    sample = JointScale(traces)(traces).samples(np.arange(600), {"points": 1.0, "totals": 1.0})
+    points, rows = sample["points"].values, sample["points"].trace
+    assert len(set(rows)) == len(rows) == 256
     np.testing.assert_allclose(points[:, 0] * speeds.std(), rows)

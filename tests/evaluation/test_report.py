@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from netdiffus.errors import InputError
+from netdiffus.errors import InputError, Note
 from netdiffus.evaluation import Report, bootstrap, copy, evaluate
 from netdiffus.evaluation.metrics.distributions import MEASURES
-from netdiffus.evaluation.prepare import comparable
-from netdiffus.evaluation.report.grades import grade, grade_distance, keys
-from netdiffus.evaluation.report.html import page, spread
+from netdiffus.evaluation.prepare import prepare
+from netdiffus.evaluation.report.grades import grade, grade_distance, headline_metrics
+from netdiffus.evaluation.report.html import spread
 from netdiffus.evaluation.report.summary import answers
 from netdiffus.traces import Traces
 
@@ -88,7 +88,7 @@ def test_traces_of_the_same_source_stand_at_the_floor(good):
     assert made["auc"] == pytest.approx(0.5, abs=0.12)
     for measure in ("wasserstein", "jensen_shannon", "autocorrelation"):
         assert made[measure] < 2 * floor[measure]
-    assert all(key.grade != "far" for key in keys(good.figures))
+    assert all(key.grade != "far" for key in headline_metrics(good.figures))
 
 
 def test_copy_is_at_the_floor_and_is_found_out(good):
@@ -124,7 +124,7 @@ def test_every_figure_is_of_every_class_and_has_an_interval(good):
 
 def test_joint_structure_is_judged(good):
     joint = good.figures["candidates"]["synthetic"]["joint"]["quantities"]
-    for name in ("points", "facts"):
+    for name in ("points", "totals"):
         assert joint[name]["overall"]["mean"] == pytest.approx(0, abs=0.02)
 
 
@@ -145,8 +145,8 @@ def test_garbage_scores_badly():
     assert quantities["packet_length"]["overall"]["mean"] == pytest.approx(1)
     assert quantities["trace length"]["overall"]["mean"] < 0.3
     joint = report.figures["candidates"]["synthetic"]["joint"]["quantities"]
-    assert min(joint[name]["overall"]["mean"] for name in ("points", "facts")) > 0.5
-    assert [key.grade for key in keys(report.figures)] == ["far"] * 4
+    assert min(joint[name]["overall"]["mean"] for name in ("points", "totals")) > 0.5
+    assert [key.grade for key in headline_metrics(report.figures)] == ["far"] * 4
 
 
 def test_wrong_labels_are_seen():
@@ -201,20 +201,20 @@ def test_missing_class_is_left_out_and_said():
 def test_the_set_that_lacks_a_class_is_named(lacks):
     sets = {"training": packets(0), "synthetic": packets(1), "holdout": packets(2)}
     sets[lacks] = sets[lacks][sets[lacks].label_names != "video"]
-    found = comparable(*sets.values(), seed=0)
+    found = prepare(*sets.values(), seed=0)
     (note,) = found.notes
     assert f"{lacks} traces lack 1 of 3 classes (video)" in note
-    assert "video" not in found.train.classes
+    assert "video" not in found.classes
 
 
 def test_a_holdout_of_longer_traces_is_said():
     real, made, held = (packets(seed) for seed in range(3))
-    found = comparable(real, made.truncate(4), held, 0)
+    found = prepare(real, made.truncate(4), held, 0)
     share = np.mean(held.lengths > 4)
     (note,) = found.notes
     assert note.startswith(f"{share:.0%} of the holdout traces are longer than every synthetic")
     assert "--length 4" in note
-    assert comparable(*(t.truncate(4) for t in (real, made, held)), 0).notes == ()
+    assert prepare(*(t.truncate(4) for t in (real, made, held)), 0).notes == ()
 
 
 def test_patterns_that_real_traffic_repeats_are_no_copying():
@@ -243,7 +243,7 @@ def test_channels_may_come_in_another_order_and_as_gaps():
 def test_progress_counts_up():
     seen = []
     evaluate(volumes(0), volumes(1), repeats=1, progress=lambda *args: seen.append(args))
-    assert [done for done, _ in seen] == pytest.approx(np.arange(7) / 6)
+    assert [done for done, _ in seen] == pytest.approx(np.arange(6) / 5)
     assert seen[-1] == (1, "done")
 
 
@@ -318,7 +318,7 @@ def test_page_is_one_file_and_says_what_the_json_says(good, tmp_path):
 
 
 def test_page_answers_three_questions_with_a_picture_each(good):
-    answered = page(good).split("<h2>The key figures</h2>")[0]
+    answered = good.to_html().split("<h2>Headline metrics</h2>")[0]
     asked = ["Is it good?", "Is it private?", "Where is it worst?"]
     assert re.findall("<h2>(.*?)</h2>", answered) == asked
     drawn = re.findall("<svg.*?</svg>", answered, re.DOTALL)
@@ -332,8 +332,8 @@ def test_page_answers_three_questions_with_a_picture_each(good):
     assert "no differential privacy" in answered
 
 
-def test_pictures_take_the_colours_of_the_page(good):
-    text = page(good)
+def test_pictures_take_the_colours_of_the_good.to_html():
+    text = good.to_html()
     used = set(re.findall(r"var\(--([a-z]+)", text))
     light, dark = re.findall(r":root \{(.*?)\}", text, re.DOTALL)
     for scheme in (light, dark):
@@ -346,7 +346,7 @@ def test_page_says_what_the_examples_leave_out(length, drawn):
     rng = np.random.default_rng(0)
     real = Traces.from_lists({"value": rng.uniform(0, 9, (10, 288))}, ["a", "b"] * 5)
     made = Traces.from_lists({"value": rng.uniform(0, 9, (12, length))}, ["a", "b"] * 6)
-    text = " ".join(page(evaluate(real, made, holdout=real[:6], repeats=1)).split())
+    text = " ".join(evaluate(real, made, holdout=real[:6], repeats=1).to_html().split())
     assert "first 128 points of a trace are drawn: 6 of the 6 held-out" in text  # of the images
     assert text.count("points of a trace are drawn") == (2 if drawn else 1)
     if drawn:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from netdiffus.evaluation.report.grades import beaten, keys, verdict
+from netdiffus.evaluation.report.grades import compare_baselines, headline_metrics, lead
 from netdiffus.evaluation.report.summary import CAVEAT, answers, shares, spots
-from netdiffus.evaluation.report.summary_plots import good_picture, private_picture, worst_picture
+from netdiffus.evaluation.report.summary_plots import good_plot, private_plot, worst_plot
 
 CLASSES = ["web & <b>", "voip"]
 FIELDS = ["gap", "log gap", "size"]
@@ -53,7 +53,11 @@ def figures(
 ) -> dict[str, Any]:
     worse = (0.5, 0.99, 0.5, 0.3)
     return {
-        "protocol": {"holdout": "given", "classes": classes},
+        "protocol": {
+            "holdout": "given",
+            "classes": classes,
+            "titles": {"gap": "gap [s]", "size": "size [B]"},
+        },
         "sets": {
             "synthetic": {"traces": 1000, "in_train": 0.0},
             "holdout": {"traces": 200, **copied(0.0, 0.01, 0.5)},
@@ -100,26 +104,34 @@ def test_baselines_that_do_better_are_named():
     middling = (0.7, 0.8, 0.3, 0.2)
     found = figures(middling, markov=(0.8, 0.7, 0.2, 0.3), jitter=REAL)
     assert answers(found)[0].text == (
-        "Simple baselines do better in most key figures: jittered copies and a Markov chain. Of 4 "
-        "key figures it is better than jittered copies in none, than point-wise resampling in 4, "
-        "than a Markov chain in 1."
+        "Simple baselines do better in most headline metrics: jittered copies and a Markov chain. "
+        "Of 4 headline metrics it is better than jittered copies in none, than point-wise "
+        "resampling in 4, than a Markov chain in 1."
     )
     found = figures(middling, markov=(0.8, 0.7, 0.2, 0.3))
-    text = "A simple baseline does better in most key figures: a Markov chain. Of 4"
-    assert beaten(keys(found)).startswith(text)
-    assert beaten(keys(figures(middling, markov=(0.8, 0.7, 0.4, 0.3)))).startswith("Of 4")
+    text = "A simple baseline does better in most headline metrics: a Markov chain. Of 4"
+    assert compare_baselines(headline_metrics(found)).startswith(text)
+    assert compare_baselines(
+        headline_metrics(figures(middling, markov=(0.8, 0.7, 0.4, 0.3)))
+    ).startswith("Of 4")
 
 
 def test_a_tie_is_no_win_and_no_auc_is_better_than_chance():
-    found = keys(figures((0.9, 0.3, 0.1, 0.04), jitter=(0.9, 0.5, 0.1, 0.04)))
-    assert beaten(found).startswith("Of 4 key figures it is better than jittered copies in none,")
+    found = headline_metrics(figures((0.9, 0.3, 0.1, 0.04), jitter=(0.9, 0.5, 0.1, 0.04)))
+    assert compare_baselines(found).startswith(
+        "Of 4 headline metrics it is better than jittered copies in none,"
+    )
 
 
-def test_verdict_is_of_the_key_figures():
-    told = verdict(figures((0.70, 0.6, 0.30, 0.04)))
-    assert told[0] == "Of 4 key figures, 1 at the floor, 1 near, 2 far."
-    assert "70.0% balanced accuracy" in told[1]
-    assert "90.0%" in told[1]
+def test_the_lead_says_what_the_headline_metrics_say():
+    sentences = lead(figures((0.70, 0.6, 0.30, 0.04)))
+    assert "labels unseen real traces with 70.0% balanced accuracy" in sentences[0]
+    assert "reaches 90.0%" in sentences[0]
+    assert "AUC of 0.60, where 0.5 is guessing" in sentences[1]
+    assert sentences[2] == (
+        "Compared with real traces, of 4 headline metrics 1 show no difference, 1 a small one, "
+        "2 a large one."
+    )
 
 
 @pytest.mark.parametrize(
@@ -219,8 +231,8 @@ def test_too_few_traces_are_no_yes():
     answer = answers(found)[0]
     assert (answer.word, answer.grade) == ("Too few traces to tell", "near")
     assert "hold out more real traces" in answer.text
-    told = " ".join(verdict(found))
-    assert told.startswith("Of 4 key figures, 3 at the floor, 1 too few traces to tell. Too few")
+    told = " ".join(lead(found))
+    assert "of 4 headline metrics 3 show no difference, 1 have too few traces to tell" in told
     assert "hold out more real traces" in told
     size = synthetic(found)["jensen_shannon"]["quantities"]["size"]
     size["overall"] = figure(0.15, 0.1)
@@ -231,9 +243,9 @@ def test_too_few_traces_are_no_yes():
 
 def test_one_class_has_no_accuracy():
     found = figures(classes=["only"])
-    assert len(keys(found)) == 3
-    assert "accuracy" not in " ".join(verdict(found))
-    assert "AUC of 0.55" in verdict(found)[1]
+    assert len(headline_metrics(found)) == 3
+    assert "accuracy" not in " ".join(lead(found))
+    assert "AUC of 0.55" in lead(found)[0]
 
 
 def test_where_is_it_worst():
@@ -246,8 +258,9 @@ def test_where_is_it_worst():
     assert (answer.question, answer.word) == ("Where is it worst?", "Class voip, field size")
     assert answer.grade == "far"
     assert answer.text == (
-        "The class is 2.0 times as far from real traces as real ones are (by the values). "
-        "The field: 4.0 times (by the order of the values)."
+        "The values of class voip: 2.0 times as far from real traces as other real traces are. "
+        "The order of values of field size: 4.0 times as far from real traces as other real traces "
+        "are."
     )
 
 
@@ -255,10 +268,15 @@ def test_the_class_that_is_learned_least_is_named():
     found = figures()
     synthetic(found)["trained_on_equal"]["classes"]["voip"] = figure(0.4)
     answer = answers(found)[2]
-    assert (answer.word, answer.grade) == ("Class voip", "near")
+    assert (answer.word, answer.grade) == ("Class voip", "far")
     assert answer.text == (
-        "A forest that learned from synthetic traces finds 40% of class voip; from real ones, 90%."
+        "A classifier that learned from synthetic traces recognises 40% of class voip; from real "
+        "ones, 90%."
     )
+    first = spots(found)[0]  # what is named stands first in the plot
+    assert (first.name, first.aspect) == ("voip", "learned")
+    assert first.ratio == pytest.approx(0.65 / 0.15)
+    assert {"voip", "4.3, recognised"} <= set(names_in(worst_plot(spots(found))))
 
 
 def test_nowhere_is_worst_within_the_noise():
@@ -282,7 +300,7 @@ def test_one_class_is_not_called_the_worst():
     found = figures((0.9, 0.6, 0.4, 0.2), classes=["only"])
     assert {spot.kind for spot in spots(found)} == {"field"}
     assert answers(found)[2].word.startswith("Field ")
-    assert "Classes" not in worst_picture(spots(found))
+    assert "Classes" not in worst_plot(spots(found))
 
 
 def test_of_many_classes_the_four_worst_are_drawn():
@@ -294,7 +312,7 @@ def test_of_many_classes_the_four_worst_are_drawn():
             table[q]["classes"][name] = figure(0.1 + i / 200)
     drawn = [spot.name for spot in spots(found) if spot.kind == "class"]
     assert drawn == ["site 99", "site 98", "site 97", "site 96"]
-    svg = worst_picture(spots(found))
+    svg = worst_plot(spots(found))
     assert "site 96" in svg
     assert "site 95" not in svg
 
@@ -307,36 +325,40 @@ def names_in(svg: str) -> list[str]:
     return re.findall("<text[^>]*>(.*?)</text>", svg)
 
 
-def test_pictures_name_what_they_show():
+def test_plots_name_what_they_show():
     found = figures((0.7, 0.8, 0.3, 0.2))
-    good = names_in(good_picture(keys(found)))
+    good = names_in(good_plot(headline_metrics(found)))
     for name in ("synthetic", "real", "jitter", "bootstrap", "Markov chain", "70.0%, real 90.0%"):
         assert name in good
     assert {"← better", "further from real, worse →"} <= set(good)
-    private = names_in(private_picture(shares(found)))
+    private = names_in(private_plot(shares(found)))
     for name in ("Exact copies", "Near copies", "Closer to training", "usual of real", "copy"):
         assert name in private
-    worst = names_in(worst_picture(spots(found)))
-    for name in ("Classes", "Fields", "voip", "web &amp; &lt;b&gt;", "gap", "size"):
+    worst = names_in(worst_plot(spots(found)))
+    for name in ("Classes", "Fields", "voip", "web &amp; &lt;b&gt;", "gap [s]", "size [B]"):
         assert name in worst
 
 
-def test_pictures_load_nothing():
+def test_plots_load_nothing():
     found = figures()
-    drawn = [good_picture(keys(found)), private_picture(shares(found)), worst_picture(spots(found))]
+    drawn = [
+        good_plot(headline_metrics(found)),
+        private_plot(shares(found)),
+        worst_plot(spots(found)),
+    ]
     for svg in drawn:
         assert svg.startswith("<svg")
         assert not re.findall(r'(?:src|href)="[^#]', svg)
 
 
 def places(svg: str, row: float) -> dict[str, float]:
-    """Across the picture, by colour: the dots at this height."""
+    """Across the plot, by colour: the dots at this height."""
     dots = re.findall(r'<use [^>]*?x="([\d.]+)" y="([\d.]+)" style="fill: var\(--(\w+)', svg)
     return {colour: float(x) for x, y, colour in dots if abs(float(y) - row) < 1}
 
 
 def test_the_worse_stands_further_from_real():
-    near, far = (good_picture(keys(figures((0.9, auc, 0.1, 0.04)))) for auc in (0.6, 0.9))
+    near, far = (good_plot(headline_metrics(figures((0.9, auc, 0.1, 0.04)))) for auc in (0.6, 0.9))
     row = sorted({float(y) for y in re.findall(r'<use [^>]*?y="([\d.]+)"', near)})[1]
     assert places(near, row)["real"] < places(near, row)["made"]
     assert places(near, row)["made"] < places(far, row)["made"]

@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from netdiffus.evaluation.report.grades import headline_metrics, shortened
+from netdiffus.evaluation.report.grades import headline_metrics
 from netdiffus.evaluation.report.summary import answers
 from netdiffus.files import refuse_existing, write_text
 from netdiffus.traces import Traces

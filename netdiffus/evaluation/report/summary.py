@@ -25,8 +25,8 @@ ANSWER_RULES = (
     "were learned from. In doubt if more traces lie closer to training than half, than of the "
     "holdout, and than of training and holdout together, each without itself. More is by over "
     "twice the standard error of the difference and, exact copies apart, by over 1 point. Worst: "
-    "how many times as far from real traces a class or a field is as other real traces are, by its values "
-    "(Jensen-Shannon), by their order (autocorrelation) or, for a class, by the share that a "
+    "how many times as far from real traces a class or a field is as other real traces are, by its "
+    "values (Jensen-Shannon), by their order (autocorrelation) or, for a class, by the share that a "
     "classifier which learned from synthetic traces misses, whichever is most. 0.01 is added to "
     "each distance and 0.05 to each share, so that tiny ones do not count."
 )
@@ -189,8 +189,8 @@ def _copies_text(share: Share, figures: dict[str, Any]) -> str:
     source = "training" if figures["protocol"]["holdout"] == "given" else "real"
     return (
         f"{round(synthetic['in_train'] * synthetic['traces']):,} of {synthetic['traces']:,} "
-        f"traces are point-by-point copies of a {source} trace; of real traces, {share.of['usual']:.1%} equal "
-        "one of as many others."
+        f"traces are point-by-point copies of a {source} trace; of real traces, "
+        f"{share.of['usual']:.1%} equal one of as many others."
     )
 
 
