@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+import webbrowser
 from dataclasses import replace
+from html import unescape
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 import numpy as np
 import pytest
@@ -179,7 +186,8 @@ def test_counts_are_equal_per_class():
 
 
 def test_without_holdout_the_real_traces_are_halved():
-    report = evaluate(volumes(0), volumes(0), repeats=1)
+    with pytest.warns(Note, match="No holdout was given"):
+        report = evaluate(volumes(0), volumes(0), repeats=1)
     assert report.figures["protocol"]["holdout"] == "half of the real traces"
     assert report.figures["sets"]["synthetic"]["in_train"] == 1  # copies of either half
     assert report.figures["sets"]["holdout"]["in_train"] == 0
@@ -191,7 +199,8 @@ def test_without_holdout_the_real_traces_are_halved():
 def test_missing_class_is_left_out_and_said():
     made = packets(1)
     made = made[made.label_names != "video"]
-    report = evaluate(packets(0), made, holdout=packets(2), repeats=1)
+    with pytest.warns(Note, match="synthetic traces lack 1 of 3 classes"):
+        report = evaluate(packets(0), made, holdout=packets(2), repeats=1)
     assert set(report.figures["protocol"]["classes"]) == {NAMES[0], "voice"}
     (note,) = report.figures["protocol"]["notes"]
     assert "synthetic traces lack 1 of 3 classes (video)" in note
@@ -242,7 +251,8 @@ def test_channels_may_come_in_another_order_and_as_gaps():
 
 def test_progress_counts_up():
     seen = []
-    evaluate(volumes(0), volumes(1), repeats=1, progress=lambda *args: seen.append(args))
+    sets = [volumes(seed) for seed in range(3)]
+    evaluate(*sets[:2], holdout=sets[2], repeats=1, progress=lambda *args: seen.append(args))
     assert [done for done, _ in seen] == pytest.approx(np.arange(6) / 5)
     assert seen[-1] == (1, "done")
 
@@ -332,7 +342,7 @@ def test_page_answers_three_questions_with_a_picture_each(good):
     assert "no differential privacy" in answered
 
 
-def test_pictures_take_the_colours_of_the_good.to_html():
+def test_plots_take_the_colours_of_the_page(good):
     text = good.to_html()
     used = set(re.findall(r"var\(--([a-z]+)", text))
     light, dark = re.findall(r":root \{(.*?)\}", text, re.DOTALL)
@@ -393,7 +403,7 @@ def test_many_classes_show_a_selection(tmp_path):
     report = evaluate(sets[0], sets[1], holdout=sets[2], repeats=1)
     report.save_html(tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "12 of 30 classes are shown in pictures" in text.replace("\n", " ")
+    assert "12 of 30 classes are shown in plots" in text.replace("\n", " ")
     assert text.count("<td>site 29</td>") >= 2
 
 
@@ -417,3 +427,45 @@ def test_a_class_of_a_short_and_a_long_trace(tmp_path):
     joint = report.figures["candidates"]["synthetic"]["joint"]["quantities"]["points"]
     assert np.isfinite([x["mean"] for x in (joint["overall"], *joint["classes"].values())]).all()
     report.save_html(tmp_path / "report.html")
+
+
+def test_hundreds_of_classes_of_two_traces_are_judged():
+    rng = np.random.default_rng(0)
+    labels = [f"site {i % 120:03}" for i in range(240)]
+    speeds = np.arange(240)[:, None] % 120 + rng.normal(0, 0.1, (3, 240, 4))
+    sets = [Traces.from_lists({"speed": one}, labels) for one in speeds]
+    report = evaluate(sets[0], sets[1], holdout=sets[2], repeats=1)
+    made = report.figures["candidates"]["synthetic"]["trained_on_equal"]
+    assert made["balanced_accuracy"]["mean"] > 0.9
+    assert made["confusion"] is None
+    assert "No matrix is drawn of more than 100 classes" in report.to_html()
+
+
+def test_text_form_fits_one_screen(good):
+    lines = repr(good).splitlines()
+    assert lines[0].startswith("Report: 90 synthetic traces of 3 classes against 90 held-out real")
+    assert len(lines) < 20
+    assert max(len(line) for line in lines) <= 400
+    for question in ("Is it good?", "Is it private?", "Where is it worst?"):
+        assert any(question in line for line in lines)
+
+
+def test_show_opens_the_page_in_a_browser(good, monkeypatch, capsys):
+    opened = []
+    monkeypatch.setattr(webbrowser, "open", lambda address: opened.append(address) or True)
+    good.show()
+    path = Path(url2pathname(urlparse(opened[0]).path))
+    assert path.read_text(encoding="utf-8") == good.to_html()
+    monkeypatch.setattr(webbrowser, "open", lambda address: False)
+    good.show()
+    assert "No browser was found; the page is " in capsys.readouterr().out
+
+
+def test_show_is_an_inset_in_a_notebook(good, monkeypatch):
+    shown = []
+    display = SimpleNamespace(display=shown.append, HTML=lambda text: text)
+    notebook = SimpleNamespace(get_ipython=lambda: object(), display=display)
+    monkeypatch.setitem(sys.modules, "IPython", notebook)
+    good.show()
+    assert shown[0].startswith("<iframe srcdoc=")
+    assert good.to_html() == unescape(re.search('srcdoc="(.*?)"', shown[0], re.DOTALL)[1])

@@ -26,8 +26,8 @@ ANSWER_RULES = (
     "holdout, and than of training and holdout together, each without itself. More is by over "
     "twice the standard error of the difference and, exact copies apart, by over 1 point. Worst: "
     "how many times as far from real traces a class or a field is as other real traces are, by its "
-    "values (Jensen-Shannon), by their order (autocorrelation) or, for a class, by the share that a "
-    "classifier which learned from synthetic traces misses, whichever is most. 0.01 is added to "
+    "values (Jensen-Shannon), by their order (autocorrelation) or, for a class, by the share that "
+    "a classifier which learned from synthetic traces misses, whichever is most. 0.01 is added to "
     "each distance and 0.05 to each share, so that tiny ones do not count."
 )
 CAVEAT = "Only copies were looked for; nothing is guaranteed (no differential privacy)."
