@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,21 +19,19 @@ from netdiffus.evaluation.features.quantities import Quantity, log_scale, quanti
 from netdiffus.evaluation.metrics.distances import lag_count
 from netdiffus.evaluation.metrics.distributions import class_autocorrelation
 from netdiffus.evaluation.report.grades import shortened
+from netdiffus.evaluation.report.svg import (
+    LINES,
+    REAL,
+    SOFT,
+    SYNTHETIC,
+    TRAIN,
+    WIDTH,
+    frame,
+    svg,
+)
 from netdiffus.ops.gasf import gasf_image
 from netdiffus.traces import Floats, Traces
 
-REAL, SYNTHETIC, TRAIN = "#1f5fa8", "#d9661f", "#8a8f98"
-SOFT, TICKS, EDGES, LINES, NEAR = "#444a52", "#666c75", "#9aa0a8", "#d5d8dc", "#e4efe8"
-PAGE_COLOURS = {
-    REAL: "real",
-    SYNTHETIC: "made",
-    TRAIN: "train",
-    SOFT: "soft",
-    TICKS: "soft",
-    EDGES: "edge",
-    LINES: "line",
-    NEAR: "band",
-}
 SHOWN_CLASSES = 12
 EXAMPLES = 4
 IMAGES_ACROSS = 12
@@ -43,24 +39,6 @@ IMAGE_POINTS = 128
 PIXELS = 200_000  # of all images together, so that the page stays small
 FEW_VALUES = 8  # drawn as bars
 POINTS = 4_608  # of all example traces of one plot together
-WIDTH = 10.6  # inches, 72 of the page's pixels each
-METADATA = ("Creator", "Date", "Format", "Type")  # left out: some change from day to day
-STYLE: dict[Any, Any] = {
-    "font.size": 8.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": EDGES,
-    "axes.labelcolor": SOFT,
-    "axes.titlesize": 9,
-    "axes.linewidth": 0.7,
-    "xtick.color": TICKS,
-    "ytick.color": TICKS,
-    "xtick.labelsize": 7.5,
-    "ytick.labelsize": 7.5,
-    "legend.frameon": False,
-    "svg.fonttype": "none",
-    "text.parse_math": False,
-}
 
 
 def shown_classes(classes: Sequence[str]) -> list[int]:
@@ -117,52 +95,6 @@ def training_curve(history: Sequence[Mapping[str, Any]]) -> str:
     """Loss over steps."""
     points = [(h["step"], h["loss"]) for h in history if "step" in h and "loss" in h]
     return svg("training", _draw_training, np.array(points)) if points else ""
-
-
-def svg(name: str, drawing: Any, *args: Any, width: float = WIDTH) -> str:
-    """What `drawing(figure, *args)` draws, in the page's colours.
-
-    Args:
-        name: Keeps ids apart, and the same every time.
-        drawing: Draws on a figure and sets its height.
-        args: What else it is given.
-        width: Of the figure, in inches.
-    """
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
-        figure = Figure(figsize=(width, 3))
-        drawing(figure, *args)
-        text = io.StringIO()
-        figure.savefig(
-            text, format="svg", metadata=dict.fromkeys(METADATA), dpi=72, transparent=True
-        )
-    found = text.getvalue()
-    found = re.sub(r' d="[^"]*"', _rounded, found[found.index("<svg") :])
-    return re.sub(r"(fill|stroke): (#[0-9a-f]{6})", _of_page, found)
-
-
-def _of_page(style: re.Match[str]) -> str:
-    """A colour that the page has a name for as that name: dark pages have their own."""
-    name = PAGE_COLOURS.get(style[2])
-    return f"{style[1]}: var(--{name}, {style[2]})" if name else style[0]
-
-
-def _rounded(path: re.Match[str]) -> str:
-    """A path to a tenth of a point: a quarter of the text."""
-    return re.sub(r"\d+\.\d{2,}", lambda x: f"{float(x[0]):.1f}", path[0])
-
-
-def frame(figure: Figure, height: float, **margins: float) -> None:
-    """Sets the height and the margins, in inches, so that they do not grow with the figure."""
-    width = figure.get_figwidth()
-    figure.set_size_inches(width, height)
-    figure.subplots_adjust(
-        left=margins.get("left", 0.6) / width,
-        right=1 - margins.get("right", 0.1) / width,
-        bottom=margins.get("bottom", 0.45) / height,
-        top=1 - margins.get("top", 0.35) / height,
-        wspace=margins.get("wspace", 0.25),
-        hspace=margins.get("hspace", 0.5),
-    )
 
 
 def _legend(figure: Figure, colours: Mapping[str, str]) -> None:

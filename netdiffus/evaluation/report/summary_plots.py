@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from netdiffus.evaluation.report.grades import HeadlineMetric, shortened
-from netdiffus.evaluation.report.plots import LINES, NEAR, REAL, SOFT, SYNTHETIC, TRAIN, frame, svg
 from netdiffus.evaluation.report.summary import WORSE, Share, Spot
+from netdiffus.evaluation.report.svg import LINES, NEAR, REAL, SOFT, SYNTHETIC, TRAIN, frame, svg
 
 WIDTH = 3.3  # inches
 HEIGHT = 2.95
