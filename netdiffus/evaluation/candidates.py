@@ -109,6 +109,7 @@ class CandidateScorer:
             },
             "median_nearest": float(np.median(found.nearest)),
             "threshold": self._copies.threshold,
+            "traces": len(rows),
         }
 
     def _figures(

@@ -157,6 +157,7 @@ def _usual(comparison: Comparison, near: Floats, near_labels: Ints) -> Figures:
         "traces": len(labels),
         "exact": _weighted_mean(exact, labels, mix),
         "near": _weighted_mean(near, near_labels, mix),
+        "near_traces": len(near),
     }
 
 

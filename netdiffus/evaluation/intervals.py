@@ -63,7 +63,7 @@ def balanced_figure(tests: Sequence[Predictions]) -> dict[str, float | None]:
     """The same for the mean over the K classes, ``sum p_k (1 - p_k) / (n_k - 1) / K**2``."""
     p, group, true = np.array([t.balanced_accuracy for t in tests]), _group(tests[0]), tests[0].true
     n = np.array([len(np.unique(group[true == k])) for k in np.unique(true)])
-    as_many = len(n) ** 2 / (1 / n).sum()  # groups, whose one share would vary as much
+    as_many = len(n) ** 2 / (1 / n).sum()  # groups of which one share would vary as much
     within = [_variance(test.true == test.predicted, true, group) for test in tests]
     return _share(p, _sd(p, within), as_many)
 
@@ -73,8 +73,8 @@ def lost_figure(
 ) -> dict[str, float | None]:
     """By how much their balanced accuracy is less than that of classifiers of real traces.
 
-    As many, of the same test traces: what is hard for both adds nothing to the error of the
-    difference, which so is less than those of the two accuracies together.
+    Both have the same test traces. What is hard for both adds nothing to the error of the
+    difference, so it is smaller than the errors of the two accuracies together.
     """
     pairs = zip(tests, real, strict=True)
     lost = np.array([1.0 * (b.true == b.predicted) - (a.true == a.predicted) for a, b in pairs])
@@ -103,43 +103,43 @@ def auc_figure(
         groups: The numbers of their groups, one numbering for both; without, all are independent.
     """
     groups = groups or [(np.arange(len(a)), len(a) + np.arange(len(b))) for a, b in scores]
-    found = [_area(*each, *group) for each, group in zip(scores, groups, strict=True)]
-    areas, variances = zip(*found, strict=True)
+    pairs = zip(scores, groups, strict=True)
+    areas, variances = zip(*(_area(*each, *group) for each, group in pairs), strict=True)
     return clipped(figure(float(np.mean(areas)), _sd(np.array(areas), variances)))
 
 
-def share_figure(found: Floats, group: Ints | None = None) -> dict[str, float | None]:
-    """Share of the traces that a thing is true of.
+def share_figure(is_true: Floats, group: Ints | None = None) -> dict[str, float | None]:
+    """Share of the traces of which something is true.
 
     Args:
-        found: (N,), 1 where it is true and 0 elsewhere.
-        group: (N,), see `groups.groups`; each is its own without.
+        is_true: (N,), 1 where it is true and 0 elsewhere.
+        group: (N,), traces with the same number depend on each other; without, all are independent.
     """
-    group = np.arange(len(found)) if group is None else group
-    sd = np.sqrt(_variance(found, np.zeros_like(group), group)) if len(found) > 1 else np.nan
-    return _share(found.mean(keepdims=True), float(sd), len(np.unique(group)))
+    group = np.arange(len(is_true)) if group is None else group
+    sd = np.sqrt(_variance(is_true, np.zeros_like(group), group)) if len(is_true) > 1 else np.nan
+    return _share(is_true.mean(keepdims=True), float(sd), len(np.unique(group)))
 
 
-def clipped(found: dict[str, float | None]) -> dict[str, float | None]:
-    """The figure with its interval inside [0, 1], where chances are."""
-    ends = {end: found[end] for end in ("low", "high")}
-    return {**found, **{end: x if x is None else min(max(x, 0.0), 1.0) for end, x in ends.items()}}
+def clipped(result: dict[str, float | None]) -> dict[str, float | None]:
+    """The figure with its interval inside [0, 1], where shares are."""
+    ends = {end: result[end] for end in ("low", "high")}
+    return {**result, **{end: x if x is None else min(max(x, 0.0), 1.0) for end, x in ends.items()}}
 
 
 def _share(runs: Floats, sd: float, groups: float) -> dict[str, float | None]:
     """Mean share of runs, its interval by Wilson (1927), which is within [0, 1].
 
-    With `groups` n or, where the standard error is larger than of so many, as many as have it.
-    Of a share of 0 or 1, whose standard error is 0, the interval is still right.
+    n is `groups`, or smaller where the standard error is larger than that of so many. The interval
+    is right for a share of 0 or 1 too, whose standard error is 0.
     """
     p = float(runs.mean())
-    found = figure(p, sd)
-    if found["sd"] is None:
-        return found
+    result = figure(p, sd)
+    if result["sd"] is None:
+        return result
     n = min(groups, p * (1 - p) / sd**2 + 1) if sd > 0 else groups
     middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2)) / (1 + Z**2 / n)
-    return clipped({**found, "low": float(middle - half), "high": float(middle + half)})
+    return clipped({**result, "low": float(middle - half), "high": float(middle + half)})
 
 
 def _recall_figure(tests: Sequence[Predictions], label: int) -> dict[str, float | None]:
@@ -156,18 +156,18 @@ def _group(test: Predictions) -> Ints:
     return np.arange(len(test.true)) if test.group is None else test.group
 
 
-def _variance(found: npt.ArrayLike, stratum: Ints, group: Ints) -> float:
-    """Of the mean over strata of the mean within each, whose groups vary and no trace by itself.
+def _variance(values: npt.ArrayLike, stratum: Ints, group: Ints) -> float:
+    """Variance of the mean over strata of the mean of each, where whole groups are drawn.
 
     ``sum over groups of (sum over its traces of c_k (x - mean_k) / (n_k K))**2``, for stratum k of
     n_k traces in g_k groups, with ``c_k**2 = g_k / (g_k - 1)`` (Cochran, 1977, chapter 9A).
 
     Args:
-        found: x (N,).
+        values: x (N,).
         stratum: k (N,).
         group: (N,).
     """
-    x, stratum = np.asarray(found, np.float64), np.unique(stratum, return_inverse=True)[1]
+    x, stratum = np.asarray(values, np.float64), np.unique(stratum, return_inverse=True)[1]
     n = np.bincount(stratum)
     pairs = np.unique(np.stack([stratum, group]), axis=1)[0]
     g = np.bincount(pairs)
@@ -179,7 +179,7 @@ def _variance(found: npt.ArrayLike, stratum: Ints, group: Ints) -> float:
 def _area(
     negative: Floats, positive: Floats, negative_group: Ints, positive_group: Ints
 ) -> tuple[float, float]:
-    """Area under the ROC curve and its variance: of the sum of what either side leaves open."""
+    """Area under the ROC curve, and its variance: the sum of what either side contributes."""
     above = (positive > negative[:, None]) + 0.5 * (positive == negative[:, None])
     each = np.concatenate([above.mean(axis=1), above.mean(axis=0)])
     side = np.repeat([0, 1], [len(negative), len(positive)])

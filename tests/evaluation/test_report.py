@@ -19,7 +19,7 @@ from netdiffus.evaluation import Report, bootstrap, copy, evaluate
 from netdiffus.evaluation.metrics.distributions import MEASURES
 from netdiffus.evaluation.prepare import prepare
 from netdiffus.evaluation.report.grades import grade, grade_distance, headline_metrics
-from netdiffus.evaluation.report.html import spread
+from netdiffus.evaluation.report.html import with_error
 from netdiffus.evaluation.report.summary import answers
 from netdiffus.traces import Traces
 
@@ -409,8 +409,8 @@ def test_many_classes_show_a_selection(tmp_path):
 
 def test_what_cannot_be_computed_is_a_dash():
     nothing = {"mean": None, "sd": None, "low": None, "high": None}
-    assert spread(nothing) == spread(None) == "\N{EN DASH}"
-    assert spread({"mean": 0.5, "sd": None}, ".1%") == "50.0%"
+    assert with_error(nothing) == with_error(None) == "\N{EN DASH}"
+    assert with_error({"mean": 0.5, "sd": None}, ".1%") == "50.0%"
 
 
 def test_a_class_of_a_short_and_a_long_trace(tmp_path):

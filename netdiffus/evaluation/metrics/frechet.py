@@ -15,10 +15,10 @@ BATCH = 256
 
 
 class RandomConvolutions:
-    """64 features of a set of GASF images: the share of positive answers to random kernels.
+    """64 features of GASF images: the share of pixels at which a random kernel exceeds a threshold.
 
     Each kernel is 3 by 3 over all channels, normal weights of mean 0, dilated by 1, 2, 4 or 8, and
-    answers with zero padding. Its threshold is a random quantile of its answers to the real
+    responses with zero padding. Its threshold is a random quantile of its responses to the real
     images (as MiniRocket: Dempster and others, 2021, for series). Weights come from a fixed seed,
     so that distances of different candidates are on one scale.
 
@@ -29,26 +29,26 @@ class RandomConvolutions:
 
     def __init__(self, real: Traces, size: int = SIZE) -> None:
         self.images = GasfImages(real, size)
-        chance = np.random.default_rng(SEED)
-        weights = chance.standard_normal((KERNELS, len(real.channels), 3, 3))
+        rng = np.random.default_rng(SEED)
+        weights = rng.standard_normal((KERNELS, len(real.channels), 3, 3))
         weights -= weights.mean(axis=(1, 2, 3), keepdims=True)
         self.weights = torch.from_numpy(weights.astype(np.float32))
-        quantiles = chance.uniform(0.1, 0.9, KERNELS)
-        sample = real[chance.permutation(len(real))[:BATCH]]
-        answers = self._answers(self.images(sample)).numpy()
-        of_kernel = np.moveaxis(answers, 1, 0).reshape(KERNELS, -1)
-        found = [np.quantile(a, q) for a, q in zip(of_kernel, quantiles, strict=True)]
-        self.thresholds = torch.tensor(np.array(found, dtype=np.float32))[:, None, None]
+        quantiles = rng.uniform(0.1, 0.9, KERNELS)
+        sample = real[rng.permutation(len(real))[:BATCH]]
+        responses = self._responses(self.images(sample)).numpy()
+        of_kernel = np.moveaxis(responses, 1, 0).reshape(KERNELS, -1)
+        cuts = [np.quantile(a, q) for a, q in zip(of_kernel, quantiles, strict=True)]
+        self.thresholds = torch.tensor(np.array(cuts, dtype=np.float32))[:, None, None]
 
     def __call__(self, traces: Traces) -> Floats:
         """(N, 64): the features of each trace, shares in [0, 1]."""
-        found = []
+        shares = []
         for start in range(0, len(traces), BATCH):
             batch = self.images(traces[start : start + BATCH])
-            found.append((self._answers(batch) > self.thresholds).float().mean(dim=(2, 3)))
-        return torch.cat(found).double().numpy()
+            shares.append((self._responses(batch) > self.thresholds).float().mean(dim=(2, 3)))
+        return torch.cat(shares).double().numpy()
 
-    def _answers(self, batch: torch.Tensor) -> torch.Tensor:
+    def _responses(self, batch: torch.Tensor) -> torch.Tensor:
         """(N, 64, size, size)."""
         parts = [
             torch.nn.functional.conv2d(batch, w, padding=d, dilation=d)

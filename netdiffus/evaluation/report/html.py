@@ -47,7 +47,7 @@ def render(report: Report) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"number": number, "percent": percent, "spread": spread}
+    environment.filters |= {"number": number, "percent": percent, "with_error": with_error}
     environment.globals["grade_distance"] = grade_distance
     template = (
         files("netdiffus.evaluation.report").joinpath("template.html").read_text(encoding="utf-8")
@@ -65,7 +65,7 @@ def percent(x: float) -> str:
     return f"{x:.1%}"
 
 
-def spread(figure: Any, form: str = "") -> str:
+def with_error(figure: Any, form: str = "") -> str:
     """Mean and standard error, to the same decimals; a dash where there is none.
 
     Args:

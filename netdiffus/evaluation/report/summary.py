@@ -115,10 +115,10 @@ def shares(figures: dict[str, Any]) -> list[Share]:
         {name: candidates[name]["copying"][figure]["overall"]["mean"] for name in exact}
         for figure in ("near", "closer")
     )
-    noise, near_noise = (
-        _counted_noise(found["synthetic"], usual[what], figures)
-        for found, what in ((exact, "exact"), (near, "near"))
-    )
+    of_all = figures["sets"]["synthetic"]["traces"], usual["traces"]
+    of_sample = candidates["synthetic"]["copying"]["traces"], usual["near_traces"]
+    noise = _share_noise(exact["synthetic"], usual["exact"], *of_all)
+    near_noise = _share_noise(near["synthetic"], usual["near"], *of_sample)
     return [
         _share("Exact copies", exact, usual["exact"], noise),
         _share("Near copies", near, usual["near"], max(POINT, near_noise)),
@@ -195,34 +195,35 @@ def _copies_text(share: Share, figures: dict[str, Any]) -> str:
 
 
 def _near_text(share: Share) -> str:
-    made, usual = share.of["synthetic"], share.of["usual"]
+    synthetic, usual = share.of["synthetic"], share.of["usual"]
     return (
-        f"{made:.1%} of the traces are near copies of a training trace; of real traces, "
+        f"{synthetic:.1%} of the traces are near copies of a training trace; of real traces, "
         f"{usual:.1%} are near copies of one of as many others."
     )
 
 
 def _closer_text(share: Share) -> str:
-    made, usual, most = (share.of[name] for name in ("synthetic", "usual", "copy"))
+    synthetic, usual, most = (share.of[name] for name in ("synthetic", "usual", "copy"))
     return (
-        f"{made:.1%} of the traces lie closer to a training trace than to a held-out one; "
+        f"{synthetic:.1%} of the traces lie closer to a training trace than to a held-out one; "
         f"{usual:.1%} is usual, and of the training traces themselves it is {most:.1%}."
     )
 
 
 def _share(title: str, of: Mapping[str, float], usual: float, noise: float) -> Share:
-    made, *others = of.items()
-    return Share(title, dict([made, ("usual", usual), *others]), made[1] - usual > noise)
+    """Of each of `SETS`: the synthetic traces first, then what is usual."""
+    baselines = {name: share for name, share in of.items() if name != "synthetic"}
+    ordered = {"synthetic": of["synthetic"], "usual": usual, **baselines}
+    return Share(title, ordered, of["synthetic"] - usual > noise)
 
 
-def _counted_noise(share: float, usual: float, figures: dict[str, Any]) -> float:
-    """Twice the error of the difference from what is usual.
+def _share_noise(share: float, usual: float, synthetic: int, real: int) -> float:
+    """Twice the standard error of the difference between shares of so many traces.
 
     By the share of both together: none of a few traces is no proof that there are none.
     """
-    made, real = figures["sets"]["synthetic"]["traces"], figures["usual"]["traces"]
-    both = (made * share + real * usual) / (made + real)
-    return 2 * sqrt(both * (1 - both) * (1 / made + 1 / real))
+    both = (synthetic * share + real * usual) / (synthetic + real)
+    return 2 * sqrt(both * (1 - both) * (1 / synthetic + 1 / real))
 
 
 def _usually_closer(figures: dict[str, Any]) -> tuple[float, float]:
@@ -232,14 +233,14 @@ def _usually_closer(figures: dict[str, Any]) -> tuple[float, float]:
     training: new traces are then as real ones of both sides are, which are mostly of training.
     """
     candidates, holdout = figures["candidates"], figures["sets"]["holdout"]
-    made, train, held = (
+    synthetic, train, unseen = (
         side["copying"]["closer"]["overall"]
         for side in (candidates["synthetic"], candidates["real"], holdout)
     )
     part = holdout["traces"] / figures["usual"]["traces"]
-    either = (1 - part) * train["mean"] + part * held["mean"]
-    noise = 2 * hypot(made["sd"] or 0.0, held["sd"] or 0.0)
-    return max(0.5, held["mean"], either), max(POINT, noise)
+    either = (1 - part) * train["mean"] + part * unseen["mean"]
+    noise = 2 * hypot(synthetic["sd"] or 0.0, unseen["sd"] or 0.0)
+    return max(0.5, unseen["mean"], either), max(POINT, noise)
 
 
 def _worst(figures: dict[str, Any]) -> Answer:

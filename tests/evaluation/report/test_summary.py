@@ -44,7 +44,11 @@ def candidate(
 
 
 def copied(exact: float, near: float, closer: float) -> dict[str, Any]:
-    found = {"near": {"overall": figure(near)}, "closer": {"overall": figure(closer)}}
+    found = {
+        "near": {"overall": figure(near)},
+        "closer": {"overall": figure(closer)},
+        "traces": 1000,
+    }
     return {"in_train": exact, "copying": found}
 
 
@@ -62,7 +66,7 @@ def figures(
             "synthetic": {"traces": 1000, "in_train": 0.0},
             "holdout": {"traces": 200, **copied(0.0, 0.01, 0.5)},
         },
-        "usual": {"traces": 1200, "exact": 0.0, "near": 0.01},
+        "usual": {"traces": 1200, "near_traces": 1200, "exact": 0.0, "near": 0.01},
         "candidates": {
             "synthetic": candidate(made, classes=classes),
             "real": candidate(REAL, classes=classes),
