@@ -8,13 +8,13 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 
 from bench.duel.plan import Judges
-from bench.fidelity.judging import copies, judge, named
+from bench.fidelity.judging import copies, copies_of_holdout, judge, named
 from bench.fidelity.kept import Result
 from bench.fidelity.sets import FidelitySet, signed, unsigned
+from bench.paper_tasks.cnn import paper_cnn
 from netdiffus.evaluation.baselines import bootstrap, jitter, markov
-from netdiffus.evaluation.cnn import paper_cnn
-from netdiffus.evaluation.distances import autocorrelation_distance, lag_count
-from netdiffus.evaluation.fidelity import class_autocorrelation
+from netdiffus.evaluation.metrics.distances import autocorrelation_distance, lag_count
+from netdiffus.evaluation.metrics.distributions import class_autocorrelation
 from netdiffus.traces.traces import Traces
 
 TIMES = 5  # as many synthetic as training traces
@@ -59,7 +59,7 @@ def of_real(fs: FidelitySet, seed: int, judges: Judges) -> Result:
         "five_times_jittered": accuracy(fs, [shaken], judges),
         "with_real": accuracy(fs, [fs.train] * 2, judges),
         "with_real_jittered": accuracy(fs, [fs.train, of_generator(fs, "jitter", 1, seed)], judges),
-        "holdout": copies(fs, fs.holdout),
+        "holdout": copies_of_holdout(fs),
         "half": copies_of_half(fs, seed),
     }
 
@@ -83,8 +83,8 @@ def accuracy(fs: FidelitySet, parts: list[Traces], judges: Judges) -> float:
 def cnn_accuracy(fs: FidelitySet, made: Traces, seed: int, judges: Judges) -> float:
     """Of a CNN that learned from made traces as GASF images, on the held-out traces."""
     learn = paper_cnn(fs.train, steps=judges.cnn_steps)
-    chances = learn(made, seed)(fs.holdout)
-    return float((chances.argmax(axis=1) == fs.holdout.labels).mean())
+    probabilities = learn(made, seed)(fs.holdout)
+    return float((probabilities.argmax(axis=1) == fs.holdout.labels).mean())
 
 
 def autocorrelation(fs: FidelitySet, made: Traces) -> float:

@@ -8,10 +8,12 @@ import numpy as np
 
 from bench.fidelity.forests import Protocol, equal_draws, mean_figure, rightly_named, two_sample_auc
 from bench.fidelity.sets import FidelitySet, unsigned
-from netdiffus.evaluation.copying import copying
-from netdiffus.evaluation.fidelity import fidelity, scales
-from netdiffus.evaluation.frechet import RandomConvolutions, frechet_distance
-from netdiffus.evaluation.space import Space
+from netdiffus.evaluation.features.embedding import Embedding
+from netdiffus.evaluation.features.quantities import scales
+from netdiffus.evaluation.features.vector_set import VectorSet
+from netdiffus.evaluation.metrics.distributions import SetDistributions, distribution_distances
+from netdiffus.evaluation.metrics.frechet import Gaussian, RandomConvolutions, frechet_distance
+from netdiffus.evaluation.metrics.memorization import Closeness, CopyDetector
 from netdiffus.traces.traces import Floats, Traces, concat
 
 HELLINGER_BINS = 10
@@ -58,9 +60,9 @@ def named(fs: FidelitySet, parts: list[Traces], protocol: Protocol) -> Floats:
 def wasserstein(fs: FidelitySet, made: Traces, repeats: int) -> float:
     """Mean Wasserstein-1 distance to the held-out traces, over fields and classes.
 
-    Fields are those of `netdiffus.evaluation.fidelity`, each in units of its standard deviation
-    over the training traces; as many traces of each class on both sides. A class that `made` lacks
-    is left out.
+    Fields are those of `netdiffus.evaluation.metrics.distributions`, each in units of its standard
+    deviation over the training traces; as many traces of each class on both sides. A class that
+    `made` lacks is left out.
     """
     yardstick = scales(fs.train)
     found = []
@@ -71,7 +73,8 @@ def wasserstein(fs: FidelitySet, made: Traces, repeats: int) -> float:
                 made[ours[made.labels[ours] == label]],
                 fs.holdout[theirs[fs.holdout.labels[theirs] == label]],
             )
-            by_field = fidelity(*(_one_class(traces) for traces in pair))["wasserstein"]
+            sides = (SetDistributions.of(_one_class(traces)) for traces in pair)
+            by_field = distribution_distances(*sides)["wasserstein"]
             found.append(
                 np.mean([w[0] / yardstick[name] for name, w in by_field.items() if yardstick[name]])
             )
@@ -95,7 +98,7 @@ def hellinger(fs: FidelitySet, made: Traces) -> float:
 
 
 def frechet(fs: FidelitySet, made: Traces, repeats: int) -> float:
-    """Fréchet distance on GASF images by random convolutions, see `netdiffus.evaluation.frechet`.
+    """Fréchet distance on GASF images by random convolutions, see `metrics.frechet`.
 
     Between made and held-out traces, as many of each class on both sides (a class that `made` lacks
     is left out), so that the mix of classes, which is asked for, does not count; squared, as the
@@ -107,32 +110,48 @@ def frechet(fs: FidelitySet, made: Traces, repeats: int) -> float:
     for seed in range(repeats):
         draws = np.random.default_rng(seed)
         mine, theirs = equal_draws(made.labels, fs.holdout.labels, draws)
-        found.append(frechet_distance(ours[mine], real[theirs]))
+        found.append(frechet_distance(Gaussian(ours[mine]), Gaussian(real[theirs])))
     return float(np.mean(found))
 
 
 def copies(fs: FidelitySet, made: Traces) -> dict[str, float]:
-    """How much traces are like training traces, see `netdiffus.evaluation.copying`.
+    """How much traces are like training traces, see `netdiffus.evaluation.metrics.memorization`.
 
     Args:
         fs: Real traces.
-        made: Traces to judge; the held-out ones themselves give the floor, the training traces
-            what copies of them get.
+        made: Traces to judge; the training traces give what copies of them get.
 
     Returns:
         `exact`, the share whose points are those of a training trace; `near`, the share of near
         duplicates; `closer`, the chance that the nearest training trace is closer than the nearest
         held-out one.
     """
-    place = Space(fs.train)
-    train, held = ((place(part), part.labels) for part in (fs.train, fs.holdout))
-    placed = held if made is fs.holdout else (place(unsigned(made)), made.labels)
-    found = copying(placed, train, held)
+    embedding = Embedding(fs.train)
+    found = _detector(fs, embedding).of(_vectors(embedding, unsigned(made)))
+    return _copies(fs, made, found)
+
+
+def copies_of_holdout(fs: FidelitySet) -> dict[str, float]:
+    """The same of the held-out traces, none compared with itself: the floor."""
+    found = _detector(fs, Embedding(fs.train)).of_holdout(np.arange(len(fs.holdout)))
+    return _copies(fs, fs.holdout, found)
+
+
+def _copies(fs: FidelitySet, made: Traces, found: Closeness) -> dict[str, float]:
     return {
         "exact": float(_among(fs.view(made), fs.view(fs.train)).mean()),
         "near": float(found.near.mean()),
         "closer": float(found.closer.mean()),
     }
+
+
+def _detector(fs: FidelitySet, embedding: Embedding) -> CopyDetector:
+    train, holdout = (_vectors(embedding, part) for part in (fs.train, fs.holdout))
+    return CopyDetector(train, holdout, sample=len(train))
+
+
+def _vectors(embedding: Embedding, traces: Traces) -> VectorSet:
+    return VectorSet(embedding(traces), traces.labels, np.arange(len(traces)))
 
 
 def _one_class(traces: Traces) -> Traces:

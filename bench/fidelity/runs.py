@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.fidelity import sets
 from bench.fidelity.forests import Protocol, mean_figure
 from bench.fidelity.gan import trained_gan
-from bench.fidelity.judging import copies, judge, named
+from bench.fidelity.judging import copies_of_holdout, judge, named
 from bench.fidelity.kept import Result, kept
 from bench.fidelity.sets import FidelitySet
 from netdiffus import Model, Recipe, sample, train
@@ -89,7 +89,7 @@ def run_set(plan: Plan, name: str) -> Result:
 
 def _real(fs: FidelitySet, protocol: Protocol) -> Result:
     """The training traces as if they were made, and how near held-out ones are to them."""
-    return {**judge(fs, fs.train, protocol), "copies_floor": copies(fs, fs.holdout)}
+    return {**judge(fs, fs.train, protocol), "copies_floor": copies_of_holdout(fs)}
 
 
 def _baseline(fs: FidelitySet, kind: str, protocol: Protocol) -> Result:

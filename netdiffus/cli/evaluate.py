@@ -51,7 +51,6 @@ def evaluate(
     """Compare synthetic with real traces; every figure beside its real-vs-real floor."""
     need_eval()
     from netdiffus.evaluation import evaluate as run
-    from netdiffus.evaluation.page import page
     from netdiffus.files import claim, write_together
     from netdiffus.model.model import Model
     from netdiffus.training.checkpoint import read_log
@@ -73,5 +72,5 @@ def evaluate(
                 about=None if model is None else Model.load(model).about,
                 progress=progress,
             )
-        write_together({out: page(report), figures: report.to_json()})
+        write_together({out: report.to_html(), figures: report.to_json()})
     show({"report": str(out), "json": str(figures), "figures": report.summary()}, as_json)

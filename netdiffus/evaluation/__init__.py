@@ -4,8 +4,8 @@ from __future__ import annotations
 
 try:
     from netdiffus.evaluation.baselines import bootstrap, copy, jitter, markov
-    from netdiffus.evaluation.figures import evaluate
-    from netdiffus.evaluation.report import Report
+    from netdiffus.evaluation.evaluator import evaluate
+    from netdiffus.evaluation.report.report import Report
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"evaluation needs {error.name}, which is not installed: pip install 'netdiffus[eval]'",

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError
-from netdiffus.evaluation.distances import quantile_edges
+from netdiffus.evaluation.metrics.distances import quantile_edges
 from netdiffus.traces.traces import Floats, Ints, Traces
 
 NOISE = 0.1  # standard deviation of the logarithm of jitter's factors
@@ -18,7 +18,7 @@ STATES = 8  # bins of each channel of the Markov chain
 
 
 def copy(train: Traces, n: int, seed: int = 0) -> Traces:
-    """Traces of `train` themselves: wins every measure of fidelity, and is worth nothing.
+    """Traces of `train` themselves: wins every measure of fidelity, and is of no use.
 
     Args:
         train: What a generator would learn from; times become gaps.
@@ -159,13 +159,13 @@ def _chains(train: Traces, n: int, length: int, rng: np.random.Generator) -> Flo
 def _states(points: Floats) -> Ints:
     """(M,): a number for the bins that a point's channels are in together."""
     bins = [np.searchsorted(quantile_edges(x, STATES), x, side="right") for x in points.T]
-    found: Ints = np.unique(np.stack(bins), axis=1, return_inverse=True)[1].ravel()
-    return found
+    states: Ints = np.unique(np.stack(bins), axis=1, return_inverse=True)[1].ravel()
+    return states
 
 
-def _followers(state: Ints, known: Ints, followed: Ints, rng: np.random.Generator) -> Ints:
-    """For each state the point after a random one of those in it; `known` ascends."""
-    first, end = (np.searchsorted(known, state, side=side) for side in ("left", "right"))
+def _followers(state: Ints, state_before: Ints, followed: Ints, rng: np.random.Generator) -> Ints:
+    """For each state the point after a random one of those in it; `state_before` rises."""
+    first, end = (np.searchsorted(state_before, state, side=side) for side in ("left", "right"))
     lost = first == end
-    first, end = np.where(lost, 0, first), np.where(lost, len(known), end)
+    first, end = np.where(lost, 0, first), np.where(lost, len(state_before), end)
     return followed[rng.integers(first, end)] + 1

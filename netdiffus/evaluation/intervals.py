@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from netdiffus.evaluation.utility import Answers
+from netdiffus.evaluation.metrics.classification import Predictions
 from netdiffus.traces.traces import Floats, Ints
 
 Z = 1.96
@@ -46,143 +46,145 @@ def half_sample_sd(halves: npt.ArrayLike) -> Floats:
     return sd
 
 
-def accuracy_figure(tests: Sequence[Answers]) -> dict[str, float | None]:
+def accuracy_figure(tests: Sequence[Predictions]) -> dict[str, float | None]:
     """Mean accuracy of classifiers on test traces.
 
-    Its variance is that of one test, over its units, ``p (1 - p) / (n - 1)`` where each trace is
+    Its variance is that of one test, over its groups, ``p (1 - p) / (n - 1)`` where each trace is
     its own, which the bootstrap over them tends to, and that between classifiers, divided by their
     number.
     """
-    unit, all_alike = _unit(tests[0]), np.zeros_like(tests[0].true)
-    within = [_variance(test.true == test.given, all_alike, unit) for test in tests]
+    group, one_stratum = _group(tests[0]), np.zeros_like(tests[0].true)
+    within = [_variance(test.true == test.predicted, one_stratum, group) for test in tests]
     p = np.array([test.accuracy for test in tests])
-    return _share(p, _sd(p, within), len(np.unique(unit)))
+    return _share(p, _sd(p, within), len(np.unique(group)))
 
 
-def balanced_figure(tests: Sequence[Answers]) -> dict[str, float | None]:
+def balanced_figure(tests: Sequence[Predictions]) -> dict[str, float | None]:
     """The same for the mean over the K classes, ``sum p_k (1 - p_k) / (n_k - 1) / K**2``."""
-    p, unit, true = np.array([t.balanced_accuracy for t in tests]), _unit(tests[0]), tests[0].true
-    n = np.array([len(np.unique(unit[true == k])) for k in np.unique(true)])
-    as_many = len(n) ** 2 / (1 / n).sum()  # units, whose one share would vary as much
-    within = [_variance(test.true == test.given, true, unit) for test in tests]
+    p, group, true = np.array([t.balanced_accuracy for t in tests]), _group(tests[0]), tests[0].true
+    n = np.array([len(np.unique(group[true == k])) for k in np.unique(true)])
+    as_many = len(n) ** 2 / (1 / n).sum()  # groups of which one share would vary as much
+    within = [_variance(test.true == test.predicted, true, group) for test in tests]
     return _share(p, _sd(p, within), as_many)
 
 
-def lost_figure(tests: Sequence[Answers], real: Sequence[Answers]) -> dict[str, float | None]:
+def lost_figure(
+    tests: Sequence[Predictions], real: Sequence[Predictions]
+) -> dict[str, float | None]:
     """By how much their balanced accuracy is less than that of classifiers of real traces.
 
-    As many, of the same test traces: what is hard for both adds nothing to the error of the
-    difference, which so is less than those of the two accuracies together.
+    Both have the same test traces. What is hard for both adds nothing to the error of the
+    difference, so it is smaller than the errors of the two accuracies together.
     """
     pairs = zip(tests, real, strict=True)
-    lost = np.array([1.0 * (b.true == b.given) - (a.true == a.given) for a, b in pairs])
+    lost = np.array([1.0 * (b.true == b.predicted) - (a.true == a.predicted) for a, b in pairs])
     true = tests[0].true
     runs = np.mean([lost[:, true == k].mean(axis=1) for k in np.unique(true)], axis=0)
-    within = _variance(lost.mean(axis=0), true, _unit(tests[0]))
+    within = _variance(lost.mean(axis=0), true, _group(tests[0]))
     return figure(float(runs.mean()), _sd(runs, [within]))
 
 
-def recall_figures(tests: Sequence[Answers]) -> list[dict[str, float | None]]:
+def recall_figures(tests: Sequence[Predictions]) -> list[dict[str, float | None]]:
     """The same for each class."""
     return [_recall_figure(tests, k) for k in range(tests[0].classes)]
 
 
 def auc_figure(
-    scores: Sequence[tuple[Floats, Floats]], units: Sequence[tuple[Ints, Ints]] | None = None
+    scores: Sequence[tuple[Floats, Floats]], groups: Sequence[tuple[Ints, Ints]] | None = None
 ) -> dict[str, float | None]:
     """Mean area under the ROC curve.
 
-    Its variance is that over the scored traces (DeLong and others, 1988) or their units
+    Its variance is that over the scored traces (DeLong and others, 1988) or their groups
     (Obuchowski, 1997), which the bootstrap over them tends to, and that between classifiers,
     divided by their number.
 
     Args:
         scores: For each classifier the scores of the negatives (n,) and the positives (m,).
-        units: The numbers of their units, one numbering for both; each is its own without.
+        groups: The numbers of their groups, one numbering for both; without, all are independent.
     """
-    units = units or [(np.arange(len(a)), len(a) + np.arange(len(b))) for a, b in scores]
-    found = [_area(*each, *unit) for each, unit in zip(scores, units, strict=True)]
-    areas, variances = zip(*found, strict=True)
+    groups = groups or [(np.arange(len(a)), len(a) + np.arange(len(b))) for a, b in scores]
+    pairs = zip(scores, groups, strict=True)
+    areas, variances = zip(*(_area(*each, *group) for each, group in pairs), strict=True)
     return clipped(figure(float(np.mean(areas)), _sd(np.array(areas), variances)))
 
 
-def share_figure(found: Floats, unit: Ints | None = None) -> dict[str, float | None]:
-    """Share of the traces that a thing is true of.
+def share_figure(is_true: Floats, group: Ints | None = None) -> dict[str, float | None]:
+    """Share of the traces of which something is true.
 
     Args:
-        found: (N,), 1 where it is true and 0 elsewhere.
-        unit: (N,), see `groups.units`; each is its own without.
+        is_true: (N,), 1 where it is true and 0 elsewhere.
+        group: (N,), traces with the same number depend on each other; without, all are independent.
     """
-    unit = np.arange(len(found)) if unit is None else unit
-    sd = np.sqrt(_variance(found, np.zeros_like(unit), unit)) if len(found) > 1 else np.nan
-    return _share(found.mean(keepdims=True), float(sd), len(np.unique(unit)))
+    group = np.arange(len(is_true)) if group is None else group
+    sd = np.sqrt(_variance(is_true, np.zeros_like(group), group)) if len(is_true) > 1 else np.nan
+    return _share(is_true.mean(keepdims=True), float(sd), len(np.unique(group)))
 
 
-def clipped(found: dict[str, float | None]) -> dict[str, float | None]:
-    """The figure with its interval inside [0, 1], where chances are."""
-    ends = {end: found[end] for end in ("low", "high")}
-    return {**found, **{end: x if x is None else min(max(x, 0.0), 1.0) for end, x in ends.items()}}
+def clipped(result: dict[str, float | None]) -> dict[str, float | None]:
+    """The figure with its interval inside [0, 1], where shares are."""
+    ends = {end: result[end] for end in ("low", "high")}
+    return {**result, **{end: x if x is None else min(max(x, 0.0), 1.0) for end, x in ends.items()}}
 
 
-def _share(runs: Floats, sd: float, units: float) -> dict[str, float | None]:
+def _share(runs: Floats, sd: float, groups: float) -> dict[str, float | None]:
     """Mean share of runs, its interval by Wilson (1927), which is within [0, 1].
 
-    With `units` n or, where the standard error is larger than of so many, as many as have it.
-    Of a share of 0 or 1, whose standard error is 0, the interval is still right.
+    n is `groups`, or smaller where the standard error is larger than that of so many. The interval
+    is right for a share of 0 or 1 too, whose standard error is 0.
     """
     p = float(runs.mean())
-    found = figure(p, sd)
-    if found["sd"] is None:
-        return found
-    n = min(units, p * (1 - p) / sd**2 + 1) if sd > 0 else units
+    result = figure(p, sd)
+    if result["sd"] is None:
+        return result
+    n = min(groups, p * (1 - p) / sd**2 + 1) if sd > 0 else groups
     middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2)) / (1 + Z**2 / n)
-    return clipped({**found, "low": float(middle - half), "high": float(middle + half)})
+    return clipped({**result, "low": float(middle - half), "high": float(middle + half)})
 
 
-def _recall_figure(tests: Sequence[Answers], label: int) -> dict[str, float | None]:
+def _recall_figure(tests: Sequence[Predictions], label: int) -> dict[str, float | None]:
     mine = tests[0].true == label
     if not mine.any():
         return figure(np.nan, np.nan)
-    right = np.array([test.given[mine] == label for test in tests])
-    unit, all_alike = _unit(tests[0])[mine], np.zeros(int(mine.sum()), dtype=np.int64)
-    p, within = right.mean(axis=1), [_variance(one, all_alike, unit) for one in right]
-    return _share(p, _sd(p, within), len(np.unique(unit)))
+    right = np.array([test.predicted[mine] == label for test in tests])
+    group, one_stratum = _group(tests[0])[mine], np.zeros(int(mine.sum()), dtype=np.int64)
+    p, within = right.mean(axis=1), [_variance(one, one_stratum, group) for one in right]
+    return _share(p, _sd(p, within), len(np.unique(group)))
 
 
-def _unit(test: Answers) -> Ints:
-    return np.arange(len(test.true)) if test.unit is None else test.unit
+def _group(test: Predictions) -> Ints:
+    return np.arange(len(test.true)) if test.group is None else test.group
 
 
-def _variance(found: npt.ArrayLike, stratum: Ints, unit: Ints) -> float:
-    """Of the mean over strata of the mean within each, whose units vary and no trace by itself.
+def _variance(values: npt.ArrayLike, stratum: Ints, group: Ints) -> float:
+    """Variance of the mean over strata of the mean of each, where whole groups are drawn.
 
-    ``sum over units of (sum over its traces of c_k (x - mean_k) / (n_k K))**2``, for stratum k of
-    n_k traces in g_k units, with ``c_k**2 = g_k / (g_k - 1)`` (Cochran, 1977, chapter 9A).
+    ``sum over groups of (sum over its traces of c_k (x - mean_k) / (n_k K))**2``, for stratum k of
+    n_k traces in g_k groups, with ``c_k**2 = g_k / (g_k - 1)`` (Cochran, 1977, chapter 9A).
 
     Args:
-        found: x (N,).
+        values: x (N,).
         stratum: k (N,).
-        unit: (N,).
+        group: (N,).
     """
-    x, stratum = np.asarray(found, np.float64), np.unique(stratum, return_inverse=True)[1]
+    x, stratum = np.asarray(values, np.float64), np.unique(stratum, return_inverse=True)[1]
     n = np.bincount(stratum)
-    pairs = np.unique(np.stack([stratum, unit]), axis=1)[0]
+    pairs = np.unique(np.stack([stratum, group]), axis=1)[0]
     g = np.bincount(pairs)
     weight = np.sqrt(g / np.maximum(g - 1, 1)) / (n * len(n))
-    apart = weight[stratum] * (x - (np.bincount(stratum, x) / n)[stratum])
-    return float((np.bincount(np.unique(unit, return_inverse=True)[1], apart) ** 2).sum())
+    deviation = weight[stratum] * (x - (np.bincount(stratum, x) / n)[stratum])
+    return float((np.bincount(np.unique(group, return_inverse=True)[1], deviation) ** 2).sum())
 
 
 def _area(
-    negative: Floats, positive: Floats, negative_unit: Ints, positive_unit: Ints
+    negative: Floats, positive: Floats, negative_group: Ints, positive_group: Ints
 ) -> tuple[float, float]:
-    """Area under the ROC curve and its variance: of the sum of what either side leaves open."""
+    """Area under the ROC curve, and its variance: the sum of what either side contributes."""
     above = (positive > negative[:, None]) + 0.5 * (positive == negative[:, None])
     each = np.concatenate([above.mean(axis=1), above.mean(axis=0)])
     side = np.repeat([0, 1], [len(negative), len(positive)])
-    unit = np.concatenate([negative_unit, positive_unit])
-    return float(above.mean()), 4 * _variance(each, side, unit)  # that of half the sum
+    group = np.concatenate([negative_group, positive_group])
+    return float(above.mean()), 4 * _variance(each, side, group)  # that of half the sum
 
 
 def _sd(runs: Floats, variances: Floats | Sequence[float]) -> float:

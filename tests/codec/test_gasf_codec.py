@@ -332,3 +332,11 @@ def test_other_channels_are_refused() -> None:
         GasfCodec(8).fit(packets()).encode(volumes())
     with pytest.raises(InputError, match="no channel size in the traces"):
         GasfCodec(8, scales={"size": "log"}).fit(packets())
+
+
+@pytest.mark.parametrize("owned", [False, True])
+def test_a_class_without_traces_does_no_harm(owned: bool) -> None:
+    some = packets(24)[packets(24).label_names != "ssh"]
+    owners = np.arange(len(some)) if owned else None
+    codec = GasfCodec(None).fit(some, owners)
+    assert round_trip(codec, some).label_names.tolist() == some.label_names.tolist()

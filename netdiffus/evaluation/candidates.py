@@ -1,0 +1,311 @@
+"""All figures of one candidate: how near it is to the holdout, and what it is good for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from netdiffus.evaluation import intervals
+from netdiffus.evaluation.draws import capped, draw_rows, halves
+from netdiffus.evaluation.features.embedding import Embedding
+from netdiffus.evaluation.features.quantities import scales
+from netdiffus.evaluation.features.table import features
+from netdiffus.evaluation.features.vector_set import VectorSet
+from netdiffus.evaluation.metrics.classification import (
+    Predictions,
+    train_and_test,
+    two_sample_scores,
+)
+from netdiffus.evaluation.metrics.classifiers import Learner, forest, network
+from netdiffus.evaluation.metrics.distributions import MEASURES, Tables
+from netdiffus.evaluation.metrics.memorization import Closeness, CopyDetector
+from netdiffus.evaluation.prepare import MOST_COMPARED, Comparison, TraceSet
+from netdiffus.evaluation.set_distances import SetSummary, Summariser, set_distances
+from netdiffus.traces.traces import Floats, Ints, Traces
+
+Figures = dict[str, Any]
+
+DIVISIONS = 2  # into halves, of each draw
+MOST_CONFUSED = 100  # classes of a confusion matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """Random traces of a set: as a whole, in pairs of halves, and as classifiers see them."""
+
+    whole: SetSummary
+    divisions: list[tuple[SetSummary, SetSummary]]
+    table: VectorSet
+
+
+class CandidateScorer:
+    """Scores sets of traces against the same holdout.
+
+    Args:
+        comparison: The sets, and how many traces of each class are compared.
+        seed: Same seed, same figures.
+        repeats: Draws of traces, and classifiers.
+    """
+
+    def __init__(self, comparison: Comparison, seed: int, repeats: int) -> None:
+        self._comparison, self._seed, self._repeats = comparison, seed, repeats
+        train, holdout = comparison.train, comparison.holdout
+        self._embedding = Embedding(train.traces)
+        self._summarise = Summariser(train.traces, self._embedding)
+        self._scales = scales(train.traces)
+        self._copies = CopyDetector(self._vectorised(train), self._vectorised(holdout))
+        self._references = [self._draw(holdout, r, "reference") for r in range(repeats)]
+        self._test = self._table(holdout, _most(holdout.counts), 0, "test")
+        self._train_table = self._table(train, _most(train.counts), 0, "added")
+        self._real_tests = self._equal_tests(train)
+
+    def floor(self) -> Figures:
+        """Figures of the training traces themselves, none compared with itself."""
+        train = self._comparison.train
+        rows = self._some(train)
+        copying = self._copying_figures(train, rows, self._copies.of_train(rows))
+        return {**self._figures(train, self._real_tests, added=None), "copying": copying}
+
+    def figures(self, candidate: TraceSet) -> Figures:
+        """Figures of traces of a generator."""
+        figures = self._figures(candidate, self._equal_tests(candidate), self._train_table)
+        return {**figures, "copying": self.copying(candidate)}
+
+    def copying(self, candidate: TraceSet) -> Figures:
+        """How near traces of a generator are to training and to held-out traces."""
+        rows = self._some(candidate)
+        closeness = self._copies.of(self._vectorised(candidate)[rows])
+        return self._copying_figures(candidate, rows, closeness)
+
+    def copying_of_holdout(self) -> Figures:
+        """How near held-out traces are to training traces and to others: what is new is so near."""
+        holdout = self._comparison.holdout
+        rows = self._some(holdout)
+        return self._copying_figures(holdout, rows, self._copies.of_holdout(rows))
+
+    def usual_near(self) -> tuple[Floats, Ints]:
+        """See `CopyDetector.usual_near`."""
+        return self._copies.usual_near()
+
+    def _copying_figures(self, candidate: TraceSet, rows: Ints, found: Closeness) -> Figures:
+        """Shares closer to training than to held-out traces, and near copies."""
+        labels, group = candidate.traces.labels[rows], candidate.group[rows]
+        of_class = {name: labels == i for i, name in enumerate(candidate.traces.classes)}
+        everything = np.ones(len(rows), dtype=bool)
+        return {
+            "closer": {
+                "overall": _closer_figure(found, everything),
+                "classes": {name: _closer_figure(found, mine) for name, mine in of_class.items()},
+            },
+            "near": {
+                "overall": intervals.share_figure(found.near, group),
+                "classes": {
+                    name: intervals.share_figure(found.near[mine], group[mine])
+                    for name, mine in of_class.items()
+                },
+            },
+            "median_nearest": float(np.median(found.nearest)),
+            "threshold": self._copies.threshold,
+            "traces": len(rows),
+        }
+
+    def _figures(
+        self, candidate: TraceSet, equal: Sequence[Predictions], added: VectorSet | None
+    ) -> Figures:
+        draws = [self._draw(candidate, r, "candidate") for r in range(self._repeats)]
+        return {
+            **self._distance_figures(draws),
+            "two_sample_auc": self._auc(draws, forest),
+            "two_sample_auc_network": self._auc(draws[:1], network),
+            **self._use_figures(candidate, equal, added),
+        }
+
+    def _distance_figures(self, draws: Sequence[Draw]) -> Figures:
+        """Distances between sets, at equal counts per class."""
+        pairs = list(zip(draws, self._references, strict=True))
+        whole = [set_distances(ours.whole, theirs.whole) for ours, theirs in pairs]
+        parts = [
+            [set_distances(*half) for half in zip(*division, strict=True)]
+            for ours, theirs in pairs
+            for division in zip(ours.divisions, theirs.divisions, strict=True)
+        ]
+        units = {"wasserstein": self._scales}
+        return {
+            measure: _measure_figures(
+                measure, whole, parts, self._comparison.classes, units.get(measure, {})
+            )
+            for measure in whole[0]
+        }
+
+    def _auc(self, draws: Sequence[Draw], learn: Learner) -> Figures:
+        pairs = list(zip([d.table for d in draws], self._references, strict=False))
+        scores = [
+            two_sample_scores(ours, theirs.table, self._seed_of(r, "two samples"), learn)
+            for r, (ours, theirs) in enumerate(pairs)
+        ]
+        groups = [(ours.group, theirs.table.group) for ours, theirs in pairs]
+        return intervals.auc_figure(scores, groups)
+
+    def _use_figures(
+        self, candidate: TraceSet, equal: Sequence[Predictions], added: VectorSet | None
+    ) -> Figures:
+        """What classifiers learn from as many traces as of the other set, from all, with real."""
+        everything = self._table(candidate, _most(candidate.counts), 0, "all")
+        is_more = not np.array_equal(_most(candidate.counts), self._comparison.trained)
+        whole = [self._test_of(everything, 0)] if is_more else equal
+        with_real = whole if added is None else [self._test_of(everything.joined(added), 0)]
+        tests = {
+            "trained_on_equal": equal,
+            "trained_on_all": whole,
+            "trained_with_real": with_real,
+        }
+        classes = self._comparison.classes
+        return {
+            **{name: _test_figures(predictions, classes) for name, predictions in tests.items()},
+            "lost": intervals.lost_figure(equal, self._real_tests),
+        }
+
+    def _equal_tests(self, candidate: TraceSet) -> list[Predictions]:
+        counts = self._comparison.trained
+        tables = [self._table(candidate, counts, r, "learn") for r in range(self._repeats)]
+        return [self._test_of(table, r) for r, table in enumerate(tables)]
+
+    def _test_of(self, table: VectorSet, repeat: int) -> Predictions:
+        seed = self._seed_of(repeat, "forest")
+        return train_and_test(table, self._test, len(self._comparison.classes), seed)
+
+    def _draw(self, traces: TraceSet, repeat: int, purpose: str) -> Draw:
+        rng = self._rng(repeat, purpose)
+        rows = draw_rows(traces.traces.labels, self._comparison.compared, rng)
+        drawn, group = traces.traces[rows], traces.group[rows]
+        whole = self._summarise(drawn)
+        divisions = [halves(drawn.labels, group, rng) for _ in range(DIVISIONS)]
+        return Draw(
+            whole,
+            [(whole.part(first), whole.part(second)) for first, second in divisions],
+            _table_of(drawn, group),
+        )
+
+    def _table(self, traces: TraceSet, counts: Ints, repeat: int, purpose: str) -> VectorSet:
+        rows = draw_rows(traces.traces.labels, counts, self._rng(repeat, purpose))
+        return _table_of(traces.traces[rows], traces.group[rows])
+
+    def _vectorised(self, traces: TraceSet) -> VectorSet:
+        return VectorSet(self._embedding(traces.traces), traces.traces.labels, traces.group)
+
+    def _some(self, traces: TraceSet) -> Ints:
+        """Rows of all traces, or of 2,000 random ones."""
+        return np.sort(self._rng(0, "copies").permutation(len(traces))[:MOST_COMPARED])
+
+    def _seed_of(self, repeat: int, purpose: str) -> int:
+        return int(self._rng(repeat, purpose).integers(2**31))
+
+    def _rng(self, repeat: int, purpose: str) -> np.random.Generator:
+        """Random numbers of their own for each repeat and purpose."""
+        return np.random.default_rng([self._seed, repeat, *purpose.encode()])
+
+
+def _table_of(traces: Traces, group: Ints) -> VectorSet:
+    return VectorSet(features(traces), traces.labels, group)
+
+
+def _most(counts: Ints) -> Ints:
+    return capped(counts, MOST_COMPARED)
+
+
+def _test_figures(tests: Sequence[Predictions], classes: Sequence[str]) -> Figures:
+    recalls = intervals.recall_figures(tests)
+    return {
+        "accuracy": intervals.accuracy_figure(tests),
+        "balanced_accuracy": intervals.balanced_figure(tests),
+        "classes": dict(zip(classes, recalls, strict=True)),
+        "confusion": _confusion(tests),
+    }
+
+
+def _confusion(tests: Sequence[Predictions]) -> list[list[int]] | None:
+    """None of many classes: millions of numbers."""
+    if tests[0].classes > MOST_CONFUSED:
+        return None
+    matrix: list[list[int]] = np.sum([test.confusion for test in tests], axis=0).tolist()
+    return matrix
+
+
+def _measure_figures(
+    measure: str,
+    whole: Sequence[Tables],
+    parts: Sequence[Sequence[Tables]],
+    classes: Sequence[str],
+    units: Mapping[str, float],
+) -> Figures:
+    """One measure: figures of each quantity, for each class, and of all together.
+
+    `overall`, of distances that can be averaged, is the mean over classes and quantities, each
+    divided by its unit if the measure has any; a quantity whose unit is 0, which never varies, is
+    left out.
+
+    Args:
+        measure: Its name.
+        whole: Of each draw.
+        parts: Of both halves of each division.
+        classes: Names of the classes.
+        units: Of quantities.
+    """
+    tables = {name: np.array([run[measure][name] for run in whole]) for name in whole[0][measure]}
+    split = {
+        name: np.array([[half[measure][name] for half in pair] for pair in parts])
+        for name in tables
+    }
+    figures: Figures = {}
+    if measure in (*MEASURES, "joint"):
+        used = {name: units.get(name, 1.0) for name in tables if units.get(name, 1.0)}
+        figures["overall"] = _overall(tables, split, used)
+    figures["quantities"] = {
+        name: _quantity_figures(tables[name], split[name], classes) for name in tables
+    }
+    return figures
+
+
+def _quantity_figures(table: Floats, split: Floats, classes: Sequence[str]) -> Figures:
+    """Of (R, K) of whole draws and (S, 2, K) of halves; K is 1 for what has no classes."""
+    is_by_class = table.shape[1] == len(classes)
+    of_class = {
+        name: _mean_figure(table[:, i], split[:, :, i])
+        for i, name in enumerate(classes if is_by_class else ())
+    }
+    return {
+        "overall": _mean_figure(_finite_mean(table, 1), _finite_mean(split, 2)),
+        "classes": of_class,
+    }
+
+
+def _overall(
+    tables: Mapping[str, Floats], split: Mapping[str, Floats], units: Mapping[str, float]
+) -> Figures | None:
+    """Mean over classes and quantities, each in its unit; None where nothing has a unit."""
+    if not units:
+        return None
+    whole = [_finite_mean(tables[name], 1) / unit for name, unit in units.items()]
+    of_halves = [_finite_mean(split[name], 2) / unit for name, unit in units.items()]
+    return _mean_figure(np.mean(whole, axis=0), np.mean(of_halves, axis=0))
+
+
+def _finite_mean(x: Floats, axis: int) -> Floats:
+    """Mean of what is not NaN; NaN where all is."""
+    mean: Floats = np.ma.masked_invalid(x).mean(axis=axis).filled(np.nan)
+    return mean
+
+
+def _mean_figure(whole: Floats, of_halves: Floats) -> Figures:
+    """Mean over draws (R,), with the standard error from halves (S, 2)."""
+    return intervals.figure(float(whole.mean()), float(intervals.half_sample_sd(of_halves)))
+
+
+def _closer_figure(found: Closeness, mine: np.ndarray[Any, np.dtype[np.bool_]]) -> Figures:
+    """Mean of some traces, with the standard error from halves."""
+    of_halves = _finite_mean(found.halves[:, :, mine], axis=2)
+    sd = float(intervals.half_sample_sd(of_halves))
+    return intervals.clipped(intervals.figure(float(found.closer[mine].mean()), sd))

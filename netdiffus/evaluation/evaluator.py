@@ -1,0 +1,212 @@
+"""Every figure of a report: synthetic traces beside real ones and beside the baselines."""
+
+from __future__ import annotations
+
+import platform
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from netdiffus.errors import InputError, Note
+from netdiffus.evaluation.baselines import bootstrap, jitter, markov
+from netdiffus.evaluation.candidates import CandidateScorer, Figures
+from netdiffus.evaluation.draws import capped, class_counts, draw_rows
+from netdiffus.evaluation.features.quantities import quantities, scales
+from netdiffus.evaluation.metrics.classification import FOLDS
+from netdiffus.evaluation.metrics.memorization import usual_exact
+from netdiffus.evaluation.prepare import MOST_COMPARED, Comparison, TraceSet, Whole, prepare
+from netdiffus.evaluation.report.report import Report
+from netdiffus.traces.traces import Floats, Ints, Traces
+
+Progress = Callable[[float, str], None]
+
+BASELINES = {"jitter": jitter, "bootstrap": bootstrap, "markov": markov}
+REPEATS = 3
+FEW = 1_000  # traces compared and learned from, up to which all is done three times
+
+
+def evaluate(
+    real: Traces,
+    synthetic: Traces,
+    *,
+    holdout: Traces | None = None,
+    by: str | None = None,
+    sep: str | None = None,
+    seed: int = 0,
+    repeats: int | None = None,
+    history: Sequence[Mapping[str, Any]] = (),
+    about: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Judges synthetic traces.
+
+    Every figure is given for six sets: the synthetic traces; the real traces that the generator
+    learned from, which is the floor that no generator can be expected to pass; and four baselines
+    made from those (`copy`, `jitter`, `bootstrap`, `markov`). All are compared with the same
+    holdout, at the same count per class, and every figure has its standard error and interval.
+
+    Time and memory are bounded: of a large set 5,000 random traces are used, and 2,000 at a time
+    are compared, learned from and looked for near copies of (2 of each class at least). Exact
+    copies are counted over all traces.
+
+    Args:
+        real: What the generator learned from.
+        synthetic: What it made, from any generator.
+        holdout: Real traces that it did not see. Without them `real` is halved at random, which
+            the report says.
+        by: Meta column of the real traces that names a group, such as a capture, host or session,
+            whose traces are not independent: errors are then those of so many groups, and no
+            classifier tells a real trace by others of its group.
+        sep: The group is only the part of that column's text before `sep`.
+        seed: Same seed, same figures.
+        repeats: Draws of traces, each with classifiers of its own, that means are taken over.
+            None is 3 where at most 1,000 traces are compared and learned from, else 1.
+        history: Training log, one mapping with `step` and `loss` each, for the report's curve.
+        about: Settings and costs to print in the report, such as steps or seconds a trace.
+        progress: Called with (share done, what comes next).
+
+    Raises:
+        InputError: The sets cannot be compared: other channels, classes that no real trace has,
+            too few traces of a class; or `repeats` is below 1.
+
+    Warns:
+        Note: Of each thing that the reader of the figures must know.
+    """
+    if repeats is not None and repeats < 1:
+        raise InputError(f"repeats must be at least 1, got {repeats}")
+    comparison = prepare(real, synthetic, holdout, seed, by, sep)
+    _check_total(comparison)
+    for note in comparison.notes:
+        warnings.warn(Note(note), stacklevel=2)
+    most = max(comparison.compared.sum(), comparison.trained.sum())
+    repeats = repeats or (REPEATS if most <= FEW else 1)
+    figures = {
+        "protocol": _protocol(comparison, by, seed, repeats),
+        **_all_figures(comparison, seed, repeats, progress or (lambda share, what: None)),
+        "about": dict(about or {}),
+    }
+    return Report(
+        figures,
+        comparison.train.traces,
+        comparison.synthetic.traces,
+        comparison.holdout.traces,
+        tuple(history),
+    )
+
+
+def _all_figures(
+    comparison: Comparison, seed: int, repeats: int, progress: Progress
+) -> dict[str, Any]:
+    """`sets`, `candidates` and `usual`."""
+    known = set(comparison.known_keys)
+    progress(0.0, "real")
+    scorer = CandidateScorer(comparison, seed, repeats)
+    floor = {**scorer.floor(), **_duplicates(comparison.train.whole, known)}
+    progress(0.2, "synthetic")
+    synthetic = scorer.figures(comparison.synthetic)
+    synthetic |= _duplicates(comparison.synthetic.whole, known)
+    candidates = {"synthetic": synthetic, "real": floor}
+    source = _source(comparison.train, seed)
+    # Traces of the training set again: all but the closeness to it is that of the floor.
+    copies = TraceSet.of_generator(source)
+    candidates["copy"] = {**floor, "copying": scorer.copying(copies)}
+    for i, (name, baseline) in enumerate(BASELINES.items()):
+        progress(0.4 + 0.2 * i, name)
+        made = TraceSet.of_generator(baseline(source, len(source), seed))
+        candidates[name] = {**scorer.figures(made), **_duplicates(made.whole, known)}
+    progress(1.0, "done")
+    sets = _sets(comparison, known)
+    sets["holdout"]["copying"] = scorer.copying_of_holdout()
+    usual = _usual(comparison, *scorer.usual_near())
+    return {"sets": sets, "candidates": candidates, "usual": usual}
+
+
+def _check_total(comparison: Comparison) -> None:
+    if (total := int(comparison.compared.sum())) < FOLDS:
+        raise InputError(f"{total} traces to compare are too few; at least {FOLDS} are needed")
+
+
+def _source(train: TraceSet, seed: int) -> Traces:
+    """The training traces that baselines are made from: all, or 2,000 random ones."""
+    counts = capped(train.counts, MOST_COMPARED)
+    if counts.sum() == len(train):
+        return train.traces
+    return train.traces[draw_rows(train.traces.labels, counts, np.random.default_rng(seed))]
+
+
+def _sets(comparison: Comparison, known: set[bytes]) -> Figures:
+    train = set(comparison.train.whole.keys)
+    classes = len(comparison.classes)
+    return {
+        "real": _set_figures(comparison.train.whole, train, classes),
+        "synthetic": _set_figures(comparison.synthetic.whole, known, classes),
+        "holdout": _set_figures(comparison.holdout.whole, train, classes),
+    }
+
+
+def _usual(comparison: Comparison, near: Floats, near_labels: Ints) -> Figures:
+    """Shares of copies among real traces themselves, in the class mix of the synthetic ones."""
+    train, holdout = comparison.train.whole, comparison.holdout.whole
+    exact = usual_exact(train.keys + holdout.keys, len(comparison.known_keys))
+    labels = np.concatenate([train.labels, holdout.labels])
+    mix = class_counts(comparison.synthetic.whole.labels, len(comparison.classes))
+    return {
+        "traces": len(labels),
+        "exact": _weighted_mean(exact, labels, mix),
+        "near": _weighted_mean(near, near_labels, mix),
+        "near_traces": len(near),
+    }
+
+
+def _weighted_mean(x: Floats, labels: Ints, mix: Ints) -> float:
+    """The mean of x (N,) in another mix of classes (K,)."""
+    weights = mix / np.maximum(class_counts(labels, len(mix)), 1)
+    return float(np.average(x, weights=weights[labels]))
+
+
+def _protocol(comparison: Comparison, by: str | None, seed: int, repeats: int) -> Figures:
+    train, holdout = comparison.train, comparison.holdout
+    return {
+        "holdout": "given" if comparison.holdout_is_unseen else "half of the real traces",
+        "notes": list(comparison.notes),
+        "by": by,
+        "units": {
+            "real": len(np.unique(train.group)),
+            "holdout": len(np.unique(holdout.group)),
+        },
+        "classes": list(comparison.classes),
+        "channels": [c.name for c in train.traces.channels],
+        "compared_per_class": comparison.compared.tolist(),
+        "trained_per_class": comparison.trained.tolist(),
+        "titles": {q.name: q.title for q in quantities(train.traces)},
+        "scales": scales(train.traces),
+        "seed": seed,
+        "repeats": repeats,
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("netdiffus", "numpy", "scipy", "scikit-learn")},
+        },
+    }
+
+
+def _set_figures(whole: Whole, known: set[bytes], classes: int) -> Figures:
+    return {
+        "traces": len(whole.lengths),
+        "per_class": class_counts(whole.labels, classes).tolist(),
+        "shortest": int(whole.lengths.min()),
+        "median_length": float(np.median(whole.lengths)),
+        "longest": int(whole.lengths.max()),
+        "points": int(whole.lengths.sum()),
+        **_duplicates(whole, known),
+    }
+
+
+def _duplicates(whole: Whole, known: set[bytes]) -> Figures:
+    """Traces that are, point by point, one of the known traces or an earlier one of the set."""
+    return {
+        "in_train": float(np.mean([key in known for key in whole.keys])),
+        "repeated": 1 - len(set(whole.keys)) / len(whole.keys),
+    }

@@ -1,0 +1,1 @@
+"""What is computed of each trace before sets are compared."""

@@ -1,0 +1,155 @@
+"""Distances between samples of numbers, and between autocorrelation functions."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import special
+
+from netdiffus.traces.traces import Floats, Ints
+
+MOST_BINS = 50
+MOST_ATOMS = 64
+PER_ATOM = 4
+MOST_LAGS = 32
+
+
+def wasserstein(x: Floats, x_class: Ints, y: Floats, y_class: Ints) -> Floats:
+    """Wasserstein-1 distance of two samples of each class.
+
+    It is the area between the distribution functions. All classes are sorted at once, and the
+    difference of the functions is counted in whole numbers, so it is exact.
+
+    Args:
+        x: (n,).
+        x_class: (n,), the class of each number; every class from 0 on is there on both sides.
+        y: (m,), in the same unit.
+        y_class: (m,).
+
+    Returns:
+        (K,), in that unit; SciPy's `wasserstein_distance` of each class.
+    """
+    counts = [np.bincount(k).astype(np.int64) for k in (x_class, y_class)]
+    values, of_class = np.concatenate([x, y]), np.concatenate([x_class, y_class])
+    step = np.concatenate([counts[1][x_class], -counts[0][y_class]])
+    order = np.lexsort((values, of_class))
+    values, of_class = values[order], of_class[order]
+    difference = np.abs(np.cumsum(step[order]))[:-1]  # 0 at the end of each class
+    area = difference * np.diff(values)
+    return np.bincount(of_class[:-1], area, len(counts[0])) / (counts[0] * counts[1])
+
+
+def binned_distances(p: Floats, q: Floats, bin_class: Ints) -> dict[str, Floats]:
+    """Distances of two samples of each class by their shares p and q of the same bins.
+
+    * `jensen_shannon`: divergence in bits, ``H((p + q) / 2) - (H(p) + H(q)) / 2``; its square root
+      is SciPy's distance.
+    * `hellinger`: ``sqrt(1 - sum sqrt(p q))``.
+    * `total_variation`: ``sum |p - q| / 2``.
+
+    Args:
+        p: (B,), shares of the bins of all classes; those of one class add up to 1.
+        q: (B,), the same of the reference.
+        bin_class: (B,), the class of each bin, ascending from 0.
+
+    Returns:
+        The three by name, (K,), each 0 (same shares in all bins) to 1 (no bin in common).
+    """
+    m = (p + q) / 2
+    terms = {
+        "jensen_shannon": (special.rel_entr(p, m) + special.rel_entr(q, m)) / (2 * np.log(2)),
+        # As a difference of roots, which rounding does not leave above 0 for equal shares.
+        "hellinger": (np.sqrt(p) - np.sqrt(q)) ** 2 / 2,
+        "total_variation": np.abs(p - q) / 2,
+    }
+    sums = {name: np.bincount(bin_class, weights=x) for name, x in terms.items()}
+    sums["hellinger"] = np.sqrt(sums["hellinger"])
+    return {name: np.clip(x, 0.0, 1.0) for name, x in sums.items()}
+
+
+def bin_edges(reference: Floats) -> Floats:
+    """Edges of bins ``(-inf, e0), [e0, e1), ..., [ek, inf)`` that suit a sample.
+
+    Values that stand for themselves get a bin that holds nothing else: all of them if there are
+    at most 64, each four times on average; otherwise those that fill a quantile bin alone. The
+    remaining edges are sqrt(n), at most 50, quantiles.
+
+    Args:
+        reference: (n,).
+
+    Returns:
+        Ascending edges; the outermost two enclose the sample.
+    """
+    values = np.unique(reference)
+    if len(values) <= min(MOST_ATOMS, max(len(reference) // PER_ATOM, 1)):
+        return np.unique([values, np.nextafter(values, np.inf)])
+    return quantile_edges(reference, min(MOST_BINS, int(np.sqrt(len(reference)))))
+
+
+def quantile_edges(reference: Floats, bins: int) -> Floats:
+    """Edges of quantile bins, with a bin of its own for any value that fills one."""
+    cuts = np.quantile(reference, np.linspace(0, 1, bins + 1), method="inverted_cdf")
+    ends = np.append(cuts[:-1][cuts[1:] == cuts[:-1]], cuts[-1])
+    return np.unique(np.concatenate([cuts, np.nextafter(ends, np.inf)]))
+
+
+def shares(x: Floats, edges: Floats) -> Floats:
+    """(k + 1,): the share of `x` in each of the bins that k edges make."""
+    counts = np.bincount(np.searchsorted(edges, x, side="right"), minlength=len(edges) + 1)
+    return counts / len(x)
+
+
+def lag_count(length: int) -> int:
+    """Lags that series of this length are compared at: min(32, length / 2)."""
+    return min(MOST_LAGS, length // 2)
+
+
+def autocorrelation(series: Floats, lengths: Ints, lags: int) -> Floats:
+    """Autocorrelation of each series.
+
+    For one series of n points, ``r_k = sum_t (x_t - m)(x_{t+k} - m) / sum_t (x_t - m)**2``. A
+    constant series repeats itself exactly, so its ``r_k`` is 1.
+
+    Args:
+        series: (N, L), anything beyond the lengths.
+        lengths: (N,).
+        lags: Largest lag K.
+
+    Returns:
+        (N, K), for the lags 1 to K; NaN at lags above half the length of the series.
+    """
+    inside = np.arange(series.shape[1]) < lengths[:, None]
+    mean = np.where(inside, series, 0.0).sum(axis=1) / lengths
+    centered = np.where(inside, series - mean[:, None], 0.0)
+    # Rounding leaves the variance of equal points above 0.
+    constant = ((series == series[:, :1]) | ~inside).all(axis=1)
+    power = np.where(constant, 1.0, (centered**2).sum(axis=1))
+    result = np.full((len(series), lags), np.nan)
+    for k in range(1, min(lags, series.shape[1] - 1) + 1):
+        products = np.einsum("nt,nt->n", centered[:, :-k], centered[:, k:])
+        r = np.where(constant, 1.0, products / power)
+        result[:, k - 1] = np.where(lengths >= 2 * k, r, np.nan)
+    return result
+
+
+def mean_autocorrelation(r: Floats, label: Ints, classes: int) -> Floats:
+    """(classes, K): mean over the series of each class of r (N, K); NaN where all is NaN."""
+    reached = ~np.isnan(r)
+    member = (np.arange(classes)[:, None] == label).astype(np.float64)
+    count = member @ reached
+    return np.where(count > 0, member @ np.where(reached, r, 0.0) / np.maximum(count, 1), np.nan)
+
+
+def autocorrelation_distance(r: Floats, reference: Floats) -> float:
+    """Mean absolute difference of two autocorrelation functions.
+
+    Args:
+        r: (K,); lags it does not reach (NaN) count as 0.
+        reference: (K,); lags it does not reach are left out.
+
+    Returns:
+        0 to 2; 0 if the reference reaches no lag.
+    """
+    reached = ~np.isnan(reference)
+    if not reached.any():
+        return 0.0
+    return float(np.abs(np.nan_to_num(r[reached]) - reference[reached]).mean())

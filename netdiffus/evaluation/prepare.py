@@ -1,0 +1,305 @@
+"""Brings the sets of traces that are to be compared to the same channels and classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from netdiffus.channels import Channel
+from netdiffus.errors import InputError
+from netdiffus.evaluation.draws import FEWEST, capped, class_counts, draw_rows
+from netdiffus.evaluation.groups import group_numbers, independent
+from netdiffus.evaluation.metrics.memorization import point_keys
+from netdiffus.traces.traces import Ints, Traces
+
+MOST_TRACES = 5_000  # of each set
+MOST_COMPARED = 2_000  # at a time
+LONGER = 0.02  # share of real traces beyond the longest synthetic one that is more than chance
+CHUNK = 4_096  # traces whose keys are made at a time
+
+
+@dataclass(frozen=True, eq=False)
+class TraceSet:
+    """A set to compare.
+
+    Attributes:
+        traces: Its traces: the channels and classes of all sets, gaps for times. A large set is
+            represented by random ones of each class.
+        group: (N,), traces with the same number depend on each other; one numbering for all sets.
+        whole: What is counted over all its traces.
+    """
+
+    traces: Traces
+    group: Ints
+    whole: Whole
+
+    def __len__(self) -> int:
+        return len(self.traces)
+
+    @property
+    def counts(self) -> Ints:
+        """(K,): traces of each class."""
+        return class_counts(self.traces.labels, len(self.traces.classes))
+
+    @classmethod
+    def of_generator(cls, traces: Traces) -> TraceSet:
+        """Traces that are all independent, of a generator that learned from prepared ones."""
+        return cls(traces, -1 - np.arange(len(traces)), Whole.of(traces))
+
+
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """All M traces of a set.
+
+    Attributes:
+        lengths: (M,).
+        labels: (M,).
+        keys: Of each trace, see `point_keys`.
+    """
+
+    lengths: Ints
+    labels: Ints
+    keys: list[bytes]
+
+    @classmethod
+    def of(cls, traces: Traces) -> Whole:
+        """Of traces in their final form."""
+        return cls(traces.lengths, traces.labels, point_keys(traces))
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The three sets.
+
+    Attributes:
+        train: Real traces that the generator may have learned from.
+        synthetic: Traces to judge.
+        holdout: Real traces to judge by.
+        holdout_is_unseen: Whether a holdout was given. If none was, it is half of the real traces,
+            which the generator may have learned from.
+        notes: What the reader must know about how they were made comparable.
+    """
+
+    train: TraceSet
+    synthetic: TraceSet
+    holdout: TraceSet
+    holdout_is_unseen: bool
+    notes: tuple[str, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of all three sets."""
+        return self.train.traces.classes
+
+    @property
+    def compared(self) -> Ints:
+        """(K,): traces per class when a set is compared with the holdout."""
+        smallest = np.minimum(self.train.counts, self.synthetic.counts)
+        return capped(np.minimum(smallest, self.holdout.counts), MOST_COMPARED)
+
+    @property
+    def trained(self) -> Ints:
+        """(K,): traces per class when a classifier learns from real or from synthetic traces."""
+        return capped(np.minimum(self.train.counts, self.synthetic.counts), MOST_COMPARED)
+
+    @property
+    def known_keys(self) -> list[bytes]:
+        """Keys of the real traces in which copies are looked for."""
+        train, holdout = self.train.whole.keys, self.holdout.whole.keys
+        return train if self.holdout_is_unseen else train + holdout
+
+
+def prepare(
+    real: Traces,
+    synthetic: Traces,
+    holdout: Traces | None,
+    seed: int,
+    by: str | None = None,
+    sep: str | None = None,
+) -> Comparison:
+    """Checks the sets and brings them to the same channels and classes.
+
+    Args:
+        real: What the generator learned from.
+        synthetic: What it made.
+        holdout: Real traces that it did not see; without them `real` is halved.
+        seed: For the halves, and for which traces represent a large set.
+        by: Meta column of the real sets that names a group of traces that are not independent.
+        sep: See `Traces.split`.
+
+    Raises:
+        InputError: The sets cannot be compared; says why and what to do.
+    """
+    notes: list[str] = []
+    train, unseen = _split(real, holdout, seed, by, sep, notes)
+    sets = {"real": train, "synthetic": synthetic, "holdout": unseen}
+    channels = train[:1].with_gaps().channels
+    for name, traces in sets.items():
+        _check_channels(traces, channels, name)
+    classes = _common_classes(sets, notes)
+    sets = {name: _of_classes(traces, classes) for name, traces in sets.items()}
+    _check_counts(sets)
+    groups = _groups(sets, by, sep, notes)
+    _note_lengths(sets["synthetic"], sets["holdout"], notes)
+    _note_size(sets, notes)
+    train_set, synthetic_set, holdout_set = (
+        _prepared(sets[name], groups[name], channels, classes, seed) for name in sets
+    )
+    return Comparison(train_set, synthetic_set, holdout_set, holdout is not None, tuple(notes))
+
+
+def with_classes(traces: Traces, classes: Sequence[str], name: str) -> Traces:
+    """The traces with their labels as places in `classes`.
+
+    Sets name the same classes in another order, or fewer, where they were loaded from files.
+
+    Args:
+        traces: Traces of any classes.
+        classes: The names that labels stand for afterwards.
+        name: What the traces are, for errors.
+
+    Raises:
+        InputError: Traces of a class that is not one of `classes`.
+    """
+    place = {k: i for i, k in enumerate(classes)}
+    if other := sorted(_present(traces) - place.keys()):
+        raise InputError(
+            f"{name}: traces of {', '.join(other)}, which is not learned; the classes are "
+            f"{', '.join(classes)}: leave these traces out, or learn from some"
+        )
+    labels = np.array([place.get(k, -1) for k in traces.classes])[traces.labels]
+    return replace(traces, labels=labels, classes=tuple(classes))
+
+
+def _split(
+    real: Traces,
+    holdout: Traces | None,
+    seed: int,
+    by: str | None,
+    sep: str | None,
+    notes: list[str],
+) -> tuple[Traces, Traces]:
+    """Training traces and holdout; where no holdout was given, the halves of `real`."""
+    if holdout is not None:
+        return real, holdout
+    notes.append(
+        "No holdout was given, so the real traces were halved and the synthetic traces are judged "
+        "by the second half. The generator may have learned from that half: memorised traces then "
+        "look better here than they are."
+    )
+    return real.split(0.5, by=by, sep=sep, seed=seed)
+
+
+def _check_channels(traces: Traces, channels: Sequence[Channel], name: str) -> None:
+    names = [[c.name for c in some] for some in (traces[:1].with_gaps().channels, channels)]
+    if sorted(names[0]) != sorted(names[1]):
+        raise InputError(
+            f"{name}: the channels are {', '.join(names[0])}, those of the real traces "
+            f"{', '.join(names[1])}; select the same channels on both sides"
+        )
+
+
+def _common_classes(sets: dict[str, Traces], notes: list[str]) -> tuple[str, ...]:
+    """Classes that all three have; a class that one of them lacks is put down in `notes`."""
+    real, made, held = (_present(traces) for traces in sets.values())
+    if unknown := sorted(made - real - held):
+        raise InputError(
+            f"synthetic: classes that no real trace has: {', '.join(unknown)}; the real ones are "
+            f"{', '.join(sorted(real | held))}"
+        )
+    for name, present in (("training", real), ("synthetic", made), ("holdout", held)):
+        if missing := (real | held) - present:
+            notes.append(
+                f"The {name} traces lack {len(missing)} of {len(real | held)} classes "
+                f"({', '.join(sorted(missing))}): every figure is for the other classes alone."
+            )
+    common = real & made & held
+    if not common:
+        raise InputError("the real, synthetic and holdout traces have no class in common")
+    return tuple(name for name in sets["real"].classes if name in common)
+
+
+def _of_classes(traces: Traces, classes: Sequence[str]) -> Traces:
+    """The traces of these classes; the same object where it has no others."""
+    kept = np.isin(np.array(traces.classes), classes)[traces.labels]
+    return traces if kept.all() else traces[kept]
+
+
+def _check_counts(sets: dict[str, Traces]) -> None:
+    for name, traces in sets.items():
+        few = [f"{k} ({n})" for k, n in traces.counts().items() if 0 < n < FEWEST]
+        if few:
+            raise InputError(
+                f"{name}: too few traces of {', '.join(few)}; every class needs at least {FEWEST}, "
+                "so add traces or drop the class"
+            )
+
+
+def _groups(
+    sets: dict[str, Traces], by: str | None, sep: str | None, notes: list[str]
+) -> dict[str, Ints]:
+    train, holdout = sets["real"], sets["holdout"]
+    if by is None:
+        of_train, of_holdout = independent(train, holdout)
+    else:
+        of_train, of_holdout = group_numbers(train, holdout, by, sep, notes)
+    synthetic = -1 - np.arange(len(sets["synthetic"]))
+    return {"real": of_train, "synthetic": synthetic, "holdout": of_holdout}
+
+
+def _note_lengths(synthetic: Traces, holdout: Traces, notes: list[str]) -> None:
+    longest = int(synthetic.lengths.max())
+    longer = float(np.mean(holdout.lengths > longest))
+    if longer > LONGER:
+        notes.append(
+            f"{longer:.0%} of the holdout traces are longer than every synthetic trace ({longest} "
+            f"points), which all figures count. To compare the first {longest} points alone, "
+            f"truncate the real traces (--length {longest})."
+        )
+
+
+def _note_size(sets: dict[str, Traces], notes: list[str]) -> None:
+    sizes = [f"{name} {len(traces):,}" for name, traces in sets.items()]
+    if max(len(traces) for traces in sets.values()) > MOST_COMPARED:
+        notes.append(
+            f"Large sets ({', '.join(sizes)} traces): figures are of random traces of each class, "
+            f"at most {MOST_COMPARED:,} to compare, to learn from and to look for near copies of, "
+            f"among at most {MOST_TRACES:,} of each set. Exact copies are counted over all traces."
+        )
+
+
+def _prepared(
+    traces: Traces, group: Ints, channels: Sequence[Channel], classes: Sequence[str], seed: int
+) -> TraceSet:
+    counts = class_counts(traces.labels, len(traces.classes))
+    rows = np.arange(len(traces))
+    if len(traces) > MOST_TRACES:
+        drawn = draw_rows(traces.labels, capped(counts, MOST_TRACES), np.random.default_rng(seed))
+        rows = np.sort(drawn)
+    kept = _in_form(traces[rows], channels, classes)
+    return TraceSet(kept, group[rows], _whole(traces, channels, classes))
+
+
+def _whole(traces: Traces, channels: Sequence[Channel], classes: Sequence[str]) -> Whole:
+    """Chunk by chunk, as the other form of a large set would take as much memory again."""
+    starts = range(0, len(traces), CHUNK)
+    parts = (_in_form(traces[i : i + CHUNK], channels, classes) for i in starts)
+    wholes = [Whole.of(part) for part in parts]
+    return Whole(
+        traces.lengths,
+        np.concatenate([part.labels for part in wholes]),
+        [key for part in wholes for key in part.keys],
+    )
+
+
+def _in_form(traces: Traces, channels: Sequence[Channel], classes: Sequence[str]) -> Traces:
+    """With gaps for times, these channels in this order, and these classes."""
+    selected = traces.with_gaps().select([c.name for c in channels])
+    # Element types may differ, which the figures do not depend on.
+    return with_classes(replace(selected, channels=tuple(channels)), classes, "traces")
+
+
+def _present(traces: Traces) -> set[str]:
+    return {name for name, n in traces.counts().items() if n}

@@ -1,0 +1,1 @@
+"""The result as figures, words, plots and one page."""
