@@ -31,7 +31,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
 def test_writes_everything_and_says_where(demo: Demo) -> None:
     told = json.loads(demo.done.out)
     assert demo.done.code == 0
-    assert demo.done.err == ""
+    # A model of a second makes traces of other lengths, which `evaluate` says.
+    assert all(line.startswith("note: ") for line in demo.done.err.splitlines())
     assert sorted(p.name for p in demo.folder.iterdir()) == FILES
     assert {told[name] for name in FILES} == {str(demo.folder / name) for name in FILES}
     assert len(told["figures"]) >= 4

@@ -30,6 +30,7 @@ def smaller(text: str, budgets: dict[str, str]) -> str:
     return text
 
 
+@pytest.mark.filterwarnings("ignore::netdiffus.errors.Note")  # of traces of two steps of training
 def test_the_python_path_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     budgets = {"minutes=2": "steps=2", "model, 200": "model, 4", "len(learn)": "45"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -34,11 +35,22 @@ MOST_CONFUSED = 100  # classes of a confusion matrix
 
 @dataclass(frozen=True, eq=False)
 class Draw:
-    """Random traces of a set: as a whole, in pairs of halves, and as classifiers see them."""
+    """Random traces of a set.
+
+    Attributes:
+        whole: What distances need of all of them.
+        divisions: Rows of either half, for each random division.
+        table: The traces as classifiers see them.
+    """
 
     whole: SetSummary
-    divisions: list[tuple[SetSummary, SetSummary]]
+    divisions: list[tuple[Ints, Ints]]
     table: VectorSet
+
+    @cached_property
+    def halves(self) -> list[list[SetSummary]]:
+        """What distances need of either half, for each division."""
+        return [[self.whole.part(rows) for rows in division] for division in self.divisions]
 
 
 class CandidateScorer:
@@ -127,10 +139,11 @@ class CandidateScorer:
         """Distances between sets, at equal counts per class."""
         pairs = list(zip(draws, self._references, strict=True))
         whole = [set_distances(ours.whole, theirs.whole) for ours, theirs in pairs]
+        # Halves of the reference serve all candidates; those of a candidate take memory once only.
         parts = [
-            [set_distances(*half) for half in zip(*division, strict=True)]
+            [set_distances(ours.whole.part(rows), half) for rows, half in zip(*both, strict=True)]
             for ours, theirs in pairs
-            for division in zip(ours.divisions, theirs.divisions, strict=True)
+            for both in zip(ours.divisions, theirs.halves, strict=True)
         ]
         units = {"wasserstein": self._scales}
         return {
@@ -181,13 +194,8 @@ class CandidateScorer:
         rng = self._rng(repeat, purpose)
         rows = draw_rows(traces.traces.labels, self._comparison.compared, rng)
         drawn, group = traces.traces[rows], traces.group[rows]
-        whole = self._summarise(drawn)
         divisions = [halves(drawn.labels, group, rng) for _ in range(DIVISIONS)]
-        return Draw(
-            whole,
-            [(whole.part(first), whole.part(second)) for first, second in divisions],
-            _table_of(drawn, group),
-        )
+        return Draw(self._summarise(drawn), divisions, _table_of(drawn, group))
 
     def _table(self, traces: TraceSet, counts: Ints, repeat: int, purpose: str) -> VectorSet:
         rows = draw_rows(traces.traces.labels, counts, self._rng(repeat, purpose))
@@ -197,8 +205,9 @@ class CandidateScorer:
         return VectorSet(self._embedding(traces.traces), traces.traces.labels, traces.group)
 
     def _some(self, traces: TraceSet) -> Ints:
-        """Rows of all traces, or of 2,000 random ones."""
-        return np.sort(self._rng(0, "copies").permutation(len(traces))[:MOST_COMPARED])
+        """Rows of all traces, or of 2,000 random ones of all classes."""
+        labels, rng = traces.traces.labels, self._rng(0, "copies")
+        return np.sort(draw_rows(labels, _most(traces.counts), rng))
 
     def _seed_of(self, repeat: int, purpose: str) -> int:
         return int(self._rng(repeat, purpose).integers(2**31))

@@ -148,15 +148,19 @@ def _sets(comparison: Comparison, known: set[bytes]) -> Figures:
 
 
 def _usual(comparison: Comparison, near: Floats, near_labels: Ints) -> Figures:
-    """Shares of copies among real traces themselves, in the class mix of the synthetic ones."""
+    """Shares of copies among real traces themselves, in the class mix of the synthetic ones.
+
+    That of near copies is in the mix of those synthetic traces that near copies are looked for of.
+    """
     train, holdout = comparison.train.whole, comparison.holdout.whole
     exact = usual_exact(train.keys + holdout.keys, len(comparison.known_keys))
     labels = np.concatenate([train.labels, holdout.labels])
     mix = class_counts(comparison.synthetic.whole.labels, len(comparison.classes))
+    near_mix = capped(comparison.synthetic.counts, MOST_COMPARED)
     return {
         "traces": len(labels),
         "exact": _weighted_mean(exact, labels, mix),
-        "near": _weighted_mean(near, near_labels, mix),
+        "near": _weighted_mean(near, near_labels, near_mix),
         "near_traces": len(near),
     }
 

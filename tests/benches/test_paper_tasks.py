@@ -185,6 +185,7 @@ def test_paper_cnn_is_the_same_for_the_same_seed():
     assert not np.array_equal(one, other)
 
 
+@pytest.mark.filterwarnings("ignore::netdiffus.errors.Note")  # of models of few traces
 def test_the_command_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["--tiny", "--out", "out"]) == 0
