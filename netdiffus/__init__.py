@@ -1,6 +1,6 @@
 """Learns from labelled network traces and makes new ones, and judges them.
 
-The path: `Traces.load` -> `train` -> `sample` -> `evaluate`, the same verbs as the command line's.
+The path: `Traces.load` -> `train` -> `sample` -> `evaluate` -> `audit`, the same verbs as the command line's.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from netdiffus.lab import lab_traffic as lab_traffic
     from netdiffus.model import Model as Model
     from netdiffus.pcap_writer import write_capture as write_capture
+    from netdiffus.privacy.audit import Audit as Audit
+    from netdiffus.privacy.audit import audit as audit
     from netdiffus.sampling import sample as sample
     from netdiffus.traces import Traces as Traces
     from netdiffus.traces import concat as concat
@@ -45,6 +47,8 @@ _HOMES = {
     "evaluate": "evaluation",
     "lab_traffic": "lab",
     "Model": "model",
+    "Audit": "privacy.audit",
+    "audit": "privacy.audit",
     "sample": "sampling",
     "Channel": "channels",
     "Traces": "traces",
