@@ -1,6 +1,7 @@
 """Learns from labelled network traces and makes new ones, and judges them.
 
-The path: `Traces.load` -> `train` -> `sample` -> `evaluate` -> `audit`, the same verbs as the command line's.
+The path: `Traces.load` -> `train` -> `sample` -> `evaluate` -> `audit`, the same verbs as the
+command line's.
 """
 
 from __future__ import annotations

@@ -225,16 +225,17 @@ def _made(
     seed: int,
     say: Say,
 ) -> Traces:
-    """What black boxes are asked for: traces in the classes of the members."""
+    """What black boxes are asked for: traces in the classes of the members, times as gaps."""
+    known = found.train.with_gaps()
     if synthetic is not None:
-        return as_learned(synthetic, model or found.train, "synthetic")
+        return as_learned(synthetic.with_gaps(), known, "synthetic")
     assert model is not None
     n = whole("samples", samples or min(TIMES * len(found.members), MOST_MADE), 1)
     labels = [model.classes[k] for k in found.members.labels]
     made = sample(
         model, n, label=labels, seed=seed, progress=lambda done, note: say("sample", done / n, note)
     )
-    return as_learned(made, model, "synthetic")
+    return as_learned(made.with_gaps(), known, "synthetic")
 
 
 def _folder(model: Model, folder: Path | None, found: Sides) -> Figures:

@@ -125,7 +125,8 @@ def rare_of(traces: Traces) -> Numbers:
 def numbers_in(folder: Path) -> dict[float, str]:
     """Every number in every file of a folder but its checkpoint, and where it stands.
 
-    Numbers of tokens and traces are left out: they are none of a trace.
+    Numbers of tokens and traces, and the hash of the weights, are left out: they are none of a
+    trace.
     """
     found: dict[float, str] = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
@@ -203,8 +204,8 @@ _READERS = {
     ".jsonl": _in_json,
     ".md": _in_lines,
 }
-# How many tokens or traces there are is no number of a trace.
+# How many tokens or traces there are is no number of a trace, nor is the hash of the weights.
 _COUNTS = re.compile(
-    r"config\.json: (network\.(sizes|columns)|about\.(traces|longer_traces))"
+    r"config\.json: (id$|network\.(sizes|columns)|about\.(traces|longer_traces))"
     r"|README\.md: - (traces|longer_traces)"
 )

@@ -18,7 +18,7 @@ CANARIES = 1000  # fewer show too little for a bound to be stated
 CONFIDENCE = 0.95
 DELTA = 1e-5
 SHARES = (1.0, 0.5, 0.25, 0.1, 0.05, 0.02)  # of the canaries that are guessed; others are left out
-MOST = 100.0  # epsilon that is looked at
+MOST, HALVINGS = 100.0, 40  # epsilon that is looked at, and how exactly
 Bools = npt.NDArray[np.bool_]
 
 
@@ -53,7 +53,7 @@ def epsilon_bound(
     right = [_right(scores, included, half) for half in guesses]
     bounds = [bound(m, 2 * k, v, delta, error) for k, v in zip(guesses, right, strict=True)]
     best = int(np.argmax(bounds))
-    most = max(bound(m, 2 * k, 2 * k, delta, error) for k in guesses)
+    most = bound(m, 2 * guesses[0], 2 * guesses[0], delta, error)
     told = {"guesses": 2 * guesses[best], "right": right[best], "most": most}
     return {**found, "epsilon": bounds[best], **told}
 
@@ -63,7 +63,7 @@ def bound(canaries: int, guesses: int, right: int, delta: float, error: float) -
     if chance(canaries, guesses, right, 0.0, delta) >= error:
         return 0.0
     low, high = 0.0, MOST
-    for _ in range(60):
+    for _ in range(HALVINGS):
         middle = (low + high) / 2
         is_likely = chance(canaries, guesses, right, middle, delta) >= error
         low, high = (low, middle) if is_likely else (middle, high)

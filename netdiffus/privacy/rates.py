@@ -83,8 +83,13 @@ def roc(members: Floats, others: Floats) -> list[tuple[float, float]]:
     """
     m = len(others)
     allowed = np.unique(np.geomspace(1, m, CURVE).round().astype(int) - 1)
-    pairs = [rates(members, others, int(k)) for k in allowed]
-    return [*pairs, (1.0, 1.0)]
+    false, right = np.sort(others), np.sort(members)
+    thresholds = false[::-1][allowed]
+    pairs = [
+        (1 - np.searchsorted(scores, thresholds, side="right") / len(scores)).tolist()
+        for scores in (false, right)
+    ]
+    return [*zip(*pairs, strict=True), (1.0, 1.0)]
 
 
 def rates(members: Floats, others: Floats, allowed: int) -> tuple[float, float]:
