@@ -1,4 +1,4 @@
-"""Black box attacks, on generators that are known to leak and on the same fitted on other traces."""
+"""Black box attacks, on generators that are known to leak, and on the same fitted elsewhere."""
 
 from __future__ import annotations
 
