@@ -17,7 +17,7 @@ from netdiffus.errors import InputError
 from netdiffus.files import write_text
 
 HEADER = (
-    "| set | attacked | attack | AUC (95 %) | found at 1 % FPR | at 0.1 % | members | non-members |",
+    "| set | attacked | attack | AUC (95 %) | at 1 % FPR | at 0.1 % | members | non-members |",
     "| --- | --- | --- | --- | --- | --- | --- | --- |",
 )
 
@@ -65,7 +65,7 @@ def _model(fs: FidelitySet, asked: argparse.Namespace) -> Path:
 def _row(name: str, attacked: str, attack: dict[str, Any]) -> str:
     auc = attack["auc"]
     rates = [attack["tpr"][rate] for rate in ("0.01", "0.001")]
-    told = ["–" if r["mean"] is None else _interval(r, ".1%") for r in rates]
+    told = ["-" if r["mean"] is None else _interval(r, ".1%") for r in rates]
     area = _interval(auc, ".3f")
     which = f"{attack['name']} ({attack['kind']})"
     cells = [name, attacked, which, area, *told, attack["members"], attack["others"]]
@@ -73,7 +73,7 @@ def _row(name: str, attacked: str, attack: dict[str, Any]) -> str:
 
 
 def _interval(found: dict[str, Any], form: str) -> str:
-    return f"{found['mean']:{form}} ({found['low']:{form}}–{found['high']:{form}})"
+    return f"{found['mean']:{form}} ({found['low']:{form}} to {found['high']:{form}})"
 
 
 def _asked(words: list[str] | None) -> argparse.Namespace:

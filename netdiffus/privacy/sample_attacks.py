@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy.special import logsumexp
 
 from netdiffus.evaluation.space import Space, distances
 from netdiffus.traces import Floats, Ints, Traces
 
 DIGITS = 3  # of a value with fractions, when values are compared cell by cell
+NEIGHBOURS = (1, 3, 10)
+TINY = 1e-6  # added to distances, which are standard deviations: of copies they are 0
 NOTHING = -1e9  # score of a trace of whose class nothing was made
 Scores = tuple[Floats, Floats]  # of members, of others
 
@@ -35,8 +36,8 @@ def nearest(members: Traces, others: Traces, made: Traces) -> Scores:
 def density_ratio(members: Traces, others: Traces, made: Traces, seed: int = 0) -> Scores:
     """Logarithm of the density of made traces over that of real ones (van Breugel et al., 2023).
 
-    Both by normal kernels, whose width is the median distance of a real trace to the nearest other
-    of its class.
+    Up to a factor and a constant: densities fall with the distance to the k-th nearest trace, so it
+    is the mean over k of 1, 3 and 10 of ``log(distance to real) - log(distance to made)``.
     """
     space, rng = Space(others.with_gaps()), np.random.default_rng(seed)
     ours, theirs, of_made = (space(t.with_gaps()) for t in (members, others, made))
@@ -47,12 +48,10 @@ def density_ratio(members: Traces, others: Traces, made: Traces, seed: int = 0) 
             continue
         among = distances(known, known)
         np.fill_diagonal(among, np.inf)
-        width = _width(among)
         for place, side, score in zip((ours, theirs), (members, others), scores, strict=True):
             mine = np.flatnonzero(side.labels == label)
             real = among if side is others else _all_but_one(distances(place[mine], known), rng)
-            ratio = _log_density(distances(place[mine], drawn), width) - _log_density(real, width)
-            score[mine] = ratio
+            score[mine] = _far(real) - _far(distances(place[mine], drawn))
     return scores
 
 
@@ -138,22 +137,11 @@ def _all_but_one(apart: Floats, rng: np.random.Generator) -> Floats:
     return apart
 
 
-def _width(among: Floats) -> float:
-    """Median distance to the nearest; of the distances that are not 0, where that is 0."""
-    middle = float(np.median(among.min(axis=1)))
-    if middle > 0:
-        return middle
-    apart = among[np.isfinite(among) & (among > 0)]
-    return float(apart.min()) if len(apart) else 1.0
-
-
-def _log_density(apart: Floats, width: float) -> Floats:
-    """Up to a constant, by kernels at distances (n, m), infinite ones left out.
-
-    Far from all kernels it falls as the nearest one does, never to zero.
-    """
-    n = np.isfinite(apart).sum(axis=1)
-    found: Floats = logsumexp(-0.5 * (apart / width) ** 2, axis=1) - np.log(n)
+def _far(apart: Floats) -> Floats:
+    """(n,): mean logarithm of the k-th least distance, or of the greatest where there are fewer."""
+    ordered = np.sort(apart, axis=1)
+    last = int(np.isfinite(ordered[0]).sum()) - 1
+    found: Floats = np.log(ordered[:, [min(k - 1, last) for k in NEIGHBOURS]] + TINY).mean(axis=1)
     return found
 
 

@@ -166,7 +166,7 @@ class TestRefused:
             (lambda t, h: (t, h[:12]), "holdout: 12 traces .* are too few"),
             (lambda t, h: (t, h.select(["packet_length"])), "holdout: the channels are packet_len"),
             (
-                lambda t, h: (t, replace(h, classes=("dns", "voip", "x"))),
+                lambda t, h: (t, _renamed(h)),
                 "holdout: .* no class 'x'",
             ),
         ],
@@ -185,11 +185,11 @@ class TestRefused:
         ("change", "words"),
         [
             (
-                lambda t: t.select(["packet_length", "direction"]),
+                lambda t: t.select(["packet_length"]),
                 "train: the channels are .* model",
             ),
             (
-                lambda t: replace(t, classes=("dns", "voip", "x")),
+                lambda t: _renamed(t),
                 "train: the model has no class 'x'",
             ),
             (lambda t: t[t.labels != 1], "train: no trace of 'voip', of which the model learned"),
@@ -301,6 +301,10 @@ class TestCommand:
         assert done.code == 2
         assert told in done.err
         assert list(tmp_path.iterdir()) == []
+
+
+def _renamed(traces: Traces) -> Traces:
+    return replace(traces, classes=("dns", "voip", "x"))
 
 
 class _Heads(HTMLParser):
