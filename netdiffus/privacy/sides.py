@@ -197,8 +197,8 @@ def _same_classes(members: Traces, others: Traces, notes: list[str]) -> tuple[Tr
     left = np.flatnonzero(~both & (np.add(*counts) > 0)).tolist()
     if left:
         notes.append(
-            f"Left out of the attacks, for want of two traces of training and of holdout: "
-            f"{len(left)} classes ({_some([members.classes[k] for k in left])})."
+            "Classes with fewer than two training or two holdout traces, left out of the attacks: "
+            f"{_some([members.classes[k] for k in left])}."
         )
     if not both.any():
         raise InputError("train and holdout have no class of which both have two traces")

@@ -116,7 +116,6 @@ class TestModel:
         assert heads.found[:3] == ["The guarantee", "Is it private?", "Who was learned from?"]
         assert heads.found[-2:] == ["Copies: finds copies, proves nothing", "Method and limits"]
         assert "<strong>None.</strong>" in text
-        assert "1% false alarms need" not in text.split("</style>")[0]
         assert "http" not in text.replace("http://www.w3.org", "")  # opens offline
         assert text.count("not stated") >= 14  # both rates of seven attacks: 60 cannot show them
         with pytest.raises(FileExistsError):
@@ -228,7 +227,8 @@ class TestSides:
         ours = concat([base[:90], base[:10], base[200:205]])
         theirs = concat([base[90:180], base[100:103], base[200:205]])
         found = sides(ours, theirs, drop_repeats=True)
-        assert (len(found.members), len(found.others)) == (80, 87)
+        # Of 26, 27 and 27 members; 29 of each class are held out, of which 29 / 27 as many can be had.
+        assert (len(found.members), len(found.others)) == (80, 27 + 29 + 29)
         assert "5 of 98 holdout traces are also training traces" in found.notes[0]
         assert (len(found.train), len(found.holdout)) == (105, 98)
 
@@ -259,7 +259,7 @@ class TestSides:
         base = population(180)
         held = base[90:]
         found = sides(base[:90], held[held.labels != 2])
-        assert "1 classes ('web')" in found.notes[0]
+        assert "left out of the attacks: 'web'" in found.notes[0]
         assert found.members.counts()["web"] == 0
 
 
