@@ -128,7 +128,7 @@ def audit(
     loaded = Model.load(folder) if folder is not None else model
     _check_asked(loaded, synthetic, samples, refits, canaries)
     assert loaded is None or isinstance(loaded, Model)
-    guarantee = ledger_of(loaded)
+    guarantee = ledger_of(loaded if loaded is not None else synthetic)
     if loaded is not None and (refits or canaries):
         _check_trainable(loaded, guarantee, minutes, seed)
     found = sides(
@@ -166,11 +166,9 @@ def audit(
     return Audit(figures)
 
 
-def ledger_of(model: Model | None) -> Figures | None:
-    """What a model says of its guarantee of differential privacy; None without one."""
-    if model is None:
-        return None
-    found = getattr(model, "ledger", None) or model.about.get("ledger")
+def ledger_of(source: Model | Traces | None) -> Figures | None:
+    """What a model, or traces, say of their guarantee of differential privacy; None without one."""
+    found = getattr(source, "ledger", None) or getattr(source, "about", {}).get("ledger")
     return dict(found) if isinstance(found, dict) and found else None
 
 

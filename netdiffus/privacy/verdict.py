@@ -80,7 +80,7 @@ def _of_canaries(figures: dict[str, Any]) -> list[str]:
         found.append(f"{n:,} canaries were made again with every point.")
     if canaries["attack"]["auc"]["low"] > FAR_AUC:
         found.append(f"Canaries are told with an AUC of {canaries['attack']['auc']['mean']:.3f}.")
-    bound, promised = canaries["epsilon"]["epsilon"], (guarantee or {}).get("epsilon")
+    bound, promised = canaries["epsilon"]["epsilon"], _promised(guarantee or {}).get("epsilon")
     if bound is not None and isinstance(promised, (int, float)) and bound > promised:
         found.append(f"Epsilon is at least {bound:.2f}, more than the guarantee of {promised:g}.")
     return found
@@ -98,8 +98,14 @@ def _is_doubtful(attack: dict[str, Any]) -> bool:
 def _promise(guarantee: dict[str, Any] | None) -> str:
     if not guarantee:
         return "Nothing is guaranteed (no differential privacy)."
-    epsilon, delta = guarantee.get("epsilon"), guarantee.get("delta")
+    epsilon, delta = (_promised(guarantee).get(name) for name in ("epsilon", "delta"))
     if not isinstance(epsilon, (int, float)):
         return "The model comes with a ledger; see the guarantee."
     also = f", delta {delta:g}" if isinstance(delta, (int, float)) else ""
     return f"Guaranteed: differential privacy with epsilon {epsilon:g}{also}."
+
+
+def _promised(guarantee: dict[str, Any]) -> dict[str, Any]:
+    """Of all releases of the data together, where the ledger says it."""
+    total = guarantee.get("total")
+    return total if isinstance(total, dict) and "epsilon" in total else guarantee

@@ -227,7 +227,7 @@ class TestSides:
         ours = concat([base[:90], base[:10], base[200:205]])
         theirs = concat([base[90:180], base[100:103], base[200:205]])
         found = sides(ours, theirs, drop_repeats=True)
-        # Of 26, 27 and 27 members; 29 of each class are held out, of which 29 / 27 as many can be had.
+        # 26, 27 and 27 members of the classes; 29 of each are held out, 29 / 27 times as many.
         assert (len(found.members), len(found.others)) == (80, 27 + 29 + 29)
         assert "5 of 98 holdout traces are also training traces" in found.notes[0]
         assert (len(found.train), len(found.holdout)) == (105, 98)
