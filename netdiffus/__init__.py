@@ -1,6 +1,7 @@
 """Learns from labelled network traces and makes new ones, and judges them.
 
-The path: `Traces.load` -> `train` -> `sample` -> `evaluate`, the same verbs as the command line's.
+The path: `Traces.load` -> `train` -> `sample` -> `evaluate` -> `audit`, the same verbs as the
+command line's.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from netdiffus.export.capture import write_capture as write_capture
     from netdiffus.export.flow_tables import write_flows as write_flows
     from netdiffus.model.model import Model as Model
+    from netdiffus.privacy.audit import Audit as Audit
+    from netdiffus.privacy.audit import audit as audit
     from netdiffus.sampling import sample as sample
     from netdiffus.traces.lab import lab_traffic as lab_traffic
     from netdiffus.traces.traces import Traces as Traces
@@ -45,6 +48,8 @@ _HOMES = {
     "evaluate": "evaluation",
     "lab_traffic": "traces.lab",
     "Model": "model.model",
+    "Audit": "privacy.audit",
+    "audit": "privacy.audit",
     "sample": "sampling",
     "Channel": "channels",
     "Traces": "traces.traces",

@@ -89,7 +89,7 @@ def test_files_named_are_there(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     found = re.findall(r"[`(]([\w./-]+\.(?:py|md|h|cpp|cu|cuh|png|txt|toml))[`)]", text)
     paths = [path for path in found if "NAME" not in path]
-    inside = ("codec", "networks", "training", "ops", "evaluation")
+    inside = ("codec", "networks", "training", "ops", "evaluation", "privacy")
     folders = ("", "netdiffus", *(f"netdiffus/{name}" for name in inside), "csrc", "csrc/cpu")
     assert paths
     assert [p for p in paths if not any((ROOT / f / p).is_file() for f in folders)] == []

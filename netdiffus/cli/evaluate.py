@@ -16,13 +16,13 @@ from netdiffus.cli.options import (
     LabelColumn,
     Length,
     Seed,
+    figures_beside,
     load,
     read_options,
 )
 from netdiffus.cli.output import show
 from netdiffus.cli.packages import need_eval
 from netdiffus.cli.progress import bar
-from netdiffus.errors import InputError
 
 
 def evaluate(
@@ -55,9 +55,7 @@ def evaluate(
     from netdiffus.model.model import Model
     from netdiffus.training.checkpoint import read_log
 
-    figures = out.with_suffix(".json")
-    if figures == out:
-        raise InputError(f"{out}: the figures go there; give the page a name that ends in .html")
+    figures = figures_beside(out)
     options = read_options(length, channels, label_column, columns, flow_column)
     with claim(out, figures, force=force):
         with bar("evaluate", 1.0) as progress:

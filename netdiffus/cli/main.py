@@ -8,6 +8,7 @@ from collections.abc import Callable
 from safetensors import SafetensorError
 
 from netdiffus.cli.app import app
+from netdiffus.cli.audit import audit
 from netdiffus.cli.demo import demo
 from netdiffus.cli.evaluate import evaluate
 from netdiffus.cli.export import export
@@ -28,6 +29,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("sample", sample, "model -n 1000 --label youtube -o out.parquet"),
     ("export", export, "out.parquet -o out.pcapng --ip 6"),
     ("evaluate", evaluate, "train.parquet out.parquet --holdout rest.parquet -o r.html"),
+    ("audit", audit, "model --train t.parquet --holdout h.parquet -o audit.html"),
     ("info", info, "--json"),
 )
 for _name, _command, _example in _COMMANDS:

@@ -66,6 +66,14 @@ def load(path: Path, options: ReadOptions) -> Traces:
     return traces
 
 
+def figures_beside(out: Path) -> Path:
+    """Where the figures of a page go."""
+    figures = out.with_suffix(".json")
+    if figures == out:
+        raise InputError(f"{out}: the figures go there; give the page a name that ends in .html")
+    return figures
+
+
 def refuse_unused(ctx: typer.Context, what: str, names: tuple[str, ...]) -> None:
     """Refuses options on the command line that have no effect."""
     sources = {name: ctx.get_parameter_source(name) for name in names}

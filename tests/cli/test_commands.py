@@ -23,7 +23,7 @@ from netdiffus.model.model import Model
 from netdiffus.sampling import sample
 from netdiffus.traces.traces import Traces
 
-VERBS = ["demo", "import", "split", "train", "sample", "export", "evaluate", "info"]
+VERBS = ["demo", "import", "split", "train", "sample", "export", "evaluate", "audit", "info"]
 SMALL = ("--steps", 3, "--width", 8)
 IMAGES = (*SMALL, "--preset", "paper", "--size", 8)
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
@@ -21,13 +18,14 @@ from sklearn.metrics import roc_auc_score
 from netdiffus.codec import GasfCodec, TokenCodec
 from netdiffus.model.files import identity
 from netdiffus.model.model import Model
+from netdiffus.privacy.extraction import leaked, numbers_in, rare_of, rebuilt, values_of
+from netdiffus.privacy.loss_attacks import losses
 from netdiffus.sampling import sample
 from netdiffus.traces.lab import lab_traffic
 from netdiffus.traces.traces import Traces
 from netdiffus.training import Recipe, train
 
 pytestmark = pytest.mark.filterwarnings("ignore::netdiffus.errors.Note")  # of small classes
-FEW = 5  # traces (or groups) that every number kept is made from
 CLASSES = ("dns", "voip", "web")
 
 
@@ -69,125 +67,9 @@ def volumes_of(each: int, seed: int = 0) -> Traces:
 MAKERS = {"packets": packets_of, "volumes": volumes_of}
 
 
-def values_of(traces: Traces) -> dict[str, list[set[float]]]:
-    """For each kind of number the set that each trace has."""
-    found: dict[str, list[set[float]]] = defaultdict(list)
-    for c, channel in enumerate(traces.channels):
-        for row, length in zip(traces.values[:, c], traces.lengths, strict=True):
-            points = row[:length]
-            if channel.kind == "time":
-                found["gap"].append(set(np.diff(points).tolist()))
-            elif channel.kind != "direction":
-                found[channel.name].append(set(points.tolist()))
-    found["length"] = [{float(length)} for length in traces.lengths]
-    if "server_port" in traces.meta.column_names:
-        ports = traces.meta["server_port"].to_pylist()
-        found["port"] = [set() if port is None else {float(port)} for port in ports]
-    return dict(found)
-
-
-def rare_of(traces: Traces) -> dict[str, set[float]]:
-    """The numbers of each kind that fewer than five traces have.
-
-    But for the greatest length, to which traces were cut: it is one that five reach, or whole bins
-    of it.
-    """
-    counts = {
-        kind: Counter(v for one in sets for v in one) for kind, sets in values_of(traces).items()
-    }
-    rare = {kind: {v for v, n in found.items() if n < FEW} for kind, found in counts.items()}
-    return rare | {"length": rare["length"] - {traces.lengths.max()}}
-
-
-def forms(value: float, kind: str = "packet_length") -> set[float]:
-    """How a number may stand in a folder: a size is signed and one larger, weights are float32."""
-    exact = {value, -value, value + 1, -value - 1} if kind == "packet_length" else {value}
-    return exact | {float(np.float32(v)) for v in exact}
-
-
 def given_away(folder: Path, to: Path) -> Path:
     """A copy of a model folder without what it says must not be given away."""
     return Path(shutil.copytree(folder, to, ignore=shutil.ignore_patterns("checkpoint")))
-
-
-# How many tokens or traces there are is no number of a trace, and `id` is a hash of the weights.
-COUNTS = re.compile(
-    r"config\.json: (id|network\.(sizes|columns)|about\.(traces|longer_traces))"
-    r"|README\.md: - (traces|longer_traces)"
-)
-
-
-def numbers_in(folder: Path) -> dict[float, str]:
-    """Every number in every file of a folder, and where it stands."""
-    found: dict[float, str] = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        for place, number in _READERS[path.suffix](path):
-            if not COUNTS.match(f"{path.name}: {place}"):
-                found.setdefault(float(number), f"{path.name}: {place}")
-    return found
-
-
-def _in_tensors(path: Path) -> Iterator[tuple[str, float]]:
-    for name, tensor in load_file(path).items():
-        for number in tensor.double().flatten().tolist():
-            yield name, number
-
-
-def _in_json(path: Path) -> Iterator[tuple[str, float]]:
-    for line in path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]:
-        yield from _inside("", json.loads(line))
-
-
-def _inside(place: str, value: Any) -> Iterator[tuple[str, float]]:
-    if isinstance(value, dict):
-        for key, one in value.items():
-            yield from _inside(f"{place}.{key}".lstrip("."), one)
-    elif isinstance(value, list):
-        for one in value:
-            yield from _inside(place, one)
-    elif isinstance(value, (int, float)):
-        yield place, value
-    elif isinstance(value, str):
-        yield from ((place, number) for number in _in_words(value))
-
-
-def _in_lines(path: Path) -> Iterator[tuple[str, float]]:
-    for line in path.read_text().splitlines():
-        yield from ((line, number) for number in _in_words(line))
-
-
-def _in_words(text: str) -> Iterator[float]:
-    for word in re.findall(r"-?\d[\d,]*\.?\d*(?:e[-+]?\d+)?", text):
-        yield float(word.replace(",", ""))
-
-
-_READERS = {
-    ".safetensors": _in_tensors,
-    ".json": _in_json,
-    ".jsonl": _in_json,
-    ".md": _in_lines,
-}
-
-
-def leaked(folder: Path, traces: Traces) -> dict[str, dict[float, str]]:
-    """The rare numbers of the traces that stand in the folder, and where."""
-    numbers = numbers_in(folder)
-    found: dict[str, dict[float, str]] = {}
-    for kind, values in rare_of(traces).items():
-        hits = {v: numbers[f] for v in values for f in forms(v, kind) if f in numbers}
-        if hits:
-            found[kind] = hits
-    return found
-
-
-def rebuilt(folder: Path, traces: Traces) -> int:
-    """How many traces have no number but those that stand in the folder."""
-    numbers = set(numbers_in(folder))
-    sets = [s for kind, s in values_of(traces).items() if kind not in ("length", "port")]
-    whole = [
-        all(forms(v) & numbers for v in set.union(*of_one)) for of_one in zip(*sets, strict=True)
-    ]
-    return sum(whole)
 
 
 def learned(traces: Traces, folder: Path, preset: str, **more: Any) -> Model:
@@ -328,18 +210,9 @@ class TestMembership:
     """Whether the loss of a trace tells that it was learned from: 0.5 is a guess, 1 always."""
 
     def auc(self, model: Model, members: Traces, others: Traces) -> float:
-        losses = [self.losses(model, traces) for traces in (members, others)]
+        scores = [-losses(model, traces)[:, 0] for traces in (members, others)]
         truth = np.repeat([1, 0], [len(members), len(others)])
-        return float(roc_auc_score(truth, -np.concatenate(losses)))
-
-    @torch.no_grad()
-    def losses(self, model: Model, traces: Traces) -> np.ndarray:
-        """-log p of each point of a trace, on average."""
-        traces = traces.truncate(model.codec.length)
-        tokens = model.codec.encode(traces).long()
-        columns = torch.from_numpy(model.columns.encode(traces))
-        lost, inside = model.network.log_loss(tokens, torch.from_numpy(traces.labels), columns)
-        return (lost.sum(1) / inside.sum(1)).numpy()
+        return float(roc_auc_score(truth, np.concatenate(scores)))
 
     def test_little_is_told_by_the_loss(self, sides: tuple[Traces, Traces]) -> None:
         model = train(sides[0], recipe=Recipe(steps=120, batch_size=32), width=32)

@@ -1,0 +1,88 @@
+"""`netdiffus audit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from netdiffus.cli.options import (
+    Channels,
+    Columns,
+    FlowColumn,
+    Force,
+    Json,
+    LabelColumn,
+    Length,
+    Seed,
+    figures_beside,
+    load,
+    read_options,
+)
+from netdiffus.cli.output import show
+from netdiffus.cli.packages import need_eval
+from netdiffus.cli.progress import bar
+
+
+def audit(
+    train: Annotated[Path, typer.Option(help="The traces that were learned from.")],
+    holdout: Annotated[Path, typer.Option(help="Real traces that were not; 1,000 tell more.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="HTML page; figures go to .json beside it.")
+    ],
+    model: Annotated[Path | None, typer.Argument(help="Folder of a trained model.")] = None,
+    synthetic: Annotated[
+        Path | None, typer.Option(help="Traces of any generator, to attack alone or too.")
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option("-n", help="Traces that the model makes  [default: 5 a member]")
+    ] = None,
+    refits: Annotated[
+        int, typer.Option(help="Models to train for comparison: 2 a reference, 4 or more LiRA.")
+    ] = 0,
+    canaries: Annotated[
+        int, typer.Option(help="Odd traces in a training of its own; 1000 bound epsilon.")
+    ] = 0,
+    minutes: Annotated[
+        float | None, typer.Option(help="Of each of these trainings  [default: as the model]")
+    ] = None,
+    drop_repeats: Annotated[
+        bool, typer.Option("--drop-repeats", help="Attack only traces that occur once.")
+    ] = False,
+    most: Annotated[int, typer.Option(help="Attack at most so many of either set.")] = 2000,
+    length: Length = None,
+    channels: Channels = None,
+    label_column: LabelColumn = None,
+    columns: Columns = None,
+    flow_column: FlowColumn = None,
+    seed: Seed = 0,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Attack a model, or synthetic traces: what do they tell of those they were made from?"""
+    need_eval()
+    from netdiffus.files import claim, write_together
+    from netdiffus.privacy.audit import audit as run
+    from netdiffus.privacy.audit_page import page
+
+    figures = figures_beside(out)
+    options = read_options(length, channels, label_column, columns, flow_column)
+    with claim(out, figures, force=force):
+        with bar("audit", 1.0) as progress:
+            found = run(
+                model,
+                train=load(train, options),
+                holdout=load(holdout, options),
+                synthetic=None if synthetic is None else load(synthetic, options),
+                samples=samples,
+                refits=refits,
+                canaries=canaries,
+                minutes=minutes,
+                drop_repeats=drop_repeats,
+                most=most,
+                seed=seed,
+                progress=progress,
+            )
+        write_together({out: page(found.figures), figures: found.to_json()})
+    show({"audit": str(out), "json": str(figures), "figures": found.summary()}, as_json)

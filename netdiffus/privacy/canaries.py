@@ -1,0 +1,159 @@
+"""Canaries: odd traces put among the training traces of an audited training, and looked for after.
+
+Each is taken in by a coin. Those that are left out have the same law, so whatever tells the two
+apart was learned: exposure (Carlini et al., 2019), and a lower bound on epsilon from this one
+training (Steinke et al., 2023).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from netdiffus.channels import Channel
+from netdiffus.errors import InputError, whole
+from netdiffus.privacy.extraction import values_of
+from netdiffus.privacy.one_run import DELTA, epsilon_bound
+from netdiffus.privacy.rates import FEWEST, share, told_apart
+from netdiffus.privacy.sides import keys
+from netdiffus.traces.traces import Floats, Traces, concat
+
+FEWEST_CANARIES = 2 * FEWEST + 20  # of both kinds there are then enough, but once in a million
+LEAST_GAP = 1e-6  # seconds
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What an audited training ends with.
+
+    Attributes:
+        score: Of traces: (n,), a higher one says that a trace was learned from.
+        made: Traces that the generator made.
+    """
+
+    score: Callable[[Traces], Floats]
+    made: Traces
+
+
+def canary_audit(
+    traces: Traces,
+    learn: Callable[[Traces], Learned],
+    canaries: int,
+    *,
+    delta: float = DELTA,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Trains with canaries and looks for them.
+
+    Args:
+        traces: What is learned from, beside canaries.
+        learn: The whole training, with whatever protects it; called once with `traces` and the
+            canaries that were taken in.
+        canaries: How many are made; half of them, by coins, are taken in. 1,000 at least for a
+            bound on epsilon.
+        delta: Of the guarantee that is tested.
+        seed: Of the canaries and the coins.
+
+    Returns:
+        `attack`, as of `told_apart`; `exposure`, in bits, its `mean` and its `most`, and `at_most`,
+        the share of canaries that have the most; `regenerated`, the share of canaries that were
+        made with every point; `values`, the share that came out of the numbers that only canaries
+        have, `included` and, by chance, `left_out`; `epsilon`, see `epsilon_bound`.
+
+    Raises:
+        InputError: Fewer than 60 canaries.
+    """
+    count = whole("canaries", canaries)
+    if count < FEWEST_CANARIES:
+        raise InputError(f"canaries: {FEWEST_CANARIES} at least are needed, got {count}")
+    planted, inside = make_canaries(traces, count, seed), coins(count, seed)
+    learned = learn(concat([traces, planted[inside]]))
+    scores = learned.score(planted)
+    found, left = scores[inside], scores[~inside]
+    return {
+        "canaries": count,
+        "included": int(inside.sum()),
+        "attack": told_apart(found, left),
+        "exposure": exposure(found, left),
+        "regenerated": _regenerated(planted[inside], learned.made),
+        "values": _values(traces, planted, inside, learned.made),
+        "epsilon": epsilon_bound(scores, inside, delta),
+    }
+
+
+def make_canaries(traces: Traces, count: int, seed: int = 0) -> Traces:
+    """Traces unlike the real ones: class, and every point by itself, drawn evenly.
+
+    Lengths and meta-data are those of real traces. Sizes, volumes and numbers are drawn evenly from
+    the least to the greatest real one, whole where those are, gaps evenly by their logarithm.
+    """
+    rng = np.random.default_rng((seed, 0))
+    base = traces[rng.integers(len(traces), size=count)]
+    values = np.zeros_like(base.values)
+    for c, channel in enumerate(traces.channels):
+        values[:, c] = _drawn(traces.points(c), channel, base.values[:, c].shape, rng)
+    present = np.unique(traces.labels)
+    labels = rng.choice(present, count)
+    return replace(base, values=np.where(base.mask[:, None], values, 0.0), labels=labels)
+
+
+def coins(count: int, seed: int = 0) -> Bools:
+    """(count,): which canaries are taken in."""
+    return np.random.default_rng((seed, 1)).random(count) < 0.5
+
+
+def exposure(included: Floats, left_out: Floats) -> dict[str, Any]:
+    """Bits by which the rank of a canary among those left out is above that of chance.
+
+    ``log2(R + 1) - log2(rank)``, R how many were left out. Equal scores rank behind.
+    """
+    ordered = np.sort(left_out)
+    rank = 1 + len(ordered) - np.searchsorted(ordered, included, side="left")
+    bits, most = np.log2(len(ordered) + 1) - np.log2(rank), float(np.log2(len(ordered) + 1))
+    at_most = share(int((rank == 1).sum()), len(rank))
+    chance = float(most - np.log2(np.arange(1, len(ordered) + 2)).mean())
+    return {"mean": float(bits.mean()), "most": most, "chance": chance, "at_most": at_most}
+
+
+def _drawn(known: Floats, channel: Channel, shape: tuple[int, ...], rng: Any) -> Floats:
+    """(n, L) values of a channel."""
+    if channel.kind == "direction":
+        return np.asarray(rng.choice([-1.0, 1.0], shape))
+    if channel.kind in ("time", "gap"):
+        return _times(known, channel.kind == "time", shape, rng)
+    low, high = float(known.min()), float(known.max())
+    if bool((known == np.rint(known)).all()):
+        return np.asarray(rng.integers(int(low), int(high) + 1, shape), dtype=np.float64)
+    return np.asarray(rng.uniform(low, high, shape))
+
+
+def _times(known: Floats, is_time: bool, shape: tuple[int, ...], rng: Any) -> Floats:
+    """Gaps, the first of which is 0, or the times that they add up to."""
+    most = max(float(known.max()) / (shape[1] if is_time else 1), 10 * LEAST_GAP)
+    gaps = np.exp(rng.uniform(np.log(LEAST_GAP), np.log(most), shape))
+    gaps[:, 0] = 0.0
+    return np.cumsum(gaps, axis=1) if is_time else gaps
+
+
+def _regenerated(included: Traces, made: Traces) -> dict[str, Any]:
+    there, made_keys = keys(included), set(keys(made))
+    return share(sum(key in made_keys for key in there), len(there))
+
+
+def _values(traces: Traces, planted: Traces, inside: Bools, made: Traces) -> dict[str, Any]:
+    """Of numbers that only canaries of one kind have, all but lengths and ports."""
+    real, kept, left, come = (
+        _numbers(t) for t in (traces, planted[inside], planted[~inside], made)
+    )
+    sides = {"included": kept - real - left, "left_out": left - real - kept}
+    return {name: share(len(one & come), len(one)) for name, one in sides.items()}
+
+
+def _numbers(traces: Traces) -> set[tuple[str, float]]:
+    kinds = values_of(traces).items()
+    return {(k, v) for k, sets in kinds if k not in ("length", "port") for s in sets for v in s}

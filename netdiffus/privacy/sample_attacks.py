@@ -1,0 +1,166 @@
+"""Black box: traces that a generator made tell which traces it learned from.
+
+Everything is done class by class, as the class of a made trace is known. The non-members serve as
+the attacker's own sample of real traces; each trace is compared with all of its class but one, a
+non-member with those that it is not, so that both sides are treated alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from netdiffus.evaluation.features.embedding import Embedding, distances
+from netdiffus.traces.traces import Floats, Ints, Traces
+
+DIGITS = 3  # of a value with fractions, when values are compared cell by cell
+NEIGHBOURS = (1, 3, 10)
+TINY = 1e-6  # added to distances, which are standard deviations: of copies they are 0
+NOTHING = -1e9  # score of a trace of whose class nothing was made
+Scores = tuple[Floats, Floats]  # of members, of others
+
+
+def nearest(members: Traces, others: Traces, made: Traces) -> Scores:
+    """Minus the distance to the nearest made trace of the class."""
+    embed = Embedding(others.with_gaps())
+    places = [embed(t.with_gaps()).astype(np.float64) for t in (members, others, made)]
+    labels = [t.labels for t in (members, others, made)]
+    ours, theirs = (
+        _by_class(place, label, places[2], labels[2], _least)
+        for place, label in zip(places[:2], labels[:2], strict=True)
+    )
+    return ours, theirs
+
+
+def density_ratio(members: Traces, others: Traces, made: Traces, seed: int = 0) -> Scores:
+    """Logarithm of the density of made traces over that of real ones (van Breugel et al., 2023).
+
+    Up to a factor and a constant: densities fall with the distance to the k-th nearest trace, so it
+    is the mean over k of 1, 3 and 10 of ``log(distance to real) - log(distance to made)``.
+    """
+    embed, rng = Embedding(others.with_gaps()), np.random.default_rng(seed)
+    ours, theirs, of_made = (
+        embed(t.with_gaps()).astype(np.float64) for t in (members, others, made)
+    )
+    scores = (np.full(len(members), NOTHING), np.full(len(others), NOTHING))
+    for label in np.unique(others.labels):
+        known, drawn = theirs[others.labels == label], of_made[made.labels == label]
+        if not len(drawn):
+            continue
+        among = distances(known, known)
+        np.fill_diagonal(among, np.inf)
+        for place, side, score in zip((ours, theirs), (members, others), scores, strict=True):
+            mine = np.flatnonzero(side.labels == label)
+            real = among if side is others else _all_but_one(distances(place[mine], known), rng)
+            score[mine] = _far(real) - _far(distances(place[mine], drawn))
+    return scores
+
+
+def cell_ratio(members: Traces, others: Traces, made: Traces, seed: int = 0) -> Scores:
+    """The same with densities of single cells: how often a class has a value at a place.
+
+    Mean over the cells of a trace of ``log((a + 1/2) / (n + 1)) - log((b + 1/2) / (m + 1))``: a of
+    n made traces and b of m real ones have it. It finds generators that draw from counts.
+    """
+    ours, theirs, of_made = cells((members, others, made))
+    n_cells = 1 + max(int(side.max()) for side in (ours, theirs, of_made))
+    seen, known = (np.bincount(side[side >= 0], minlength=n_cells) for side in (of_made, theirs))
+    classes = len(members.classes)
+    n_made, n_real = (np.bincount(t.labels, minlength=classes) for t in (made, others))
+    absent = _left_out(members, others, np.random.default_rng(seed))
+    less = (ours == theirs[absent], np.ones_like(theirs, dtype=bool))
+    scores = [
+        _cell_score(side, seen, known, lost, n_made[t.labels], n_real[t.labels])
+        for side, lost, t in zip((ours, theirs), less, (members, others), strict=True)
+    ]
+    return scores[0], scores[1]
+
+
+def cells(sets: Sequence[Traces]) -> list[Ints]:
+    """For each set (N, C L): a number for each class, channel, place and value; -1 behind the end.
+
+    The same numbers in all sets, which have the same channels and classes. Values with fractions
+    are rounded to three digits, gaps taken for times.
+    """
+    gaps = [t.with_gaps() for t in sets]
+    longest = max(t.values.shape[2] for t in gaps)
+    found = [np.full((len(t), len(t.channels), longest), -1, dtype=np.int64) for t in gaps]
+    first = 0
+    for c in range(len(gaps[0].channels)):
+        values = [_rounded(t.values[:, c]) for t in gaps]
+        distinct = np.unique(np.concatenate([v[t.mask] for v, t in zip(values, gaps, strict=True)]))
+        for one, value, t in zip(found, values, gaps, strict=True):
+            place = t.labels[:, None] * longest + np.arange(value.shape[1])
+            number = first + place * len(distinct) + np.searchsorted(distinct, value)
+            one[:, c, : value.shape[1]] = np.where(t.mask, number, -1)
+        first += len(gaps[0].classes) * longest * len(distinct)
+    return _renumbered([one.reshape(len(one), -1) for one in found])
+
+
+def _renumbered(numbers: list[Ints]) -> list[Ints]:
+    """The same numbers from 0 on, without those that nothing has; -1 stays."""
+    flat = np.concatenate([one.ravel() for one in numbers])
+    inverse = np.unique(np.append(flat, -1), return_inverse=True)[1]
+    parts = np.split(inverse[:-1] - 1, np.cumsum([one.size for one in numbers])[:-1])
+    return [part.reshape(one.shape) for part, one in zip(parts, numbers, strict=True)]
+
+
+def _rounded(values: Floats) -> Floats:
+    """Whole numbers as they are, others to three digits."""
+    size = np.floor(np.log10(np.where(values == 0, 1.0, np.abs(values))))
+    unit = 10.0 ** (size - DIGITS + 1)
+    rounded: Floats = np.where(values == np.rint(values), values, np.rint(values / unit) * unit)
+    return rounded
+
+
+def _cell_score(side: Ints, seen: Ints, known: Ints, lost: Ints, made: Ints, real: Ints) -> Floats:
+    inside = side >= 0
+    at = np.where(inside, side, 0)
+    ratio = np.log((seen[at] + 0.5) / (made[:, None] + 1))
+    ratio -= np.log((known[at] - lost * inside + 0.5) / real[:, None])  # one real trace is left out
+    mean: Floats = (ratio * inside).sum(axis=1) / inside.sum(axis=1)
+    mean[made == 0] = NOTHING
+    return mean
+
+
+def _left_out(members: Traces, others: Traces, rng: np.random.Generator) -> Ints:
+    """For each member the row of the non-member of its class that it is not compared with."""
+    rows = np.zeros(len(members), dtype=np.int64)
+    for label in np.unique(members.labels):
+        mine = members.labels == label
+        rows[mine] = rng.choice(np.flatnonzero(others.labels == label), mine.sum())
+    return rows
+
+
+def _all_but_one(apart: Floats, rng: np.random.Generator) -> Floats:
+    """Distances (n, m), of each row one by chance set to infinity."""
+    apart[np.arange(len(apart)), rng.integers(apart.shape[1], size=len(apart))] = np.inf
+    return apart
+
+
+def _far(apart: Floats) -> Floats:
+    """(n,): mean logarithm of the k-th least distance, or of the greatest where there are fewer."""
+    ordered = np.sort(apart, axis=1)
+    last = int(np.isfinite(ordered[0]).sum()) - 1
+    found: Floats = np.log(ordered[:, [min(k - 1, last) for k in NEIGHBOURS]] + TINY).mean(axis=1)
+    return found
+
+
+def _by_class(
+    places: Floats,
+    labels: Ints,
+    made: Floats,
+    made_labels: Ints,
+    score: Callable[[Floats], Floats],
+) -> Floats:
+    found = np.full(len(places), NOTHING)
+    for label in np.unique(labels):
+        mine, drawn = labels == label, made[made_labels == label]
+        if len(drawn):
+            found[mine] = score(distances(places[mine], drawn))
+    return found
+
+
+def _least(apart: Floats) -> Floats:
+    return -apart.min(axis=1)

@@ -1,0 +1,111 @@
+"""Is it private? The answer that the figures of an audit give, by rules that it states."""
+
+from __future__ import annotations
+
+from typing import Any
+
+FAR_AUC = 0.6  # an attack whose AUC surely lies above this tells who was learned from
+ERRORS = 3.0  # standard errors above 0.5 that are no chance, of several attacks at once
+RULES = (
+    "No: the 95% interval of the AUC of an attack lies above 0.6; or training traces are rebuilt "
+    "from the folder, or come out with every point more often than held-out ones, beyond both "
+    "intervals; or a canary was made again; or the lower bound of epsilon is above the guarantee. "
+    "In doubt: the AUC of an attack lies over 3 standard errors above 0.5, or its true-positive "
+    "rate at 1% or 0.1% false alarms surely lies above the true false-positive rate. Otherwise: "
+    "guaranteed, where there is a guarantee, or no leak found, which is no proof of none."
+)
+Answer = dict[str, str]
+_NONE = "No attack did better than chance."
+
+
+def answer(figures: dict[str, Any]) -> Answer:
+    """`question`, `word`, `grade` (`far`, `near`, `at the floor` or empty) and `text`.
+
+    Args:
+        figures: Of an `Audit`.
+    """
+    worst, told = _leaks(figures), strongest(figures)
+    guarantee = figures["guarantee"]
+    promised = _promise(guarantee)
+    if worst:
+        word, grade, text = "No", "far", " ".join(worst)
+    elif doubts := [a for a in attacks(figures) if _is_doubtful(a)]:
+        names = ", ".join(a["name"] for a in doubts)
+        word, grade, text = "In doubt", "near", f"Better than by chance: {names}. {told}"
+    elif guarantee:
+        word, grade, text = "Guaranteed", "at the floor", f"{_NONE} {told}"
+    else:
+        word, grade, text = "No leak found", "", f"{_NONE} {told}"
+    text = f"{text} {promised}"
+    return {"question": "Is it private?", "word": word, "grade": grade, "text": text}
+
+
+def attacks(figures: dict[str, Any]) -> list[dict[str, Any]]:
+    """All attacks, without the control."""
+    return [a for a in figures["attacks"] if a["kind"] != "control"]
+
+
+def strongest(figures: dict[str, Any]) -> str:
+    """The attack with the highest AUC, in words, and what so few others cannot show."""
+    best = max(attacks(figures), key=lambda a: float(a["auc"]["mean"]))
+    auc, rate = best["auc"], best["tpr"]["0.01"]
+    found = "" if rate["mean"] is None else f", {rate['mean']:.1%} found at 1% false alarms"
+    return (
+        f"The strongest attack ({best['name']}) has an AUC of {auc['mean']:.3f} "
+        f"({auc['low']:.3f} to {auc['high']:.3f}; 0.5 is a guess){found}, with "
+        f"{best['others']:,} non-members."
+    )
+
+
+def _leaks(figures: dict[str, Any]) -> list[str]:
+    """What makes the answer a no."""
+    best = max(attacks(figures), key=lambda a: float(a["auc"]["low"]))
+    found = [strongest(figures)] if best["auc"]["low"] > FAR_AUC else []
+    folder, whole = figures["folder"], figures["extraction"]["whole"]
+    if folder and (n := folder["rebuilt"]["train"]["found"]):
+        found.append(f"{n:,} training traces have no number but those in the model's folder.")
+    if whole["train"]["found"] and whole["train"]["low"] > (whole["holdout"]["high"] or 0.0):
+        found.append(
+            f"{whole['train']['found']:,} different training traces came out with every point."
+        )
+    return found + _of_canaries(figures)
+
+
+def _of_canaries(figures: dict[str, Any]) -> list[str]:
+    canaries, guarantee = figures["canaries"], figures["guarantee"]
+    if not canaries:
+        return []
+    found = []
+    if n := canaries["regenerated"]["found"]:
+        found.append(f"{n:,} canaries were made again with every point.")
+    if canaries["attack"]["auc"]["low"] > FAR_AUC:
+        found.append(f"Canaries are told with an AUC of {canaries['attack']['auc']['mean']:.3f}.")
+    bound, promised = canaries["epsilon"]["epsilon"], _promised(guarantee or {}).get("epsilon")
+    if bound is not None and isinstance(promised, (int, float)) and bound > promised:
+        found.append(f"Epsilon is at least {bound:.2f}, more than the guarantee of {promised:g}.")
+    return found
+
+
+def _is_doubtful(attack: dict[str, Any]) -> bool:
+    auc = attack["auc"]
+    surely = any(
+        rate["mean"] is not None and rate["low"] > rate["fpr_high"]
+        for rate in attack["tpr"].values()
+    )
+    return surely or auc["mean"] - 0.5 > ERRORS * max(auc["sd"], 1e-12)
+
+
+def _promise(guarantee: dict[str, Any] | None) -> str:
+    if not guarantee:
+        return "Nothing is guaranteed (no differential privacy)."
+    epsilon, delta = (_promised(guarantee).get(name) for name in ("epsilon", "delta"))
+    if not isinstance(epsilon, (int, float)):
+        return "The model comes with a ledger; see the guarantee."
+    also = f", delta {delta:g}" if isinstance(delta, (int, float)) else ""
+    return f"Guaranteed: differential privacy with epsilon {epsilon:g}{also}."
+
+
+def _promised(guarantee: dict[str, Any]) -> dict[str, Any]:
+    """Of all releases of the data together, where the ledger says it."""
+    total = guarantee.get("total")
+    return total if isinstance(total, dict) and "epsilon" in total else guarantee
