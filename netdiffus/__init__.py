@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from netdiffus.lab import lab_traffic as lab_traffic
     from netdiffus.model import Model as Model
     from netdiffus.pcap_writer import write_capture as write_capture
+    from netdiffus.privacy.privatise import privatise as privatise
     from netdiffus.sampling import sample as sample
     from netdiffus.traces import Traces as Traces
     from netdiffus.traces import concat as concat
@@ -45,6 +46,7 @@ _HOMES = {
     "evaluate": "evaluation",
     "lab_traffic": "lab",
     "Model": "model",
+    "privatise": "privacy.privatise",
     "sample": "sampling",
     "Channel": "channels",
     "Traces": "traces",

@@ -255,6 +255,89 @@ def split(
     )
 
 
+@app.command(
+    epilog="Example: netdiffus privatise traces.parquet --epsilon 4 --length 10 -o private.parquet"
+)
+def privatise(
+    data: Annotated[Path, typer.Argument(help=TABLE_HELP)],
+    out: Annotated[Path, typer.Option("-o", "--out", help=".parquet or .npz.")],
+    epsilon: Annotated[float, typer.Option(help="Of the guarantee: 1 is strong, 8 is weak.")],
+    delta: Annotated[float, typer.Option(help="Of the guarantee; below 1 / traces.")] = 1e-5,
+    by: Annotated[
+        str | None, typer.Option(help="Column of groups; a group is protected, not a trace.")
+    ] = None,
+    most: Annotated[
+        int | None, typer.Option(help="Traces of a group that are kept  [default: 20]")
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(help="Public names of the classes, comma-separated; else those of the file."),
+    ] = None,
+    length: Annotated[
+        int | None, typer.Option(help="Points of a trace that are looked at  [default: 64]")
+    ] = None,
+    ranges: Annotated[
+        list[str] | None,
+        typer.Option("--range", help="CHANNEL=LO:HI, public bounds; may be repeated."),
+    ] = None,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Go on where classes have too few traces.")
+    ] = False,
+    ledger: Annotated[
+        Path | None, typer.Option(help="File that adds up all releases of this data set.")
+    ] = None,
+    channels: Channels = None,
+    label_column: LabelColumn = None,
+    columns: Columns = None,
+    flow_column: FlowColumn = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Make private traces with a guarantee: (epsilon, delta)-differential privacy."""
+    from netdiffus.files import claim
+    from netdiffus.privacy.ledger import statement
+    from netdiffus.privacy.privatise import privatise as run
+
+    if out.suffix.lower() not in (".parquet", ".npz"):
+        raise InputError(f"{out}: the ledger needs a .parquet or an .npz file; choose such a name")
+    if most is not None and by is None:
+        raise InputError("--most without --by: name the column of the groups, or leave it out")
+    options = _read_options(None, channels, label_column, columns, flow_column)
+    names = None if classes is None else [name.strip() for name in classes.split(",")]
+    with claim(out, force=force):
+        traces = _load(data, options)
+        with bar("privatise", 1.0) as progress:
+            private = run(
+                traces,
+                epsilon,
+                delta=delta,
+                by=by,
+                most=20 if most is None else most,
+                classes=names,
+                length=length,
+                ranges=_ranges(ranges or []),
+                anyway=anyway,
+                ledger=ledger,
+                progress=progress,
+            )
+        private.save(out, force=force)
+    found = {"traces": str(out), "classes": private.counts()}
+    _print(found | {"privacy": statement(private.ledger), "ledger": private.ledger}, as_json)
+
+
+def _ranges(choices: list[str]) -> dict[str, tuple[float, float]]:
+    """{"packet_length": (0, 1460)} from ["packet_length=0:1460"]."""
+    found = {}
+    for choice in choices:
+        name, _, bounds = choice.partition("=")
+        low, _, high = bounds.partition(":")
+        try:
+            found[name] = float(low), float(high)
+        except ValueError:
+            raise InputError(f"--range {choice}: give a channel and two numbers, x=LO:HI") from None
+    return found
+
+
 @app.command(epilog="Example: netdiffus train traces.parquet --minutes 5 -o model")
 def train(
     data: Annotated[Path, typer.Argument(help=TABLE_HELP)],
@@ -302,6 +385,7 @@ def train(
 ) -> None:
     """Train a model on labelled traces. Ctrl-C keeps it usable; --resume goes on."""
     from netdiffus.model import Model
+    from netdiffus.privacy.ledger import statement
     from netdiffus.training import Recipe
     from netdiffus.training import train as run
 
@@ -334,7 +418,7 @@ def train(
             device=device,
             progress=progress,
         )
-    _print({"model": str(out), **model.about}, as_json)
+    _print({"model": str(out), **model.about, "privacy": statement(model.ledger)}, as_json)
     if model.about["ended"] == "interrupted":
         raise typer.Exit(130)
 
@@ -583,6 +667,8 @@ def info(as_json: Json = False) -> None:
         "accelerate",
         "scikit-learn",
         "matplotlib",
+        "opendp",
+        "dp-accounting",
         "triton",
     )
     _print(

@@ -16,6 +16,7 @@ from netdiffus.evaluation.verdict import (
     keys,
     shortened,
 )
+from netdiffus.privacy.ledger import statement
 
 ANSWER_RULES = (
     "Good: yes if all key figures are at the floor, nearly if none is far, in part if at most half "
@@ -30,6 +31,7 @@ ANSWER_RULES = (
     "tiny ones do not count."
 )
 CAVEAT = "Only copies were looked for; nothing is guaranteed (no differential privacy)."
+BEYOND = "This report, which compares with real traces, is no part of that guarantee."
 ASPECTS = {"jensen_shannon": "values", "autocorrelation": "order"}
 BY = {"values": "by the values", "order": "by the order of the values"}
 SETS = ("synthetic", "usual", "jitter", "copy")
@@ -165,7 +167,9 @@ def _private(figures: dict[str, Any]) -> Answer:
         (True, "No copying found", "", nothing),
     ]
     _, word, mark, text = next(case for case in cases if case[0])
-    return Answer("Is it private?", word, mark, f"{text} {CAVEAT}")
+    ledger = figures.get("ledger")
+    guarantee = f"Differential privacy: {statement(ledger)}. {BEYOND}" if ledger else CAVEAT
+    return Answer("Is it private?", word, mark, f"{text} {guarantee}")
 
 
 def _told_copies(share: Share, figures: dict[str, Any]) -> str:

@@ -84,6 +84,7 @@ def evaluate(
     figures["sets"]["holdout"]["copying"] = judge.holdout_copying()
     figures["usual"] = _usual(comparison, judge.usual_near())
     figures["about"] = dict(about or {})
+    figures["ledger"] = synthetic.ledger
     return Report(
         figures, comparison.train, comparison.synthetic, comparison.holdout, tuple(history)
     )

@@ -1,0 +1,1 @@
+"""Differential privacy: a private table of traces, and its ledger."""
