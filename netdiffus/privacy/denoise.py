@@ -33,7 +33,10 @@ def smoothed(counts: Floats, sigma: float) -> Floats:
 
 
 def shared_rest(counts: Floats, sigma: float, totals: Floats, pooled: Floats) -> Floats:
-    """Distributions over the last axis: what stands out, and the rest as it is in all classes.
+    """Distributions over the last axis: what stands out, and the rest nearer to all classes.
+
+    Of the rest, m are expected where a class is like all. Classes differ by about as much as there
+    is to differ, so a count is believed by m² / (m² + sigma²), and m for what is missing.
 
     Args:
         counts: Noisy, (…, K).
@@ -43,8 +46,11 @@ def shared_rest(counts: Floats, sigma: float, totals: Floats, pooled: Floats) ->
     """
     kept = np.where(is_signal(counts, sigma), counts, 0.0)
     rest = np.maximum(totals - kept.sum(axis=-1), 0.02 * totals) + 1e-6
-    whole = kept + rest[..., None] * pooled
-    return np.asarray(whole / whole.sum(axis=-1, keepdims=True))
+    expected = rest[..., None] * np.where(kept > 0, 0.0, pooled)
+    believed = expected**2 / (expected**2 + sigma**2)
+    free = np.maximum(expected + believed * (counts - expected), 0.0)
+    whole = kept + free * (rest / np.maximum(free.sum(axis=-1), 1e-12))[..., None]
+    return np.asarray((whole + 1e-12) / (whole + 1e-12).sum(axis=-1, keepdims=True))
 
 
 def normalised(weights: Floats) -> Floats:

@@ -1,11 +1,11 @@
 """Private traces made from noisy answers: post-processing, which looks at no data.
 
-A trace of class k takes a pattern of halves and a length, then token after token. As long as its
-tokens are a frequent prefix of the class it goes on as often as that prefix did; behind it, by
+As long as the tokens of a trace of class k are a frequent prefix of the class, it goes on as often
+as that prefix did. When it leaves, it takes a pattern of halves and a length that begins as it did,
+and goes on among the tokens that the pattern allows, by
 
-    p(b | a, k, t) ~ pairs(b | a, k) places(b | k, t) / places(b | k) balance(t, b)
-
-always among the tokens that the pattern allows. `balance` is fitted so that all traces together
+    p(b | a, k, t) ~ pairs(b | a, k) places(b | k, t) / places(b | k) balance(t, b).
+ `balance` is fitted so that all traces together
 have the values at each place that were counted.
 """
 
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from netdiffus.privacy.denoise import is_signal, normalised, shared_rest, smoothed
 from netdiffus.privacy.domain import Domain
-from netdiffus.privacy.measure import Column, Lead, Measured, Other
+from netdiffus.privacy.measure import Column, Lead, Measured, Other, pattern_parts
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -163,30 +163,47 @@ def walk(
     """
     lead = chain.lead
     length, many = chain.balance.shape
-    halves, points = _drawn_patterns(chain, labels, rng)
     tokens = np.full((len(labels), length), -1)
+    codes = np.full(len(labels), -1)  # of the patterns, drawn where a trace leaves the prefixes
     node = labels.copy()
     alive = np.arange(len(labels))
     for place in range(length):
-        chance = _free_chance(chain, labels[alive], tokens[alive], place)
-        known = node[alive] if place < len(lead.levels) else np.full(len(alive), -1)
-        chance = _with_prefix(lead, chance, known, place)
-        allowed = _allowed(lead, halves[alive], points[alive], place, length)
-        drawn = _draw((chance + HARDLY) * allowed, rng)
+        at, drawn = node[alive], np.empty(len(alive), dtype=np.int64)
+        stays = _stays(lead, at, place, rng)
+        if stays.any():
+            drawn[stays] = _draw(lead.levels[place].children[at[stays]], rng)
+        free = alive[~stays]
+        if len(free):
+            new = free[codes[free] < 0]
+            codes[new] = _drawn_patterns(chain, labels[new], tokens[new, :place], rng)
+            chance = _free_chance(chain, labels[free], tokens[free], place)
+            chance = _unlike_prefixes(lead, chance, at[~stays], place)
+            drawn[~stays] = _draw((chance + HARDLY) * _allowed(lead, codes[free], place), rng)
         tokens[alive, place] = drawn
-        if place < len(lead.levels):
-            level = lead.levels[place]
-            follows = np.where(known >= 0, level.ids[np.maximum(known, 0), drawn], -1)
-            stays = (known >= 0) & (level.children[np.maximum(known, 0), drawn] > 0)
-        else:
-            follows, stays = known, np.zeros(len(alive), dtype=bool)
         if is_free is not None:
-            is_free[alive, place] = ~stays
-        node[alive] = follows
+            is_free[free, place] = True
+        node[alive] = np.where(stays, _next(lead, at, drawn, place), -1)
         alive = alive[drawn != many - 1]
         if not len(alive):
             break
     return tokens
+
+
+def _stays(lead: Lead, node: Ints, place: int, rng: np.random.Generator) -> Bools:
+    """(N,): which traces go on as a frequent prefix did, by how many of it did so."""
+    if place >= len(lead.levels):
+        return np.zeros(len(node), dtype=bool)
+    level = lead.levels[place]
+    known = level.children.sum(axis=1)
+    share = known / np.maximum(known + level.rest, HARDLY)
+    return np.asarray((node >= 0) & (rng.random(len(node)) < share[np.maximum(node, 0)]))
+
+
+def _next(lead: Lead, node: Ints, drawn: Ints, place: int) -> Ints:
+    """(N,): the longer prefixes of traces that stay in one."""
+    if place >= len(lead.levels):
+        return node
+    return lead.levels[place].ids[np.maximum(node, 0), drawn]
 
 
 def _free_chance(chain: Chain, labels: Ints, tokens: Ints, place: int) -> Floats:
@@ -199,37 +216,42 @@ def _free_chance(chain: Chain, labels: Ints, tokens: Ints, place: int) -> Floats
     return normalised(chance + HARDLY)
 
 
-def _with_prefix(lead: Lead, chance: Floats, known: Ints, place: int) -> Floats:
-    """The chances, of traces in a frequent prefix as that went on."""
-    at = np.flatnonzero(known >= 0)
-    if not len(at):
-        return chance
-    level, node = lead.levels[place], known[known >= 0]
-    children = level.children[node]
-    free = np.where(children > 0, KNOWN, 1.0) * chance[at]
-    chance[at] = children + level.rest[node, None] * normalised(free)
+def _unlike_prefixes(lead: Lead, chance: Floats, node: Ints, place: int) -> Floats:
+    """The chances without what the frequent prefixes of the traces go on with."""
+    at = np.flatnonzero(node >= 0)
+    if place < len(lead.levels) and len(at):
+        children = lead.levels[place].children[node[at]]
+        chance[at] *= np.where(children > 0, KNOWN, 1.0)
     return chance
 
 
-def _drawn_patterns(chain: Chain, labels: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """Halves (N, depth) of the first points, and how many of these there are, (N,)."""
-    upper = np.cumsum(chain.pattern, axis=1)
-    codes = np.empty(len(labels), dtype=np.int64)
-    for label in np.unique(labels):
-        mine = np.flatnonzero(labels == label)
-        place = rng.random(len(mine)) * upper[label, -1]
-        codes[mine] = np.searchsorted(upper[label], place, side="right")
-    points = np.floor(np.log2(codes + 2)).astype(np.int64)
-    bits = codes + 2 - 2**points
-    return (bits[:, None] >> np.arange(chain.lead.depth)) & 1, points
+def _drawn_patterns(chain: Chain, labels: Ints, tokens: Ints, rng: np.random.Generator) -> Ints:
+    """Codes (N,) of patterns that begin as the tokens (N, places) do; 0 beyond their depth."""
+    places = tokens.shape[1]
+    if places >= chain.lead.depth:
+        return np.zeros(len(labels), dtype=np.int64)
+    points, bits = pattern_parts(np.arange(chain.pattern.shape[1]))
+    begun = (chain.lead.symbols[tokens] << np.arange(places)).sum(axis=1)
+    found = np.empty(len(labels), dtype=np.int64)
+    for start in np.unique(begun):
+        fits = (points >= max(places, 1)) & ((bits & (2**places - 1)) == start)
+        codes = np.flatnonzero(fits)
+        mine = np.flatnonzero(begun == start)
+        upper = np.cumsum(chain.pattern[:, codes] + HARDLY, axis=1)
+        for label in np.unique(labels[mine]):
+            rows = mine[labels[mine] == label]
+            at = np.searchsorted(upper[label], rng.random(len(rows)) * upper[label, -1], "right")
+            found[rows] = codes[np.minimum(at, len(codes) - 1)]
+    return found
 
 
-def _allowed(lead: Lead, halves: Ints, points: Ints, place: int, length: int) -> Bools:
+def _allowed(lead: Lead, codes: Ints, place: int) -> Bools:
     """(N, K + 1): which tokens the patterns allow at a place."""
     if place >= lead.depth:
-        return np.array(lead.symbols >= (-1 if place else 0))[None]
+        return np.ones((1, len(lead.symbols)), dtype=bool)
+    points, bits = pattern_parts(codes)
     goes_on = place < points
-    allowed = (lead.symbols[None] == halves[:, place, None]) & goes_on[:, None]
+    allowed = (lead.symbols[None] == ((bits >> place) & 1)[:, None]) & goes_on[:, None]
     allowed[:, -1] = ~goes_on
     return allowed
 

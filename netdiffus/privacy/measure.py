@@ -170,7 +170,7 @@ def shares(domain: Domain, columns: int) -> list[float]:
     weight = left / (1 + OTHER_WEIGHT * others)
     depth = min(DEPTH, domain.length)
     lead = {name: weight * share for name, share in LEAD.items()}
-    levels = [lead.pop("prefixes") / depth] * depth
+    levels = _level_shares(lead.pop("prefixes"), depth)
     of_others = [OTHER_WEIGHT * weight * share for share in OTHER.values()] * others
     return [SIZES, *list(COLUMN.values()) * columns, *lead.values(), *levels, *of_others]
 
@@ -302,6 +302,12 @@ def pattern_codes(symbols: Ints, codes: Ints, end: int, depth: int) -> Ints:
     return 2**points - 2 + (bits[:, :depth] << place[:depth]).sum(axis=1)
 
 
+def pattern_parts(codes: Ints) -> tuple[Ints, Ints]:
+    """How many points a pattern has, and their halves as bits: the inverse of `pattern_codes`."""
+    points = np.floor(np.log2(codes + 2)).astype(np.int64)
+    return points, codes + 2 - 2**points
+
+
 def _prefixes(
     codes: Ints, labels: Ints, sizes: Noisy, many: int, share: float, meter: Meter
 ) -> list[Level]:
@@ -309,10 +315,11 @@ def _prefixes(
     depth = min(DEPTH, codes.shape[1])
     node, traces = labels, np.maximum(sizes.counts, 0.0)
     levels: list[Level] = []
+    parts = _level_shares(share, depth)
     for place in range(depth):
         count = len(traces)
         here = np.where((node >= 0) & (codes[:, place] >= 0), node * many + codes[:, place], -1)
-        release = Release(f"class x first {place + 1} values", 1.0, share / depth)
+        release = Release(f"class x first {place + 1} values", 1.0, parts[place])
         noisy = Noisy(*meter.release(release, once(here, count * many)))
         level = _level(noisy.counts.reshape(count, many), noisy.sigma, traces)
         levels.append(level)
@@ -321,6 +328,12 @@ def _prefixes(
         if not len(traces):
             break  # what was meant for longer prefixes is not spent
     return levels
+
+
+def _level_shares(share: float, depth: int) -> list[float]:
+    """More for short prefixes, which all longer ones begin with."""
+    weights = 1 / np.sqrt(np.arange(1, depth + 1))
+    return [float(one) for one in share * weights / weights.sum()]
 
 
 def _level(counts: Floats, sigma: float, traces: Floats) -> Level:
