@@ -23,7 +23,7 @@ def is_signal(counts: Floats, sigma: float, false: float = FALSE) -> Bools:
     fits = np.flatnonzero(ordered <= false * np.arange(1, len(ordered) + 1) / len(ordered))
     if not len(fits):
         return np.zeros(counts.shape, dtype=bool)
-    return (chance <= ordered[fits[-1]]).reshape(counts.shape)
+    return np.asarray(chance <= ordered[fits[-1]]).reshape(counts.shape)
 
 
 def smoothed(counts: Floats, sigma: float) -> Floats:

@@ -321,7 +321,10 @@ def _prefixes(
         here = np.where((node >= 0) & (codes[:, place] >= 0), node * many + codes[:, place], -1)
         release = Release(f"class x first {place + 1} values", 1.0, parts[place])
         noisy = Noisy(*meter.release(release, once(here, count * many)))
-        level = _level(noisy.counts.reshape(count, many), noisy.sigma, traces)
+        counts = noisy.counts.reshape(count, many)
+        if place == 0:
+            counts[:, -1] = 0.0  # no trace ends before its first point
+        level = _level(counts, noisy.sigma, traces)
         levels.append(level)
         node = np.where(here >= 0, level.ids.reshape(-1)[here], -1)
         traces = level.children[level.ids >= 0]

@@ -40,7 +40,7 @@ class Tokens:
         span = upper[last] - start
         place = start[tokens] + rng.random(tokens.shape) * span[tokens]
         at = np.searchsorted(upper, place, side="right")
-        return order[np.clip(at, first[tokens], last[tokens])]
+        return np.asarray(order[np.clip(at, first[tokens], last[tokens])])
 
 
 def find_tokens(counts: Floats, sigma: float, most: int, groups: int) -> Tokens:

@@ -93,9 +93,10 @@ def _same_answers(seen: Seen) -> Iterator[None]:
         yield
 
 
-def run(rows: list[Row], **options: object) -> Seen:
-    """Privatises traces with answers that do not depend on them."""
+def run(rows: list[Row], make: bool = False, **options: object) -> Seen:
+    """Privatises traces with answers that do not depend on them; without `make` only counts."""
     seen = Seen()
-    with _same_answers(seen):
+    made = module._made if make else mock.Mock()
+    with _same_answers(seen), mock.patch.object(module, "_made", made):
         seen.private = module.privatise(traces_of(rows), 4, anyway=True, **(PUBLIC | options))
     return seen

@@ -64,7 +64,7 @@ def test_a_trace_added_removed_or_changed_moves_no_release_by_more_than_stated(
 @settings(max_examples=10)
 @given(SOME, rows())
 def test_nothing_but_the_answers_depends_on_the_traces(some: list[Row], new: Row) -> None:
-    one, other = run(some), run([*some, new])
+    one, other = (run(each, make=True) for each in (some, [*some, new]))
     assert one.private is not None
     assert other.private is not None
     assert one.private.equals(other.private)
