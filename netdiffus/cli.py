@@ -280,6 +280,9 @@ def privatise(
         list[str] | None,
         typer.Option("--range", help="CHANNEL=LO:HI, public bounds; may be repeated."),
     ] = None,
+    mix: Annotated[
+        str, typer.Option(help="Classes real, as many as there were, or balanced.")
+    ] = "real",
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Go on where classes have too few traces.")
     ] = False,
@@ -316,6 +319,7 @@ def privatise(
                 classes=names,
                 length=length,
                 ranges=_ranges(ranges or []),
+                mix=mix,
                 anyway=anyway,
                 ledger=ledger,
                 progress=progress,

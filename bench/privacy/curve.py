@@ -38,10 +38,10 @@ class Judged:
 
 
 def _mirage_appx() -> Judged:
-    """All training flows, first 10 packets. Equal flows (of all channels) are on one side."""
-    whole = Traces.load(folder_of_data() / "mirage_appx.parquet", length=10)
-    train, holdout = (part.select(["packet_length", "direction"]) for part in whole.split(0.2))
-    return Judged(train, holdout, 10, {"packet_length": (0.0, 1460.0)})
+    """All training flows, first 10 packets; those of equal sizes and directions on one side."""
+    path = folder_of_data() / "mirage_appx.parquet"
+    whole = Traces.load(path, length=10).select(["packet_length", "direction"])
+    return Judged(*whole.split(0.2), 10, {"packet_length": (0.0, 1460.0)})
 
 
 def _lab_volumes() -> Judged:

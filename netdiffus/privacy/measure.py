@@ -26,13 +26,13 @@ Bools = npt.NDArray[np.bool_]
 SIZES = 0.01
 COLUMN = {"values": 0.01, "classes": 0.02}
 LEAD = {
-    "values": 0.06,
-    "pattern": 0.10,
-    "prefixes": 0.34,
-    "places": 0.13,
+    "values": 0.08,
+    "pattern": 0.08,
+    "prefixes": 0.25,
+    "places": 0.22,
     "pairs": 0.25,
-    "all places": 0.04,
-    "all pairs": 0.08,
+    "all places": 0.05,
+    "all pairs": 0.07,
 }
 OTHER = {"values": 0.10, "places": 0.30, "with lead": 0.30, "pairs": 0.30}
 OTHER_WEIGHT = 0.5  # budget of each further feature, beside 1 of the leading one

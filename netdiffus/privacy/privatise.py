@@ -20,7 +20,15 @@ from netdiffus.privacy.accounting import calibrate, check_budget, epsilon_by_pld
 from netdiffus.privacy.domain import Domain, domain
 from netdiffus.privacy.generate import make
 from netdiffus.privacy.ledger import NOT_COVERED, Ledger, few
-from netdiffus.privacy.measure import SIZES, Encoded, Noisy, measure, measure_sizes, shares
+from netdiffus.privacy.measure import (
+    SIZES,
+    Encoded,
+    Measured,
+    Noisy,
+    measure,
+    measure_sizes,
+    shares,
+)
 from netdiffus.privacy.noise import NoisyMeter, library
 from netdiffus.privacy.spending import Spending, spend
 from netdiffus.splitting import group_names
@@ -43,6 +51,7 @@ def privatise(
     classes: Sequence[str] | None = None,
     length: int | None = None,
     ranges: Mapping[str, tuple[float, float]] | None = None,
+    mix: str = "real",
     anyway: bool = False,
     ledger: str | Path | None = None,
     progress: Progress | None = None,
@@ -65,12 +74,14 @@ def privatise(
             grows with its square root.
         ranges: Of channels by name, least and largest value; None is 0 to 1500 B for sizes, 1 µs
             to 100 s for gaps and times, 1 to 1e9 for volumes. What lies outside is moved there.
+        mix: `real` makes about as many traces of each class as there were, `balanced` as many in
+            all with the classes equal.
         anyway: Go on where a class has too few traces to be of use.
         ledger: File that adds up all releases of one data set; made if it is not there.
         progress: Called with (share done, a note).
 
     Returns:
-        Traces with about as many of each class as there were, and their `ledger`.
+        About as many traces as there were, and their `ledger`.
 
     Raises:
         InputError: An argument is out of its range, a class of the traces is not public, `by` is
@@ -85,6 +96,8 @@ def privatise(
             "these traces are private already, with a ledger of their own: all work on them keeps "
             "its guarantee; privatise the real traces"
         )
+    if mix not in ("real", "balanced"):
+        raise InputError(f"mix must be 'real' or 'balanced', got {mix!r}")
     most = whole("most", most, 1) if by is not None else 1
     length = None if length is None else whole("length", length, 1)
     groups = _groups(traces, by)
@@ -114,7 +127,7 @@ def privatise(
         about["total"] = spending.total(delta)
         if small:
             warnings.warn(Note(few(about)), stacklevel=2)
-        private = _made(measured, public, traces, rng, about)
+        private = _made(measured, public, traces, _labels(sizes, mix), rng, about)
     step(1.0, "done")
     return private
 
@@ -247,16 +260,27 @@ def _ledger(
     }
 
 
-def _made(
-    measured: Any, public: Domain, traces: Traces, rng: np.random.Generator, about: Ledger
-) -> Traces:
-    sizes = np.maximum(np.rint(measured.sizes.counts), 0).astype(np.int64)
-    labels = np.repeat(np.arange(len(sizes)), sizes)
-    if not len(labels):
+def _labels(sizes: Noisy, mix: str) -> Ints:
+    """The classes to make, by noisy sizes."""
+    many = np.maximum(np.rint(sizes.counts), 0).astype(np.int64)
+    if mix == "balanced":
+        many = np.where(many > 0, -(-many.sum() // max(1, np.count_nonzero(many))), 0)
+    if not many.sum():
         raise InputError(
             "the noisy count of every class is 0: nothing can be told of so few traces at this "
             "epsilon; add traces, or raise epsilon"
         )
+    return np.repeat(np.arange(len(many)), many)
+
+
+def _made(
+    measured: Measured,
+    public: Domain,
+    traces: Traces,
+    labels: Ints,
+    rng: np.random.Generator,
+    about: Ledger,
+) -> Traces:
     cells, codes = make(measured, public, labels, rng)
     found = public.decode(cells, rng)
     lengths = (cells[0] >= 0).sum(axis=1)
