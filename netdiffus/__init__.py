@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = version("netdiffus")
 
 if TYPE_CHECKING:
+    from netdiffus.attacks.audit import Audit as Audit
+    from netdiffus.attacks.audit import audit as audit
     from netdiffus.capture import convert_captures as convert_captures
     from netdiffus.capture import import_captures as import_captures
     from netdiffus.channels import Channel as Channel
@@ -26,8 +28,7 @@ if TYPE_CHECKING:
     from netdiffus.export.capture import write_capture as write_capture
     from netdiffus.export.flow_tables import write_flows as write_flows
     from netdiffus.model.model import Model as Model
-    from netdiffus.privacy.audit import Audit as Audit
-    from netdiffus.privacy.audit import audit as audit
+    from netdiffus.privacy.privatise import privatise as privatise
     from netdiffus.sampling import sample as sample
     from netdiffus.traces.lab import lab_traffic as lab_traffic
     from netdiffus.traces.traces import Traces as Traces
@@ -48,8 +49,9 @@ _HOMES = {
     "evaluate": "evaluation",
     "lab_traffic": "traces.lab",
     "Model": "model.model",
-    "Audit": "privacy.audit",
-    "audit": "privacy.audit",
+    "Audit": "attacks.audit",
+    "audit": "attacks.audit",
+    "privatise": "privacy.privatise",
     "sample": "sampling",
     "Channel": "channels",
     "Traces": "traces.traces",

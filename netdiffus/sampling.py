@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,7 @@ def sample(
     Returns:
         Traces in the units of the training traces, with meta `trace_id`, `seed`, and `protocol` and
         `server_port` if the training traces had them. A model of images adds `residual` (see
-        `GasfCodec.decode`).
+        `GasfCodec.decode`). They have the model's privacy ledger.
 
     Raises:
         InputError: n, label, mix, sampler, steps, seed, batch_size or device cannot be used.
@@ -108,7 +109,7 @@ def sample(
                 progress(float(index[-1] + 1 - start), f"{n} traces")
     finally:
         network.to("cpu")
-    return concat(parts)
+    return replace(concat(parts), ledger=model.ledger)
 
 
 def _made(model: Model, draws: Draws, plan: Plan, backend: str) -> Traces:

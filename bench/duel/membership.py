@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from netdiffus import Model
-from netdiffus.privacy.loss_attacks import losses
-from netdiffus.privacy.rates import FALSE_ALARMS, rates, told_apart
+from netdiffus.attacks.loss_attacks import losses
+from netdiffus.attacks.rates import FALSE_ALARMS, rates, told_apart
 from netdiffus.traces.traces import Traces
 
 

@@ -1,0 +1,1 @@
+"""What privatised traces are worth, by epsilon. Run `python -m bench.privacy`."""

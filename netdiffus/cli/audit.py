@@ -62,9 +62,9 @@ def audit(
 ) -> None:
     """Attack a model, or synthetic traces: what do they tell of those they were made from?"""
     need_eval()
+    from netdiffus.attacks.audit import audit as run
+    from netdiffus.attacks.audit_page import page
     from netdiffus.files import claim, write_together
-    from netdiffus.privacy.audit import audit as run
-    from netdiffus.privacy.audit_page import page
 
     figures = figures_beside(out)
     options = read_options(length, channels, label_column, columns, flow_column)

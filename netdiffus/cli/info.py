@@ -23,6 +23,8 @@ def info(as_json: Json = False) -> None:
         "accelerate",
         "scikit-learn",
         "matplotlib",
+        "opendp",
+        "dp-accounting",
         "triton",
     )
     show(

@@ -15,6 +15,7 @@ from netdiffus.cli.export import export
 from netdiffus.cli.import_ import import_
 from netdiffus.cli.info import info
 from netdiffus.cli.output import fail, show_warning
+from netdiffus.cli.privatise import privatise
 from netdiffus.cli.sample import sample
 from netdiffus.cli.split import split
 from netdiffus.cli.train import train
@@ -25,6 +26,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("demo", demo, "-o demo"),
     ("import", import_, "captures/ -o traces.parquet"),
     ("split", split, "traces.parquet --by trace_id --sep '#' -o parts"),
+    ("privatise", privatise, "traces.parquet --epsilon 4 --length 10 -o private.parquet"),
     ("train", train, "traces.parquet --minutes 5 -o model"),
     ("sample", sample, "model -n 1000 --label youtube -o out.parquet"),
     ("export", export, "out.parquet -o out.pcapng --ip 6"),

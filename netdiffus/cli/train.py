@@ -74,6 +74,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a model on labelled traces. Ctrl-C keeps it usable; --resume goes on."""
+    from netdiffus.ledger import statement
     from netdiffus.model.model import Model
     from netdiffus.training import Recipe
     from netdiffus.training import train as run
@@ -107,7 +108,7 @@ def train(
             device=device,
             progress=progress,
         )
-    show({"model": str(out), **model.about}, as_json)
+    show({"model": str(out), **model.about, "privacy": statement(model.ledger)}, as_json)
     if model.about["ended"] == "interrupted":
         raise typer.Exit(130)
 

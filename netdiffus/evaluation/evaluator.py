@@ -87,6 +87,7 @@ def evaluate(
         "protocol": _protocol(comparison, by, seed, repeats),
         **_all_figures(comparison, seed, repeats, progress or (lambda share, what: None)),
         "about": dict(about or {}),
+        "ledger": synthetic.ledger,
     }
     return Report(
         figures,

@@ -22,6 +22,7 @@ from netdiffus.codec.columns import LEARNED
 from netdiffus.codec.vocabulary import PARTS
 from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError
+from netdiffus.ledger import checked
 from netdiffus.model.files import IDENTITY
 from netdiffus.networks.build import (
     IMAGES,
@@ -44,6 +45,7 @@ SETTINGS = (
     "diffusion",
     "codec",
     "about",
+    "ledger",
     "id",
 )
 # Least and most of every number, and why no more.
@@ -108,6 +110,7 @@ def check_config(config: Mapping[str, Any]) -> None:
     _check_preset(config["preset"])
     _check_classes(config["classes"], config["shares"])
     _check_about(config["about"])
+    checked(config["ledger"])
     is_image = config["preset"] in IMAGES
     _check_dataclass("network", shape_of(config["preset"]), config["network"])
     if default_diffusion(config["preset"]) is not None:
@@ -137,7 +140,8 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or "format" not in config or "netdiffus" not in config:
         raise InputError(f"{path}: not the config of a netdiffus model (no 'format', 'netdiffus')")
     _check_format(path, config)
-    config.setdefault("id", None)  # which folders of the first version of this format lack
+    for name in ("id", "ledger"):  # which folders of the first version of this format lack
+        config.setdefault(name, None)
     try:
         check_config(config)
     except InputError as error:

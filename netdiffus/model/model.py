@@ -25,6 +25,7 @@ from netdiffus.codec.vocabulary import K, Vocabulary
 from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError, visible, whole
 from netdiffus.files import alone_in
+from netdiffus.ledger import statement
 from netdiffus.model.checks import (
     FORMAT,
     Weights,
@@ -80,6 +81,7 @@ class Model:
         shares: (K,) how frequent each class is, of a class of fewer than 5 traces as if it had 5.
         columns: The meta-data that is learned with the class.
         about: How it was made, for the model card.
+        ledger: The guarantee of privacy of the traces it learned from; None is none.
     """
 
     preset: str
@@ -90,6 +92,7 @@ class Model:
     shares: Floats
     columns: Columns
     about: dict[str, Any] = field(default_factory=dict)
+    ledger: dict[str, Any] | None = None
 
     @classmethod
     def new(
@@ -140,6 +143,7 @@ class Model:
             classes=traces.classes,
             shares=counts / counts.sum(),
             columns=columns,
+            ledger=traces.ledger,
         )
         check_config(model.config() | {"id": None})  # what is saved is read again
         return model
@@ -187,6 +191,7 @@ class Model:
             "diffusion": None if self.diffusion is None else asdict(self.diffusion),
             "codec": self.codec.state()[0],
             "about": self.about,
+            "ledger": self.ledger,
         }
 
     @classmethod
@@ -250,6 +255,7 @@ class Model:
             shares=np.array(config["shares"], dtype=np.float64),
             columns=_columns(config["columns"], lengths, codec),
             about=config["about"],
+            ledger=config["ledger"],
         )
 
     def card(self) -> str:
@@ -277,6 +283,7 @@ class Model:
             what=_WHAT["images" if self.preset in IMAGES else "tokens"],
             parameters=parameters(self.network),
             k=K,
+            privacy=_privacy(self.ledger),
         )
 
 
@@ -306,13 +313,30 @@ Network: preset `{preset}`, {what}, {parameters:,} parameters.
 Training:
 {about}
 
-Privacy: every value, range, length and port in this folder is made from at least {k} training
-traces (or groups of traces). The weights of the network give no such guarantee: an attacker can
-tell from them, better than by chance, whether a given trace was learned from. There is no
-guarantee of differential privacy.
+Differential privacy: {privacy}
+Every value, range, length and port in this folder is made from at least {k} training
+traces (or groups of traces).
 
 Limits: what it makes is synthetic and must be marked so; judge it with `netdiffus evaluate`
 against traces it was not trained on.
+"""
+
+
+_NO_LEDGER = """none. An attacker can tell from the weights of the network, better than by chance,
+whether a given trace was learned from. `netdiffus privatise` before training gives a guarantee."""
+
+
+def _privacy(ledger: Mapping[str, Any] | None) -> str:
+    """What the card says of the guarantee: in one sentence, then all of the ledger."""
+    if ledger is None:
+        return _NO_LEDGER
+    settings = "\n".join(
+        f"- {_markdown(name)}: {_markdown(value)}" for name, value in ledger.items() if value
+    )
+    return f"""{_markdown(statement(ledger))}.
+It is one of the traces that were privatised; training and sampling keep it. The ledger:
+
+{settings}
 """
 
 

@@ -1,1 +1,1 @@
-"""What a model or its traces give away of the traces that were learned from."""
+"""Differential privacy: a private table of traces, and its ledger."""

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from netdiffus.channels import Channel
 
-SCHEMA_KEY = b"netdiffus"  # schema metadata: what each channel is, as JSON
+SCHEMA_KEY = b"netdiffus"  # schema metadata: what each channel is, and the privacy ledger, as JSON
 
 
 def to_table(
@@ -20,6 +20,7 @@ def to_table(
     meta: pa.Table,
     points: dict[Channel, npt.NDArray[np.float64]],
     lengths: npt.NDArray[np.int64],
+    ledger: dict[str, Any] | None = None,
 ) -> pa.Table:
     """One Arrow row per trace from the flat points of each channel. See `Traces.to_arrow`."""
     columns: dict[str, Any] = {"label": pa.array(labels, pa.string())}
@@ -29,5 +30,7 @@ def to_table(
         items = pa.array(flat).cast(pa.type_for_alias(channel.dtype))
         lists = pa.LargeListArray.from_arrays(offsets, items)
         columns[channel.name] = lists.cast(pa.list_(items.type))
-    about = {"channels": [asdict(channel) for channel in points]}
+    about: dict[str, Any] = {"channels": [asdict(channel) for channel in points]}
+    if ledger is not None:
+        about["ledger"] = ledger
     return pa.table(columns).replace_schema_metadata({SCHEMA_KEY: json.dumps(about)})

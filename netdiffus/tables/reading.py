@@ -28,6 +28,7 @@ def read_table(
     """
     if table.num_rows == 0:
         raise InputError("no traces: the table has no rows")
+    ledger = roles.declared_ledger(table.schema)
     table = nested.unnest(_renamed(table, options))
     _refuse_twins(table.column_names)
     if options.by is not None:
@@ -48,6 +49,7 @@ def read_table(
         "labels": codes,
         "classes": classes,
         "meta": meta,
+        "ledger": ledger,
     }
     findings.label = label
     findings.origins |= {

@@ -47,6 +47,7 @@ class Traces:
         labels: int64 (N,), index into `classes`.
         classes: Names of the classes.
         meta: One Arrow row per trace: every further column of the file.
+        ledger: What guarantee of privacy they have, see `netdiffus.ledger`; None is none.
     """
 
     values: Floats
@@ -55,6 +56,7 @@ class Traces:
     labels: Ints
     classes: tuple[str, ...]
     meta: pa.Table = field(default_factory=lambda: pa.table({}))
+    ledger: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.values)
@@ -181,7 +183,7 @@ class Traces:
     def to_arrow(self) -> pa.Table:
         """One row per trace: `label`, meta, then one list column per channel."""
         lists = {channel: self.points(c) for c, channel in enumerate(self.channels)}
-        return to_table(self.label_names.tolist(), self.meta, lists, self.lengths)
+        return to_table(self.label_names.tolist(), self.meta, lists, self.lengths, self.ledger)
 
     def to_pandas(self) -> pandas.DataFrame:
         """The same as a pandas DataFrame (pandas must be installed)."""
@@ -269,7 +271,13 @@ class Traces:
         Raises:
             FileExistsError: The file is there and `force` is false.
             InputError: `for_spreadsheets` with another kind of file than CSV.
+
+        Warns:
+            Note: CSV has no place for the ledger of private traces.
         """
+        if self.ledger is not None and Path(path).suffix.lower() == ".csv":
+            note = f"{path}: CSV has no place for the privacy ledger; .parquet and .npz keep it"
+            warnings.warn(Note(note), stacklevel=2)
         table = self.to_arrow()
         formats.write(table, Path(path), force=force, for_spreadsheets=for_spreadsheets)
 
@@ -412,7 +420,8 @@ def concat(parts: Sequence[Traces]) -> Traces:
     """The traces of all parts, which must have the same channels, one after another.
 
     Classes are joined by name; meta columns that not all parts have are left out. Where element
-    types differ the channel is of int64, or of double if one of them has fractions.
+    types differ the channel is of int64, or of double if one of them has fractions. A privacy
+    ledger is kept if all parts have the same.
 
     Raises:
         InputError: No parts, or channels that differ.
@@ -432,6 +441,13 @@ def concat(parts: Sequence[Traces]) -> Traces:
         if all(name in part.meta.column_names for part in parts)
     ]
     n = sum(len(part) for part in parts)
+    ledgers = [part.ledger for part in parts]
+    same_ledger = all(one == ledgers[0] for one in ledgers)
+    if not same_ledger:
+        warnings.warn(
+            Note("concat: the parts have not the same privacy ledger; together they have none"),
+            stacklevel=2,
+        )
     return Traces(
         values=np.concatenate([_widen(part.values, longest) for part in parts]),
         lengths=np.concatenate([part.lengths for part in parts]),
@@ -443,6 +459,7 @@ def concat(parts: Sequence[Traces]) -> Traces:
         meta=pa.concat_tables([part.meta.select(shared) for part in parts])
         if shared
         else _empty_rows(n),
+        ledger=ledgers[0] if same_ledger else None,
     )
 
 

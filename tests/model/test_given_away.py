@@ -15,11 +15,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 
+from netdiffus.attacks.extraction import leaked, numbers_in, rare_of, rebuilt, values_of
+from netdiffus.attacks.loss_attacks import losses
 from netdiffus.codec import GasfCodec, TokenCodec
 from netdiffus.model.files import identity
 from netdiffus.model.model import Model
-from netdiffus.privacy.extraction import leaked, numbers_in, rare_of, rebuilt, values_of
-from netdiffus.privacy.loss_attacks import losses
 from netdiffus.sampling import sample
 from netdiffus.traces.lab import lab_traffic
 from netdiffus.traces.traces import Traces

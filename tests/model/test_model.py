@@ -76,7 +76,7 @@ class TestFolder:
         assert "| video | 33.3% |" in card
         assert "packet_length [B] (size)" in card
         assert "made from at least 5 training" in card
-        assert "no\nguarantee of differential privacy" in card
+        assert "Differential privacy: none." in card
         assert "Limits" in card
 
     def test_existing_is_refused(self, model: Model, folder: Path) -> None:

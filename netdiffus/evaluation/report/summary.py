@@ -16,6 +16,7 @@ from netdiffus.evaluation.report.grades import (
     headline_metrics,
     shortened,
 )
+from netdiffus.ledger import statement
 
 ANSWER_RULES = (
     "Good: yes if all headline metrics are at the floor, nearly if none is far, in part if at most "
@@ -31,6 +32,7 @@ ANSWER_RULES = (
     "each distance and 0.05 to each share, so that tiny ones do not count."
 )
 CAVEAT = "Only copies were looked for; nothing is guaranteed (no differential privacy)."
+BEYOND = "This report, which compares with real traces, is no part of that guarantee."
 ASPECTS = {"jensen_shannon": "values", "autocorrelation": "order"}
 SETS = ("synthetic", "usual", "jitter", "copy")
 SHOWN = 4  # classes, and as many fields
@@ -180,7 +182,9 @@ def _private(figures: dict[str, Any]) -> Answer:
         (True, "No copying found", "", nothing),
     ]
     _, word, mark, text = next(case for case in cases if case[0])
-    return Answer("Is it private?", word, mark, f"{text} {CAVEAT}")
+    ledger = figures.get("ledger")
+    guarantee = f"Differential privacy: {statement(ledger)}. {BEYOND}" if ledger else CAVEAT
+    return Answer("Is it private?", word, mark, f"{text} {guarantee}")
 
 
 def _copies_text(share: Share, figures: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from netdiffus.channels import KINDS, Channel
 from netdiffus.errors import InputError
+from netdiffus.ledger import checked
 from netdiffus.tables.columns.labels import shown
 from netdiffus.tables.columns.names import META, Meaning, flow_table, meaning
 from netdiffus.tables.columns.numbers import is_list, is_number
@@ -90,6 +91,22 @@ def declared(schema: pa.Schema) -> dict[str, Channel]:
             "remove it, or write the file again"
         ) from None
     return {one.name: one for one in channels}
+
+
+def declared_ledger(schema: pa.Schema) -> dict[str, Any] | None:
+    """The privacy ledger in our own metadata of a file, if there is one.
+
+    Raises:
+        InputError: It is damaged.
+    """
+    text = (schema.metadata or {}).get(SCHEMA_KEY)
+    try:
+        return None if text is None else checked(json.loads(text).get("ledger"))
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"the privacy ledger in the metadata 'netdiffus' is damaged: {error}; write the file "
+            "again from the private traces"
+        ) from None
 
 
 def _check_declared(channel: Channel) -> None:

@@ -13,12 +13,7 @@ from populations import population, thirds
 from scipy.special import ndtr
 from small import packets
 
-from netdiffus.model.model import Model
-from netdiffus.networks.batch import Batch
-from netdiffus.networks.build import PRESETS, Config, configure
-from netdiffus.networks.causal import CausalConfig
-from netdiffus.networks.denoiser import DenoiserConfig
-from netdiffus.privacy.loss_attacks import (
+from netdiffus.attacks.loss_attacks import (
     FIRST_DRAW,
     LEVELS,
     calibrated,
@@ -27,8 +22,13 @@ from netdiffus.privacy.loss_attacks import (
     lira,
     losses,
 )
-from netdiffus.privacy.rates import told_apart
-from netdiffus.privacy.refits import refit_losses, trained_alike
+from netdiffus.attacks.rates import told_apart
+from netdiffus.attacks.refits import refit_losses, trained_alike
+from netdiffus.model.model import Model
+from netdiffus.networks.batch import Batch
+from netdiffus.networks.build import PRESETS, Config, configure
+from netdiffus.networks.causal import CausalConfig
+from netdiffus.networks.denoiser import DenoiserConfig
 from netdiffus.traces.traces import Traces
 from netdiffus.training import Recipe, train
 from netdiffus.training.batches import Batches

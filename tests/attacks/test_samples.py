@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from populations import counted, jittered, population, thirds
 
-from netdiffus.privacy.extraction import rare_values, whole_traces
-from netdiffus.privacy.rates import told_apart
-from netdiffus.privacy.sample_attacks import cell_ratio, cells, density_ratio, nearest
-from netdiffus.privacy.singling_out import singled_out
+from netdiffus.attacks.extraction import rare_values, whole_traces
+from netdiffus.attacks.rates import told_apart
+from netdiffus.attacks.sample_attacks import cell_ratio, cells, density_ratio, nearest
+from netdiffus.attacks.singling_out import singled_out
 from netdiffus.traces.traces import Traces
 
 ATTACKS = {"nearest": nearest, "density": density_ratio, "cells": cell_ratio}

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file
 
+from netdiffus.attacks.rates import share
+from netdiffus.attacks.sides import keys
 from netdiffus.codec.vocabulary import K
-from netdiffus.privacy.rates import share
-from netdiffus.privacy.sides import keys
 from netdiffus.traces.traces import Traces
 
 PRIVATE = "checkpoint"  # folder that is not given away

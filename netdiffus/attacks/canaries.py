@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from netdiffus.attacks.extraction import values_of
+from netdiffus.attacks.one_run import DELTA, epsilon_bound
+from netdiffus.attacks.rates import FEWEST, share, told_apart
+from netdiffus.attacks.sides import keys
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError, whole
-from netdiffus.privacy.extraction import values_of
-from netdiffus.privacy.one_run import DELTA, epsilon_bound
-from netdiffus.privacy.rates import FEWEST, share, told_apart
-from netdiffus.privacy.sides import keys
 from netdiffus.traces.traces import Floats, Traces, concat
 
 FEWEST_CANARIES = 2 * FEWEST + 20  # of both kinds there are then enough, but once in a million

@@ -163,4 +163,5 @@ def _by_class(
 
 
 def _least(apart: Floats) -> Floats:
-    return -apart.min(axis=1)
+    least: Floats = -apart.min(axis=1)
+    return least

@@ -8,9 +8,9 @@ from scipy.special import ndtr
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from netdiffus.attacks.one_run import bound, chance, epsilon_bound
+from netdiffus.attacks.rates import share, told_apart, tpr_at
 from netdiffus.errors import InputError
-from netdiffus.privacy.one_run import bound, chance, epsilon_bound
-from netdiffus.privacy.rates import share, told_apart, tpr_at
 
 
 def test_figures_are_scikit_learns() -> None:

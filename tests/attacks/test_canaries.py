@@ -7,9 +7,9 @@ import pytest
 from populations import population
 from small import packets
 
+from netdiffus.attacks.canaries import Learned, canary_audit, coins, exposure, make_canaries
+from netdiffus.attacks.sides import keys
 from netdiffus.errors import InputError
-from netdiffus.privacy.canaries import Learned, canary_audit, coins, exposure, make_canaries
-from netdiffus.privacy.sides import keys
 from netdiffus.traces.traces import Traces
 
 

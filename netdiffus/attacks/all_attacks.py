@@ -8,13 +8,13 @@ import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
+from netdiffus.attacks.loss_attacks import calibrated, level_names, lira, losses
+from netdiffus.attacks.rates import Figure, told_apart
+from netdiffus.attacks.refits import refit_losses
+from netdiffus.attacks.sample_attacks import cell_ratio, density_ratio, nearest
+from netdiffus.attacks.sides import Sides, keys
 from netdiffus.evaluation.features.embedding import Embedding
 from netdiffus.model.model import Model
-from netdiffus.privacy.loss_attacks import calibrated, level_names, lira, losses
-from netdiffus.privacy.rates import Figure, told_apart
-from netdiffus.privacy.refits import refit_losses
-from netdiffus.privacy.sample_attacks import cell_ratio, density_ratio, nearest
-from netdiffus.privacy.sides import Sides, keys
 from netdiffus.traces.traces import Floats, Traces, concat
 
 TREES, FOLDS = 100, 5  # of the control

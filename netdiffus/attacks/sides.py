@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from netdiffus.attacks.rates import FEWEST
 from netdiffus.channels import same_but_type
 from netdiffus.errors import InputError
 from netdiffus.evaluation.metrics.memorization import point_keys
 from netdiffus.model.model import Model
-from netdiffus.privacy.rates import FEWEST
 from netdiffus.traces.traces import Ints, Traces
 
 NAMED = 3  # rows or classes that a message names

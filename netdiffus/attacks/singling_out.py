@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from netdiffus.privacy.rates import share
-from netdiffus.privacy.sample_attacks import cells
+from netdiffus.attacks.rates import share
+from netdiffus.attacks.sample_attacks import cells
 from netdiffus.traces.traces import Ints, Traces
 
 GUESSES = 2000

@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from netdiffus.attacks.canaries import Learned
+from netdiffus.attacks.loss_attacks import Bools, halves, losses
+from netdiffus.attacks.sides import as_learned
 from netdiffus.codec import GasfCodec, TokenCodec
 from netdiffus.errors import InputError, Note
 from netdiffus.model.model import Model
 from netdiffus.networks.build import Codec
-from netdiffus.privacy.canaries import Learned
-from netdiffus.privacy.loss_attacks import Bools, halves, losses
-from netdiffus.privacy.sides import as_learned
 from netdiffus.sampling import sample
 from netdiffus.traces.traces import Floats, Traces
 from netdiffus.training import Recipe, train

@@ -15,11 +15,11 @@ from command import run
 from populations import counted, jittered, population, thirds
 
 from netdiffus import Audit, audit
+from netdiffus.attacks.audit_page import page
+from netdiffus.attacks.sides import sides
+from netdiffus.attacks.verdict import answer
 from netdiffus.errors import InputError
 from netdiffus.model.model import Model
-from netdiffus.privacy.audit_page import page
-from netdiffus.privacy.sides import sides
-from netdiffus.privacy.verdict import answer
 from netdiffus.traces.traces import Traces, concat
 from netdiffus.training import Recipe, train
 

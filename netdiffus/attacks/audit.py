@@ -11,20 +11,20 @@ from typing import Any
 
 import numpy as np
 
+from netdiffus.attacks.all_attacks import Say, black_box, blind, white_box
+from netdiffus.attacks.canaries import canary_audit
+from netdiffus.attacks.extraction import from_folder, rare_values, whole_traces
+from netdiffus.attacks.rates import share
+from netdiffus.attacks.refits import audited, recipe_of
+from netdiffus.attacks.sides import Sides, as_learned, keys, sides
+from netdiffus.attacks.singling_out import singled_out
+from netdiffus.attacks.verdict import answer
 from netdiffus.errors import InputError, checked_seed, whole
 from netdiffus.evaluation.features.embedding import Embedding
 from netdiffus.evaluation.features.vector_set import VectorSet
 from netdiffus.evaluation.metrics.memorization import CopyDetector, usual_exact
 from netdiffus.files import refuse_existing, write_text
 from netdiffus.model.model import Model
-from netdiffus.privacy.attacks import Say, black_box, blind, white_box
-from netdiffus.privacy.canaries import canary_audit
-from netdiffus.privacy.extraction import from_folder, rare_values, whole_traces
-from netdiffus.privacy.rates import share
-from netdiffus.privacy.refits import audited, recipe_of
-from netdiffus.privacy.sides import Sides, as_learned, keys, sides
-from netdiffus.privacy.singling_out import singled_out
-from netdiffus.privacy.verdict import answer
 from netdiffus.sampling import sample
 from netdiffus.traces.traces import Traces
 
@@ -68,7 +68,7 @@ class Audit:
         Raises:
             FileExistsError: The file is there and `force` is false.
         """
-        from netdiffus.privacy.audit_page import page  # matplotlib is slow to import
+        from netdiffus.attacks.audit_page import page  # matplotlib is slow to import
 
         refuse_existing(Path(path), force)
         write_text(Path(path), page(self.figures))
@@ -181,7 +181,7 @@ def _check_asked(
     if model is None and (refits or canaries):
         raise InputError(
             "refits and canaries train models like the one that is attacked: give that model, or "
-            "leave them out (--refits, --canaries). netdiffus.privacy.canaries.canary_audit takes "
+            "leave them out (--refits, --canaries). netdiffus.attacks.canaries.canary_audit takes "
             "any training"
         )
     if samples is not None and synthetic is not None:
@@ -197,7 +197,7 @@ def _check_trainable(
         raise InputError(
             "refits and canaries: the model learned from a table that was made private, and a "
             "training without that step would tell nothing of it. Leave them out (--refits, "
-            "--canaries), or give netdiffus.privacy.canaries.canary_audit a function that does both"
+            "--canaries), or give netdiffus.attacks.canaries.canary_audit a function that does both"
         )
 
 

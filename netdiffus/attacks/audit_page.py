@@ -10,8 +10,8 @@ from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
 from netdiffus import __version__
+from netdiffus.attacks.verdict import RULES
 from netdiffus.evaluation.report.svg import SOFT, TRAIN, frame, svg
-from netdiffus.privacy.verdict import RULES
 
 COLOURS = ("#1f5fa8", "#d9661f", "#1a7f4b", "#8a4fb0", "#b3261e", "#9a6700", "#2a9d9d", "#c2478f")
 HEIGHT = 4.0  # inches
@@ -25,7 +25,7 @@ def page(figures: dict[str, Any]) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"percent": percent, "interval": interval, "area": area}
-    template = files("netdiffus.privacy").joinpath("audit.html").read_text(encoding="utf-8")
+    template = files("netdiffus.attacks").joinpath("audit.html").read_text(encoding="utf-8")
     picture = svg("roc", _draw_roc, figures["attacks"], width=WIDTH)
     return environment.from_string(template).render(
         f=figures, rules=RULES, picture=picture, version=__version__, guarantee=guarantee(figures)

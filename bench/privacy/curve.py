@@ -1,0 +1,140 @@
+"""Privatised traces judged by forests, as a curve over epsilon."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import balanced_accuracy_score
+
+from bench.fidelity.forests import Protocol, forest, two_sample_auc
+from bench.fidelity.sets import folder_of_data
+from netdiffus.errors import Note
+from netdiffus.privacy.privatise import privatise
+from netdiffus.traces.lab import lab_traffic
+from netdiffus.traces.traces import Floats, Traces
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Real traces to privatise, and others to judge by.
+
+    Attributes:
+        train: What is privatised.
+        holdout: What judges, never seen.
+        length: Points of a trace.
+        ranges: Public, of channels.
+    """
+
+    train: Traces
+    holdout: Traces
+    length: int
+    ranges: dict[str, tuple[float, float]]
+
+
+def _mirage_appx() -> Judged:
+    """All training flows, first 10 packets; those of equal sizes and directions on one side."""
+    path = folder_of_data() / "mirage_appx.parquet"
+    whole = Traces.load(path, length=10).select(["packet_length", "direction"])
+    return Judged(*whole.split(0.2), 10, {"packet_length": (0.0, 1460.0)})
+
+
+def _lab_volumes() -> Judged:
+    train, holdout = lab_traffic("volumes").truncate(32).split(0.2, by="group")
+    return Judged(train, holdout, 32, {"value": (40.0, 1e7), "value_up": (40.0, 1e7)})
+
+
+def _lab_packets() -> Judged:
+    """Sizes, directions and gaps."""
+    train, holdout = lab_traffic("packets").with_gaps().truncate(16).split(0.2, by="group")
+    return Judged(train, holdout, 16, {})
+
+
+SETS: dict[str, Callable[[], Judged]] = {
+    "mirage_appx": _mirage_appx,
+    "lab_volumes": _lab_volumes,
+    "lab_packets": _lab_packets,
+}
+
+
+def view(traces: Traces, length: int) -> Floats:
+    """(N, C * length): raw values; sizes have the sign of their direction."""
+    names = [channel.name for channel in traces.channels]
+    values = np.pad(traces.values, ((0, 0), (0, 0), (0, length - traces.values.shape[2])))
+    if "packet_length" in names and "direction" in names:
+        size, way = names.index("packet_length"), names.index("direction")
+        values = values.copy()
+        values[:, size] *= values[:, way]
+        values = np.delete(values, way, axis=1)
+    return values.reshape(len(values), -1)
+
+
+def figures(judged: Judged, made: Traces, protocol: Protocol) -> dict[str, float]:
+    """Balanced accuracy on held-out traces, and two-sample AUC against them."""
+    x, held = (view(traces, judged.length) for traces in (made, judged.holdout))
+    y, truth = made.labels, judged.holdout.labels
+    forests = [forest(protocol, seed).fit(x, y) for seed in range(protocol.repeats)]
+    accuracy = np.mean([balanced_accuracy_score(truth, one.predict(held)) for one in forests])
+    auc = two_sample_auc(x, y, held, truth, np.arange(len(truth)), protocol)
+    return {"accuracy": float(accuracy), "auc": auc["mean"]}
+
+
+def curve(name: str, epsilons: list[float], runs: int, protocol: Protocol) -> list[dict[str, Any]]:
+    """One row for real traces and one for each epsilon, the mean of several runs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Note)
+        judged = SETS[name]()
+        rows = [{"set": name, "epsilon": "real", **figures(judged, judged.train, protocol)}]
+        return rows + [_row(name, judged, epsilon, runs, protocol) for epsilon in epsilons]
+
+
+def _row(
+    name: str, judged: Judged, epsilon: float, runs: int, protocol: Protocol
+) -> dict[str, Any]:
+    found, seconds = [], 0.0
+    for _ in range(runs):
+        start = time.process_time()
+        made = privatise(
+            judged.train, epsilon, length=judged.length, ranges=judged.ranges, anyway=True
+        )
+        seconds += (time.process_time() - start) / runs
+        found.append(figures(judged, made, protocol))
+    mean = {key: float(np.mean([one[key] for one in found])) for key in ("accuracy", "auc")}
+    assert made.ledger is not None
+    return {
+        "set": name,
+        "epsilon": epsilon,
+        **mean,
+        "runs": found,
+        "mu": made.ledger["mu"],
+        "few": len(made.ledger["few"]),
+        "cpu_seconds": seconds,
+    }
+
+
+def write(rows: list[dict[str, Any]]) -> str:
+    """The rows as a table in Markdown."""
+    head = (
+        "| set | epsilon | mu | balanced accuracy | two-sample AUC | classes with too few | CPU s |"
+    )
+    lines = [head, "| --- " * 7 + "|"]
+    for row in rows:
+        runs = [one["accuracy"] for one in row.get("runs", [])]
+        spread = f" ({min(runs):.3f} to {max(runs):.3f})" if runs else ""
+        mu = f"{row['mu']:.3f}" if "mu" in row else ""
+        seconds = f"{row['cpu_seconds']:.0f}" if "cpu_seconds" in row else ""
+        lines.append(
+            f"| {row['set']} | {row['epsilon']} | {mu} | {row['accuracy']:.3f}{spread} | "
+            f"{row['auc']:.3f} | {row.get('few', '')} | {seconds} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def needs_data(name: str) -> Path | None:
+    """The file that a set is read from; None for traffic that comes with the package."""
+    return None if name.startswith("lab") else folder_of_data() / f"{name}.parquet"

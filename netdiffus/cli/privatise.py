@@ -1,0 +1,107 @@
+"""`netdiffus privatise`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from netdiffus.cli.options import (
+    TABLE_HELP,
+    Channels,
+    Columns,
+    FlowColumn,
+    Force,
+    Json,
+    LabelColumn,
+    load,
+    read_options,
+)
+from netdiffus.cli.output import show
+from netdiffus.cli.progress import bar
+from netdiffus.errors import InputError
+
+
+def privatise(
+    data: Annotated[Path, typer.Argument(help=TABLE_HELP)],
+    out: Annotated[Path, typer.Option("-o", "--out", help=".parquet or .npz.")],
+    epsilon: Annotated[float, typer.Option(help="Of the guarantee: 1 is strong, 8 is weak.")],
+    delta: Annotated[float, typer.Option(help="Of the guarantee; below 1 / traces.")] = 1e-5,
+    by: Annotated[
+        str | None, typer.Option(help="Column of groups; a group is protected, not a trace.")
+    ] = None,
+    most: Annotated[
+        int | None, typer.Option(help="Traces of a group that are kept  [default: 20]")
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(help="Public names of the classes, comma-separated; else those of the file."),
+    ] = None,
+    length: Annotated[
+        int | None, typer.Option(help="Points of a trace that are looked at  [default: 64]")
+    ] = None,
+    ranges: Annotated[
+        list[str] | None,
+        typer.Option("--range", help="CHANNEL=LO:HI, public bounds; may be repeated."),
+    ] = None,
+    mix: Annotated[
+        str, typer.Option(help="Classes real, as many as there were, or balanced.")
+    ] = "real",
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Go on where classes have too few traces.")
+    ] = False,
+    ledger: Annotated[
+        Path | None, typer.Option(help="File that adds up all releases of this data set.")
+    ] = None,
+    channels: Channels = None,
+    label_column: LabelColumn = None,
+    columns: Columns = None,
+    flow_column: FlowColumn = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Make private traces with a guarantee: (epsilon, delta)-differential privacy."""
+    from netdiffus.files import claim
+    from netdiffus.ledger import statement
+    from netdiffus.privacy.privatise import privatise as run
+
+    if out.suffix.lower() not in (".parquet", ".npz"):
+        raise InputError(f"{out}: the ledger needs a .parquet or an .npz file; choose such a name")
+    if most is not None and by is None:
+        raise InputError("--most without --by: name the column of the groups, or leave it out")
+    options = read_options(None, channels, label_column, columns, flow_column)
+    names = None if classes is None else [name.strip() for name in classes.split(",")]
+    with claim(out, force=force):
+        traces = load(data, options)
+        with bar("privatise", 1.0) as progress:
+            private = run(
+                traces,
+                epsilon,
+                delta=delta,
+                by=by,
+                most=20 if most is None else most,
+                classes=names,
+                length=length,
+                ranges=_ranges(ranges or []),
+                mix=mix,
+                anyway=anyway,
+                ledger=ledger,
+                progress=progress,
+            )
+        private.save(out, force=force)
+    found = {"traces": str(out), "classes": private.counts()}
+    show(found | {"privacy": statement(private.ledger), "ledger": private.ledger}, as_json)
+
+
+def _ranges(choices: list[str]) -> dict[str, tuple[float, float]]:
+    """{"packet_length": (0, 1460)} from ["packet_length=0:1460"]."""
+    found = {}
+    for choice in choices:
+        name, _, bounds = choice.partition("=")
+        low, _, high = bounds.partition(":")
+        try:
+            found[name] = float(low), float(high)
+        except ValueError:
+            raise InputError(f"--range {choice}: give a channel and two numbers, x=LO:HI") from None
+    return found

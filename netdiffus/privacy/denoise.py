@@ -1,0 +1,58 @@
+"""What noisy counts say: which stand out of the noise, and distributions made of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtr
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+FALSE = 0.05  # expected share of counts that are called signal and are noise
+
+
+def is_signal(counts: Floats, sigma: float, false: float = FALSE) -> Bools:
+    """Which counts stand out of noise of standard deviation `sigma`.
+
+    By the rule of Benjamini and Hochberg (1995): of all that are called signal, a share of `false`
+    is expected to be noise, however many cells there are.
+    """
+    chance = ndtr(-counts.reshape(-1) / sigma)
+    ordered = np.sort(chance)
+    fits = np.flatnonzero(ordered <= false * np.arange(1, len(ordered) + 1) / len(ordered))
+    if not len(fits):
+        return np.zeros(counts.shape, dtype=bool)
+    return np.asarray(chance <= ordered[fits[-1]]).reshape(counts.shape)
+
+
+def smoothed(counts: Floats, sigma: float) -> Floats:
+    """Counts above 0: as they are where they exceed the noise, else a share of them."""
+    above = np.maximum(counts, 0.0)
+    return np.where(counts > sigma, above, 0.3 * above) + 1e-3
+
+
+def shared_rest(counts: Floats, sigma: float, totals: Floats, pooled: Floats) -> Floats:
+    """Distributions over the last axis: what stands out, and the rest nearer to all classes.
+
+    Of the rest, m are expected where a class is like all. Classes differ by about as much as there
+    is to differ, so a count is believed by m² / (m² + sigma²), and m for what is missing.
+
+    Args:
+        counts: Noisy, (…, K).
+        sigma: Of their noise.
+        totals: (…,) how many there are in all.
+        pooled: Distributions, of the shape of counts or wider.
+    """
+    kept = np.where(is_signal(counts, sigma), counts, 0.0)
+    rest = np.maximum(totals - kept.sum(axis=-1), 0.02 * totals) + 1e-6
+    expected = rest[..., None] * np.where(kept > 0, 0.0, pooled)
+    believed = expected**2 / (expected**2 + sigma**2)
+    free = np.maximum(expected + believed * (counts - expected), 0.0)
+    whole = kept + free * (rest / np.maximum(free.sum(axis=-1), 1e-12))[..., None]
+    return np.asarray((whole + 1e-12) / (whole + 1e-12).sum(axis=-1, keepdims=True))
+
+
+def normalised(weights: Floats) -> Floats:
+    """Weights over the last axis with a sum of 1."""
+    return np.asarray(weights / weights.sum(axis=-1, keepdims=True))

@@ -1,0 +1,390 @@
+"""Everything that is counted of the traces, by releases whose shares of mu² add up to 1.
+
+Nothing but the answers of the meter depends on the traces: what is counted next is chosen by noisy
+answers alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+import numpy.typing as npt
+
+from netdiffus.privacy.counts import by_place, clipped, norm_of, once
+from netdiffus.privacy.denoise import is_signal
+from netdiffus.privacy.domain import Domain
+from netdiffus.privacy.noise import Meter, Release
+from netdiffus.privacy.tokens import Tokens, find_tokens
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+# Shares of mu². Tried on mirage_appx and the lab traffic; see docs/privacy.md.
+SIZES = 0.01
+COLUMN = {"values": 0.01, "classes": 0.02}
+LEAD = {
+    "values": 0.08,
+    "pattern": 0.08,
+    "prefixes": 0.25,
+    "places": 0.22,
+    "pairs": 0.25,
+    "all places": 0.05,
+    "all pairs": 0.07,
+}
+OTHER = {"values": 0.10, "places": 0.30, "with lead": 0.30, "pairs": 0.30}
+OTHER_WEIGHT = 0.5  # budget of each further feature, beside 1 of the leading one
+
+DEPTH = 10  # points of a prefix and of a pattern
+MOST_TOKENS, MOST_OTHER, FEWEST_TOKENS = 256, 24, 8
+MOST_CELLS = 600_000  # of one release: OpenDP takes about 20 µs to draw the noise of a cell
+MOST_PREFIX_CELLS = 120_000
+VALUES_NORM, PAIRS_NORM = 1.6, 1.3  # times what different values at all places add
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Traces in public cells.
+
+    Attributes:
+        cells: For each feature (N, length), -1 beyond the end.
+        labels: (N,) index into the public classes.
+        columns: For each column of the meta (N,) codes.
+        column_cells: How many codes each column can have.
+    """
+
+    cells: list[Ints]
+    labels: Ints
+    columns: dict[str, Ints]
+    column_cells: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Noisy:
+    """An answer of the meter.
+
+    Attributes:
+        counts: With noise.
+        sigma: Standard deviation of the noise.
+    """
+
+    counts: Floats
+    sigma: float
+
+
+@dataclass(frozen=True)
+class Level:
+    """Prefixes of one more point than the level before.
+
+    Attributes:
+        children: (M, K) traces of each prefix by next token, 0 where it is not told from noise.
+        rest: (M,) traces of each prefix whose next token is none of these.
+        ids: (M, K) numbers of the longer prefixes in the next level, -1 where there is none.
+    """
+
+    children: Floats
+    rest: Floats
+    ids: Ints
+
+
+@dataclass(frozen=True)
+class Lead:
+    """What is known of the leading feature.
+
+    Attributes:
+        tokens: Its tokens; one more, the last, is the end of a trace.
+        symbols: (K + 1,) which half each token belongs to.
+        depth: Points of a pattern.
+        pattern: (C, patterns) of halves, see `pattern_codes`.
+        levels: Prefixes.
+        places: (C, length, K + 1).
+        pairs: (C, K + 1, K + 1), neighbours.
+        all_places: (length, K + 1), all classes together.
+        all_pairs: (K + 1, K + 1), all classes together.
+    """
+
+    tokens: Tokens
+    symbols: Ints
+    depth: int
+    pattern: Noisy
+    levels: list[Level]
+    places: Noisy
+    pairs: Noisy
+    all_places: Noisy
+    all_pairs: Noisy
+
+
+@dataclass(frozen=True)
+class Other:
+    """What is known of a further feature.
+
+    Attributes:
+        tokens: Its tokens.
+        places: (C, length, K).
+        with_lead: (C, K of the lead + 1, K), both of the same point.
+        pairs: (C, K, K), neighbours.
+    """
+
+    tokens: Tokens
+    places: Noisy
+    with_lead: Noisy
+    pairs: Noisy
+
+
+@dataclass(frozen=True)
+class Column:
+    """What is known of a column of the meta.
+
+    Attributes:
+        values: (J,) its frequent codes.
+        classes: (C, J + 1) how many traces of each class have each, or none of them.
+    """
+
+    values: Ints
+    classes: Noisy
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All noisy answers: what private traces are made from.
+
+    Attributes:
+        sizes: (C,) traces of each class.
+        columns: By name.
+        lead: The leading feature.
+        others: The further features.
+    """
+
+    sizes: Noisy
+    columns: dict[str, Column]
+    lead: Lead
+    others: list[Other]
+
+
+def shares(domain: Domain, columns: int) -> list[float]:
+    """Shares of mu² in the order in which they are spent."""
+    others = len(domain.features) - 1
+    left = 1 - SIZES - columns * sum(COLUMN.values())
+    weight = left / (1 + OTHER_WEIGHT * others)
+    depth = min(DEPTH, domain.length)
+    lead = {name: weight * share for name, share in LEAD.items()}
+    levels = _level_shares(lead.pop("prefixes"), depth)
+    of_others = [OTHER_WEIGHT * weight * share for share in OTHER.values()] * others
+    return [SIZES, *list(COLUMN.values()) * columns, *lead.values(), *levels, *of_others]
+
+
+def measure_sizes(encoded: Encoded, classes: int, meter: Meter) -> Noisy:
+    """How many traces each class has."""
+    release = Release("class sizes", 1.0, SIZES)
+    return Noisy(*meter.release(release, once(encoded.labels, classes)))
+
+
+def measure(encoded: Encoded, domain: Domain, sizes: Noisy, meter: Meter) -> Measured:
+    """All further answers.
+
+    Args:
+        encoded: The traces.
+        domain: The public inputs.
+        sizes: Of `measure_sizes`.
+        meter: Gives the answers.
+    """
+    classes, others = len(domain.classes), len(domain.features) - 1
+    columns = {name: _column(encoded, name, classes, meter) for name in encoded.columns}
+    left = 1 - SIZES - len(columns) * sum(COLUMN.values())
+    weight = left / (1 + OTHER_WEIGHT * others)
+    lead, codes = _lead(encoded, domain, sizes, weight, meter)
+    further = [
+        _other(encoded, domain, f, codes, OTHER_WEIGHT * weight, lead, meter)
+        for f in range(1, 1 + others)
+    ]
+    return Measured(sizes, columns, lead, further)
+
+
+def _column(encoded: Encoded, name: str, classes: int, meter: Meter) -> Column:
+    codes, cells = encoded.columns[name], encoded.column_cells[name]
+    release = Release(f"values of {name}", 1.0, COLUMN["values"])
+    noisy = Noisy(*meter.release(release, once(codes, cells)))
+    values = np.flatnonzero(is_signal(noisy.counts, noisy.sigma))
+    values = values[np.argsort(-noisy.counts[values], kind="stable")][:MOST_TOKENS]
+    token = np.full(cells, len(values))
+    token[values] = np.arange(len(values))
+    many = len(values) + 1
+    joint = once(encoded.labels * many + token[codes], classes * many).reshape(classes, many)
+    release = Release(f"class x {name}", 1.0, COLUMN["classes"])
+    return Column(values, Noisy(*meter.release(release, joint)))
+
+
+def _lead(
+    encoded: Encoded, domain: Domain, sizes: Noisy, weight: float, meter: Meter
+) -> tuple[Lead, Ints]:
+    """The leading feature, and its tokens (N, length)."""
+    feature, cells, labels = domain.features[0], encoded.cells[0], encoded.labels
+    classes, length = len(domain.classes), domain.length
+    share = {name: weight * part for name, part in LEAD.items()}
+    most = max(FEWEST_TOKENS, min(MOST_TOKENS, int(sqrt(MOST_CELLS / classes))))
+    most = max(FEWEST_TOKENS, min(most, MOST_CELLS // (classes * length)))
+    values = _values(cells, feature.cells, feature.name, share["values"], meter)
+    halves = feature.grids[0].cells if len(feature.grids) > 1 else 1
+    tokens = find_tokens(values.counts, values.sigma, most - 1, halves)
+    symbols = np.append(_halves(tokens, values, halves), -1)
+    codes = _with_end(np.where(cells >= 0, tokens.of_cell[cells], -1), tokens.many)
+    many = tokens.many + 1
+
+    def answer(name: str, part: str, sensitivity: float, counts: Ints) -> Noisy:
+        return Noisy(*meter.release(Release(name, sensitivity, share[part]), counts))
+
+    depth = min(DEPTH, length, max(1, int(np.log2(MOST_CELLS / 4 / classes)) - 1))
+    patterns = 2 ** (depth + 1) - 2
+    pattern = labels * patterns + pattern_codes(symbols[codes], codes, tokens.many, depth)
+    counted = once(pattern, classes * patterns).reshape(classes, patterns)
+    halved = answer("class x pattern of halves", "pattern", 1.0, counted)
+    counted = by_place(codes, labels, classes, many)
+    places = answer("class x place x value", "places", sqrt(length), counted)
+    norm = norm_of(length, PAIRS_NORM)
+    pair = _pairs(codes, many)
+    counted = clipped(pair, labels, classes, many * many, norm).reshape(classes, many, many)
+    pairs = answer("class x neighbours", "pairs", norm, counted)
+    together = np.zeros_like(labels)
+    counted = by_place(codes, together, 1, many)[0]
+    all_places = answer("place x value", "all places", sqrt(length), counted)
+    counted = clipped(pair, together, 1, many * many, norm).reshape(many, many)
+    all_pairs = answer("neighbours", "all pairs", norm, counted)
+    levels = _prefixes(codes, labels, sizes, many, share["prefixes"], meter)
+    answers = places, pairs, all_places, all_pairs
+    return Lead(tokens, symbols, depth, halved, levels, *answers), codes
+
+
+def _values(cells: Ints, many: int, name: str, share: float, meter: Meter) -> Noisy:
+    norm = norm_of(cells.shape[1], VALUES_NORM)
+    counts = clipped(cells, np.zeros(len(cells), dtype=np.int64), 1, many, norm)[0]
+    return Noisy(*meter.release(Release(f"values of {name}", norm, share), counts))
+
+
+def _halves(tokens: Tokens, values: Noisy, groups: int) -> Ints:
+    """(K,): the half of each token: its direction, or else below or above the median."""
+    cells = len(tokens.of_cell)
+    if groups == 2:
+        half = np.arange(cells) // (cells // 2)
+    else:
+        mass = np.cumsum(np.maximum(values.counts, 0))
+        half = (mass > mass[-1] / 2).astype(np.int64)
+    found = np.zeros(tokens.many)
+    np.add.at(found, tokens.of_cell, half * tokens.inside)
+    return (found > 0.5).astype(np.int64)
+
+
+def _with_end(tokens: Ints, end: int) -> Ints:
+    """Tokens with `end` behind the last point of each trace that has room for it."""
+    codes = tokens.copy()
+    lengths = (tokens >= 0).sum(axis=1)
+    short = np.flatnonzero(lengths < tokens.shape[1])
+    codes[short, lengths[short]] = end
+    return codes
+
+
+def _pairs(codes: Ints, many: int) -> Ints:
+    """(N, P - 1) codes of neighbours; of traces of one point there is one code, never counted."""
+    if codes.shape[1] == 1:
+        return np.full((len(codes), 1), -1)
+    return np.where(codes[:, 1:] >= 0, codes[:, :-1] * many + codes[:, 1:], -1)
+
+
+def pattern_codes(symbols: Ints, codes: Ints, end: int, depth: int) -> Ints:
+    """(N,): which halves the first points of a trace are in, and how many they are, as one code.
+
+    Of n points with halves s(0) … s(n - 1) it is 2^n - 2 + sum of s(i) 2^i; n is at most `depth`.
+    """
+    points = np.minimum(((codes >= 0) & (codes != end)).sum(axis=1), depth)
+    place = np.arange(codes.shape[1])
+    bits = np.where(place[None] < points[:, None], np.maximum(symbols, 0), 0)
+    found: Ints = 2**points - 2 + (bits[:, :depth] << place[:depth]).sum(axis=1)
+    return found
+
+
+def pattern_parts(codes: Ints) -> tuple[Ints, Ints]:
+    """How many points a pattern has, and their halves as bits: the inverse of `pattern_codes`."""
+    points = np.floor(np.log2(codes + 2)).astype(np.int64)
+    return points, codes + 2 - 2**points
+
+
+def _prefixes(
+    codes: Ints, labels: Ints, sizes: Noisy, many: int, share: float, meter: Meter
+) -> list[Level]:
+    """The frequent prefixes of each class, point by point: only what stands out goes on."""
+    depth = min(DEPTH, codes.shape[1])
+    node, traces = labels, np.maximum(sizes.counts, 0.0)
+    levels: list[Level] = []
+    parts = _level_shares(share, depth)
+    for place in range(depth):
+        count = len(traces)
+        here = np.where((node >= 0) & (codes[:, place] >= 0), node * many + codes[:, place], -1)
+        release = Release(f"class x first {place + 1} values", 1.0, parts[place])
+        noisy = Noisy(*meter.release(release, once(here, count * many)))
+        counts = noisy.counts.reshape(count, many)
+        if place == 0:
+            counts[:, -1] = 0.0  # no trace ends before its first point
+        level = _level(counts, noisy.sigma, traces)
+        levels.append(level)
+        node = np.where(here >= 0, level.ids.reshape(-1)[here], -1)
+        traces = level.children[level.ids >= 0]
+        if not len(traces):
+            break  # what was meant for longer prefixes is not spent
+    return levels
+
+
+def _level_shares(share: float, depth: int) -> list[float]:
+    """More for short prefixes, which all longer ones begin with."""
+    weights = 1 / np.sqrt(np.arange(1, depth + 1))
+    return [float(one) for one in share * weights / weights.sum()]
+
+
+def _level(counts: Floats, sigma: float, traces: Floats) -> Level:
+    """What the noisy counts (M, K) of prefixes with so many traces (M,) say."""
+    signal = is_signal(counts, sigma)
+    children = np.where(signal, counts, 0.0)
+    total = children.sum(axis=1)
+    children *= np.where(total > traces, traces / np.maximum(total, 1e-9), 1.0)[:, None]
+    ids = np.full(children.shape, -1)
+    grows = children > 0
+    grows[:, -1] = False  # the end
+    kept = np.flatnonzero(grows)
+    room = max(1, MOST_PREFIX_CELLS // counts.shape[1])
+    kept = np.sort(kept[np.argsort(-children.reshape(-1)[kept], kind="stable")][:room])
+    ids.reshape(-1)[kept] = np.arange(len(kept))
+    return Level(children, np.maximum(traces - children.sum(axis=1), 0.0), ids)
+
+
+def _other(
+    encoded: Encoded,
+    domain: Domain,
+    number: int,
+    lead_codes: Ints,
+    weight: float,
+    lead: Lead,
+    meter: Meter,
+) -> Other:
+    feature, cells, labels = domain.features[number], encoded.cells[number], encoded.labels
+    classes, length = len(domain.classes), domain.length
+    share = {name: weight * part for name, part in OTHER.items()}
+    leading = lead.tokens.many + 1
+    most = min(MOST_OTHER, MOST_CELLS // (classes * max(leading, length)))
+    values = _values(cells, feature.cells, feature.name, share["values"], meter)
+    tokens = find_tokens(values.counts, values.sigma, max(FEWEST_TOKENS, most), 1)
+    codes, many = np.where(cells >= 0, tokens.of_cell[cells], -1), tokens.many
+
+    def answer(name: str, part: str, sensitivity: float, counts: Ints) -> Noisy:
+        return Noisy(*meter.release(Release(name, sensitivity, share[part]), counts))
+
+    counted = by_place(codes, labels, classes, many)
+    places = answer(f"class x place x {feature.name}", "places", sqrt(length), counted)
+    norm = norm_of(length, PAIRS_NORM)
+    joint = np.where(codes >= 0, lead_codes * many + codes, -1)
+    counted = clipped(joint, labels, classes, leading * many, norm)
+    title = f"class x {domain.features[0].name} x {feature.name}"
+    both = answer(title, "with lead", norm, counted.reshape(classes, leading, many))
+    counted = clipped(_pairs(codes, many), labels, classes, many * many, norm)
+    title = f"class x neighbours of {feature.name}"
+    pairs = answer(title, "pairs", norm, counted.reshape(classes, many, many))
+    return Other(tokens, places, both, pairs)

@@ -1,0 +1,114 @@
+"""Counts with discrete Gaussian noise of OpenDP: the only way in which data are looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from math import ceil, sqrt
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from netdiffus.errors import InputError
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+UNIT = 256  # counts are whole multiples of 1 / UNIT, so that noise on whole numbers is fine enough
+THREADS, BLOCK = 2, 1 << 14  # OpenDP draws without Python's lock
+
+
+@dataclass(frozen=True)
+class Release:
+    """What is counted, by its sensitivity and its part of the budget.
+
+    Attributes:
+        name: What is counted.
+        sensitivity: Largest L2 norm of what one trace adds.
+        share: Of mu².
+    """
+
+    name: str
+    sensitivity: float
+    share: float
+
+
+class Meter(Protocol):
+    """What gives noisy answers to counts."""
+
+    def release(self, what: Release, counts: Ints) -> tuple[Floats, float]:
+        """The counts, given in units of 1 / `UNIT`, with noise; and its standard deviation."""
+        ...
+
+
+@dataclass
+class NoisyMeter:
+    """Answers with noise, and writes down what was spent.
+
+    Attributes:
+        mu: Of all releases together, for the unit of privacy.
+        most: Traces that one unit can have.
+        spent: One entry for each release.
+    """
+
+    mu: float
+    most: int = 1
+    spent: list[dict[str, Any]] = field(default_factory=list)
+
+    def release(self, what: Release, counts: Ints) -> tuple[Floats, float]:
+        """See `Meter`."""
+        mu = self.mu * sqrt(what.share)
+        sensitivity = what.sensitivity * self.most
+        sigma = sensitivity / mu
+        self.spent.append(
+            {
+                "release": what.name,
+                "cells": int(counts.size),
+                "sensitivity": sensitivity,
+                "sigma": sigma,
+                "share": what.share,
+                "mu": mu,
+            }
+        )
+        return add_noise(counts, sensitivity, sigma), sigma
+
+
+def add_noise(counts: Ints, sensitivity: float, sigma: float) -> Floats:
+    """Counts, in units of 1 / `UNIT`, with discrete Gaussian noise; in units of 1.
+
+    Args:
+        counts: Whole numbers of any shape.
+        sensitivity: Largest L2 norm of what one unit of privacy adds to the counts, in units of 1.
+        sigma: Standard deviation of the noise, in units of 1.
+    """
+    dp = library()
+    space = dp.vector_domain(dp.atom_domain(T="i64")), dp.l2_distance(T="f64")
+    gaussian = dp.m.make_gaussian(*space, scale=sigma * UNIT)
+    promised = gaussian.map(sensitivity * UNIT)  # rho of zero-concentrated privacy, mu² / 2
+    if promised > (sensitivity / sigma) ** 2 / 2 * (1 + 1e-6):
+        raise RuntimeError(f"OpenDP promises rho {promised:.6g} for {sensitivity} / {sigma}")
+    flat = np.ascontiguousarray(counts, dtype=np.int64).reshape(-1)
+    blocks = np.array_split(flat, max(1, ceil(len(flat) / BLOCK)))
+    with ThreadPoolExecutor(THREADS) as threads:
+        noisy: Iterable[Any] = threads.map(gaussian, blocks)
+        found = np.concatenate([np.asarray(one, dtype=np.float64) for one in noisy])
+    return found.reshape(counts.shape) / UNIT
+
+
+def library() -> Any:
+    """OpenDP.
+
+    Raises:
+        InputError: It, or dp-accounting, is not installed.
+    """
+    try:
+        import dp_accounting  # noqa: F401
+        import opendp.prelude as dp
+    except ImportError as error:
+        raise InputError(
+            f"{error.name} is not installed; run: pip install 'netdiffus[privacy]'"
+        ) from None
+    dp.enable_features("contrib")
+    return dp

@@ -1,0 +1,318 @@
+"""Private traces from real ones, and the ledger of what that cost. See docs/privacy.md."""
+
+from __future__ import annotations
+
+import secrets
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from netdiffus.errors import InputError, Note, whole
+from netdiffus.protocols import NUMBERS, PROTOCOLS
+from netdiffus.ledger import NOT_COVERED, Ledger, few
+from netdiffus.privacy.accounting import calibrate, check_budget, epsilon_by_pld, epsilon_of
+from netdiffus.privacy.domain import Domain, domain
+from netdiffus.privacy.generate import make
+from netdiffus.privacy.measure import (
+    SIZES,
+    Encoded,
+    Measured,
+    Noisy,
+    measure,
+    measure_sizes,
+    shares,
+)
+from netdiffus.privacy.noise import NoisyMeter, library
+from netdiffus.privacy.spending import Spending, spend
+from netdiffus.traces.splitting import group_names
+from netdiffus.traces.traces import Traces
+
+Ints = npt.NDArray[np.int64]
+Progress = Callable[[float, str], None]
+
+NEEDED = 150  # traces of a class times mu, below which little of the class is left
+COLUMNS = {"protocol": 256, "server_port": 65536}  # of the meta, and their values
+
+
+def privatise(
+    traces: Traces,
+    epsilon: float,
+    *,
+    delta: float = 1e-5,
+    by: str | None = None,
+    most: int = 20,
+    classes: Sequence[str] | None = None,
+    length: int | None = None,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+    mix: str = "real",
+    anyway: bool = False,
+    ledger: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Traces:
+    """Makes a table of private traces: (epsilon, delta)-differentially private.
+
+    All that is done with the result (train, sample, give away) keeps the guarantee. It is counted
+    with noise how often what occurs in the traces, and new traces are made from these counts. The
+    noise is drawn anew at every call, from the system's source of chance, and is not kept.
+
+    Args:
+        traces: What to protect.
+        epsilon: Above 0; 1 is strong, 8 is weak.
+        delta: Below 1 / N, N the number of traces or groups.
+        by: Column of the meta that names a group, such as a user or a host. A group is then
+            protected, not a trace.
+        most: Traces of a group that are kept, at random; only with `by`.
+        classes: Their public names; None takes those of the traces as public.
+        length: Points of a trace that are looked at; None is 64. Take what the data need: noise
+            grows with its square root.
+        ranges: Of channels by name, least and largest value; None is 0 to 1500 B for sizes, 1 µs
+            to 100 s for gaps and times, 1 to 1e9 for volumes. What lies outside is moved there.
+        mix: `real` makes about as many traces of each class as there were, `balanced` as many in
+            all with the classes equal.
+        anyway: Go on where a class has too few traces to be of use.
+        ledger: File that adds up all releases of one data set; made if it is not there.
+        progress: Called with (share done, a note).
+
+    Returns:
+        About as many traces as there were, and their `ledger`.
+
+    Raises:
+        InputError: An argument is out of its range, a class of the traces is not public, `by` is
+            no column or has one group, or classes have too few traces and `anyway` is false.
+
+    Warns:
+        Note: Of inputs that are taken as public, columns left out, and groups that were cut.
+    """
+    library()
+    if traces.ledger is not None:
+        raise InputError(
+            "these traces are private already, with a ledger of their own: all work on them keeps "
+            "its guarantee; privatise the real traces"
+        )
+    if mix not in ("real", "balanced"):
+        raise InputError(f"mix must be 'real' or 'balanced', got {mix!r}")
+    most = whole("most", most, 1) if by is not None else 1
+    length = None if length is None else whole("length", length, 1)
+    groups = _groups(traces, by)
+    units = "traces" if by is None else f"groups of {by!r}"
+    epsilon, delta = check_budget(epsilon, delta, len(np.unique(groups)), units)
+    form = traces.with_gaps()
+    public = domain(form, classes, length, ranges or {})
+    rng = np.random.default_rng(secrets.randbits(128))
+    kept = form[_kept(groups, most, rng)] if by is not None else form
+    encoded = _encode(kept, public)
+    _say_public(public, traces, encoded, by, most, len(kept) < len(form))
+    mu = calibrate(epsilon, delta, shares(public, len(encoded.columns)))
+    unit = "one trace" if by is None else f"one group of {by!r} with at most {most} traces"
+    path = None if ledger is None else Path(ledger)
+    step = progress or (lambda share, note: None)
+    with spend(path, unit, mu, epsilon, delta) as spending:
+        meter = NoisyMeter(mu, most)
+        step(0.1, "class sizes")
+        sizes = measure_sizes(encoded, len(public.classes), meter)
+        small = _too_few(sizes, public, mu, most)
+        if small and not anyway:
+            _refuse(small, mu, most, delta, spending)
+        step(0.2, "counting")
+        measured = measure(encoded, public, sizes, meter)
+        step(0.6, "making")
+        about = _ledger(epsilon, delta, meter, unit, public, small, by)
+        about["total"] = spending.total(delta)
+        if small:
+            warnings.warn(Note(few(about)), stacklevel=2)
+        private = _made(measured, public, traces, _labels(sizes, mix), rng, about)
+    step(1.0, "done")
+    return private
+
+
+def _groups(traces: Traces, by: str | None) -> Ints:
+    """(N,): the unit of privacy that each trace belongs to."""
+    if by is None:
+        return np.arange(len(traces))
+    groups = np.unique(group_names(traces.meta, by, None), return_inverse=True)[1]
+    if groups.max() == 0:
+        raise InputError(
+            f"by: column {by!r} has one group alone; no release can hide whether it was there. "
+            "Name a column with many groups, or leave it out to protect single traces"
+        )
+    return groups.astype(np.int64)
+
+
+def _kept(groups: Ints, most: int, rng: np.random.Generator) -> Ints:
+    """Rows with at most `most` of each group, drawn at random, in their order."""
+    order = rng.permutation(len(groups))
+    order = order[np.argsort(groups[order], kind="stable")]
+    ordered = groups[order]
+    rank = np.arange(len(order)) - np.searchsorted(ordered, ordered)
+    return np.sort(order[rank < most])
+
+
+def _encode(traces: Traces, public: Domain) -> Encoded:
+    """Traces as public cells."""
+    number = np.array([public.classes.index(c) if c in public.classes else 0
+                       for c in traces.classes])  # fmt: skip
+    columns = {
+        name: codes
+        for name in COLUMNS
+        if name in traces.meta.column_names
+        and (codes := _column_codes(traces.meta[name], COLUMNS[name])) is not None
+    }
+    cells = {name: COLUMNS[name] + 1 for name in columns}
+    return Encoded(public.encode(traces), number[traces.labels], columns, cells)
+
+
+def _column_codes(column: pa.ChunkedArray, values: int) -> Ints | None:
+    """Codes of a column of whole numbers or names of protocols; the last for all else."""
+    if pa.types.is_string(column.type) and values == COLUMNS["protocol"]:
+        cells: list[Any] = [NUMBERS.get(str(one).lower()) for one in column.to_pylist()]
+    elif pa.types.is_integer(column.type):
+        cells = column.to_pylist()
+    else:
+        return None
+    return np.array([values if c is None or not 0 <= c < values else c for c in cells])
+
+
+def _say_public(
+    public: Domain, traces: Traces, encoded: Encoded, by: str | None, most: int, cut: bool
+) -> None:
+    about = public.about()
+    taken = [] if "classes" in public.given else [f"the names of {len(public.classes)} classes"]
+    taken += [] if "length" in public.given else [f"length {public.length}"]
+    taken += [
+        f"{name} in {low:g}..{high:g}"
+        for name, (low, high) in about["ranges"].items()
+        if f"range of {name}" not in public.given
+    ]
+    notes = [f"taken as public, as not given: {', '.join(taken)}"] if taken else []
+    lost = [name for name in traces.meta.column_names if name not in encoded.columns]
+    if lost:
+        notes.append(f"columns left out of the private traces: {', '.join(lost)}")
+    if cut:
+        notes.append(
+            f"some groups of {by!r} have more than {most} traces: of each {most} are kept, drawn "
+            "at random"
+        )
+    for note in notes:
+        warnings.warn(Note(note), stacklevel=3)
+
+
+def _too_few(sizes: Noisy, public: Domain, mu: float, most: int) -> dict[str, float]:
+    """Classes below the rule of thumb, with about how many traces they have: noisy counts."""
+    needed = NEEDED * most / mu
+    counts = zip(public.classes, sizes.counts.tolist(), strict=True)
+    return {name: round(max(n, 0.0), 1) for name, n in counts if n < needed}
+
+
+def _refuse(
+    small: Mapping[str, float], mu: float, most: int, delta: float, spending: Spending
+) -> None:
+    spent = mu * sqrt(SIZES)
+    spending.settle(spent, "refused after class sizes were counted")
+    shown = ", ".join(f"{name!r} (about {n:.0f})" for name, n in list(small.items())[:8])
+    more = f" and {len(small) - 8} more" if len(small) > 8 else ""
+    raise InputError(
+        f"{len(small)} class(es) have fewer traces than the {NEEDED * most / mu:,.0f} that are "
+        f"needed of each for {NEEDED} traces * mu{' / most' if most > 1 else ''}: {shown}{more}. "
+        "Little would be left of them: join or drop classes, raise epsilon, or go on with "
+        "anyway=True (--anyway). Class sizes were counted for this, which cost epsilon "
+        f"{epsilon_of(spent, delta):.3g}"
+    )
+
+
+def _ledger(
+    epsilon: float,
+    delta: float,
+    meter: NoisyMeter,
+    unit: str,
+    public: Domain,
+    small: Mapping[str, float],
+    by: str | None,
+) -> Ledger:
+    mus = [one["mu"] for one in meter.spent]
+    together = sqrt(sum(mu * mu for mu in mus))
+    if together > meter.mu * (1 + 1e-9):
+        raise RuntimeError(f"spent mu {together:.6g} of {meter.mu:.6g}; please report this")
+    return {
+        "epsilon": epsilon,
+        "delta": delta,
+        "mu": meter.mu,
+        "unit": unit,
+        "neighbours": f"{unit} added or removed",
+        "public": public.about(),
+        "releases": meter.spent,
+        "accounting": {
+            "closed_form": epsilon_of(together, delta),
+            "dp_accounting": epsilon_by_pld(mus, delta),
+        },
+        "rule": {"traces_times_mu": NEEDED, "needed": NEEDED * meter.most / meter.mu},
+        "few": dict(small),
+        "kept": {} if by is None else {"by": by, "most": meter.most, "which": "at random"},
+        "total": None,
+        "not_covered": list(NOT_COVERED),
+        "software": {name: version(name) for name in ("netdiffus", "opendp", "dp-accounting")},
+    }
+
+
+def _labels(sizes: Noisy, mix: str) -> Ints:
+    """The classes to make, by noisy sizes."""
+    many = np.maximum(np.rint(sizes.counts), 0).astype(np.int64)
+    if mix == "balanced":
+        many = np.where(many > 0, -(-many.sum() // max(1, np.count_nonzero(many))), 0)
+    if not many.sum():
+        raise InputError(
+            "the noisy count of every class is 0: nothing can be told of so few traces at this "
+            "epsilon; add traces, or raise epsilon"
+        )
+    return np.repeat(np.arange(len(many)), many)
+
+
+def _made(
+    measured: Measured,
+    public: Domain,
+    traces: Traces,
+    labels: Ints,
+    rng: np.random.Generator,
+    about: Ledger,
+) -> Traces:
+    cells, codes = make(measured, public, labels, rng)
+    found = public.decode(cells, rng)
+    lengths = (cells[0] >= 0).sum(axis=1)
+    values = np.stack([found[name] for name in _names_as_gaps(traces)], axis=1)
+    inside = np.arange(values.shape[2])[None] < lengths[:, None]
+    for c, channel in enumerate(traces.channels):
+        if channel.kind == "time":
+            values[:, c, 0] = 0.0  # times count from the first packet
+            values[:, c] = np.where(inside, np.cumsum(values[:, c], axis=1), 0.0)
+        kind = pa.type_for_alias(channel.dtype).to_pandas_dtype()
+        values[:, c] = values[:, c].astype(kind)  # as a file would keep them
+    names = [f"private-{public.classes[k]}-{i}" for i, k in enumerate(labels.tolist())]
+    meta = {"trace_id": pa.array(names)}
+    meta |= {n: _cells(traces.meta[n].type, one, COLUMNS[n]) for n, one in codes.items()}
+    return Traces(
+        values=values[:, :, : int(lengths.max())],
+        lengths=lengths,
+        channels=traces.channels,
+        labels=labels,
+        classes=public.classes,
+        meta=pa.table(meta),
+        ledger=about,
+    )
+
+
+def _names_as_gaps(traces: Traces) -> list[str]:
+    """Names of the channels once times are gaps."""
+    return [channel.name for channel in traces[:1].with_gaps().channels]
+
+
+def _cells(kind: pa.DataType, codes: Ints, values: int) -> pa.Array:
+    """A column of the meta from its codes; what is none of its values is empty."""
+    if pa.types.is_string(kind):
+        return pa.array([PROTOCOLS.get(code) for code in codes.tolist()], kind)
+    return pa.array([code if 0 <= code < values else None for code in codes.tolist()], kind)

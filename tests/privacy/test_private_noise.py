@@ -1,0 +1,88 @@
+"""The noise that is drawn is the noise that is stated."""
+
+from __future__ import annotations
+
+from math import sqrt
+from unittest import mock
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy.stats import beta, kstest, norm
+
+from netdiffus.errors import InputError
+from netdiffus.privacy import noise
+from netdiffus.privacy.noise import UNIT, NoisyMeter, Release, add_noise
+
+RUNS = 3000
+MISTAKE = 1e-6  # chance that a sound build fails the audit
+
+
+def least_mu(with_it: npt.NDArray[np.float64], without: npt.NDArray[np.float64]) -> float:
+    """A lower bound of mu by the best threshold between the answers with a trace and without.
+
+    Of each threshold both error rates get Clopper-Pearson bounds, together sound up to `MISTAKE`;
+    mu-Gaussian privacy asks that Phi^-1(true positives) - Phi^-1(false positives) <= mu.
+    """
+    thresholds = np.quantile(np.concatenate([with_it, without]), np.linspace(0.2, 0.8, 13))
+    level = MISTAKE / (2 * len(thresholds))
+    found = []
+    for threshold in thresholds:
+        hits, alarms = (int((x > threshold).sum()) for x in (with_it, without))
+        lowest = beta.ppf(level, hits, RUNS - hits + 1)
+        highest = beta.isf(level, alarms + 1, RUNS - alarms)
+        found.append(norm.ppf(lowest) - norm.ppf(highest))
+    return float(max(found))
+
+
+def audit(mu: float) -> float:
+    """A lower bound of what a release of `mu` spends, by the most that one trace can add."""
+    what = Release("cells", sqrt(4.0), 1.0)
+    added = np.full(4, UNIT, dtype=np.int64)  # of norm 2, as stated
+    answers = []
+    for counts in (added, 0 * added):
+        meter = NoisyMeter(mu)
+        many = np.tile(counts, RUNS)  # noise is independent, so many runs are one long release
+        noisy = add_noise(many, what.sensitivity, what.sensitivity / meter.mu)
+        answers.append(noisy.reshape(RUNS, 4).sum(axis=1))
+    return least_mu(answers[0], answers[1])
+
+
+def test_the_audit_passes() -> None:
+    assert audit(1.0) <= 1.0
+
+
+def test_the_audit_finds_noise_that_is_halved() -> None:
+    original = add_noise
+    with mock.patch.dict(globals(), {"add_noise": lambda c, d, s: original(c, d / 2, s / 2)}):
+        assert audit(1.0) > 1.0
+
+
+def test_noise_is_normal_and_as_wide_as_stated() -> None:
+    drawn = add_noise(np.zeros(4000, dtype=np.int64), 3.0, 7.5)
+    # Steps of 1 / 256 are far below sigma, so the normal law is the oracle.
+    assert kstest(drawn / 7.5, "norm").pvalue > 1e-6
+    assert np.array_equal(np.rint(drawn * UNIT), drawn * UNIT)
+
+
+def test_noise_is_new_each_time() -> None:
+    zeros = np.zeros(40, dtype=np.int64)
+    assert not np.array_equal(add_noise(zeros, 1.0, 5.0), add_noise(zeros, 1.0, 5.0))
+
+
+def test_a_meter_writes_down_what_it_spends() -> None:
+    meter = NoisyMeter(0.5, most=4)
+    counts = np.zeros((2, 3), dtype=np.int64)
+    answer, sigma = meter.release(Release("x", 2.0, 0.25), counts)
+    assert answer.shape == (2, 3)
+    assert sigma == pytest.approx(4 * 2.0 / (0.5 * sqrt(0.25)))
+    (entry,) = meter.spent
+    assert entry["sensitivity"] / entry["sigma"] == pytest.approx(entry["mu"]) == 0.25
+
+
+def test_a_missing_package_names_the_extra() -> None:
+    with (
+        mock.patch.dict("sys.modules", {"opendp.prelude": None}),
+        pytest.raises(InputError, match=r"not installed; run: pip install 'netdiffus\[privacy\]'"),
+    ):
+        noise.library()
