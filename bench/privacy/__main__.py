@@ -19,6 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
     parser.add_argument("--epsilons", nargs="+", type=float, default=[1.0, 4.0, 8.0])
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--mix", choices=("real", "balanced"), default="balanced")
     parser.add_argument("--trees", type=int, default=Protocol().trees)
     parser.add_argument("--out", type=Path, help="file for the figures, JSON")
     given = parser.parse_args(arguments)
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     protocol = Protocol(trees=given.trees, repeats=1, resamples=2)  # no intervals are shown
     rows = []
     for name in given.sets:
-        rows += curve(name, given.epsilons, given.runs, protocol)
+        rows += curve(name, given.epsilons, given.runs, protocol, given.mix)
         print(write(rows), flush=True)
     if given.out is not None:
         write_text(given.out, json.dumps(rows, indent=1) + "\n")

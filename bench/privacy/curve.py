@@ -84,24 +84,25 @@ def figures(judged: Judged, made: Traces, protocol: Protocol) -> dict[str, float
     return {"accuracy": float(accuracy), "auc": auc["mean"]}
 
 
-def curve(name: str, epsilons: list[float], runs: int, protocol: Protocol) -> list[dict[str, Any]]:
+def curve(
+    name: str, epsilons: list[float], runs: int, protocol: Protocol, mix: str
+) -> list[dict[str, Any]]:
     """One row for real traces and one for each epsilon, the mean of several runs."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Note)
         judged = SETS[name]()
         rows = [{"set": name, "epsilon": "real", **figures(judged, judged.train, protocol)}]
-        return rows + [_row(name, judged, epsilon, runs, protocol) for epsilon in epsilons]
+        return rows + [_row(name, judged, epsilon, runs, protocol, mix) for epsilon in epsilons]
 
 
 def _row(
-    name: str, judged: Judged, epsilon: float, runs: int, protocol: Protocol
+    name: str, judged: Judged, epsilon: float, runs: int, protocol: Protocol, mix: str
 ) -> dict[str, Any]:
     found, seconds = [], 0.0
     for _ in range(runs):
         start = time.process_time()
-        made = privatise(
-            judged.train, epsilon, length=judged.length, ranges=judged.ranges, anyway=True
-        )
+        public = {"length": judged.length, "ranges": judged.ranges}
+        made = privatise(judged.train, epsilon, mix=mix, anyway=True, **public)  # type: ignore[arg-type]
         seconds += (time.process_time() - start) / runs
         found.append(figures(judged, made, protocol))
     mean = {key: float(np.mean([one[key] for one in found])) for key in ("accuracy", "auc")}
@@ -109,6 +110,7 @@ def _row(
     return {
         "set": name,
         "epsilon": epsilon,
+        "mix": mix,
         **mean,
         "runs": found,
         "mu": made.ledger["mu"],

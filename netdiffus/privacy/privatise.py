@@ -182,13 +182,13 @@ def _column_codes(column: pa.ChunkedArray, values: int) -> Ints | None:
 def _say_public(
     public: Domain, traces: Traces, encoded: Encoded, by: str | None, most: int, cut: bool
 ) -> None:
-    about = public.about()
     taken = [] if "classes" in public.given else [f"the names of {len(public.classes)} classes"]
     taken += [] if "length" in public.given else [f"length {public.length}"]
+    grids = [grid for feature in public.features for grid in feature.grids]
     taken += [
-        f"{name} in {low:g}..{high:g}"
-        for name, (low, high) in about["ranges"].items()
-        if f"range of {name}" not in public.given
+        f"{grid.channel.name} in {grid.low:g}..{grid.high:g}"
+        for grid in grids
+        if grid.channel.kind != "direction" and f"range of {grid.channel.name}" not in public.given
     ]
     notes = [f"taken as public, as not given: {', '.join(taken)}"] if taken else []
     lost = [name for name in traces.meta.column_names if name not in encoded.columns]

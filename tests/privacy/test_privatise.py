@@ -24,6 +24,9 @@ from netdiffus.traces.traces import Traces, concat
 
 LENGTH = 6
 
+# Each call says what it takes as public; the tests of notes look for theirs among them.
+pytestmark = pytest.mark.filterwarnings("ignore::netdiffus.errors.Note")
+
 
 def real(n: int = 900, seed: int = 0) -> Traces:
     """Two classes that a glance tells apart; times, protocol and port, three traces a user."""
