@@ -86,12 +86,13 @@ def test_more_noise_hides_more() -> None:
     assert noises[0] < 0.5 < 5 < noises[-1]
 
 
+@pytest.fixture(scope="module")
+def sets() -> tuple[Traces, Traces, Traces]:
+    return thirds(45)
+
+
 class TestNetworks:
     """A network without what keeps it from overfitting, and one of other traces."""
-
-    @pytest.fixture(scope="class")
-    def sets(self) -> tuple[Traces, Traces, Traces]:
-        return thirds(45)
 
     @staticmethod
     def by_heart(traces: Traces, preset: str = "causal") -> Model:
