@@ -251,7 +251,7 @@ def _allowed(lead: Lead, codes: Ints, place: int) -> Bools:
         return np.ones((1, len(lead.symbols)), dtype=bool)
     points, bits = pattern_parts(codes)
     goes_on = place < points
-    allowed = (lead.symbols[None] == ((bits >> place) & 1)[:, None]) & goes_on[:, None]
+    allowed: Bools = (lead.symbols[None] == ((bits >> place) & 1)[:, None]) & goes_on[:, None]
     allowed[:, -1] = ~goes_on
     return allowed
 

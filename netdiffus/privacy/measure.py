@@ -240,8 +240,8 @@ def _lead(
     pattern = labels * patterns + pattern_codes(symbols[codes], codes, tokens.many, depth)
     counted = once(pattern, classes * patterns).reshape(classes, patterns)
     halved = answer("class x pattern of halves", "pattern", 1.0, counted)
-    counted = by_place(codes, labels, classes, many)
-    places = answer("class x place x value", "places", sqrt(length), counted)
+    placed = by_place(codes, labels, classes, many)
+    places = answer("class x place x value", "places", sqrt(length), placed)
     norm = norm_of(length, PAIRS_NORM)
     pair = _pairs(codes, many)
     counted = clipped(pair, labels, classes, many * many, norm).reshape(classes, many, many)
@@ -277,7 +277,7 @@ def _halves(tokens: Tokens, values: Noisy, groups: int) -> Ints:
 
 def _with_end(tokens: Ints, end: int) -> Ints:
     """Tokens with `end` behind the last point of each trace that has room for it."""
-    codes = tokens.copy()
+    codes: Ints = tokens.copy()
     lengths = (tokens >= 0).sum(axis=1)
     short = np.flatnonzero(lengths < tokens.shape[1])
     codes[short, lengths[short]] = end

@@ -15,7 +15,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from netdiffus.errors import InputError, Note, whole
-from netdiffus.protocols import NUMBERS, PROTOCOLS
 from netdiffus.ledger import NOT_COVERED, Ledger, few
 from netdiffus.privacy.accounting import calibrate, check_budget, epsilon_by_pld, epsilon_of
 from netdiffus.privacy.domain import Domain, domain
@@ -31,6 +30,7 @@ from netdiffus.privacy.measure import (
 )
 from netdiffus.privacy.noise import NoisyMeter, library
 from netdiffus.privacy.spending import Spending, spend
+from netdiffus.protocols import NUMBERS, PROTOCOLS
 from netdiffus.traces.splitting import group_names
 from netdiffus.traces.traces import Traces
 
