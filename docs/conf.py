@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from importlib import metadata
 from typing import Any
@@ -52,6 +53,8 @@ sphinx_gallery_conf = {
     "inspect_global_variables": False,
 }
 copybutton_exclude = ".linenos, .gp, .go"
+
+logging.getLogger("netdiffus").setLevel(logging.WARNING)  # what was read goes to no page
 
 # Notes of the package are part of an example; warnings of others are not its reader's concern.
 warnings.filterwarnings("ignore", category=DeprecationWarning)
