@@ -28,6 +28,8 @@ exclude_patterns = ["gallery", "auto_gallery/*.py", "auto_gallery/*.ipynb", "aut
 
 html_theme = "furo"
 html_title = f"netdiffus {release}"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_show_sourcelink = False
 html_math_renderer = "mathml"
 
@@ -57,7 +59,8 @@ copybutton_exclude = ".linenos, .gp, .go"
 logging.getLogger("netdiffus").setLevel(logging.WARNING)  # what was read goes to no page
 
 # Notes of the package are part of an example; warnings of others are not its reader's concern.
-warnings.filterwarnings("ignore", category=DeprecationWarning)
+for kind in (DeprecationWarning, PendingDeprecationWarning):
+    warnings.filterwarnings("ignore", category=kind)
 
 
 def inline_math(self: Any, node: nodes.math) -> None:

@@ -19,9 +19,14 @@ GUIDES = sorted(path.stem for path in (ROOT / "docs" / "guides").glob("*.md"))
 # Nothing of a guide is left out, but less is trained and made.
 BUDGETS: dict[str, dict[str, str]] = {
     "captures": {"--minutes 5": "--steps 2", "minutes=5": "steps=2", "1000": "36"},
-    "images": {"--minutes 30": "--steps 2", "minutes=30": "steps=2", "-n 1000": "-n 9"},
+    "images": {
+        "--minutes 30": "--steps 2",
+        "minutes=30": "steps=2",
+        "-n 1000": "-n 9",
+        "model, 100": "model, 4",
+    },
     "long_series": {"minutes=5": "steps=2"},
-    "presets": {"minutes=5": "steps=2"},
+    "presets": {"minutes=5": "steps=2", "truncate(16)": "truncate(4)[::2]", "225": "90"},
     "reproducibility": {"4000": "2", "6000": "4"},
     "tables": {"--minutes 5": "--steps 2", "-n 1000": "-n 9"},
     "volumes": {"--minutes 5": "--steps 2", "-n 1000": "-n 9"},

@@ -29,7 +29,7 @@ left.step(np.arange(16) * 0.2, one.values[0, 0] / 1e3, where="post")
 left.set_xlabel("seconds")
 left.set_ylabel("kB per bin")
 left.set_title("trace")
-right.imshow(images.pixels[0, 0], vmin=0, vmax=1)
+right.imshow(images.pixels[0, 0].numpy(), vmin=0, vmax=1)
 right.set_title("its GASF image")
 fig.tight_layout()
 
@@ -68,7 +68,7 @@ with warnings.catch_warnings():
     for preset in ("default", "image"):
         model = train(few, recipe=recipe, preset=preset)
         made[preset] = sample(model, 90, seed=0)
-        print(preset, model.about["steps"], "steps")
+        print(f"{preset}: {model.about['steps']} steps")
 
 # %%
 # Mean volume per bin of each class; the bands of a good model are those of the real traces.
