@@ -1,5 +1,6 @@
 # make demo   see it work: install, train, sample, evaluate, one folder
 # make test   prove it: install with the tools, then every check
+# make docs   the pages, in build/docs/index.html; every warning is an error
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -7,7 +8,7 @@ OUT ?= demo
 BIN := $(VENV)/bin
 CPP := $(shell find csrc tests/cpp tests/gpu -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: demo test install check lint types imports unit
+.PHONY: demo test install check lint types imports unit docs
 
 demo: $(BIN)/python
 	$(BIN)/pip install -c constraints.txt '.[eval]'
@@ -16,13 +17,13 @@ demo: $(BIN)/python
 test: install check
 
 install: $(BIN)/python
-	$(BIN)/pip install -c constraints.txt -e '.[test,dev]'
+	$(BIN)/pip install -c constraints.txt -e '.[test,dev,docs]'
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # The one list of checks; each is a target of its own.
-check: lint types imports unit
+check: lint types imports unit docs
 
 lint:
 	$(BIN)/ruff check .
@@ -38,3 +39,7 @@ imports:
 # A thread to each process: those of torch would wait for each other's processors.
 unit:
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
+
+# The examples are run; their networks are small enough for one thread.
+docs:
+	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs

@@ -76,7 +76,7 @@ def normal(
         backend: ``"auto"``, ``"torch"``, ``"cpp"``, ``"cuda"`` or ``"triton"``; they agree to 1e-6.
 
     Returns:
-        Noise of shape (B, *shape).
+        Noise of shape ``(B, *shape)``.
 
     Raises:
         ValueError: An argument of the wrong shape, dtype or value.

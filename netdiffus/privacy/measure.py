@@ -244,8 +244,8 @@ def _lead(
     places = answer("class x place x value", "places", sqrt(length), placed)
     norm = norm_of(length, PAIRS_NORM)
     pair = _pairs(codes, many)
-    counted = clipped(pair, labels, classes, many * many, norm).reshape(classes, many, many)
-    pairs = answer("class x neighbours", "pairs", norm, counted)
+    paired = clipped(pair, labels, classes, many * many, norm).reshape(classes, many, many)
+    pairs = answer("class x neighbours", "pairs", norm, paired)
     together = np.zeros_like(labels)
     counted = by_place(codes, together, 1, many)[0]
     all_places = answer("place x value", "all places", sqrt(length), counted)

@@ -1,0 +1,84 @@
+"""Every guide is run as it stands, its budgets made small."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pages import ROOT, read, run_page
+
+from netdiffus.errors import Note
+from netdiffus.export.capture import write_capture
+from netdiffus.traces.lab import lab_traffic
+from netdiffus.traces.traces import Traces
+
+GUIDES = sorted(path.stem for path in (ROOT / "docs" / "guides").glob("*.md"))
+# Nothing of a guide is left out, but less is trained and made.
+BUDGETS: dict[str, dict[str, str]] = {
+    "captures": {"--minutes 5": "--steps 2", "minutes=5": "steps=2", "1000": "36"},
+    "images": {
+        "--minutes 30": "--steps 2",
+        "minutes=30": "steps=2",
+        "-n 1000": "-n 9",
+        "model, 100": "model, 4",
+    },
+    "long_series": {"minutes=5": "steps=2"},
+    "presets": {"minutes=5": "steps=2", "truncate(16)": "truncate(4)[::2]", "225": "90"},
+    "reproducibility": {"4000": "2", "6000": "4"},
+    "tables": {"--minutes 5": "--steps 2", "-n 1000": "-n 9"},
+    "volumes": {"--minutes 5": "--steps 2", "-n 1000": "-n 9"},
+}
+
+
+def write_table() -> None:
+    lab_traffic()[np.arange(0, 900, 10)].save("traces.parquet")
+
+
+def write_captures() -> None:
+    packets = lab_traffic("packets").truncate(24)
+    for name in packets.classes[:3]:
+        Path("captures", name).mkdir(parents=True)
+        for part in range(5):
+            flows = packets.of_class(name)[part:20:5]
+            write_capture(flows, Path("captures", name, f"{part}.pcap"), small="raise")
+
+
+# What a guide begins with.
+GIVEN = {
+    "captures": write_captures,
+    "volumes": write_captures,
+    "images": write_table,
+    "reproducibility": write_table,
+}
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_a_guide_runs(guide: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    GIVEN.get(guide, lambda: None)()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Note)  # guides show some, on purpose
+        names = run_page(f"docs/guides/{guide}.md", BUDGETS[guide])
+    if guide == "reproducibility":
+        assert names["ten"].equals(names["again"])
+    if guide == "images":
+        # float64 images give whole numbers back exactly, as the codec promises.
+        assert np.array_equal(names["back"].values, lab_traffic()[:10].values)
+    if guide == "captures":
+        assert Traces.load("made.parquet").counts().keys() == names["traces"].counts().keys()
+
+
+def test_every_guide_is_in_the_index() -> None:
+    index = read("docs/index.md")
+    assert [name for name in GUIDES if f"\nguides/{name}\n" not in index] == []
+
+
+def test_every_public_name_is_in_the_api() -> None:
+    import netdiffus
+
+    page = read("docs/api.rst")
+    documented = set(re.findall(r":: netdiffus\.([\w]+)$", page, flags=re.MULTILINE))
+    assert documented >= set(netdiffus.__all__) - {"__version__"}
