@@ -182,6 +182,9 @@ MUTANTS = {
     "missing barrier": ("gasf-37", "  __syncthreads();\n", "", "was not written|race"),
     "off by one": ("gasf-37", "if (o < m) field", "if (o <= m) field", "load out of bounds"),
     "stride": ("gasf-37", "line + i * m)", "line + i * (m + 1))", "store out of bounds|misaligned"),
+    "missing barrier between the lanes of a warp": (
+        "cached_attention-40x37-nan", "  __syncthreads();\n", "", "race, read after write",
+    ),
     "a mean that is not of its shares": (
         "cached_attention-32x64", "narrow(mean / sum, ", "narrow(mean, ", "not close"
     ),
