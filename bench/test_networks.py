@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
 import torch
 from conftest import Ratio
 from torch import Tensor, nn
@@ -13,9 +12,7 @@ import netdiffus
 from netdiffus.codec import TokenCodec
 from netdiffus.model.model import Model
 from netdiffus.networks.batch import Batch
-from netdiffus.ops.attention import attention
 from netdiffus.ops.linear import linear
-from netdiffus.ops.modulate import TAPS, modulate
 from netdiffus.traces.lab import lab_traffic
 from netdiffus.training.batches import Batches
 from netdiffus.training.checkpoint import State
@@ -24,8 +21,8 @@ from netdiffus.training.recipe import Recipe
 
 RECIPE = Recipe(steps=1, weight_decay=0.2)
 TRACES = 256  # to sample
-BATCH, POINTS, WIDTH, HEADS = 64, 64, 96, 4
-ROWS = BATCH * POINTS
+POINTS, WIDTH = 64, 96
+ROWS = 64 * POINTS  # of a batch
 
 
 def new_model() -> Model:
@@ -84,17 +81,6 @@ def test_sampling_beside_reference(ratio: Ratio) -> None:
     ratio(lambda: run(True), lambda: run(False), bar=1.5, guard=1, pairs=3)
 
 
-def test_modulate_beside_torch(ratio: Ratio) -> None:
-    shapes = (BATCH, POINTS, WIDTH), (BATCH, WIDTH), (BATCH, WIDTH), (TAPS, WIDTH), (WIDTH,)
-    held = [torch.randn(shape).requires_grad_() for shape in shapes]
-    g = torch.randn(BATCH, POINTS, WIDTH)
-
-    def run(backend: str) -> None:
-        modulate(*held, backend=backend).backward(g)
-
-    ratio(lambda: run("auto"), lambda: run("torch"), bar=2, guard=2)
-
-
 def test_linear_with_gelu_beside_torch(ratio: Ratio) -> None:
     """As sampling has it, without a gradient."""
     x, weight, bias = torch.rand(ROWS, WIDTH), torch.rand(4 * WIDTH, WIDTH), torch.rand(4 * WIDTH)
@@ -104,18 +90,3 @@ def test_linear_with_gelu_beside_torch(ratio: Ratio) -> None:
             linear(x, weight, bias, gelu=True, backend=backend)
 
     ratio(lambda: run("auto"), lambda: run("torch"), bar=1, guard=0.6)
-
-
-@pytest.mark.parametrize(
-    ("batch", "points", "bar", "guard"), [(BATCH, POINTS, 1.5, 1.2), (1, 8, 1, 1)]
-)
-def test_attention_beside_torch(
-    ratio: Ratio, batch: int, points: int, bar: float, guard: float
-) -> None:
-    """As sampling has it, without a gradient; and of one short trace."""
-    qkv = torch.randn(batch, points, 3 * WIDTH)
-
-    def run(backend: str) -> None:
-        attention(qkv, HEADS, backend=backend)
-
-    ratio(lambda: run("auto"), lambda: run("torch"), bar=bar, guard=guard)

@@ -93,49 +93,6 @@ void gasf_decode_py(uintptr_t image, int64_t batch, int64_t m, double gamma, int
 }
 
 template <class T>
-void modulate_as(uintptr_t s, uintptr_t scale, uintptr_t shift, uintptr_t taps, uintptr_t bias,
-                 int64_t batch, int64_t length, int64_t width, uintptr_t out, int threads) {
-  modulate(at<const T>(s), at<const T>(scale), at<const T>(shift), at<const T>(taps),
-           at<const T>(bias), batch, length, width, at<T>(out), threads);
-}
-
-void modulate_py(uintptr_t s, uintptr_t scale, uintptr_t shift, uintptr_t taps, uintptr_t bias,
-                 int64_t batch, int64_t length, int64_t width, uintptr_t out, bool is_double,
-                 int threads) {
-  py::gil_scoped_release release;
-  (is_double ? modulate_as<double> : modulate_as<float>)(s, scale, shift, taps, bias, batch, length,
-                                                         width, out, threads);
-}
-
-template <class T>
-void modulate_backward_as(uintptr_t s, uintptr_t scale, uintptr_t shift, uintptr_t taps,
-                          uintptr_t g, int64_t batch, int64_t length, int64_t width, uintptr_t gs,
-                          uintptr_t gscale, uintptr_t gshift, uintptr_t gtaps, int threads) {
-  modulate_backward(at<const T>(s), at<const T>(scale), at<const T>(shift), at<const T>(taps),
-                    at<const T>(g), batch, length, width, at<T>(gs), at<T>(gscale), at<T>(gshift),
-                    at<T>(gtaps), threads);
-}
-
-void modulate_backward_py(uintptr_t s, uintptr_t scale, uintptr_t shift, uintptr_t taps,
-                          uintptr_t g, int64_t batch, int64_t length, int64_t width, uintptr_t gs,
-                          uintptr_t gscale, uintptr_t gshift, uintptr_t gtaps, bool is_double,
-                          int threads) {
-  py::gil_scoped_release release;
-  (is_double ? modulate_backward_as<double>
-             : modulate_backward_as<float>)(s, scale, shift, taps, g, batch, length, width, gs,
-                                            gscale, gshift, gtaps, threads);
-}
-
-void attention_py(uintptr_t qkv, int64_t batch, int64_t length, int64_t heads, int64_t width,
-                  uintptr_t out, bool is_double, int threads) {
-  py::gil_scoped_release release;
-  if (is_double)
-    attention(at<const double>(qkv), batch, length, heads, width, at<double>(out), threads);
-  else
-    attention(at<const float>(qkv), batch, length, heads, width, at<float>(out), threads);
-}
-
-template <class T>
 void cached_attention_as(uintptr_t qkv, int64_t batch, int64_t heads, int64_t length, int64_t width,
                          int64_t place, uintptr_t keys, uintptr_t values, uintptr_t out,
                          int threads) {
@@ -201,16 +158,6 @@ PYBIND11_MODULE(_C, module) {
   module.def("gasf_decode", &gasf_decode_py, py::arg("image"), py::arg("batch"), py::arg("m"),
              py::arg("gamma"), py::arg("iterations"), py::arg("exact"), py::arg("x"),
              py::arg("residual"), py::arg("double"), py::arg("threads"));
-  module.def("modulate", &modulate_py, py::arg("s"), py::arg("scale"), py::arg("shift"),
-             py::arg("taps"), py::arg("bias"), py::arg("batch"), py::arg("length"),
-             py::arg("width"), py::arg("out"), py::arg("double"), py::arg("threads"));
-  module.def("modulate_backward", &modulate_backward_py, py::arg("s"), py::arg("scale"),
-             py::arg("shift"), py::arg("taps"), py::arg("g"), py::arg("batch"), py::arg("length"),
-             py::arg("width"), py::arg("gs"), py::arg("gscale"), py::arg("gshift"),
-             py::arg("gtaps"), py::arg("double"), py::arg("threads"));
-  module.def("attention", &attention_py, py::arg("qkv"), py::arg("batch"), py::arg("length"),
-             py::arg("heads"), py::arg("width"), py::arg("out"), py::arg("double"),
-             py::arg("threads"));
   module.def("cached_attention", &cached_attention_py, py::arg("qkv"), py::arg("batch"),
              py::arg("heads"), py::arg("length"), py::arg("width"), py::arg("place"),
              py::arg("keys"), py::arg("values"), py::arg("out"), py::arg("double"),

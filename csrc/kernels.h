@@ -64,28 +64,10 @@ template <class T>
 void gasf_decode(const T* image, int64_t batch, int64_t m, double gamma, int iterations,
                  double exact, double* x, double* residual, int threads);
 
-// s (batch, length, width) -> out: rows of mean 0 and variance 1, times 1 + scale, plus shift
-// (batch, width); then, with taps (5, width), plus bias (width) and the rows near, by their taps.
-template <class T>
-void modulate(const T* s, const T* scale, const T* shift, const T* taps, const T* bias,
-              int64_t batch, int64_t length, int64_t width, T* out, int threads);
-
-// From out's gradient g, those of s, scale, shift and, for each trace on its own, taps and bias
-// (batch, 6, width), which come in as zeros, scale's and shift's too.
-template <class T>
-void modulate_backward(const T* s, const T* scale, const T* shift, const T* taps, const T* g,
-                       int64_t batch, int64_t length, int64_t width, T* gs, T* gscale, T* gshift,
-                       T* gtaps, int threads);
-
-// qkv (batch, length, 3, heads, width) -> out (batch, length, heads, width): each query's mean of
-// the values, weighed by the exponentials of its products with the keys over sqrt(width).
-template <class T>
-void attention(const T* qkv, int64_t batch, int64_t length, int64_t heads, int64_t width, T* out,
-               int threads);
-
 // qkv (batch, 3, heads, width), of the point at `place` -> out (batch, heads, width): its query's
-// mean of the values up to there, weighed as in attention. Its key and value are written into keys
-// and values (batch, heads, length, width) first.
+// mean of the values up to there, weighed by the exponentials of its products with the keys over
+// sqrt(width). Its key and value are written into keys and values (batch, heads, length, width)
+// first.
 template <class T>
 void cached_attention(const T* qkv, int64_t batch, int64_t heads, int64_t length, int64_t width,
                       int64_t place, T* keys, T* values, T* out, int threads);
@@ -97,9 +79,8 @@ template <class T>
 void draw_tokens(const T* logits, const double* uniforms, int64_t batch, int64_t size,
                  int64_t* tokens, int threads);
 
-// The same on device pointers, but for attention, with T float, __half or __nv_bfloat16: they queue
-// on the stream and return a cudaError_t. gasf_decode takes m of at most 1024, cached_attention a
-// place below 512.
+// The same on device pointers, with T float, __half or __nv_bfloat16: they queue on the stream and
+// return a cudaError_t. gasf_decode takes m of at most 1024, cached_attention a place below 512.
 template <class T>
 int gasf_cuda(const T* x, int64_t batch, int64_t n, T* field, void* stream);
 template <class T>
@@ -119,17 +100,6 @@ int q_sample_cuda(const T* x0, const T* signal, const T* sigma, Draw draw, Plane
 template <class T>
 int denoise_step_cuda(Coefficients k, const T* xt, const T* out, const T* x0_prev, Draw draw,
                       Planes shape, T* x_next, T* x0, void* stream);
-template <class T>
-int modulate_cuda(const T* s, const T* scale, const T* shift, const T* taps, const T* bias,
-                  int64_t batch, int64_t length, int64_t width, T* out, void* stream);
-
-// Here gradients of scale, shift (batch, strips, width), taps and bias (batch, strips, 6, width)
-// come for each strip of 32 rows on its own, and need not come in as zeros.
-template <class T>
-int modulate_backward_cuda(const T* s, const T* scale, const T* shift, const T* taps, const T* g,
-                           int64_t batch, int64_t length, int64_t width, T* gs, float* gscale,
-                           float* gshift, float* gtaps, void* stream);
-
 template <class T>
 int cached_attention_cuda(const T* qkv, int64_t batch, int64_t heads, int64_t length, int64_t width,
                           int64_t place, T* keys, T* values, T* out, void* stream);

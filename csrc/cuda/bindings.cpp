@@ -90,29 +90,6 @@ void denoise_step_py(const Factors& factors, uintptr_t xt, uintptr_t out, uintpt
   });
 }
 
-void modulate_py(uintptr_t s, uintptr_t scale, uintptr_t shift, uintptr_t taps, uintptr_t bias,
-                 int64_t batch, int64_t length, int64_t width, uintptr_t out,
-                 const std::string& dtype, uintptr_t stream) {
-  launch("modulate", dtype, [=](auto* t) {
-    using T = std::remove_pointer_t<decltype(t)>;
-    return modulate_cuda(at<const T>(s), at<const T>(scale), at<const T>(shift), at<const T>(taps),
-                         at<const T>(bias), batch, length, width, at<T>(out), at<void>(stream));
-  });
-}
-
-void modulate_backward_py(uintptr_t s, uintptr_t scale, uintptr_t shift, uintptr_t taps,
-                          uintptr_t g, int64_t batch, int64_t length, int64_t width, uintptr_t gs,
-                          uintptr_t gscale, uintptr_t gshift, uintptr_t gtaps,
-                          const std::string& dtype, uintptr_t stream) {
-  launch("modulate_backward", dtype, [=](auto* t) {
-    using T = std::remove_pointer_t<decltype(t)>;
-    return modulate_backward_cuda(at<const T>(s), at<const T>(scale), at<const T>(shift),
-                                  at<const T>(taps), at<const T>(g), batch, length, width,
-                                  at<T>(gs), at<float>(gscale), at<float>(gshift), at<float>(gtaps),
-                                  at<void>(stream));
-  });
-}
-
 void cached_attention_py(uintptr_t qkv, int64_t batch, int64_t heads, int64_t length, int64_t width,
                          int64_t place, uintptr_t keys, uintptr_t values, uintptr_t out,
                          const std::string& dtype, uintptr_t stream) {
@@ -152,12 +129,6 @@ void add_cuda(pybind11::module_& module) {
   module.def("denoise_step_cuda", &denoise_step_py, arg("factors"), arg("xt"), arg("out"),
              arg("x0_prev"), arg("draw"), arg("shape"), arg("x_next"), arg("x0"), arg("dtype"),
              arg("stream"));
-  module.def("modulate_cuda", &modulate_py, arg("s"), arg("scale"), arg("shift"), arg("taps"),
-             arg("bias"), arg("batch"), arg("length"), arg("width"), arg("out"), arg("dtype"),
-             arg("stream"));
-  module.def("modulate_backward_cuda", &modulate_backward_py, arg("s"), arg("scale"), arg("shift"),
-             arg("taps"), arg("g"), arg("batch"), arg("length"), arg("width"), arg("gs"),
-             arg("gscale"), arg("gshift"), arg("gtaps"), arg("dtype"), arg("stream"));
   module.def("cached_attention_cuda", &cached_attention_py, arg("qkv"), arg("batch"), arg("heads"),
              arg("length"), arg("width"), arg("place"), arg("keys"), arg("values"), arg("out"),
              arg("dtype"), arg("stream"));

@@ -23,11 +23,6 @@ struct Logits {
   NETDIFFUS_FN float operator()(int v) const { return wide(logits[v]); }
 };
 
-__device__ inline double warp_sum(double v) {
-  for (int step = kLanes / 2; step; step /= 2) v += __shfl_xor_sync(0xFFFFFFFFu, v, step);
-  return v;
-}
-
 // The sum over this lane and those below it.
 __device__ inline double sum_up_to_lane(double v) {
   for (int step = 1; step < kLanes; step *= 2) {

@@ -7,14 +7,12 @@ namespace netdiffus {
 
 __device__ inline int lane() { return threadIdx.x % kLanes; }
 
-// The sum of v over the lanes that differ from this one in the bits from `from` up to `to`: in each
-// of them, always added in the same order.
-__device__ inline float lane_sum(float v, int from, int to) {
-  for (int step = to / 2; step >= from; step /= 2) v += __shfl_xor_sync(0xFFFFFFFFu, v, step);
+// In every lane the same sum, always added in the same order.
+template <class T>
+__device__ inline T warp_sum(T v) {
+  for (int step = kLanes / 2; step; step /= 2) v += __shfl_xor_sync(0xFFFFFFFFu, v, step);
   return v;
 }
-
-__device__ inline float warp_sum(float v) { return lane_sum(v, 1, kLanes); }
 
 __device__ inline int64_t row_of_warp() {
   return int64_t{blockIdx.x} * kWarps + threadIdx.x / kLanes;

@@ -13,7 +13,6 @@ from netdiffus.ops import area_resize, denoise_step, gasf, gasf_decode, gasf_ima
 from netdiffus.ops.cached_attention import cached_attention
 from netdiffus.ops.denoise import Step
 from netdiffus.ops.draw_tokens import draw_tokens
-from netdiffus.ops.modulate import TAPS, modulate
 
 Run = Callable[[str, torch.dtype], Tensor | tuple[Tensor, ...]]
 INDEX = torch.tensor([3, 2**40, -1])
@@ -100,20 +99,6 @@ def _decode(m: int, gamma: float, noise: float, bad: bool = False) -> Run:
     return run
 
 
-def _modulate(n: int, width: int, near: bool) -> Run:
-    """The output, and the gradient of each argument."""
-
-    def run(backend: str, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        shapes = [(2, n, width), (2, width), (2, width), (TAPS, width), (width,)]
-        made = [_uniform(*shape, low=-1).to(dtype) for shape in shapes[: 5 if near else 3]]
-        leaves = [v.requires_grad_() for v in made]
-        out = modulate(*leaves, backend=backend)
-        out.backward(out.detach().roll(1, 1))
-        return (out.detach(), *(v.grad for v in leaves if v.grad is not None))
-
-    return run
-
-
 def _cached_attention(length: int, width: int, place: int, bad: bool = False) -> Run:
     """The output, and the caches with the new point."""
 
@@ -169,11 +154,6 @@ CASES = [
     Case("denoise-ddpm-48", _denoise((1, 48, 48), 0.2, 0.5, True, True)),
     Case("denoise-ddpm-37", _denoise((2, 37, 37), 0, 0.5, True, False)),
     Case("denoise-ddpm-white", _denoise((1, 9, 24), 0.2, 0.5, False, False)),
-    Case("modulate-1x5", _modulate(1, 5, True)),
-    Case("modulate-34x37", _modulate(34, 37, True)),
-    Case("modulate-33x72", _modulate(33, 72, True)),
-    Case("modulate-32x96", _modulate(32, 96, True)),
-    Case("modulate-40x24-alone", _modulate(40, 24, False)),
     Case("cached_attention-1x1", _cached_attention(1, 1, 0)),
     Case("cached_attention-40x37-nan", _cached_attention(40, 37, 36, bad=True)),
     Case("cached_attention-32x64", _cached_attention(32, 64, 31)),

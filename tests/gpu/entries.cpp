@@ -11,7 +11,6 @@
 #include "cuda/denoise.cu"
 #include "cuda/draw_tokens.cu"
 #include "cuda/gasf.cu"
-#include "cuda/modulate.cu"
 #include "cuda/noise.cu"
 #else
 #include <cuda_bf16.h>
@@ -81,21 +80,6 @@ int denoise_step(int dtype, Coefficients* k, void* xt, void* out, void* x0_prev,
                  Planes* shape, void* x_next, void* x0) {
   return WITH(dtype, denoise_step_cuda(*k, AS(const T, xt), AS(const T, out), AS(const T, x0_prev),
                                        *draw, *shape, AS(T, x_next), AS(T, x0), nullptr));
-}
-
-int modulate(int dtype, void* s, void* scale, void* shift, void* taps, void* bias, int64_t batch,
-             int64_t length, int64_t width, void* out) {
-  return WITH(dtype, modulate_cuda(AS(const T, s), AS(const T, scale), AS(const T, shift),
-                                   AS(const T, taps), AS(const T, bias), batch, length, width,
-                                   AS(T, out), nullptr));
-}
-
-int modulate_backward(int dtype, void* s, void* scale, void* shift, void* taps, void* g,
-                      int64_t batch, int64_t length, int64_t width, void* gs, float* gscale,
-                      float* gshift, float* gtaps) {
-  return WITH(dtype, modulate_backward_cuda(AS(const T, s), AS(const T, scale), AS(const T, shift),
-                                            AS(const T, taps), AS(const T, g), batch, length, width,
-                                            AS(T, gs), gscale, gshift, gtaps, nullptr));
 }
 
 int cached_attention(int dtype, void* qkv, int64_t batch, int64_t heads, int64_t length,

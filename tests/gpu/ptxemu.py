@@ -611,7 +611,6 @@ class Execution:
         if ((present[warp] & mask) != mask).any():
             where = f"{i.opcode[0]}.sync at PTX line {i.line}"
             raise PtxError(f"{where}: lanes of its mask are elsewhere")
-        self.shared.warp_epoch[np.unique(warp)] += 1
         shown = np.zeros((len(present), WARP), np.uint32)
         shown[warp, lane] = x
         return shown

@@ -52,20 +52,6 @@ void noises(int64_t batch, int64_t rows, int64_t columns, bool symmetric) {
 }
 
 template <class T>
-void modulations(int64_t length, int64_t width, bool near) {
-  const int64_t batch = 1, strips = pieces(length, kStrip);
-  std::vector<T> s(batch * length * width), g(s.size()), out(s.size());
-  std::vector<T> scale(batch * width), shift(batch * width), taps(5 * width), bias(width);
-  std::vector<float> gscale(strips * width), gshift(strips * width), gtaps(6 * strips * width);
-  const T *some = near ? taps.data() : nullptr, *more = near ? bias.data() : nullptr;
-  expect(modulate_cuda(s.data(), scale.data(), shift.data(), some, more, batch, length, width,
-                       out.data(), nullptr));
-  expect(modulate_backward_cuda(s.data(), scale.data(), shift.data(), some, g.data(), batch, length,
-                                width, out.data(), gscale.data(), gshift.data(),
-                                near ? gtaps.data() : nullptr, nullptr));
-}
-
-template <class T>
 void attentions(int64_t length, int64_t width) {
   const int64_t batch = 2, heads = 3, place = length - 1, features = heads * width;
   std::vector<T> qkv(batch * 3 * features), out(batch * features);
@@ -86,15 +72,14 @@ void draws(int64_t size) {
 }  // namespace
 
 int main() {
+#ifdef ONLY
+  ONLY;
+#else
   gasfs<float>(37, 50);
   gasfs<float>(72, 1);
   gasfs<__half>(24, 8);
-#ifndef ONLY_GASF
   decode<__half>(37);
   decode<__nv_bfloat16>(5);
-  modulations<float>(1, 37, true);
-  modulations<float>(35, 8, false);
-  modulations<__half>(33, 72, true);
   attentions<float>(33, 37);
   attentions<__half>(1, 5);
   draws<float>(70);

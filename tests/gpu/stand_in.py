@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from netdiffus.ops import _backend
-from netdiffus.ops.modulate import STRIP, TAPS
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 LONG, DOUBLE, INT, POINTER = ctypes.c_int64, ctypes.c_double, ctypes.c_int, ctypes.c_void_p
@@ -48,8 +47,6 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
     "normal": (Draw, Planes, POINTER),
     "q_sample": (POINTER, POINTER, POINTER, Draw, Planes, INT, POINTER, POINTER),
     "denoise_step": (Coefficients, POINTER, POINTER, POINTER, Draw, Planes, POINTER, POINTER),
-    "modulate": (*[POINTER] * 5, LONG, LONG, LONG, POINTER),
-    "modulate_backward": (*[POINTER] * 5, LONG, LONG, LONG, *[POINTER] * 4),
     "cached_attention": (POINTER, *[LONG] * 5, *[POINTER] * 3),
     "draw_tokens": (POINTER, POINTER, LONG, LONG, POINTER),
 }
@@ -124,12 +121,6 @@ def extents(op: str, item: int, a: tuple[Any, ...]) -> dict[int, int]:
     if op == "q_sample":
         whole = math.prod(a[4][:4]) * item
         return {0: whole, 1: a[4][0] * item, 2: a[4][0] * item, 6: whole, 7: whole}
-    if op == "modulate":
-        return _modulated(item, a) | {4: a[7] * item, 8: math.prod(a[5:8]) * item}
-    if op == "modulate_backward":
-        whole, summed = math.prod(a[5:8]) * item, a[5] * -(-a[6] // STRIP) * a[7] * 4
-        sums = {9: summed, 10: summed, 11: (TAPS + 1) * summed}
-        return _modulated(item, a) | {4: whole, 8: whole} | sums
     if op == "cached_attention":
         cache, point = math.prod(a[1:5]) * item, a[1] * a[2] * a[4] * item
         return {0: 3 * point, 6: cache, 7: cache, 8: point}
@@ -137,13 +128,6 @@ def extents(op: str, item: int, a: tuple[Any, ...]) -> dict[int, int]:
         return {0: a[2] * a[3] * item, 1: 8 * a[2], 4: 8 * a[2]}
     whole = math.prod(a[5][:4]) * item
     return {1: whole, 2: whole, 3: whole, 6: whole, 7: whole}
-
-
-def _modulated(item: int, a: tuple[Any, ...]) -> dict[int, int]:
-    """Of s, scale, shift and taps."""
-    batch, length, width = a[5:8]
-    of_trace = batch * width * item
-    return {0: length * of_trace, 1: of_trace, 2: of_trace, 3: TAPS * width * item}
 
 
 class Emulated:

@@ -17,7 +17,6 @@ from triton_cases import (
     check_gasf,
     check_gasf_decode,
     check_gasf_image,
-    check_modulate,
     check_normal,
     check_q_sample,
     indices,
@@ -73,13 +72,6 @@ SMALL: dict[Check, list[tuple[Any, ...]]] = {
         (2, 37, 1.0, 0.02, single),
         (1, 16, 0.3, 0.0, half),
         (1, 20, 1.0, 0.5, brain),
-    ],
-    check_modulate: [
-        (1, 1, 8, True, single),
-        (2, 9, 37, True, single),
-        (2, 2, 70, False, single),
-        (1, 10, 24, True, half),
-        (1, 3, 16, True, brain),
     ],
     check_cached_attention: [
         (1, 1, 1, 1, 0, single),

@@ -21,7 +21,6 @@ from netdiffus.ops.triton import (
     denoise,
     draw_tokens,
     gasf,
-    modulate,
     noise,
 )
 
@@ -39,15 +38,10 @@ ELEMENTWISE = {
     "_step_line": 40,
     "_step_pair": 40,
     "_undo_gamma": 40,
-    "_modulate": 40,
 }
-# The gradients of modulate keep two sums in registers while they read five rows: held to 40, they
-# put 8 to 64 bytes of a thread into local memory. So 62 and 56 % of the threads have to do.
-SUMS = {"_rows": 48, "_columns": 56}
-REGISTERS = ELEMENTWISE | SUMS
 # A tile of keys or values, a query and a mean at once; sums of float64 take two registers each.
-REGISTERS |= {"_attend": 64, "_draw": 48}
-REGISTERS |= {"_measure": 40, "_area_means": 40, "_area_resize": 64, "_nearest": 128}
+REGISTERS = ELEMENTWISE | {"_attend": 64, "_draw": 48}
+REGISTERS |= {"_area_means": 40, "_area_resize": 64, "_nearest": 128}
 
 
 def launch_gasf(dtype: torch.dtype) -> None:
@@ -79,13 +73,6 @@ def launch_denoise(dtype: torch.dtype) -> None:
         denoise.denoise_step(STEPS[step], *tensors)
 
 
-def launch_modulate(dtype: torch.dtype) -> None:
-    s, line, taps = (random(*shape, dtype=dtype) for shape in ((2, M, 96), (2, 96), (5, 96)))
-    sums = [torch.empty(2, 1, *more, 96) for more in ((), (), (6,))]
-    modulate.modulate(s, line, line + 1, taps, taps[0].clone(), s + 1)
-    modulate.modulate_backward(s, line, line + 1, taps, s + 2, s + 3, *sums)
-
-
 def launch_cached_attention(dtype: torch.dtype) -> None:
     qkv, caches = random(2, 3 * M, dtype=dtype), random(2, 2, 2, 40, M // 2, dtype=dtype)
     out = torch.empty(2, M, dtype=dtype)
@@ -103,7 +90,6 @@ LAUNCHES = (
     launch_decode,
     launch_noise,
     launch_denoise,
-    launch_modulate,
     launch_cached_attention,
     launch_draw_tokens,
 )
@@ -145,7 +131,6 @@ def test_budgets(
             "_step_plain",
             "_step_line",
             "_step_pair",
-            "_modulate",
         ):
             assert "LDG.E.128" in sass, made.name
 

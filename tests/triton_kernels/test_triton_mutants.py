@@ -77,18 +77,6 @@ MUTANTS: dict[str, tuple[str, str, str, Check, tuple[Any, ...]]] = {
         "decode", "s * along_x + away * along_s", "s * along_x - away * along_s",
         cases.check_gasf_decode, (1, 16, 1.0, 0.1, single),
     ),
-    "a neighbour past the end of its trace": (
-        "modulate", "(row >= 0) & (row < n) & (column < width)", "(row >= 0) & (column < width)",
-        cases.check_modulate, (2, 16, 64, True, single),
-    ),
-    "a shift where no neighbour is": (
-        "modulate", "(row + k >= 0) & (row + k < n)", "row + k < n",
-        cases.check_modulate, (1, 8, 64, True, single),
-    ),
-    "a gradient that comes back through the wrong tap": (
-        "modulate", "_row(g, row - k, column", "_row(g, row + k, column",
-        cases.check_modulate, (1, 8, 64, True, single),
-    ),
     "a key past the new one": (
         "cached_attention", "point <= place", "point <= place + 1",
         cases.check_cached_attention, (1, 2, 40, 16, 20, single),

@@ -25,7 +25,6 @@ from triton_cases import (
     check_gasf,
     check_gasf_decode,
     check_gasf_image,
-    check_modulate,
     check_normal,
     check_q_sample,
     random,
@@ -33,12 +32,10 @@ from triton_cases import (
 )
 
 from netdiffus.ops.cached_attention import cached_attention_reference
-from netdiffus.ops.modulate import TAPS, modulate_reference
 from netdiffus.ops.triton import (
     cached_attention,
     denoise,
     draw_tokens,
-    modulate,
     noise,
 )
 
@@ -82,13 +79,6 @@ AWKWARD: dict[Check, list[tuple[Any, ...]]] = {
         (3, 61, 0.3, 0.1, single),
         (2, 128, 0.25, 0.02, single),
         (1, 150, 1.0, 0.1, half),
-    ],
-    check_modulate: [
-        (2, 1, 5, True, single),
-        (3, 34, 37, True, single),
-        (2, 9, 200, True, single),
-        (2, 20, 72, False, half),
-        (1, 33, 96, True, brain),
     ],
     check_cached_attention: [
         (1, 1, 1, 1, 0, single),
@@ -139,18 +129,6 @@ def test_more_elements_than_32_bits_count(offline: Callable[..., Any], symmetric
     assert_near(made[3], c * xt + d * (a * xt + b * net).double().clamp(-1, 1), 1e-6)
 
 
-def test_rows_of_more_elements_than_32_bits_count(offline: Callable[..., Any]) -> None:
-    m, made = 256, torch.full((1, 256, 256), torch.nan)
-    s, line, taps = random(1, m, m), random(1, m), random(TAPS, m)
-    offline(last=32)  # measures 256 rows, makes 64
-    modulate.modulate(
-        last_of(s), last_of(line), last_of(line), taps, taps[0].clone(), last_of(made)
-    )
-    expected = modulate_reference(s, line, line, taps, taps[0]).double()
-    assert made[:, :192].isnan().all()
-    assert_near(made[:, 192:], expected[:, 192:], 5e-6)
-
-
 def test_caches_of_more_numbers_than_32_bits_count(offline: Callable[..., Any]) -> None:
     """The last of 70,000 traces, each with 131,072 numbers in the caches."""
     heads, length, width, place = 2, 2048, 32, 40
@@ -193,7 +171,6 @@ ELEMENTWISE: dict[Check, list[tuple[Any, ...]]] = {
         ((2, 1, 64, 64), False, "all", False, single),
         ((2, 1, 64, 64), False, "dpm++", True, brain),
     ],
-    check_modulate: [(2, 32, 64, True, dtype) for dtype in (single, half)],
 }
 
 

@@ -17,7 +17,6 @@ from netdiffus.ops.cached_attention import cached_attention_reference
 from netdiffus.ops.decode import gasf_decode_reference
 from netdiffus.ops.draw_tokens import draw_tokens_reference
 from netdiffus.ops.gasf import gasf_image_reference, gasf_reference
-from netdiffus.ops.modulate import TAPS, modulate_reference
 from netdiffus.ops.noise import normal_reference
 from netdiffus.ops.triton import (
     area_resize,
@@ -26,7 +25,6 @@ from netdiffus.ops.triton import (
     denoise,
     draw_tokens,
     gasf,
-    modulate,
     noise,
 )
 
@@ -36,16 +34,7 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 ROUNDING = {torch.float16: 2.0**-11, torch.bfloat16: 2.0**-7 if INTERPRETED else 2.0**-8}
 MARGIN = 64
-KERNELS = (
-    "area_resize",
-    "cached_attention",
-    "decode",
-    "denoise",
-    "draw_tokens",
-    "gasf",
-    "modulate",
-    "noise",
-)
+KERNELS = ("area_resize", "cached_attention", "decode", "denoise", "draw_tokens", "gasf", "noise")
 
 
 @dataclass
@@ -203,33 +192,6 @@ def check_gasf_decode(
     error = p - gasf_image_reference(x, m)
     assert_near(residual, error.square().mean((-1, -2)).sqrt(), 3e-7)
     return assert_near(residual, distance, 3e-7)
-
-
-def check_modulate(batch: int, n: int, width: int, near: bool, dtype: torch.dtype) -> float:
-    frame, generator = Framed(), torch.Generator().manual_seed(4)
-    shapes = [(batch, n, width), (batch, width), (batch, width), (TAPS, width), (width,)]
-    shapes, absent = (shapes, []) if near else (shapes[:3], [None, None])
-    held = [torch.randn(shape, generator=generator).to(dtype) for shape in shapes]
-    g = torch.randn(shapes[0], generator=generator).to(dtype)
-    out, gs = (frame.empty(batch, n, width, dtype=dtype) for _ in range(2))
-    sums = [frame.empty(batch, 1, width) for _ in range(2)]
-    more = frame.empty(batch, 1, TAPS + 1, width) if near else None
-    modulate.modulate(*held, *absent, out)
-    modulate.modulate_backward(*held[:3], held[3] if near else None, g, gs, *sums, more)
-    frame.check()
-    leaves = [v.double().requires_grad_() for v in held]
-    expected = modulate_reference(*leaves, *absent)
-    expected.backward(g.double())
-    found = [out, gs, *(v[:, 0] for v in sums)]
-    if more is not None:
-        total = more.sum((0, 1))
-        found += [total[:TAPS], total[TAPS]]
-    wanted = [expected.detach(), *(v.grad for v in leaves if v.grad is not None)]
-    # Measured: 4e-7 of the largest.
-    return max(
-        assert_near(one, other, 1e-6 * max(1.0, float(other.abs().max())))
-        for one, other in zip(found, wanted, strict=True)
-    )
 
 
 def check_cached_attention(
