@@ -121,7 +121,7 @@ def _answers(figures: dict[str, Any]) -> list[tuple[Answer, str, str]]:
 
 
 def _wider(figures: dict[str, Any]) -> list[tuple[str, list[Any]]]:
-    """Rows of figures beyond the key ones, one figure per candidate."""
+    """Rows of figures beyond the headline metrics, one figure per candidate."""
     candidates = [figures["candidates"][name] for name in CANDIDATES]
     rows = [
         (
