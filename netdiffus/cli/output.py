@@ -8,6 +8,9 @@ from typing import Any, TextIO
 
 from netdiffus.errors import Note, visible
 
+# Threads of scikit-learn 1.9 empty each other's list of warning filters, and then complain of that.
+_OF_THREADS = "`sklearn.utils.parallel.delayed` should be used with"
+
 
 def show(result: dict[str, Any], as_json: bool) -> None:
     """The result on stdout: JSON, or one `key: value` per line, nested ones indented."""
@@ -50,6 +53,8 @@ def show_warning(
     line: str | None = None,
 ) -> None:
     """A warning as one line; replaces `warnings.showwarning`."""
+    if _OF_THREADS in str(message):
+        return
     name = "note" if issubclass(category, Note) else f"warning: {category.__name__}"
     say(f"{name}: {message}")
 
