@@ -161,4 +161,5 @@ def _by_class(
 
 
 def _least(apart: Floats) -> Floats:
-    return -apart.min(axis=1)
+    nearness: Floats = -apart.min(axis=1)
+    return nearness
