@@ -163,5 +163,5 @@ def _by_class(
 
 
 def _least(apart: Floats) -> Floats:
-    least: Floats = -apart.min(axis=1)
-    return least
+    nearness: Floats = -apart.min(axis=1)
+    return nearness
