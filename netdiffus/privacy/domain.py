@@ -72,7 +72,7 @@ class Grid:
     def decode(self, cells: Ints, rng: np.random.Generator) -> Floats:
         """A value of each cell: its only one, or one at random inside."""
         if self._is_exact():
-            return self.low + cells * self._width()
+            return np.asarray(self.low + cells * self._width(), dtype=np.float64)
         inside = rng.random(cells.shape)
         if self.channel.kind in PER_DECADE:
             ratio = np.log(self.high / self.low) / (self.cells - 1)

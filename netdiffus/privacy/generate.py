@@ -264,14 +264,14 @@ def _allowed(lead: Lead, codes: Ints, place: int) -> Bools:
     goes_on = place < points
     allowed = (lead.symbols[None] == ((bits >> place) & 1)[:, None]) & goes_on[:, None]
     allowed[:, -1] = ~goes_on
-    return allowed
+    return np.asarray(allowed)
 
 
 def _draw(weights: Floats, rng: np.random.Generator) -> Ints:
     """(N,): a column of each row, by its weights."""
     upper = np.cumsum(weights, axis=1)
     place = rng.random(len(weights)) * upper[:, -1]
-    return np.minimum((upper <= place[:, None]).sum(axis=1), weights.shape[1] - 1)
+    return np.asarray(np.minimum((upper <= place[:, None]).sum(axis=1), weights.shape[1] - 1))
 
 
 @dataclass(frozen=True)
@@ -315,7 +315,7 @@ def _conditionals(other: Other, chain: Chain) -> Conditionals:
 def _reach(chain: Chain) -> Floats:
     """(C, length): traces that have a token at each place, the end included."""
     counts = chain.lead.places.counts.sum(axis=2)
-    return np.clip(counts, 1.0, chain.totals[:, None])
+    return np.asarray(np.clip(counts, 1.0, chain.totals[:, None]))
 
 
 def _along(

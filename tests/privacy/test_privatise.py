@@ -121,6 +121,9 @@ class TestLedger:
     @pytest.mark.parametrize("suffix", [".parquet", ".npz"])
     def test_survives_files(self, private: Traces, tmp_path: Path, suffix: str) -> None:
         path = tmp_path / f"p{suffix}"
+        private = replace(
+            private, meta=private.meta.select(["trace_id"])
+        )  # .npz has no empty cells
         private.save(path)
         again = Traces.load(path)
         assert again.ledger == private.ledger
