@@ -27,9 +27,15 @@ def is_signal(counts: Floats, sigma: float, false: float = FALSE) -> Bools:
 
 
 def smoothed(counts: Floats, sigma: float) -> Floats:
-    """Counts above 0: as they are where they exceed the noise, else a share of them."""
-    above = np.maximum(counts, 0.0)
-    return np.where(counts > sigma, above, 0.3 * above) + 1e-3
+    """Counts above 0: those that stand out, and the others with the sum that is left for them.
+
+    The sum of all counts is not moved up by cutting off what is below 0, as single counts are.
+    """
+    kept = np.where(is_signal(counts, sigma), counts, 0.0)
+    left = np.maximum(counts.sum(axis=-1) - kept.sum(axis=-1), 0.01 * kept.sum(axis=-1))
+    others = np.where(kept > 0, 0.0, np.maximum(counts, 0.0))
+    scale = left / np.maximum(others.sum(axis=-1), 1e-9)
+    return np.asarray(kept + others * np.minimum(scale, 1.0)[..., None] + 1e-3)
 
 
 def shared_rest(counts: Floats, sigma: float, totals: Floats, pooled: Floats) -> Floats:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError
-from netdiffus.traces.traces import Traces
+from netdiffus.traces import Traces
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -72,8 +72,7 @@ class Grid:
     def decode(self, cells: Ints, rng: np.random.Generator) -> Floats:
         """A value of each cell: its only one, or one at random inside."""
         if self._is_exact():
-            exact: Floats = np.asarray(self.low + cells * self._width(), dtype=np.float64)
-            return exact
+            return np.asarray(self.low + cells * self._width(), dtype=np.float64)
         inside = rng.random(cells.shape)
         if self.channel.kind in PER_DECADE:
             ratio = np.log(self.high / self.low) / (self.cells - 1)

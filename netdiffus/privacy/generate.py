@@ -18,13 +18,13 @@ import numpy.typing as npt
 
 from netdiffus.privacy.denoise import is_signal, normalised, shared_rest, smoothed
 from netdiffus.privacy.domain import Domain
-from netdiffus.privacy.measure import Column, Lead, Measured, Other, pattern_parts
+from netdiffus.privacy.measure import Column, Lead, Measured, Noisy, Other, pattern_parts
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-ROUNDS, FITTED = 4, 20_000  # of the fit of `balance`, and traces that it makes in each
+ROUNDS, FITTED = 4, 10_000  # of the fit of `balance`, and traces that it makes in each
 BLOCK = 1 << 13  # traces made at a time
 LEAST, MOST = 0.05, 20.0  # of what places and classes change
 ROUND_LEAST, ROUND_MOST, ROUND_POWER = 0.2, 5.0, 0.8
@@ -91,10 +91,13 @@ def _chain(measured: Measured) -> Chain:
     ofclass = normalised(occurrences + HARDLY)
     base = normalised(smoothed(lead.all_places.counts, lead.all_places.sigma).sum(axis=0))
     shift = np.clip(ofclass / base, LEAST, MOST)
+    before = (places[:, :-1] * reach[:, :-1, None]).sum(axis=1)
+    before[:, -1] = 0.0  # nothing follows the end
+    before *= _counted(lead.all_pairs, before)
     follows = shared_rest(
         lead.all_pairs.counts,
         lead.all_pairs.sigma,
-        np.maximum(occurrences.sum(axis=0), lead.all_pairs.sigma),
+        np.maximum(before.sum(axis=0), lead.all_pairs.sigma),
         base,
     )
     pooled_pairs = normalised(follows[None] * shift[:, None, :])
@@ -103,10 +106,18 @@ def _chain(measured: Measured) -> Chain:
         totals=totals,
         pattern=_patterns(lead, totals),
         places=places,
-        pairs=shared_rest(lead.pairs.counts, lead.pairs.sigma, occurrences, pooled_pairs),
+        pairs=shared_rest(lead.pairs.counts, lead.pairs.sigma, before, pooled_pairs),
         lifts=np.clip(places / ofclass[:, None], LEAST, MOST),
         balance=np.ones(lead.all_places.counts.shape),
     )
+
+
+def _counted(answer: Noisy, totals: Floats) -> float:
+    """The share of what there is that was counted, as clipping leaves some out; rather too low."""
+    counts, sigma = answer.counts, answer.sigma
+    surely = counts.sum() - sigma * np.sqrt(counts.size)
+    least = np.where(is_signal(counts, sigma), counts, 0.0).sum()
+    return float(np.clip(max(surely, least) / max(float(totals.sum()), 1.0), LEAST, 1.0))
 
 
 def _patterns(lead: Lead, totals: Floats) -> Floats:
@@ -251,17 +262,16 @@ def _allowed(lead: Lead, codes: Ints, place: int) -> Bools:
         return np.ones((1, len(lead.symbols)), dtype=bool)
     points, bits = pattern_parts(codes)
     goes_on = place < points
-    allowed: Bools = (lead.symbols[None] == ((bits >> place) & 1)[:, None]) & goes_on[:, None]
+    allowed = (lead.symbols[None] == ((bits >> place) & 1)[:, None]) & goes_on[:, None]
     allowed[:, -1] = ~goes_on
-    return allowed
+    return np.asarray(allowed)
 
 
 def _draw(weights: Floats, rng: np.random.Generator) -> Ints:
     """(N,): a column of each row, by its weights."""
     upper = np.cumsum(weights, axis=1)
     place = rng.random(len(weights)) * upper[:, -1]
-    found: Ints = np.minimum((upper <= place[:, None]).sum(axis=1), weights.shape[1] - 1)
-    return found
+    return np.asarray(np.minimum((upper <= place[:, None]).sum(axis=1), weights.shape[1] - 1))
 
 
 @dataclass(frozen=True)
@@ -297,6 +307,7 @@ def _conditionals(other: Other, chain: Chain) -> Conditionals:
         together = answer.counts.sum(axis=0)
         follows = shared_rest(together, answer.sigma * wide, totals.sum(axis=0), base)
         follows = normalised(follows[None] * shift)
+        totals = totals * _counted(answer, totals)
         found.append(shared_rest(answer.counts, answer.sigma, totals, follows))
     return Conditionals(places, found[0], found[1], ofclass)
 
@@ -304,8 +315,7 @@ def _conditionals(other: Other, chain: Chain) -> Conditionals:
 def _reach(chain: Chain) -> Floats:
     """(C, length): traces that have a token at each place, the end included."""
     counts = chain.lead.places.counts.sum(axis=2)
-    found: Floats = np.clip(counts, 1.0, chain.totals[:, None])
-    return found
+    return np.asarray(np.clip(counts, 1.0, chain.totals[:, None]))
 
 
 def _along(

@@ -238,14 +238,14 @@ def _lead(
     depth = min(DEPTH, length, max(1, int(np.log2(MOST_CELLS / 4 / classes)) - 1))
     patterns = 2 ** (depth + 1) - 2
     pattern = labels * patterns + pattern_codes(symbols[codes], codes, tokens.many, depth)
-    counted = once(pattern, classes * patterns).reshape(classes, patterns)
+    counted: Ints = once(pattern, classes * patterns).reshape(classes, patterns)
     halved = answer("class x pattern of halves", "pattern", 1.0, counted)
-    placed = by_place(codes, labels, classes, many)
-    places = answer("class x place x value", "places", sqrt(length), placed)
+    counted = by_place(codes, labels, classes, many)
+    places = answer("class x place x value", "places", sqrt(length), counted)
     norm = norm_of(length, PAIRS_NORM)
     pair = _pairs(codes, many)
-    paired = clipped(pair, labels, classes, many * many, norm).reshape(classes, many, many)
-    pairs = answer("class x neighbours", "pairs", norm, paired)
+    counted = clipped(pair, labels, classes, many * many, norm).reshape(classes, many, many)
+    pairs = answer("class x neighbours", "pairs", norm, counted)
     together = np.zeros_like(labels)
     counted = by_place(codes, together, 1, many)[0]
     all_places = answer("place x value", "all places", sqrt(length), counted)
@@ -277,18 +277,18 @@ def _halves(tokens: Tokens, values: Noisy, groups: int) -> Ints:
 
 def _with_end(tokens: Ints, end: int) -> Ints:
     """Tokens with `end` behind the last point of each trace that has room for it."""
-    codes: Ints = tokens.copy()
+    codes = tokens.copy()
     lengths = (tokens >= 0).sum(axis=1)
     short = np.flatnonzero(lengths < tokens.shape[1])
     codes[short, lengths[short]] = end
-    return codes
+    return np.asarray(codes)
 
 
 def _pairs(codes: Ints, many: int) -> Ints:
     """(N, P - 1) codes of neighbours; of traces of one point there is one code, never counted."""
     if codes.shape[1] == 1:
         return np.full((len(codes), 1), -1)
-    return np.where(codes[:, 1:] >= 0, codes[:, :-1] * many + codes[:, 1:], -1)
+    return np.asarray(np.where(codes[:, 1:] >= 0, codes[:, :-1] * many + codes[:, 1:], -1))
 
 
 def pattern_codes(symbols: Ints, codes: Ints, end: int, depth: int) -> Ints:
@@ -299,8 +299,7 @@ def pattern_codes(symbols: Ints, codes: Ints, end: int, depth: int) -> Ints:
     points = np.minimum(((codes >= 0) & (codes != end)).sum(axis=1), depth)
     place = np.arange(codes.shape[1])
     bits = np.where(place[None] < points[:, None], np.maximum(symbols, 0), 0)
-    found: Ints = 2**points - 2 + (bits[:, :depth] << place[:depth]).sum(axis=1)
-    return found
+    return np.asarray(2**points - 2 + (bits[:, :depth] << place[:depth]).sum(axis=1))
 
 
 def pattern_parts(codes: Ints) -> tuple[Ints, Ints]:
