@@ -280,14 +280,11 @@ def _measure_figures(
 
 def _quantity_figures(table: Floats, split: Floats, classes: Sequence[str]) -> Figures:
     """Of (R, K) of whole draws and (S, 2, K) of halves; K is 1 for what has no classes."""
-    is_by_class = table.shape[1] == len(classes)
-    of_class = {
-        name: _mean_figure(table[:, i], split[:, :, i])
-        for i, name in enumerate(classes if is_by_class else ())
-    }
+    per_class = zip(table.mean(axis=0), intervals.half_sample_sd(split), strict=True)
+    figures = [intervals.figure(float(mean), float(sd)) for mean, sd in per_class]
     return {
         "overall": _mean_figure(_finite_mean(table, 1), _finite_mean(split, 2)),
-        "classes": of_class,
+        "classes": dict(zip(classes, figures, strict=True)) if len(figures) == len(classes) else {},
     }
 
 

@@ -27,10 +27,10 @@ BASELINES = {
     "markov": "a Markov chain",
 }
 MEANINGS = {
-    FLOOR: "show no difference",
-    "near": "a small one",
-    "far": "a large one",
-    TOO_FEW: "have too few traces to tell",
+    FLOOR: "no different from real traces",
+    "near": "near them",
+    "far": "far from them",
+    TOO_FEW: "undecided for too few traces",
 }
 COMPARED = ("synthetic", "real", *BASELINES)
 UTILITY = "Train on synthetic, test on real"
@@ -129,7 +129,7 @@ def lead(figures: dict[str, Any]) -> list[str]:
     }
     return [
         *(sentences[m.title].format(m) for m in metrics if m.title in sentences),
-        f"Compared with real traces, {count_grades(metrics)}.",
+        f"Of the {len(metrics)} headline metrics: {count_grades(metrics)}.",
         *([HOLD_OUT_MORE] if TOO_FEW in [metric.grade for metric in metrics] else []),
     ]
 
@@ -137,8 +137,7 @@ def lead(figures: dict[str, Any]) -> list[str]:
 def count_grades(metrics: list[HeadlineMetric]) -> str:
     """How many metrics have each grade, in words."""
     counts = {g: sum(m.grade == g for m in metrics) for g in MEANINGS}
-    shares = [f"{n} {MEANINGS[g]}" for g, n in counts.items() if n]
-    return f"of {len(metrics)} headline metrics {', '.join(shares)}"
+    return ", ".join(f"{n} {MEANINGS[g]}" for g, n in counts.items() if n)
 
 
 def compare_baselines(metrics: list[HeadlineMetric]) -> str:

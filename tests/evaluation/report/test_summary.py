@@ -133,8 +133,7 @@ def test_the_lead_says_what_the_headline_metrics_say():
     assert "reaches 90.0%" in sentences[0]
     assert "AUC of 0.60, where 0.5 is guessing" in sentences[1]
     assert sentences[2] == (
-        "Compared with real traces, of 4 headline metrics 1 show no difference, 1 a small one, "
-        "2 a large one."
+        "Of the 4 headline metrics: 1 no different from real traces, 1 near them, 2 far from them."
     )
 
 
@@ -236,7 +235,7 @@ def test_too_few_traces_are_no_yes():
     assert (answer.word, answer.grade) == ("Too few traces to tell", "near")
     assert "hold out more real traces" in answer.text
     told = " ".join(lead(found))
-    assert "of 4 headline metrics 3 show no difference, 1 have too few traces to tell" in told
+    assert "3 no different from real traces, 1 undecided for too few traces" in told
     assert "hold out more real traces" in told
     size = synthetic(found)["jensen_shannon"]["quantities"]["size"]
     size["overall"] = figure(0.15, 0.1)
