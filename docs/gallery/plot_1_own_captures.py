@@ -3,8 +3,8 @@ From your captures to a capture
 ===============================
 
 Captures in, traces, a model, new traces, a capture out. So that the example runs anywhere, it first
-writes captures of its own: 60 flows of each of three applications of the bundled lab traffic, in one
-folder per class. Put your folders in their place.
+writes captures of its own: 60 flows of each of three applications of the bundled lab traffic, a
+folder to a class. Put your folders in their place.
 """
 
 # %%
