@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from importlib import metadata
 from typing import Any
 
@@ -39,6 +38,10 @@ myst_heading_anchors = 3
 default_role = "code"  # docstrings name things in single backticks
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+# What arrays hold stands in the descriptions.
+autodoc_type_aliases = {"Floats": "ndarray", "Ints": "ndarray"}
+autodoc_typehints_format = "short"
+napoleon_attr_annotations = False
 napoleon_use_ivar = True  # the fields of a data class have no entry besides
 napoleon_numpy_docstring = False
 
@@ -57,10 +60,6 @@ sphinx_gallery_conf = {
 copybutton_exclude = ".linenos, .gp, .go"
 
 logging.getLogger("netdiffus").setLevel(logging.WARNING)  # what was read goes to no page
-
-# Notes of the package are part of an example; warnings of others are not its reader's concern.
-for kind in (DeprecationWarning, PendingDeprecationWarning):
-    warnings.filterwarnings("ignore", category=kind)
 
 
 def inline_math(self: Any, node: nodes.math) -> None:

@@ -26,7 +26,7 @@ BUDGETS: dict[str, dict[str, str]] = {
         "model, 100": "model, 4",
     },
     "long_series": {"minutes=5": "steps=2"},
-    "presets": {"minutes=5": "steps=2", "truncate(16)": "truncate(4)[::2]", "225": "90"},
+    "presets": {"minutes=5": "steps=2", "truncate(16)": "truncate(4)[::4]", "225": "45"},
     "reproducibility": {"4000": "2", "6000": "4"},
     "tables": {"--minutes 5": "--steps 2", "-n 1000": "-n 9"},
     "volumes": {"--minutes 5": "--steps 2", "-n 1000": "-n 9"},

@@ -3,8 +3,8 @@ From your captures to a capture
 ===============================
 
 Captures in, traces, a model, new traces, a capture out. So that the example runs anywhere, it first
-writes captures of its own: 20 flows of three applications of the bundled lab traffic, in one folder
-per class. Put your folders in their place.
+writes captures of its own: 60 flows of each of three applications of the bundled lab traffic, a
+folder to a class. Put your folders in their place.
 """
 
 # %%
@@ -77,8 +77,7 @@ fig.tight_layout()
 # Each trace becomes a flow with headers of its own; the classes stand beside it. ``small="raise"``
 # makes packets that are too small for their headers just large enough.
 
-found = write_capture(made, folder / "synthetic.pcap", small="raise")
-print(found)
+write_capture(made, folder / "synthetic.pcap", small="raise")
 again, report = import_captures(
     folder / "synthetic.pcap", label_from=folder / "synthetic.labels.csv"
 )

@@ -59,7 +59,7 @@ for title, figure in report.summary().items():
 # Look for the reason
 # -------------------
 # A classifier tells these traces from real ones. The picture says why: real bins are often exactly
-# 0, and a normal distribution makes that value by clipping alone.
+# 0, or lie near a few other values; a normal distribution spreads over all values between.
 
 fig, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True)
 for ax, (title, chosen) in zip(axes, {"real": holdout, "synthetic": made}.items(), strict=True):
