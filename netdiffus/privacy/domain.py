@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError
-from netdiffus.traces import Traces
+from netdiffus.traces.traces import Traces
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

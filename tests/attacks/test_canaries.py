@@ -8,9 +8,9 @@ from populations import population
 from small import packets
 
 from netdiffus.attacks.canaries import Learned, canary_audit, coins, exposure, make_canaries
+from netdiffus.attacks.one_run import DELTA, SHARES, bound
 from netdiffus.attacks.sides import keys
 from netdiffus.errors import InputError
-from netdiffus.attacks.one_run import DELTA, SHARES, bound
 from netdiffus.traces.traces import Traces
 
 
