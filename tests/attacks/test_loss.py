@@ -99,7 +99,7 @@ class TestNetworks:
         recipe = Recipe(
             steps=200, batch_size=45, learning_rate=5e-3, validation_fraction=0.0, teacher_share=1.0
         )
-        with mock.patch("netdiffus.model.configure", without_chance):
+        with mock.patch("netdiffus.model.model.configure", without_chance):
             return train(traces, recipe=recipe, width=32, preset=preset)
 
     def test_of_tokens(self, sets: tuple[Traces, Traces, Traces]) -> None:

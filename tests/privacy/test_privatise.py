@@ -10,7 +10,7 @@ from unittest import mock
 import numpy as np
 import pytest
 from command import run
-from netdiffus.evaluation.answers import CAVEAT
+from netdiffus.evaluation.report.summary import CAVEAT
 
 import netdiffus
 from netdiffus.codec import TokenCodec
@@ -180,7 +180,7 @@ class TestLedger:
         whole = real()
         report = netdiffus.evaluate(whole[:300], private[:200], holdout=whole[300:500], repeats=1)
         assert report.figures["ledger"] == private.ledger
-        from netdiffus.evaluation.answers import answers
+        from netdiffus.evaluation.report.summary import answers
 
         text = answers(report.figures)[1].text
         assert "Differential privacy: epsilon 8, delta 1e-05 for one trace" in text
