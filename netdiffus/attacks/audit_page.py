@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from netdiffus import __version__
 from netdiffus.attacks.verdict import RULES
@@ -85,6 +86,9 @@ def _draw_roc(figure: Figure, attacks: list[dict[str, Any]]) -> None:
             label=f"{attack['name']} ({attack['kind']})",
         )
     axis.set(xscale="log", yscale="log", xlim=(floor, 1), ylim=(floor, 1.1))
+    for side in (axis.xaxis, axis.yaxis):
+        side.set_major_formatter(lambda x, _: f"{100 * x:g}%")
+        side.set_minor_formatter(NullFormatter())
     axis.set_xlabel("false-positive rate: non-members taken for members")
     axis.set_ylabel("true-positive rate: members found")
     axis.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))

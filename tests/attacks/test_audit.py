@@ -117,6 +117,8 @@ class TestModel:
         assert heads.found[-2:] == ["Copies: finds copies, proves nothing", "Method and limits"]
         assert "<strong>None.</strong>" in text
         assert "http" not in text.replace("http://www.w3.org", "")  # opens offline
+        assert "10%</text>" in text  # a label of an axis
+        assert "math" not in text.split("</style>", 1)[1]  # marks that are not drawn as such
         assert text.count("not stated") >= 14  # both rates of seven attacks: 60 cannot show them
         with pytest.raises(FileExistsError):
             audited.save_html(tmp_path / "a.html")
