@@ -308,7 +308,7 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            (["-o", "p.csv"], "the ledger needs a .parquet or an .npz file"),
+            (["-o", "p.csv"], "private traces go into a .parquet file"),
             (["-o", "p.parquet", "--most", "3"], "--most without --by"),
             (["-o", "p.parquet", "--range", "x"], "--range x: give a channel and two numbers"),
         ],
