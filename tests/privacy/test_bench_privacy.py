@@ -15,7 +15,9 @@ from netdiffus.traces.lab import lab_traffic
 
 
 def small() -> module.Judged:
-    sizes = lab_traffic("packets").select(["packet_length", "direction"]).truncate(12)  # fewer are alike in all traces of a class
+    sizes = (
+        lab_traffic("packets").select(["packet_length", "direction"]).truncate(12)
+    )  # fewer are alike in all traces of a class
     return module.Judged(*sizes.split(0.5), 12, {})
 
 

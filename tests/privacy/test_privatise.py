@@ -10,11 +10,11 @@ from unittest import mock
 import numpy as np
 import pytest
 from command import run
-from netdiffus.evaluation.report.summary import CAVEAT
 
 import netdiffus
 from netdiffus.codec import TokenCodec
 from netdiffus.errors import InputError, Note
+from netdiffus.evaluation.report.summary import CAVEAT
 from netdiffus.ledger import SETTINGS, checked, statement
 from netdiffus.model.model import Model
 from netdiffus.privacy import privatise as module
@@ -308,7 +308,7 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            (["-o", "p.csv"], "the ledger needs a .parquet or an .npz file"),
+            (["-o", "p.csv"], "private traces go into a .parquet file"),
             (["-o", "p.parquet", "--most", "3"], "--most without --by"),
             (["-o", "p.parquet", "--range", "x"], "--range x: give a channel and two numbers"),
         ],
