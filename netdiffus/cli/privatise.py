@@ -25,7 +25,7 @@ from netdiffus.errors import InputError
 
 def privatise(
     data: Annotated[Path, typer.Argument(help=TABLE_HELP)],
-    out: Annotated[Path, typer.Option("-o", "--out", help=".parquet or .npz.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="A .parquet file.")],
     epsilon: Annotated[float, typer.Option(help="Of the guarantee: 1 is strong, 8 is weak.")],
     delta: Annotated[float, typer.Option(help="Of the guarantee; below 1 / traces.")] = 1e-5,
     by: Annotated[
@@ -66,8 +66,8 @@ def privatise(
     from netdiffus.ledger import statement
     from netdiffus.privacy.privatise import privatise as run
 
-    if out.suffix.lower() not in (".parquet", ".npz"):
-        raise InputError(f"{out}: the ledger needs a .parquet or an .npz file; choose such a name")
+    if out.suffix.lower() != ".parquet":
+        raise InputError(f"{out}: private traces go into a .parquet file, for their ledger")
     if most is not None and by is None:
         raise InputError("--most without --by: name the column of the groups, or leave it out")
     options = read_options(None, channels, label_column, columns, flow_column)

@@ -15,9 +15,8 @@ from netdiffus.traces.lab import lab_traffic
 
 
 def small() -> module.Judged:
-    sizes = (
-        lab_traffic("packets").select(["packet_length", "direction"]).truncate(12)
-    )  # fewer are alike in all traces of a class
+    # Of fewer packets all traces of a class are alike, and stand on one side of a split.
+    sizes = lab_traffic("packets").select(["packet_length", "direction"]).truncate(12)
     return module.Judged(*sizes.split(0.5), 12, {})
 
 
