@@ -62,13 +62,20 @@ def _leaks(figures: dict[str, Any]) -> list[str]:
     best = max(attacks(figures), key=lambda a: float(a["auc"]["low"]))
     found = [strongest(figures)] if best["auc"]["low"] > FAR_AUC else []
     folder, whole = figures["folder"], figures["extraction"]["whole"]
-    if folder and (n := folder["rebuilt"]["train"]["found"]):
+    if folder and _is_more(folder["rebuilt"]):
+        n = folder["rebuilt"]["train"]["found"]
         found.append(f"{n:,} training traces have no number but those in the model's folder.")
-    if whole["train"]["found"] and whole["train"]["low"] > (whole["holdout"]["high"] or 0.0):
+    if _is_more(whole):
         found.append(
             f"{whole['train']['found']:,} different training traces came out with every point."
         )
     return found + _of_canaries(figures)
+
+
+def _is_more(sides: dict[str, Any]) -> bool:
+    """Whether it is surely true of more training than held-out traces, of which it is by chance."""
+    ours, theirs = sides["train"], sides["holdout"]
+    return bool(ours["found"] and ours["low"] > (theirs["high"] or 0.0))
 
 
 def _of_canaries(figures: dict[str, Any]) -> list[str]:

@@ -16,6 +16,7 @@ from populations import counted, jittered, population, thirds
 
 from netdiffus import Audit, audit
 from netdiffus.attacks.audit_page import page
+from netdiffus.attacks.rates import share
 from netdiffus.attacks.sides import sides
 from netdiffus.attacks.verdict import answer
 from netdiffus.errors import InputError
@@ -142,6 +143,11 @@ class TestModel:
         assert "<dt>unit</dt><dd>one trace</dd>" in page(found)
         with pytest.raises(InputError, match="made private"):
             audit(model, train=members, holdout=others, canaries=60, minutes=0.01)
+        # What stands in the folder by chance is no leak; more of training than of the holdout is.
+        for held, word in ((60, "Guaranteed"), (10, "No")):
+            sides_found = {"train": share(60, 60), "holdout": share(held, 60)}
+            other = found | {"folder": found["folder"] | {"rebuilt": sides_found}}
+            assert answer(other)["word"] == word
         # And one that is broken by the bound.
         broken = found | {"canaries": json.loads(json.dumps(audited.figures["canaries"]))}
         broken["canaries"]["epsilon"] |= {"epsilon": 6.0}
