@@ -37,7 +37,9 @@ def forest(x: Vectors, labels: Ints, classes: int, seed: int) -> Classifier:
     """
     kind = RandomForestClassifier if classes <= MANY_CLASSES else ExtraTreesClassifier
     model = kind(TREES, random_state=seed, n_jobs=-1)
-    classify = fitted(model, x, labels, classes)
+    # scikit-learn's threads save and restore the filters of warnings in any order.
+    with warnings.catch_warnings():
+        classify = fitted(model, x, labels, classes)
     # Threads would add the trees' votes in any order, and rounding could then turn a tie.
     model.n_jobs = 1
     return classify
