@@ -40,10 +40,11 @@ def sample(
         str, typer.Option(help="Classes balanced, or real as in training.")
     ] = "balanced",
     sampler: Annotated[
-        str | None, typer.Option(help="Of a model of images: dpm++, ddim or ddpm.")
+        str | None, typer.Option(help="Of a model with diffusion: dpm++, ddim or ddpm.")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Of a model of images: network runs per trace.")
+        int | None,
+        typer.Option(help="Of a model with diffusion, or masked: network runs per trace."),
     ] = None,
     fast: Annotated[bool, typer.Option(help="Native kernels, or the torch reference.")] = True,
     seed: Annotated[int | None, typer.Option(help="Same seed, same traces.")] = None,

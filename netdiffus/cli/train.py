@@ -43,21 +43,29 @@ def train(
     columns: Columns = None,
     flow_column: FlowColumn = None,
     preset: Annotated[
-        str, typer.Option(help="default or causal: a transformer; paper: a U-Net on images.")
+        str,
+        typer.Option(
+            help="default or causal: a transformer on tokens; series, masked: diffusion of them; "
+            "image, paper: a U-Net on GASF images."
+        ),
     ] = "default",
     width: Annotated[int | None, typer.Option(help="Features inside the network.")] = None,
     size: Annotated[
-        int | None, typer.Option(help="For paper: height and width of the images.")
+        int | None, typer.Option(help="Of image and paper: height and width of the images.")
     ] = None,
     resize: Annotated[
-        str | None, typer.Option(help="For paper, of longer traces: bin or area  [default: bin]")
+        str | None,
+        typer.Option(help="Of image and paper, for longer traces: bin or area  [default: bin]"),
     ] = None,
     gamma: Annotated[
-        float | None, typer.Option(help="For paper: contrast; the paper's is 0.25  [default: 1]")
+        float | None,
+        typer.Option(help="Of image and paper: contrast; the paper's is 0.25  [default: 1]"),
     ] = None,
     scale: Annotated[
         list[str] | None,
-        typer.Option(help="For paper: CHANNEL=minmax, =log, =quantile or =LO:HI; may be repeated."),
+        typer.Option(
+            help="Of image and paper: CHANNEL=minmax, =log, =quantile or =LO:HI; repeatable."
+        ),
     ] = None,
     by: Annotated[
         str | None, typer.Option(help="Column of groups; values of fewer than 5 are never kept.")
@@ -133,7 +141,8 @@ def _codec(preset: str, traces: Traces, length: int | None, images: dict[str, An
     if images:
         names = ", ".join(f"--{name}" for name in images)
         raise InputError(
-            f"{names}: preset {preset!r} draws no images; leave it out, or give --preset paper"
+            f"{names}: preset {preset!r} draws no images; leave it out, or give --preset image or "
+            "paper"
         )
     return TokenCodec(length)
 
