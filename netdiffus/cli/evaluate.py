@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +23,10 @@ from netdiffus.cli.options import (
 from netdiffus.cli.output import show
 from netdiffus.cli.packages import need_eval
 from netdiffus.cli.progress import bar
+from netdiffus.errors import InputError
+
+if TYPE_CHECKING:
+    from netdiffus.traces.traces import Traces
 
 
 def evaluate(
@@ -35,6 +39,10 @@ def evaluate(
         Path | None, typer.Option(help="Real traces that the generator has not seen.")
     ] = None,
     model: Annotated[Path | None, typer.Option(help="Its folder, for the training curve.")] = None,
+    attack: Annotated[
+        bool,
+        typer.Option("--attack", help="Answer 'is it private?' by attacks, too; needs --holdout."),
+    ] = False,
     by: Annotated[
         str | None, typer.Option(help="Column whose groups are not independent within.")
     ] = None,
@@ -57,18 +65,43 @@ def evaluate(
 
     figures = figures_beside(out)
     options = read_options(length, channels, label_column, columns, flow_column)
+    if attack and holdout is None:
+        raise InputError("--attack needs --holdout: traces that were not learned from")
     with claim(out, figures, force=force):
+        learned, made = load(real, options), load(synthetic, options)
+        unseen = None if holdout is None else load(holdout, options)
+        audited = _audited(model, learned, unseen, made, seed) if attack and unseen else None
         with bar("evaluate", 1.0) as progress:
             report = run(
-                load(real, options),
-                load(synthetic, options),
-                holdout=None if holdout is None else load(holdout, options),
+                learned,
+                made,
+                holdout=unseen,
                 by=by,
                 sep=sep,
                 seed=seed,
                 history=() if model is None else read_log(model),
                 about=None if model is None else Model.load(model).about,
+                audit=audited,
                 progress=progress,
             )
         write_together({out: report.to_html(), figures: report.to_json()})
     show({"report": str(out), "json": str(figures), "figures": report.summary()}, as_json)
+
+
+def _audited(
+    model: Path | None, learned: Traces, unseen: Traces, made: Traces, seed: int
+) -> dict[str, Any]:
+    """The figures of an audit, of traces that occur once: others are on both sides of a split."""
+    from netdiffus.attacks.audit import audit
+
+    with bar("attack", 1.0) as progress:
+        found = audit(
+            model,
+            train=learned,
+            holdout=unseen,
+            synthetic=made,
+            drop_repeats=True,
+            seed=seed,
+            progress=progress,
+        )
+    return found.figures

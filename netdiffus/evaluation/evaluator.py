@@ -39,6 +39,7 @@ def evaluate(
     repeats: int | None = None,
     history: Sequence[Mapping[str, Any]] = (),
     about: Mapping[str, Any] | None = None,
+    audit: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Judges synthetic traces.
@@ -66,6 +67,7 @@ def evaluate(
             None is 3 where at most 1,000 traces are compared and learned from, else 1.
         history: Training log, one mapping with `step` and `loss` each, for the report's curve.
         about: Settings and costs to print in the report, such as steps or seconds a trace.
+        audit: Figures of an `Audit` of the same traces, which then answer "Is it private?".
         progress: Called with (share done, what comes next).
 
     Raises:
@@ -88,6 +90,7 @@ def evaluate(
         **_all_figures(comparison, seed, repeats, progress or (lambda share, what: None)),
         "about": dict(about or {}),
         "ledger": synthetic.ledger,
+        "audit": None if audit is None else dict(audit),
     }
     return Report(
         figures,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import json
 import os
 import resource
@@ -23,7 +24,8 @@ from netdiffus.model.model import Model
 from netdiffus.sampling import sample
 from netdiffus.traces.traces import Traces
 
-VERBS = ["demo", "import", "split", "train", "sample", "export", "evaluate", "audit", "info"]
+VERBS = ["demo", "import", "split", "privatise", "train", "sample", "export", "evaluate", "audit"]
+VERBS += ["info"]
 SMALL = ("--steps", 3, "--width", 8)
 IMAGES = (*SMALL, "--preset", "paper", "--size", 8)
 
@@ -144,6 +146,20 @@ class TestPath:
         assert figures["about"]["steps"] == 3
         assert len(told["figures"]) >= 4
         assert page.read_text().startswith("<!doctype html>")
+
+    def test_evaluate_by_attacks(self, work: Path, tmp_path: Path) -> None:
+        for part, traces in zip(("learned", "unseen"), volumes(80).split(0.5), strict=True):
+            traces.save(tmp_path / f"{part}.parquet")
+        sets = [tmp_path / "learned.parquet", work / "made.parquet"]
+        options = ["--holdout", tmp_path / "unseen.parquet", "--attack"]
+        done = run("evaluate", *sets, *options, "-o", tmp_path / "r.html", "--json")
+        assert done.code == 0, done.err
+        figures = json.loads((tmp_path / "r.json").read_text())
+        page = html.unescape((tmp_path / "r.html").read_text())
+        assert figures["audit"]["answer"]["text"] in page
+        alone = run("evaluate", *sets, "--attack", "-o", tmp_path / "s.html")
+        assert alone.code == 2
+        assert "--attack needs --holdout" in alone.err
 
     def test_info(self) -> None:
         told = json.loads(run("info", "--json").out)

@@ -30,7 +30,8 @@ class Report:
             `synthetic`, `real`, `copy`, `jitter`, `bootstrap` and `markov` every figure as `mean`,
             its standard error `sd`, and its 95 % interval `low` to `high`; null where there is
             none), `usual` (copies among real traces themselves), `about`, and
-            `ledger` (what privacy the synthetic traces are guaranteed, or null).
+            `ledger` (what privacy the synthetic traces are guaranteed, or null), `audit` (what
+            attacks found, or null).
         real: Real traces that the generator learned from, times as gaps.
         synthetic: The traces judged.
         holdout: The real traces they were judged by.

@@ -31,7 +31,10 @@ ANSWER_RULES = (
     "a classifier which learned from synthetic traces misses, whichever is most. 0.01 is added to "
     "each distance and 0.05 to each share, so that tiny ones do not count."
 )
-CAVEAT = "Only copies were looked for; nothing is guaranteed (no differential privacy)."
+CAVEAT = (
+    "Only copies were looked for, which proves nothing: `netdiffus audit` attacks. Nothing is "
+    "guaranteed (no differential privacy)."
+)
 BEYOND = "This report, which compares with real traces, is no part of that guarantee."
 ASPECTS = {"jensen_shannon": "values", "autocorrelation": "order"}
 SETS = ("synthetic", "usual", "jitter", "copy")
@@ -182,6 +185,10 @@ def _private(figures: dict[str, Any]) -> Answer:
         (True, "No copying found", "", nothing),
     ]
     _, word, mark, text = next(case for case in cases if case[0])
+    if audited := figures.get("audit"):
+        answer = audited["answer"]
+        text = f"{answer['text']} Copies, which prove nothing: {text}"
+        return Answer("Is it private?", answer["word"], answer["grade"], text)
     ledger = figures.get("ledger")
     guarantee = f"Differential privacy: {statement(ledger)}. {BEYOND}" if ledger else CAVEAT
     return Answer("Is it private?", word, mark, f"{text} {guarantee}")

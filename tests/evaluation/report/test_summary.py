@@ -163,7 +163,17 @@ def test_is_it_private(copies, word, grade, text):
     assert (answer.question, answer.word, answer.grade) == ("Is it private?", word, grade)
     assert text in answer.text
     assert answer.text.endswith(CAVEAT)
-    assert "nothing is guaranteed (no differential privacy)" in CAVEAT
+    assert "Nothing is guaranteed (no differential privacy)" in CAVEAT
+
+
+def test_an_audit_answers_whether_it_is_private():
+    found = figures()
+    attacks = {"word": "No", "grade": "far", "text": "The strongest attack has an AUC of 0.7."}
+    found["audit"] = {"answer": attacks}
+    answer = answers(found)[1]
+    assert (answer.question, answer.word, answer.grade) == ("Is it private?", "No", "far")
+    assert answer.text.startswith("The strongest attack has an AUC of 0.7. Copies, which prove")
+    assert CAVEAT not in answer.text
 
 
 def test_copies_that_real_traces_are_of_each_other_are_not_held_against_it():
