@@ -258,6 +258,17 @@ class Model:
             ledger=config["ledger"],
         )
 
+    def __repr__(self) -> str:
+        channels = ", ".join(channel.title for channel in self.codec.channels)
+        trained = f"{self.about['steps']:,} steps" if "steps" in self.about else "untrained"
+        lines = [
+            f"Model: preset {self.preset}, {parameters(self.network):,} parameters, {trained}",
+            f"  {len(self.classes)} classes, at most {self.codec.length} points of {channels}",
+            f"  columns: {', '.join(self.columns.names) or 'none'}",
+            f"  privacy: {statement(self.ledger)}",
+        ]
+        return "\n".join(map(visible, lines))
+
     def card(self) -> str:
         """The model card, Markdown."""
         classes = "\n".join(

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from netdiffus.channels import Channel, same_but_type
-from netdiffus.errors import InputError, Note
+from netdiffus.errors import InputError, Note, visible
 from netdiffus.tables import ReadOptions, ReadReport
 from netdiffus.tables import writing as formats
 from netdiffus.tables.files import read_files
@@ -27,8 +27,10 @@ from netdiffus.traces.splitting import group_names, holdout_rows
 
 if TYPE_CHECKING:
     import pandas
+    from matplotlib.figure import Figure
 
 NEVER_NEGATIVE = ("size", "gap", "volume")
+SHOWN = 12  # classes, in what a set says of itself
 
 logger = logging.getLogger(__name__)
 
@@ -280,6 +282,24 @@ class Traces:
             warnings.warn(Note(note), stacklevel=2)
         table = self.to_arrow()
         formats.write(table, Path(path), force=force, for_spreadsheets=for_spreadsheets)
+
+    def plot(self, other: Traces | None = None, *, each: int = 3, seed: int = 0) -> Figure:
+        """Some traces of each class as a figure, `other` beside them; see `traces.plots.plot`."""
+        from netdiffus.traces.plots import plot  # matplotlib is slow to import
+
+        return plot(self, other, each=each, seed=seed)
+
+    def __repr__(self) -> str:
+        shortest, longest = self.lengths.min(), self.lengths.max()
+        counts = [f"{name} {n:,}" for name, n in self.counts().items()]
+        more = [f"and {len(counts) - SHOWN} more"] if len(counts) > SHOWN else []
+        lines = [
+            f"Traces: {len(self):,} of {len(counts)} classes, {shortest:,} to {longest:,} points",
+            f"  classes: {', '.join(counts[:SHOWN] + more)}",
+            f"  channels: {', '.join(channel.title for channel in self.channels)}",
+            f"  meta: {', '.join(self.meta.column_names) or 'none'}",
+        ]
+        return "\n".join(map(visible, lines))
 
     def __len__(self) -> int:
         return len(self.values)

@@ -217,6 +217,15 @@ def test_initial_weights_leave_random_numbers_of_others_alone() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
+def test_a_model_says_what_it_is_on_a_screen(model: Model) -> None:
+    lines = repr(model).splitlines()
+    assert len(lines) == 4
+    assert f"preset {model.preset}" in lines[0]
+    assert lines[0].endswith("untrained")
+    assert "packet_length [B]" in lines[1]
+    assert lines[3] == "  privacy: none"
+
+
 def test_the_default_is_causal() -> None:
     kinds = [
         type(Model.new(volumes(), TokenCodec(), preset=p).network) for p in ("default", "causal")
