@@ -22,6 +22,7 @@ from netdiffus.networks.draws import Draws, labels_by_share
 from netdiffus.networks.layers.conditions import draw_points
 from netdiffus.ops.denoise import Step
 from netdiffus.ops.noise import uniforms
+from netdiffus.progress import given_or_bar
 from netdiffus.traces.traces import Traces, concat
 
 DEFAULT_STEPS = {"dpm++": 16, "ddim": 50}  # ddpm takes all T
@@ -74,7 +75,7 @@ def sample(
         batch_size: Traces worked on at a time; None takes 256 on the CPU and 1,024 on a GPU, or of
             images as many as have 2**22 or 2**26 pixels.
         device: Where the network runs; None takes CUDA if there is one.
-        progress: Called with (traces done, a note).
+        progress: Called with (traces done, a note). None shows a bar, as `train` does.
 
     Returns:
         Traces in the units of the training traces, with meta `trace_id`, `seed`, and `protocol` and
@@ -101,12 +102,12 @@ def sample(
     backend = "auto" if fast else "torch"
     parts = []
     try:
-        for first in range(start, start + n, batch_size):
-            index = torch.arange(first, min(first + batch_size, start + n))
-            draws = Draws(seed, index, *turns(index)).to(target)
-            parts.append(_made(model, draws, plan, backend))
-            if progress:
-                progress(float(index[-1] + 1 - start), f"{n} traces")
+        with given_or_bar(progress, "sample", float(n)) as shown:
+            for first in range(start, start + n, batch_size):
+                index = torch.arange(first, min(first + batch_size, start + n))
+                draws = Draws(seed, index, *turns(index)).to(target)
+                parts.append(_made(model, draws, plan, backend))
+                shown(float(index[-1] + 1 - start), f"{n} traces")
     finally:
         network.to("cpu")
     return replace(concat(parts), ledger=model.ledger)

@@ -19,6 +19,7 @@ from netdiffus.evaluation.metrics.classification import FOLDS
 from netdiffus.evaluation.metrics.memorization import usual_exact
 from netdiffus.evaluation.prepare import MOST_COMPARED, Comparison, TraceSet, Whole, prepare
 from netdiffus.evaluation.report.report import Report
+from netdiffus.progress import given_or_bar
 from netdiffus.traces.traces import Floats, Ints, Traces
 
 Progress = Callable[[float, str], None]
@@ -68,7 +69,7 @@ def evaluate(
         history: Training log, one mapping with `step` and `loss` each, for the report's curve.
         about: Settings and costs to print in the report, such as steps or seconds a trace.
         audit: Figures of an `Audit` of the same traces, which then answer "Is it private?".
-        progress: Called with (share done, what comes next).
+        progress: Called with (share done, what comes next). None shows a bar, as `train` does.
 
     Raises:
         InputError: The sets cannot be compared: other channels, classes that no real trace has,
@@ -85,9 +86,11 @@ def evaluate(
         warnings.warn(Note(note), stacklevel=2)
     most = max(comparison.compared.sum(), comparison.trained.sum())
     repeats = repeats or (REPEATS if most <= FEW else 1)
+    with given_or_bar(progress, "evaluate", 1.0) as shown:
+        found = _all_figures(comparison, seed, repeats, shown)
     figures = {
         "protocol": _protocol(comparison, by, seed, repeats),
-        **_all_figures(comparison, seed, repeats, progress or (lambda share, what: None)),
+        **found,
         "about": dict(about or {}),
         "ledger": synthetic.ledger,
         "audit": None if audit is None else dict(audit),

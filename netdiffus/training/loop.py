@@ -93,8 +93,7 @@ def _note(run: Run, loss: float) -> None:
         validate(run)
     if state.step % LOG_EVERY == 0:
         log(state, run.log)
-    if run.progress:
-        run.progress(run.done, f"step {state.step} loss {loss:.4f}")
+    run.progress(run.done, f"step {state.step} loss {loss:.4f}")
 
 
 def validate(run: Run) -> None:

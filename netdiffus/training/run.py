@@ -54,7 +54,7 @@ class Run:
     log: Path | None
     fingerprint: dict[str, Any]
     learned: dict[str, Any]
-    progress: Callable[[float, str], None] | None
+    progress: Callable[[float, str], None]
     ended: str | None = None
 
     @property

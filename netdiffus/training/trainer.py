@@ -25,6 +25,7 @@ from netdiffus.files import alone_in
 from netdiffus.model.files import refuse_model
 from netdiffus.model.model import Model
 from netdiffus.networks.build import IMAGES, Codec, check_preset, default_codec
+from netdiffus.progress import given_or_bar
 from netdiffus.traces.splitting import group_names
 from netdiffus.traces.traces import Ints, Traces
 from netdiffus.training.batches import Batches
@@ -76,7 +77,8 @@ def train(
             traces, the weights are those of a run that was never interrupted, bit for bit.
         force: Replace a model that is there.
         device: `cpu` or `cuda`; None takes CUDA if there is one.
-        progress: Called after each step with (share done, a note with the loss).
+        progress: Called after each step with (share done, a note with the loss). None shows a bar
+            on a terminal and in a notebook, and logs a line every minute elsewhere.
 
     Returns:
         The model, with averaged weights.
@@ -102,7 +104,8 @@ def train(
     _warn(traces, model.codec.length or 0)
     if before:
         check_same(before, model)
-    return _train(model, traces, recipe, folder, resume, device, progress)
+    with given_or_bar(progress, "train", 1.0) as shown:
+        return _train(model, traces, recipe, folder, resume, device, shown)
 
 
 def _train(
@@ -112,7 +115,7 @@ def _train(
     folder: Path | None,
     resume: bool,
     device: str | None,
-    progress: Callable[[float, str], None] | None,
+    progress: Callable[[float, str], None],
 ) -> Model:
     accelerator = Accelerator(device_placement=False)
     check_batch(recipe.batch_size, accelerator.num_processes)
@@ -136,7 +139,7 @@ def _new_run(
     accelerator: Accelerator,
     folder: Path | None,
     device: str | None,
-    progress: Callable[[float, str], None] | None,
+    progress: Callable[[float, str], None],
 ) -> Run:
     """A run before its first step."""
     target = target_device(accelerator, device)

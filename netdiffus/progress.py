@@ -1,0 +1,82 @@
+"""How far long work is: a bar on a terminal and in a notebook, elsewhere a line a minute."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+SECONDS = 60.0  # between two lines
+Shown = Callable[[float, str], None]
+
+logger = logging.getLogger(__name__)
+_shown: list[str] = []  # the bar that is: only one can be at a time
+
+
+@contextmanager
+def bar(
+    what: str, total: float | None, tell: Callable[[str], None] = logger.info
+) -> Iterator[Shown]:
+    """Shows how much of `total` is done.
+
+    Args:
+        what: What is done, in a word.
+        total: Of what is counted; None where it is not known.
+        tell: Takes the line that is told every minute where no bar can be drawn.
+
+    Yields:
+        A function to call with (how much is done, a note such as the loss).
+    """
+    console = Console(stderr=True)
+    is_first = not _shown and os.environ.get("RANK", "0") == "0"
+    if not (is_first and (sys.stderr.isatty() or console.is_jupyter)):
+        yield _lines(what, total, tell)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with _one_bar(what), Progress(*columns, console=console) as shown:
+        task = shown.add_task(what, total=total, note="")
+        yield lambda done, note: shown.update(task, completed=done, note=note)
+
+
+@contextmanager
+def given_or_bar(given: Shown | None, what: str, total: float) -> Iterator[Shown]:
+    """What a caller gave to be called, or a bar."""
+    if given is not None:
+        yield given
+        return
+    with bar(what, total) as shown:
+        yield shown
+
+
+@contextmanager
+def _one_bar(what: str) -> Iterator[None]:
+    _shown.append(what)
+    try:
+        yield
+    finally:
+        _shown.pop()
+
+
+def _lines(what: str, total: float | None, tell: Callable[[str], None]) -> Shown:
+    last = time.monotonic()
+
+    def shown(done: float, note: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= SECONDS:
+            last = time.monotonic()
+            share = f" {done / total:.0%}" if total else ""
+            tell(f"{what}{share}: {note}")
+
+    return shown
