@@ -49,7 +49,7 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def seeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small capture of every container, link type, tunnel and kind of damage."""
     from captures import START, Record, conversation, ethernet, pcap
-    from test_capture_files import BAD, FILES, FOLLOWING, LINKS, SMALL, SNOOP, TUNNELS, damage
+    from test_finding import BAD, FILES, FOLLOWING, LINKS, SMALL, SNOOP, TUNNELS, damage
 
     folder = tmp_path_factory.mktemp("seeds")
     made = [data for name, data in FILES.items() if name not in ("gzip", "zstd")]
