@@ -29,7 +29,8 @@ class Container {
   // or all of it belongs to a damage. dropped: a packet that cannot be. damaged: nothing behind it
   // can be read. `last`: nothing follows `in`.
   Step next(Bytes& in, Record& record, bool last);
-  // What is left of `in` is no whole packet or block, and nothing follows: goes on with a search.
+  // The rest of `in` is no whole packet or block and is the end of the file: searches for the next
+  // one.
   void cut_short(Bytes& in);
 
   bool started() const { return !!kind_; }                 // the first bytes are those of a capture

@@ -43,8 +43,8 @@ print("meta-data:", ", ".join(traces.meta.column_names))
 # %%
 # Learn and make
 # --------------
-# 400 steps of a network of half the usual width take seconds. Protocol and server port are learned
-# with the class.
+# The network has half the usual width and is trained for 400 steps, which takes seconds. It learns
+# protocol and server port together with the class.
 
 model = train(traces, recipe=Recipe(steps=400, batch_size=32), width=48)
 made = sample(model, 60, seed=0)
@@ -74,8 +74,8 @@ fig.tight_layout()
 # %%
 # Write a capture
 # ---------------
-# Each trace becomes a flow with headers of its own; the classes stand beside it. ``small="raise"``
-# makes packets that are too small for their headers just large enough.
+# Each trace becomes a flow with headers of its own. A CSV file beside the capture has the class of
+# each flow. ``small="raise"`` makes packets that are too small for their headers just large enough.
 
 write_capture(made, folder / "synthetic.pcap", small="raise")
 again, report = import_captures(

@@ -32,8 +32,8 @@ print(f"{len(few)} traces to learn from, {len(holdout)} to test with")
 # %%
 # Learn them, and make five times as many
 # ---------------------------------------
-# ``width=48`` is half of the usual network and 600 steps are few: this takes seconds. For work of
-# your own leave ``width`` out and give ``Recipe(minutes=10)``.
+# The network has half the usual width (48) and is trained for 600 steps, which takes seconds. For
+# your own work leave ``width`` out and give ``Recipe(minutes=10)``.
 
 model = train(few, recipe=Recipe(steps=600, batch_size=32), width=48)
 made = sample(model, 5 * len(few), seed=0)

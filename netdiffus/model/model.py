@@ -291,16 +291,21 @@ class Model:
             about=about or "- untrained",
             length=self.codec.length,
             preset=self.preset,
-            what=_WHAT["images" if self.preset in IMAGES else "tokens"],
+            what=_WHAT[self.preset],
             parameters=parameters(self.network),
             k=K,
             privacy=_privacy(self.ledger),
         )
 
 
+_CAUSAL = "an autoregressive transformer over the points of a trace"
 _WHAT = {
-    "tokens": "an autoregressive transformer over the points of a trace",
-    "images": "a diffusion U-Net on GASF images",
+    "default": _CAUSAL,
+    "causal": _CAUSAL,
+    "series": "Gaussian diffusion of the points of a series by a transformer",
+    "masked": "absorbing diffusion of the points of a trace by a transformer",
+    "image": "diffusion on GASF images by a U-Net on patches",
+    "paper": "diffusion on GASF images by the U-Net of the NetDiffus paper",
 }
 
 _CARD = """# A netdiffus model

@@ -22,7 +22,6 @@ from netdiffus.training.schedule import Schedule
 NOTE = f"{CHECKPOINT}/PRIVATE.txt"
 NEW_LOG = "log-new.jsonl"  # of a run that replaces a model, until its own is there
 TEACHER = "teacher."  # before the names of its tensors
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps per parameter
 BETAS = (0.9, 0.95)
 
 _NOTE = """This folder is what `netdiffus train --resume` goes on from.

@@ -17,6 +17,8 @@ from netdiffus.codec import GasfCodec, TokenCodec
 from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError
 from netdiffus.model.model import Model
+from netdiffus.networks.build import PRESETS as BUILT
+from netdiffus.networks.build import default_codec
 from netdiffus.sampling import sample
 from netdiffus.traces.traces import Traces
 
@@ -224,6 +226,14 @@ def test_a_model_says_what_it_is_on_a_screen(model: Model) -> None:
     assert lines[0].endswith("untrained")
     assert "packet_length [B]" in lines[1]
     assert lines[3] == "  privacy: none"
+
+
+@pytest.mark.parametrize("preset", BUILT)
+def test_the_card_says_what_the_network_is(preset: str) -> None:
+    words = {"series": "Gaussian diffusion", "masked": "absorbing", "image": "U-Net on patches"}
+    words |= {"paper": "U-Net of the NetDiffus paper"}
+    model = Model.new(packets(30), default_codec(preset, 8), preset=preset, width=8)
+    assert words.get(preset, "autoregressive transformer") in model.card()
 
 
 def test_the_default_is_causal() -> None:
