@@ -24,8 +24,8 @@ from netdiffus.model.model import Model
 from netdiffus.sampling import sample
 from netdiffus.traces.traces import Traces
 
-VERBS = ["demo", "import", "split", "privatise", "train", "sample", "export", "evaluate", "audit"]
-VERBS += ["info"]
+VERBS = ["demo", "inspect", "import", "split", "privatise", "train", "sample", "export"]
+VERBS += ["evaluate", "audit", "info"]
 SMALL = ("--steps", 3, "--width", 8)
 IMAGES = (*SMALL, "--preset", "paper", "--size", 8)
 
