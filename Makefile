@@ -36,9 +36,10 @@ types:
 imports:
 	$(BIN)/lint-imports
 
-# A thread to each process: those of torch would wait for each other's processors.
+# A thread to each process: those of torch would wait for each other's processors. The order of the
+# files is that of tests/conftest.py.
 unit:
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # The examples are run; their networks are small enough for one thread.
 docs:

@@ -1,4 +1,1 @@
-"""The fidelity bench: how good the traces are that a model makes in so many minutes.
-
-`python -m bench.fidelity --help`, from the root of the repository.
-"""
+"""What the benches share: public sets, and how well traces stand for them."""
