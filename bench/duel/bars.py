@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from bench.duel.summary import Key, Summary
+from bench.fidelity.bars import NOT_COPYING, Bar
 
 ABOUT = "Bars are for 10 processor minutes and the mean of three seeds."
-NOT_COPYING = ("bootstrap", "markov")  # jitter gives the training traces back, shaken
 LEAST = ("accuracy", "five_times", "with_real")  # others must be at most their bar
 BARS: dict[str, dict[str, float]] = {
     "web_doh": {
@@ -32,28 +31,6 @@ NAMES = {
     "membership auc": "membership AUC",
     "membership tpr": "membership TPR",
 }
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One demand.
-
-    Attributes:
-        name: What is measured.
-        found: What was measured.
-        bound: What it must be at least or at most.
-        least: Whether it must be at least that.
-    """
-
-    name: str
-    found: float
-    bound: float
-    least: bool
-
-    @property
-    def passed(self) -> bool:
-        """Whether the bound is kept."""
-        return self.found >= self.bound if self.least else self.found <= self.bound
 
 
 def bars(found: Summary, key: Key) -> list[Bar]:

@@ -1,1 +1,4 @@
-"""What the benches share: public sets, and how well traces stand for them."""
+"""The fidelity bench: how good the traces are that a model makes in so many minutes.
+
+`python -m bench.fidelity --help`, from the root of the repository.
+"""
