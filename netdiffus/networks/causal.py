@@ -44,7 +44,7 @@ class CausalConfig:
     sizes: tuple[int, ...]
     classes: int
     columns: tuple[int, ...] = ()
-    width: int = 96
+    width: int = 64
     layers: int = 3
     heads: int = 4
     expansion: int = 2

@@ -50,8 +50,8 @@ class Batches:
         self.data = _inputs(codec, traces).to(device)
         self.labels = torch.from_numpy(traces.labels).to(device)
         self.columns = torch.from_numpy(model.columns.encode(kept)).to(device)
-        learned, held = split(traces.labels, kept.duplicates(), validation, seed)
-        self.learned, self.held = torch.from_numpy(learned), torch.from_numpy(held)
+        parts = split(traces.labels, kept.duplicates(), validation, seed)
+        self.learned, self.held, self.drawn = (torch.from_numpy(rows) for rows in parts)
         self.order: tuple[int, Tensor] = (-1, torch.empty(0))
 
     def batch(self, step: int) -> Batch:
@@ -72,6 +72,10 @@ class Batches:
     def take_all(self) -> None:
         """From now on batches hold the validation traces, too."""
         self.learned, self.order = torch.arange(len(self.labels)), (-1, torch.empty(0))
+
+    def calibration(self) -> list[Batch]:
+        """The validation traces and those of the split that have a twin that is learned from."""
+        return self._fixed(self.drawn)
 
     def _fixed(self, rows: Tensor) -> list[Batch]:
         parts = torch.split(torch.arange(len(rows)), self.batch_size)
@@ -104,13 +108,15 @@ def _inputs(codec: Codec, traces: Traces) -> Tensor:
     return codec.series(traces).float()
 
 
-def split(labels: Ints, same: Ints, share: float, seed: int) -> tuple[Ints, Ints]:
-    """Rows to learn from and rows to validate by, a share of each class; none if they are too few.
+def split(labels: Ints, same: Ints, share: float, seed: int) -> tuple[Ints, Ints, Ints]:
+    """Rows to learn from, rows to validate by, and all rows that were drawn to validate by.
+
+    A share of each class is drawn. Of those drawn, a row with a twin that is learned from would
+    tell nothing of overfitting: it is learned from, too. None is left if they are too few.
 
     Args:
         labels: (N,) classes.
-        same: (N,) rows of one number are the same trace. A row with a twin that is learned from
-            tells nothing, and is learned from, too.
+        same: (N,) rows of one number are the same trace.
         share: Of each class, right on average.
         seed: Same seed, same split.
     """
@@ -120,7 +126,8 @@ def split(labels: Ints, same: Ints, share: float, seed: int) -> tuple[Ints, Ints
     for label in np.unique(labels):
         mine = rng.permutation(np.flatnonzero(labels == label))
         chosen.append(mine[: int(share * len(mine) + rng.random())])
-    every, out = np.arange(len(labels)), np.sort(np.concatenate(chosen))
-    out = out[~np.isin(same[out], same[np.setdiff1d(every, out)])]
-    out = out if len(out) >= FEWEST else out[:0]
-    return np.setdiff1d(every, out), out
+    every, drawn = np.arange(len(labels)), np.sort(np.concatenate(chosen))
+    out = drawn[~np.isin(same[drawn], same[np.setdiff1d(every, drawn)])]
+    if len(out) < FEWEST:
+        out, drawn = out[:0], drawn[:0]
+    return np.setdiff1d(every, out), out, drawn

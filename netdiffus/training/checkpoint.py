@@ -186,7 +186,11 @@ def _check_counts(path: Path, about: dict[str, Any]) -> None:
     single += [one for key, one in schedule.items() if key != "losses" and one is not None]
     step, are_lists = about["step"], all(isinstance(one, list) for one in lists)
     numbers = [*single, *lists[0], *lists[1]] if are_lists else [None]
-    if type(step) is not int or step < 0 or any(type(one) not in (int, float) for one in numbers):
+    if (
+        type(step) is not int
+        or step < 0
+        or any(type(one) not in (int, float, bool) for one in numbers)
+    ):
         raise InputError(f"{path}: counts that no run has written; train without resume")
 
 

@@ -6,17 +6,14 @@ import math
 import threading
 import time
 
-import numpy as np
 import torch
-from torch.func import functional_call
 
 from netdiffus.errors import InputError
-from netdiffus.networks.batch import Batch
-from netdiffus.training.checkpoint import State, log
+from netdiffus.training.checkpoint import log
 from netdiffus.training.processes import agreed
 from netdiffus.training.run import Run
 from netdiffus.training.saving import save
-from netdiffus.training.step import Loss
+from netdiffus.training.validation import calibrate, set_temperature, validate
 
 LOG_EVERY, VALIDATE_EVERY = 20, 40  # steps
 
@@ -24,7 +21,8 @@ LOG_EVERY, VALIDATE_EVERY = 20, 40  # steps
 def learn(run: Run, interrupted: threading.Event) -> None:
     """Trains the network until its training ends or is interrupted."""
     _loop(run, interrupted)
-    end = "overfitting" if run.state.schedule.is_overfitting else "budget used"
+    end = "overfitting" if run.state.schedule.is_early else "budget used"
+    set_temperature(run)
     run.ended = "interrupted" if interrupted.is_set() else end
 
 
@@ -50,6 +48,7 @@ def _decay(run: Run) -> None:
     schedule = run.state.schedule
     if schedule.decay_step is None and agreed(run.accelerator, run.wants_decay):
         schedule.begin_decay(run.state.step, run.share)
+        calibrate(run)
         run.data.take_all()
 
 
@@ -80,22 +79,3 @@ def _note(run: Run, loss: float) -> None:
     if state.step % LOG_EVERY == 0:
         log(state, run.log)
     run.progress(run.share, f"step {state.step} loss {loss:.4f}")
-
-
-def validate(run: Run) -> None:
-    """Measures the loss of the averaged weights on validation traces and on learned ones."""
-    data, schedule = run.data, run.state.schedule
-    if validation := data.validation():
-        schedule.losses.append(_mean_loss(run.state, validation))
-        schedule.learned_loss = _mean_loss(run.state, data.reference())
-
-
-def _mean_loss(state: State, batches: list[Batch]) -> float:
-    """Of the averaged weights, without dropout or any other chance of training."""
-    names = (f"net.{name}" for name, _ in state.net.named_parameters())
-    weights = dict(zip(names, state.ema, strict=True))
-    loss = Loss(state.net.eval())
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        losses = [float(functional_call(loss, weights, tuple(batch))) for batch in batches]
-    state.net.train()
-    return float(np.average(losses, weights=[len(b.label) for b in batches]))

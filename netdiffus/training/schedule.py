@@ -10,8 +10,8 @@ LEAST_RATE = 0.05  # what it falls to, as a share
 WARM_UP = 50  # steps in which it rises
 FEWEST = 8  # validation losses that tell of a plateau
 RECENT = 0.25  # share of them, the last, that must be lower than those before
-GAIN = 0.01  # by this share at least
-GAP = 0.15  # of the validation loss above that of traces that were learned from, as a share of it
+GAIN = 0.03  # by this share at least
+GAP = 0.14  # of the validation loss above that of traces that were learned from, as a share of it
 
 
 @dataclass
@@ -20,21 +20,25 @@ class Schedule:
 
     The rate rises, stays, and falls in the last third of the steps. The fall begins earlier where
     the network is overfitting: the validation loss has come to a plateau (the least of the last
-    quarter of all losses is not 1 % below the least of those before), and the loss of traces that
-    are learned from is 15 % below it or more. Training then ends after half as many steps again.
+    quarter of all losses is not 3 % below the least of those before), and the loss of traces that
+    are learned from is 14 % below it or more. Training then ends after half as many steps again.
     From the fall on the validation traces are learned from, too, and no loss is measured.
 
     Attributes:
         losses: Validation losses, measured at equal distances.
         learned_loss: The last loss of as many traces that are learned from, measured alike.
+        temperature: That of the logits, in these measurements and in the model.
         decay_step: The step in which the rate began to fall; None before.
         decay_share: The share of the budget that was used by then.
+        is_early: Whether it began to fall because the network was overfitting.
     """
 
     losses: list[float] = field(default_factory=list)
     learned_loss: float = math.inf
+    temperature: float = 1.0
     decay_step: int | None = None
     decay_share: float = 0.0
+    is_early: bool = False
 
     @property
     def least_loss(self) -> float:
@@ -58,7 +62,7 @@ class Schedule:
 
     def begin_decay(self, step: int, share: float) -> None:
         """Lets the rate fall from this step on."""
-        self.decay_step, self.decay_share = step, share
+        self.decay_step, self.decay_share, self.is_early = step, share, self.is_overfitting
 
     def decayed(self, step: int, share: float) -> float:
         """How far the fall has come, from 0 to 1, after so many steps and share of the budget."""
@@ -66,7 +70,7 @@ class Schedule:
             return 0.0
         by_budget = (share - self.decay_share) / max(1 - self.decay_share, 1e-9)
         by_steps = (step - self.decay_step) * (1 / DECAY - 1) / max(self.decay_step, 1)
-        return min(1.0, max(by_budget, by_steps if self.is_overfitting else 0.0))
+        return min(1.0, max(by_budget, by_steps if self.is_early else 0.0))
 
     def rate(self, step: int, share: float) -> float:
         """Share of the highest learning rate: linear up, then level, then half a cosine down."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from small import volumes
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from netdiffus.codec import GasfCodec, TokenCodec
 from netdiffus.model.model import Model
+from netdiffus.networks.batch import Batch
 from netdiffus.traces.traces import Traces
 from netdiffus.training import Recipe, train
 
@@ -30,6 +32,17 @@ def run(path: Path | None, steps: int, traces: Traces | None = None, **more: Any
     codec, width = known.get(preset, (TokenCodec(), 16))
     settings = {"codec": codec, "width": width, **more}
     return train(volumes() if traces is None else traces, path, recipe=recipe, **settings)
+
+
+def mean_loss(model: Model, batches: list[Batch], temperature: float) -> float:
+    """Of a model of tokens, without its own temperature."""
+    own = model.network.logits.temperature
+    before = float(own)
+    own.fill_(temperature)
+    with torch.no_grad():
+        losses = [(float(model.network.loss(batch)), len(batch.label)) for batch in batches]
+    own.fill_(before)
+    return float(np.average([loss for loss, _ in losses], weights=[n for _, n in losses]))
 
 
 def state_of(folder: Path) -> dict[str, Tensor]:

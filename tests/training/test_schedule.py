@@ -56,8 +56,8 @@ def test_it_then_falls_by_half_a_cosine_as_torch_has_it() -> None:
     assert rates[-1] < 1.01 * LEAST_RATE
 
 
-FLAT = [9.0, 8.0, 6.0, 4.0, 5.0, 4.0, 4.0, 3.97]  # by less than 1 % lower in the last quarter
-FALLING = [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 4.0, 3.95]
+FLAT = [9.0, 8.0, 6.0, 4.0, 5.0, 4.0, 4.0, 3.9]  # by less than 3 % lower in the last quarter
+FALLING = [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 4.0, 3.87]
 
 
 def each_40(losses: list[float]) -> dict[int, float]:
@@ -75,8 +75,8 @@ def test_the_fall_begins_at_a_plateau_and_takes_half_as_long() -> None:
 
 def test_a_plateau_without_a_gap_to_learned_traces_is_no_overfitting() -> None:
     """Where both losses are near each other there is more to learn, however slowly."""
-    assert run(600, each_40(FLAT), learned=0.86 * FLAT[-1]) == run(600, {})
-    assert len(run(10_000, each_40(FLAT), learned=0.84 * FLAT[-1])) == 320 + 160
+    assert run(600, each_40(FLAT), learned=0.87 * FLAT[-1]) == run(600, {})
+    assert len(run(10_000, each_40(FLAT), learned=0.85 * FLAT[-1])) == 320 + 160
 
 
 def test_a_loss_that_still_falls_changes_nothing() -> None:
@@ -98,7 +98,7 @@ def test_a_rise_is_a_plateau_too() -> None:
 def test_a_plateau_is_a_last_quarter_that_is_no_lower(losses: list[float]) -> None:
     last = len(losses) // 4
     before, recent = losses[: len(losses) - last], losses[len(losses) - last :]
-    expected = len(losses) >= 8 and min(recent) > 0.99 * min(before)
+    expected = len(losses) >= 8 and min(recent) > 0.97 * min(before)
     assert Schedule(losses).is_plateau == expected
     assert Schedule(losses).least_loss == min(losses)
 

@@ -65,13 +65,18 @@ class PointLogits(nn.Module):
     are linear in one hidden layer, whose input is the sum of the features of the point and of the
     embeddings of the tokens before.
 
+    All logits are divided by a temperature, which is 1 while training.
+
     Args:
         sizes: Tokens of each feature.
         width: Features w of a point.
     """
 
+    temperature: Tensor
+
     def __init__(self, sizes: Sequence[int], width: int) -> None:
         super().__init__()
+        self.register_buffer("temperature", torch.ones(()))
         self.before = nn.ModuleList(TokenEmbedding(size, width) for size in sizes[:-1])
         self.mix = nn.ModuleList(nn.Linear(width, width) for _ in sizes[1:])
         self.last = nn.ModuleList(TokenLogits(width, size) for size in sizes)
@@ -92,7 +97,7 @@ class PointLogits(nn.Module):
         return found
 
     def _loss(self, f: int, x: Tensor, tokens: Tensor) -> Tensor:
-        logits: Tensor = self.last[f](x)
+        logits: Tensor = self.last[f](x) / self.temperature
         wanted = tokens[..., f]
         lost = F.cross_entropy(logits.flatten(0, -2), wanted.flatten(), reduction="none")
         return lost.view_as(wanted)
@@ -102,7 +107,10 @@ class PointLogits(nn.Module):
 
         Its last argument is a token of the first feature that is not drawn.
         """
-        weights = [logits.weight_and_bias() for logits in self.last]  # type: ignore[operator]
+        weights = [
+            tuple(part / self.temperature for part in logits.weight_and_bias())  # type: ignore[operator]
+            for logits in self.last
+        ]
         tables = [embed.table() for embed in self.before]  # type: ignore[operator]
 
         def draw(x: Tensor, uniforms: Sequence[Tensor], but: int | None = None) -> Tensor:

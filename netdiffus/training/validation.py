@@ -1,0 +1,73 @@
+"""What validation traces tell: whether the network is overfitting, and how sure it should be."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.optimize import minimize_scalar
+from torch.func import functional_call
+
+from netdiffus.networks.batch import Batch
+from netdiffus.networks.causal import CausalNetwork
+from netdiffus.training.checkpoint import State
+from netdiffus.training.run import Run
+from netdiffus.training.step import Loss
+
+HIGHEST = 2.0
+RAISE = 1.025  # of the temperature from one validation to the next, at most
+NAME = "net.logits.temperature"
+
+
+def validate(run: Run) -> None:
+    """Measures the loss of the averaged weights on validation traces and on learned ones.
+
+    Of an autoregressive network at a temperature that follows the best one, upwards: that a network
+    grows too sure can be put right afterwards, so it is no reason to end the training.
+    """
+    data, schedule = run.data, run.state.schedule
+    if not (validation := data.validation()):
+        return
+    tried = [schedule.temperature]
+    if isinstance(run.state.net, CausalNetwork):
+        tried.append(min(HIGHEST, RAISE * schedule.temperature))
+    least, schedule.temperature = min((_mean_loss(run.state, validation, t), t) for t in tried)
+    schedule.losses.append(least)
+    schedule.learned_loss = _mean_loss(run.state, data.reference(), schedule.temperature)
+
+
+def calibrate(run: Run) -> None:
+    """Finds the temperature of an autoregressive network, from 1 to 2, by validation traces.
+
+    A network that is trained for many epochs is surer of the next token than it should be. The
+    loss of validation traces is convex in 1/T; where it is least, p is calibrated (Guo et al.,
+    2017). Costs some ten losses of these traces, and must come before they are learned from.
+    """
+    batches = run.data.calibration()
+    if not isinstance(run.state.net, CausalNetwork) or not batches:
+        return
+
+    def loss(inverse: float) -> float:
+        return _mean_loss(run.state, batches, 1 / inverse)
+
+    bounds = 1 / HIGHEST, 1.0
+    least = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 0.005})
+    run.state.schedule.temperature = 1 / float(least.x)
+
+
+def set_temperature(run: Run) -> None:
+    """Gives the network, which learned at temperature 1, the one that was found."""
+    if isinstance(run.state.net, CausalNetwork):
+        run.state.net.logits.temperature.fill_(run.state.schedule.temperature)
+
+
+def _mean_loss(state: State, batches: list[Batch], temperature: float) -> float:
+    """Of the averaged weights, without dropout or any other chance of training."""
+    names = (f"net.{name}" for name, _ in state.net.named_parameters())
+    tensors = dict(zip(names, state.ema, strict=True))
+    if isinstance(state.net, CausalNetwork):
+        tensors[NAME] = torch.full_like(state.net.logits.temperature, temperature)
+    loss = Loss(state.net.eval())
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        losses = [float(functional_call(loss, tensors, tuple(batch))) for batch in batches]
+    state.net.train()
+    return float(np.average(losses, weights=[len(b.label) for b in batches]))

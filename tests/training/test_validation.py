@@ -1,0 +1,92 @@
+"""Calibration: the temperature of the logits, by traces that were not learned from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from runs import mean_loss, run, stops_at
+from small import packets
+
+from netdiffus.codec import TokenCodec
+from netdiffus.model.model import Model
+from netdiffus.networks.causal import CausalNetwork
+from netdiffus.sampling import sample
+from netdiffus.training.batches import Batches
+from netdiffus.training.checkpoint import State
+from netdiffus.training.validation import HIGHEST, calibrate
+
+OVERFITTED = {"learning_rate": 5e-3, "validation_fraction": 0.25}
+
+
+TRACES = packets(96, fixed=True)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    """Knows 72 traces by heart in part."""
+    return run(None, 300, TRACES, recipe=OVERFITTED)
+
+
+def test_it_is_that_of_the_least_loss(model: Model) -> None:
+    data = Batches(model, TRACES, 4, 0.25, 0)
+    averaged = [p.detach() for p in model.network.parameters()]
+    state = State(model.network, None, averaged)  # type: ignore[arg-type]
+    calibrate(SimpleNamespace(state=state, data=data))  # type: ignore[arg-type]
+    model.network.eval()
+    grid = np.linspace(1 / HIGHEST, 1, 101)
+    losses = [mean_loss(model, data.calibration(), 1 / one) for one in grid]
+    least = 1 / grid[int(np.argmin(losses))]
+    assert 1.05 < least < HIGHEST
+    assert state.schedule.temperature == pytest.approx(least, rel=0.01)
+
+
+def test_it_is_found_before_its_traces_are_learned_from() -> None:
+    """The fall begins after 200 of 300 steps; what is learned later does not change it."""
+    stopped = run(None, 300, TRACES, recipe=OVERFITTED, progress=stops_at(205)).about
+    whole = run(None, 300, TRACES, recipe=OVERFITTED).about
+    assert stopped["steps"] == 205
+    assert stopped["temperature"] == whole["temperature"] > 1.01
+
+
+def test_a_network_that_is_not_too_sure_keeps_its_logits() -> None:
+    """After one step all tokens are about as likely; sharper would be better, but copies more."""
+    model = run(None, 1, packets(96), recipe={"validation_fraction": 0.25})
+    assert model.about["temperature"] == pytest.approx(1.0, abs=0.01)
+
+
+def test_without_validation_traces_it_is_1() -> None:
+    model = run(None, 20, packets(96), recipe={"validation_fraction": 0.0})
+    assert model.about["temperature"] == 1.0
+
+
+def test_it_is_in_the_folder(tmp_path: Path, model: Model) -> None:
+    model.save(tmp_path / "model")
+    again = Model.load(tmp_path / "model")
+    assert torch.equal(again.network.logits.temperature, model.network.logits.temperature)
+    one, two = (sample(m, 20, seed=3, progress=lambda *_: None) for m in (model, again))
+    assert np.array_equal(one.values, two.values)
+
+
+@torch.no_grad()
+def test_logits_are_divided_by_it() -> None:
+    """By hand, for the loss and for what is drawn."""
+    model = Model.new(packets(40, fixed=True), TokenCodec(), width=8)
+    network = model.network
+    assert isinstance(network, CausalNetwork)
+    last = network.logits.last[0]
+    torch.nn.init.normal_(last.free.weight)
+    x, tokens = torch.randn(5, 8), torch.zeros(5, len(network.config.sizes), dtype=torch.long)
+    network.logits.temperature.fill_(2.0)
+    half = last(x) / 2
+    expected = half.logsumexp(1) - half[:, 0]
+    torch.testing.assert_close(network.logits.losses(x, tokens)[0], expected)
+    share = half.softmax(1).double().cumsum(1)
+    draw = network.logits.draws("torch")
+    for u in (0.1, 0.5, 0.9):
+        uniforms = [torch.full((5,), u, dtype=torch.float64)] * len(network.config.sizes)
+        wanted = (share <= u).sum(1)
+        assert torch.equal(draw(x, uniforms, None)[:, 0], wanted)
