@@ -73,14 +73,14 @@ def _run(step: str, folder: str, *values: Any) -> str:
 def prepare(folder: str, traces: int, points: int) -> None:
     """The files that the lines begin with: traces, a model and what it makes."""
     from bench.big_traces import big_traces, write_traces
-    from netdiffus import Recipe, sample, train
+    from netdiffus import Recipe, train
 
     _be_quiet()
     path = Path(folder)
     write_traces(path / "traces.parquet", traces, points)
     write_traces(path / "wide.parquet", traces, points, wide=True)
-    model = train(big_traces(500, points), path / "model", recipe=Recipe(steps=1), progress=_mute)
-    sample(model, 2_000, seed=0, progress=_mute).save(path / "made.parquet")
+    train(big_traces(500, points), path / "model", recipe=Recipe(steps=1), progress=_mute)
+    big_traces(2_000, points, seed=1).save(path / "made.parquet")
 
 
 def measure(folder: str, name: str) -> None:

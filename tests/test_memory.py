@@ -1,0 +1,91 @@
+"""How much memory the steps take, beside what their traces take. Full sizes: `bench/memory.py`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from bench.big_traces import big_traces, write_traces
+from netdiffus.codec import TokenCodec
+from netdiffus.model.model import Model
+from netdiffus.sampling import _gathered
+from netdiffus.traces.traces import Traces
+from netdiffus.training.batches import Batches
+
+MB = 10**6
+TRACES, POINTS = 4_096, 256  # 25 MB
+
+
+def peak_of(work: Callable[[], object]) -> int:
+    """Bytes that NumPy and Python took at most while it ran, beyond what they had before."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("wide", [False, True], ids=["as captures are read", "all doubles"])
+def test_loading_takes_half_as_much_again_as_the_traces(wide: bool, tmp_path: Path) -> None:
+    write_traces(tmp_path / "t.parquet", 2 * TRACES, POINTS, wide=wide)
+    code = (
+        "import re, sys\n"
+        "import pyarrow.parquet\n"
+        "from netdiffus.traces.traces import Traces\n"
+        "def status(name):\n"
+        "    return int(re.search(name + r':\\s+(\\d+) kB', open('/proc/self/status').read())[1])\n"
+        "before = status('VmRSS')\n"
+        "traces = Traces.load(sys.argv[1])\n"
+        "print(1024 * (status('VmHWM') - before), traces.values.nbytes)"
+    )
+    # In a process of its own, of which the system says how much it took at most, Arrow included.
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "t.parquet")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    peak, data = map(int, done.stdout.split())
+    assert data == 8 * 2 * TRACES * 3 * POINTS
+    # 16 MB: Arrow's threads, and pages of files that it reads, whatever their number.
+    assert peak < 1.5 * data + 16 * MB
+
+
+def test_training_begins_with_less_than_the_traces_again() -> None:
+    """The traces are there before; each channel is sorted with the owners of its points."""
+    traces = big_traces(TRACES, POINTS)
+
+    def begin() -> None:
+        Batches(Model.new(traces, TokenCodec()), traces, 64, 0.1, 0)
+
+    begin()  # what is imported or made once
+    # Sorting takes 28 of the 24 bytes of a point, 2,048 traces in another form some more.
+    assert peak_of(begin) < 1.6 * traces.values.nbytes
+
+
+def test_equal_traces_are_found_without_a_copy_of_them() -> None:
+    traces = big_traces(TRACES, POINTS)
+    assert peak_of(traces.duplicates) < 0.1 * traces.values.nbytes
+
+
+def test_made_traces_are_in_memory_once() -> None:
+    parts, batch = big_traces(TRACES, POINTS), 256
+    model = Model.new(big_traces(50, POINTS), TokenCodec())
+    meta = pa.table({"seed": [0] * batch})
+
+    def made() -> Iterator[Traces]:
+        for start in range(0, TRACES, batch):
+            few = parts[start : start + batch]
+            yield Traces(few.values, few.lengths, few.channels, few.labels, few.classes, meta)
+
+    found: list[Traces] = []
+    peak = peak_of(lambda: found.append(_gathered(made(), TRACES, model)))
+    np.testing.assert_array_equal(found[0].values, parts.values)
+    # The truth values that a check of all traces takes, and a batch.
+    assert peak < 1.25 * parts.values.nbytes
