@@ -119,6 +119,25 @@ void draw_tokens_py(uintptr_t logits, uintptr_t uniforms, int64_t batch, int64_t
     draw_tokens(at<const float>(logits), u, batch, size, at<int64_t>(tokens), threads);
 }
 
+using Map = std::tuple<uintptr_t, uintptr_t, uintptr_t, uintptr_t, int64_t, int64_t, float, bool>;
+
+Linear linear_of(const Map& t) {
+  const auto [weight, bias, scale, shift, inputs, outputs, epsilon, gelu] = t;
+  return {at<const float>(weight),
+          at<const float>(bias),
+          at<const float>(scale),
+          at<const float>(shift),
+          inputs,
+          outputs,
+          epsilon,
+          gelu};
+}
+
+void linear_py(Map map, uintptr_t x, uintptr_t added, int64_t rows, uintptr_t out, int threads) {
+  py::gil_scoped_release release;
+  linear(linear_of(map), at<const float>(x), at<const float>(added), rows, at<float>(out), threads);
+}
+
 // The levels this processor has, lowest first.
 std::vector<std::string> isas() {
   const std::vector<std::string> names = {"baseline", "x86-64-v3", "x86-64-v4"};
@@ -165,6 +184,8 @@ PYBIND11_MODULE(_C, module) {
   module.def("draw_tokens", &draw_tokens_py, py::arg("logits"), py::arg("uniforms"),
              py::arg("batch"), py::arg("size"), py::arg("tokens"), py::arg("double"),
              py::arg("threads"));
+  module.def("linear", &linear_py, py::arg("map"), py::arg("x"), py::arg("added"), py::arg("rows"),
+             py::arg("out"), py::arg("threads"));
 #ifdef NETDIFFUS_CUDA
   add_cuda(module);
   module.attr("cuda_built") = true;

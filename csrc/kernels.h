@@ -79,6 +79,19 @@ template <class T>
 void draw_tokens(const T* logits, const double* uniforms, int64_t batch, int64_t size,
                  int64_t* tokens, int threads);
 
+// A linear map of rows: [gelu](norm(x) weight' + bias) [+ added]. What may be missing is null: the
+// bias, the scale and shift of the norm (then there is none), what is added.
+struct Linear {
+  const float *weight, *bias, *norm_scale, *norm_shift;  // weight (outputs, inputs)
+  int64_t inputs, outputs;
+  float epsilon;  // of the norm
+  bool gelu;
+};
+
+// x (rows, inputs), added (rows, outputs) -> out (rows, outputs).
+void linear(const Linear& map, const float* x, const float* added, int64_t rows, float* out,
+            int threads);
+
 // The same on device pointers, with T float, __half or __nv_bfloat16: they queue on the stream and
 // return a cudaError_t. gasf_decode takes m of at most 1024, cached_attention a place below 512.
 template <class T>

@@ -77,6 +77,14 @@ def cached_attention(
     double: bool,
     threads: int,
 ) -> None: ...
+def linear(
+    map: tuple[int, int, int, int, int, int, float, bool],
+    x: int,
+    added: int,
+    rows: int,
+    out: int,
+    threads: int,
+) -> None: ...
 def draw_tokens(
     logits: int, uniforms: int, batch: int, size: int, tokens: int, double: bool, threads: int
 ) -> None: ...

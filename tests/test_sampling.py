@@ -119,7 +119,7 @@ def test_units_and_meta(model: Model) -> None:
 def test_lengths_are_the_classes_own(preset: str) -> None:
     lists = [[1] * (3 if i % 2 else 9) for i in range(40)]
     traces = Traces.from_lists({"value": lists}, ["long", "short"] * 20)
-    recipe = Recipe(steps=100, batch_size=16, learning_rate=5e-3, teacher_share=1.0)
+    recipe = Recipe(steps=100, batch_size=16, learning_rate=5e-3)
     codec = GasfCodec(9) if preset == "paper" else TokenCodec()
     made = sample(train(traces, recipe=recipe, codec=codec, preset=preset, width=16), 60, seed=0)
     # Nothing but the class tells the length, so without it half would be wrong.

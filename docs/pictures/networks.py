@@ -39,13 +39,6 @@ ROWS = {
         (LEARNED, "logits of token f,\ngiven those before it\n(B, T, S)"),
         (MADE, "token after token,\nuntil the end\n(B, T, F)"),
     ],
-    "teacher and student": [
-        (GIVEN, "real traces"),
-        (LEARNED, "teacher: causal,\n2/3 of the budget"),
-        (MADE, "its traces,\nalways new ones"),
-        (LEARNED, "student: causal,\nhalf as many steps"),
-        (MADE, "the model\nthat you get"),
-    ],
     "series": [
         (GIVEN, "noisy coordinates\n(B, F, T),\nlevel of noise"),
         (LEARNED, "linear, last answer\n+ place\n+ class, columns\n(B, T, w)"),

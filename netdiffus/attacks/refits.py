@@ -24,7 +24,6 @@ KEPT = (
     "weight_decay",
     "ema_width",
     "validation_fraction",
-    "teacher_share",
 )
 Progress = Callable[[float, str], None]
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-SizeOf = Annotated[str, typer.Option(help="What sizes are: ip, wire or payload.")]
+SizeOf = Annotated[Literal["ip", "wire", "payload"], typer.Option(help="What sizes are.")]
 Version = Annotated[int, typer.Option(help="Of IP: 4 or 6.")]
 Mtu = Annotated[int, typer.Option(help="Largest IP packet.")]
-Protocol = Annotated[str, typer.Option(help="tcp or udp, where traces do not say.")]
+Protocol = Annotated[Literal["tcp", "udp"], typer.Option(help="Where traces do not say.")]
 ServerPort = Annotated[int, typer.Option(help="Where traces do not say.")]
-Resolution = Annotated[str, typer.Option(help="Of times: ns or us.")]
-Small = Annotated[str, typer.Option(help="Sizes below that of the headers: refuse, or raise.")]
+Resolution = Annotated[Literal["ns", "us"], typer.Option(help="Of times.")]
+Small = Annotated[Literal["refuse", "raise"], typer.Option(help="Sizes below that of the headers.")]
 Ports = Annotated[
-    str, typer.Option(help="Flows whose zeros are called malformed there: move, or keep.")
+    Literal["move", "keep"], typer.Option(help="Flows whose zeros are called malformed there.")
 ]
 
 # A table has no use for them.

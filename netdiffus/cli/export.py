@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -40,7 +40,8 @@ def export(
         Path, typer.Option("-o", "--out", help=".pcap or .pcapng; of a table .csv or .parquet.")
     ],
     kind: Annotated[
-        str, typer.Option("--as", help="capture, or a table: flows, ppi or splt.")
+        Literal["capture", "flows", "ppi", "splt"],
+        typer.Option("--as", help="A capture, or one of the tables."),
     ] = "capture",
     size: SizeOf = "ip",
     ip: Version = 4,
@@ -48,8 +49,8 @@ def export(
     protocol: Protocol = "tcp",
     server_port: ServerPort = 443,
     start: Annotated[
-        str | None,
-        typer.Option(help="meta, sequence or together; meta if traces have it, else sequence."),
+        Literal["meta", "sequence", "together"] | None,
+        typer.Option(help="Of times; meta if traces have it, else sequence."),
     ] = None,
     resolution: Resolution = "ns",
     small: Small = "refuse",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -27,7 +27,9 @@ def import_(
             help="dir, file, a list (.csv, .tsv, .json), a column, =NAME for all, or none.",
         ),
     ] = "dir",
-    per: Annotated[str, typer.Option(help="A trace per flow, host or capture.")] = "flow",
+    per: Annotated[
+        Literal["flow", "host", "capture"], typer.Option(help="A trace per flow, host or capture.")
+    ] = "flow",
     packets: Annotated[
         int | None, typer.Option(help="Packets kept of each trace; 0 for all  [default: 64]")
     ] = None,
@@ -35,9 +37,11 @@ def import_(
         float | None, typer.Option(help="Seconds; bytes down and up in bins, not packets.")
     ] = None,
     bins: Annotated[int | None, typer.Option(help="Bins of every trace.")] = None,
-    size: Annotated[str, typer.Option(help="Bytes of a packet: ip, wire or payload.")] = "ip",
+    size: Annotated[
+        Literal["ip", "wire", "payload"], typer.Option(help="Bytes of a packet.")
+    ] = "ip",
     direction: Annotated[
-        str,
+        Literal["first", "syn", "port"],
         typer.Option(help="The client sent the first packet, or the syn; or by port."),
     ] = "first",
     host: Annotated[

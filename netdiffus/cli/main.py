@@ -14,6 +14,7 @@ from netdiffus.cli.evaluate import evaluate
 from netdiffus.cli.export import export
 from netdiffus.cli.import_ import import_
 from netdiffus.cli.info import info
+from netdiffus.cli.inspect import inspect
 from netdiffus.cli.output import fail, show_warning
 from netdiffus.cli.privatise import privatise
 from netdiffus.cli.sample import sample
@@ -24,6 +25,7 @@ from netdiffus.errors import InputError, Note
 # In the order in which they are used, and in which `--help` lists them.
 _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("demo", demo, "-o demo"),
+    ("inspect", inspect, "traces.csv -o traces.png"),
     ("import", import_, "captures/ -o traces.parquet"),
     ("split", split, "traces.parquet --by trace_id --sep '#' -o parts"),
     ("privatise", privatise, "traces.parquet --epsilon 4 --length 10 -o private.parquet"),

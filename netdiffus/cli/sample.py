@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -37,10 +37,10 @@ def sample(
         list[str] | None, typer.Option(help="Class; may be repeated. All if not given.")
     ] = None,
     mix: Annotated[
-        str, typer.Option(help="Classes balanced, or real as in training.")
+        Literal["balanced", "real"], typer.Option(help="Of classes; real is as in training.")
     ] = "balanced",
     sampler: Annotated[
-        str | None, typer.Option(help="Of a model with diffusion: dpm++, ddim or ddpm.")
+        Literal["dpm++", "ddim", "ddpm"] | None, typer.Option(help="Of a model with diffusion.")
     ] = None,
     steps: Annotated[
         int | None,
@@ -60,7 +60,8 @@ def sample(
     protocol: Protocol = "tcp",
     server_port: ServerPort = 443,
     starts: Annotated[
-        str | None, typer.Option(help="Of a capture: what --start of export is.")
+        Literal["meta", "sequence", "together"] | None,
+        typer.Option(help="Of a capture: what --start of export is."),
     ] = None,
     resolution: Resolution = "ns",
     small: Small = "refuse",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -43,7 +43,7 @@ def train(
     columns: Columns = None,
     flow_column: FlowColumn = None,
     preset: Annotated[
-        str,
+        Literal["default", "causal", "series", "masked", "image", "paper"],
         typer.Option(
             help="default or causal: a transformer on tokens; series, masked: diffusion of them; "
             "image, paper: a U-Net on GASF images."
@@ -54,8 +54,8 @@ def train(
         int | None, typer.Option(help="Of image and paper: height and width of the images.")
     ] = None,
     resize: Annotated[
-        str | None,
-        typer.Option(help="Of image and paper, for longer traces: bin or area  [default: bin]"),
+        Literal["bin", "area"] | None,
+        typer.Option(help="Of image and paper, for longer traces  [default: bin]"),
     ] = None,
     gamma: Annotated[
         float | None,

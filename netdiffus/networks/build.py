@@ -20,7 +20,6 @@ from netdiffus.networks.series import SPREAD, SeriesNetwork
 
 PRESETS = ("default", "causal", "series", "masked", "image", "paper")
 IMAGES = ("image", "paper")  # presets that learn images; the others learn tokens
-DISTILLED = ("default", "causal")  # presets that are students of a teacher of the same shape
 LENGTHS = ("series", "masked", *IMAGES)  # presets that are given the length as a column
 BORDER = 1  # constant points on the images of `image`, where the series itself is seen
 PAPER_WIDTH = 32
@@ -98,12 +97,6 @@ def build(
         assert isinstance(codec, GasfCodec)
         assert diffusion is not None
         return ImageNetwork(config, diffusion, codec.draw)
-
-
-def student_of(config: CausalConfig) -> CausalConfig:
-    """The shape of a student: it cannot overfit, as it learns from new traces all the time."""
-    jittered = (False,) * len(config.sizes)
-    return replace(config, dropout=0.0, hidden=0.0, jittered=jittered)
 
 
 def _check_width(config: Config) -> None:

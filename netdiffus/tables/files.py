@@ -76,7 +76,7 @@ def read_file(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
         with path.open("rb") as file:
             start = file.read(64)
         _refuse_others(path, start, suffix)
-        return _READERS[suffix](path, options, findings)
+        return READERS[suffix](path, options, findings)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except MemoryError:
@@ -110,8 +110,8 @@ def kind_of(path: Path) -> str:
         raise InputError(f"{path}: {_PICKLE.format(path.name)}")
     if suffix in _CAPTURES:
         raise InputError(f"{path}: {_CAPTURE}")
-    if suffix not in _READERS:
-        raise InputError(f"{path}: unknown kind of file; use one of {', '.join(_READERS)}")
+    if suffix not in READERS:
+        raise InputError(f"{path}: unknown kind of file; use one of {', '.join(READERS)}")
     return suffix
 
 
@@ -242,7 +242,7 @@ def _read_feather(path: Path, options: ReadOptions, findings: Findings) -> pa.Ta
     return table
 
 
-_READERS: dict[str, Callable[[Path, ReadOptions, Findings], pa.Table]] = {
+READERS: dict[str, Callable[[Path, ReadOptions, Findings], pa.Table]] = {
     ".parquet": parquet.read_parquet,
     ".csv": _read_text,
     ".npz": npz.read_npz,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from netdiffus.training.schedule import Schedule
 
 NOTE = f"{CHECKPOINT}/PRIVATE.txt"
 NEW_LOG = "log-new.jsonl"  # of a run that replaces a model, until its own is there
-TEACHER = "teacher."  # before the names of its tensors
 BETAS = (0.9, 0.95)
 
 _NOTE = """This folder is what `netdiffus train --resume` goes on from.
@@ -29,34 +28,6 @@ _NOTE = """This folder is what `netdiffus train --resume` goes on from.
 It holds a hash of the training traces and the weights of single steps. Do not give it away with the
 model, which does not need it. Delete it when no training will be resumed.
 """
-
-
-@dataclass(frozen=True)
-class Teacher:
-    """A network that a student learns from, after its own training.
-
-    Attributes:
-        tensors: Its tensors by name.
-        step: Steps that its training took.
-        seconds: Time they took.
-        cpu_seconds: Processor time they took.
-        schedule: Its learning rate, and its validation loss.
-    """
-
-    tensors: dict[str, Tensor]
-    step: int
-    seconds: float
-    cpu_seconds: float
-    schedule: Schedule
-
-    def counted(self) -> dict[str, Any]:
-        """All but the tensors, for JSON."""
-        return {
-            "step": self.step,
-            "seconds": self.seconds,
-            "cpu_seconds": self.cpu_seconds,
-            "schedule": asdict(self.schedule),
-        }
 
 
 @dataclass
@@ -72,7 +43,6 @@ class State:
         seconds: Time they took.
         cpu_seconds: Processor time they took.
         losses: Of the steps that are not in the log yet.
-        teacher: What the network is a student of; None where it has no teacher.
     """
 
     net: nn.Module
@@ -83,7 +53,6 @@ class State:
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     losses: list[float] = field(default_factory=list)
-    teacher: Teacher | None = None
 
     @classmethod
     def new(cls, net: nn.Module, recipe: Recipe) -> State:
@@ -96,11 +65,6 @@ class State:
         ]
         optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=BETAS, fused=True)
         return cls(net.train(), optimizer, [p.detach().clone() for p in net.parameters()])
-
-    @property
-    def own_step(self) -> int:
-        """Steps of this network alone."""
-        return self.step - (self.teacher.step if self.teacher else 0)
 
     def hold_rates(self, device: torch.device) -> None:
         """Keeps learning rates on a GPU, where CUDA graphs of a step read them."""
@@ -117,7 +81,7 @@ class State:
 
     def average(self, width: float) -> None:
         """Weight of the newest: 1 - (1 - 1/k)**p at step k; p gives a spread of `width` of k."""
-        newest = 1 - (1 - 1 / (self.own_step + 1)) ** (1 / width)
+        newest = 1 - (1 - 1 / (self.step + 1)) ** (1 / width)
         with torch.no_grad():
             torch._foreach_lerp_(self.ema, list(self.net.parameters()), newest)
 
@@ -155,11 +119,8 @@ class State:
             raise InputError(
                 f"{path}: belongs to another save than the model beside it; train without resume"
             )
-        if about["teacher"] is not None and self.teacher is not None:
-            schedule = Schedule(**about["teacher"].pop("schedule"))
-            self.teacher = replace(self.teacher, schedule=schedule, **about["teacher"])
         self.step = about["step"]
-        if self.own_step:
+        if self.step:
             self._make_moments()
         expected = self._tensors()
         _check_tensors(path, tensors, expected)
@@ -180,7 +141,6 @@ class State:
             "cpu_seconds": self.cpu_seconds,
             "losses": self.losses,
             "schedule": asdict(self.schedule),
-            "teacher": None if self.teacher is None else self.teacher.counted(),
         }
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -190,8 +150,7 @@ class State:
             found[f"net.{name}"], found[f"ema.{name}"] = parameter.detach(), ema
             for key, moment in self.optimizer.state[parameter].items():
                 found[f"{key}.{name}"] = moment
-        teacher = self.teacher.tensors if self.teacher else {}
-        return found | {f"{TEACHER}{name}": tensor for name, tensor in teacher.items()}
+        return found
 
     def _make_moments(self) -> None:
         """Moments of 0 for every parameter, with the shapes that AdamW gives them."""
@@ -260,12 +219,6 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: truncated or not a safetensors file: {error}") from error
-
-
-def has_teacher(folder: Path) -> bool:
-    """Whether a checkpoint is of a student."""
-    _, tensors = _read(current(folder, STATE, identity_of(folder)))
-    return any(name.startswith(TEACHER) for name in tensors)
 
 
 def start_folder(folder: Path, state: State) -> Path:

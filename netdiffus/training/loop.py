@@ -1,4 +1,4 @@
-"""The training loop, of a network and then of a student of it."""
+"""The training loop."""
 
 from __future__ import annotations
 
@@ -12,29 +12,20 @@ from torch.func import functional_call
 
 from netdiffus.errors import InputError
 from netdiffus.networks.batch import Batch
-from netdiffus.training.batches import Batches
 from netdiffus.training.checkpoint import State, log
 from netdiffus.training.processes import agreed
 from netdiffus.training.run import Run
 from netdiffus.training.saving import save
 from netdiffus.training.step import Loss
-from netdiffus.training.student import begin_student
 
 LOG_EVERY, VALIDATE_EVERY = 20, 40  # steps
 
 
 def learn(run: Run, interrupted: threading.Event) -> None:
-    """Trains the network, and then a student of it."""
+    """Trains the network until its training ends or is interrupted."""
     _loop(run, interrupted)
-    if run.has_student and run.state.teacher is None and not interrupted.is_set():
-        begin_student(run)
-        _loop(run, interrupted)
-    run.ended = "interrupted" if interrupted.is_set() else _end_of(run.state)
-
-
-def _end_of(state: State) -> str:
-    schedule = state.teacher.schedule if state.teacher else state.schedule
-    return "overfitting" if schedule.is_overfitting else "budget used"
+    end = "overfitting" if run.state.schedule.is_overfitting else "budget used"
+    run.ended = "interrupted" if interrupted.is_set() else end
 
 
 def _loop(run: Run, interrupted: threading.Event) -> None:
@@ -42,7 +33,7 @@ def _loop(run: Run, interrupted: threading.Event) -> None:
     began, cpu_began = time.monotonic() - state.seconds, time.process_time() - state.cpu_seconds
     saved = time.monotonic()
     if state.schedule.decay_step is not None:
-        _learn_from_all(run)
+        run.data.take_all()
     while not agreed(run.accelerator, interrupted.is_set() or run.is_over):
         _decay(run)
         loss = _step(run)
@@ -58,19 +49,14 @@ def _decay(run: Run) -> None:
     """Lets the learning rate fall from this step on, where it is time."""
     schedule = run.state.schedule
     if schedule.decay_step is None and agreed(run.accelerator, run.wants_decay):
-        schedule.begin_decay(run.state.own_step, run.share)
-        _learn_from_all(run)
-
-
-def _learn_from_all(run: Run) -> None:
-    if isinstance(run.data, Batches):
+        schedule.begin_decay(run.state.step, run.share)
         run.data.take_all()
 
 
 def _step(run: Run) -> float:
     """One step; dropout and all other chance in it depend on seed, step and process alone."""
     state, recipe = run.state, run.recipe
-    state.set_rate(recipe.learning_rate * state.schedule.rate(state.own_step, run.share))
+    state.set_rate(recipe.learning_rate * state.schedule.rate(state.step, run.share))
     batch = run.data.batch(state.step)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(hash((recipe.seed, state.step, run.accelerator.process_index)))
@@ -93,16 +79,13 @@ def _note(run: Run, loss: float) -> None:
         validate(run)
     if state.step % LOG_EVERY == 0:
         log(state, run.log)
-    run.progress(run.done, f"step {state.step} loss {loss:.4f}")
+    run.progress(run.share, f"step {state.step} loss {loss:.4f}")
 
 
 def validate(run: Run) -> None:
-    """Measures the loss of the averaged weights on validation traces and on learned ones.
-
-    A student has none: it sees new traces all the time.
-    """
+    """Measures the loss of the averaged weights on validation traces and on learned ones."""
     data, schedule = run.data, run.state.schedule
-    if isinstance(data, Batches) and (validation := data.validation()):
+    if validation := data.validation():
         schedule.losses.append(_mean_loss(run.state, validation))
         schedule.learned_loss = _mean_loss(run.state, data.reference())
 

@@ -27,9 +27,6 @@ class Recipe:
             at most and none if they would be fewer than 16. Where the loss on them no longer
             falls, training ends before the budget. Once the learning rate falls they are learned
             from, too. 0 learns from all traces from the start, and never ends early.
-        teacher_share: Share of the budget after which a student of the network takes its place, of
-            `causal`: it learns from traces that the network makes, never from a real one. 1 trains
-            no student, and neither does a budget that leaves it fewer than 100 steps.
         checkpoint_seconds: Time between checkpoints.
         seed: Of weights, order, dropout, times and noise.
 
@@ -45,7 +42,6 @@ class Recipe:
     weight_decay: float | None = None
     ema_width: float = 0.1
     validation_fraction: float = 0.1
-    teacher_share: float = 2 / 3
     checkpoint_seconds: float = 60.0
     seed: int = 0
 
@@ -59,10 +55,6 @@ class Recipe:
         if not 0 <= self.validation_fraction <= 0.5:
             raise InputError(
                 f"validation_fraction must lie in 0..0.5, got {self.validation_fraction}"
-            )
-        if not 0 < self.teacher_share <= 1:
-            raise InputError(
-                f"teacher_share must lie above 0 and up to 1, got {self.teacher_share!r}"
             )
         for name, value in asdict(self).items():
             if name not in MAY_BE_0 and value is not None and not _is_above_0(value):

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from netdiffus.codec.series import parts_of
 from netdiffus.errors import InputError
 from netdiffus.model.model import Model
-from netdiffus.networks.build import student_of
-from netdiffus.networks.causal import CausalConfig
 from netdiffus.traces.traces import Traces
-from netdiffus.training.checkpoint import has_teacher
 from netdiffus.training.recipe import Recipe
-from netdiffus.training.run import Run
-from netdiffus.training.student import begin_student
 
 SETTINGS = (
     "batch_size",
@@ -25,7 +18,6 @@ SETTINGS = (
     "weight_decay",
     "ema_width",
     "validation_fraction",
-    "teacher_share",
     "seed",
 )
 
@@ -33,13 +25,6 @@ SETTINGS = (
 def settings_of(recipe: Recipe) -> dict[str, Any]:
     """What a resumed run must share with the run before, and what the card says of it."""
     return {name: getattr(recipe, name) for name in SETTINGS}
-
-
-def go_on(run: Run, folder: Path) -> None:
-    """Takes over the checkpoint of a run."""
-    if has_teacher(folder):
-        begin_student(run)  # with any weights: those of the checkpoint follow
-    run.state.load(folder, run.fingerprint)
 
 
 def recipe_of(model: Model) -> Recipe:
@@ -76,9 +61,6 @@ def check_same(before: Model, now: Model) -> None:
 
 def _shape(model: Model) -> dict[str, Any]:
     config = json.loads(json.dumps(model.config()))
-    shape = model.network.config
-    if isinstance(shape, CausalConfig):  # a student is compared with its teacher
-        config["network"] = json.loads(json.dumps(asdict(student_of(shape))))
     parts: dict[str, Any] = {**config["codec"], **config["network"], **(config["diffusion"] or {})}
     channels = [channel.name for channel in model.codec.channels]
     return {"preset": model.preset, "classes": config["classes"], **parts, "channels": channels}

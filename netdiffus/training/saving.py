@@ -34,11 +34,9 @@ def finish(run: Run) -> None:
 def _about(run: Run) -> dict[str, Any]:
     """All that the model's card says of how it was trained, so far."""
     state, about = run.state, dict(run.learned)
-    schedule = state.teacher.schedule if state.teacher else state.schedule
+    schedule = state.schedule
     about |= {"steps": state.step, "seconds": round(state.seconds, 1)}
     about["cpu_seconds"] = round(state.cpu_seconds, 1)
-    if state.teacher:
-        about["teacher_steps"] = state.teacher.step
     if schedule.losses:
         about |= {
             "rate_fell_at_step": schedule.decay_step,

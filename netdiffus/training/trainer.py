@@ -2,7 +2,7 @@
 
 The path of a training: `Model.new` fits the codec and builds the network; `Batches` gives the
 traces of each step; `step.train_step` lowers their loss; `loop.learn` repeats it until the budget
-is used or the network is overfitting, and then trains a student; `saving.save` writes the folder.
+is used or the network is overfitting; `saving.save` writes the folder.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from netdiffus.training.checkpoint import State, start_folder
 from netdiffus.training.loop import learn
 from netdiffus.training.processes import check_batch, interruptible, leave_group, target_device
 from netdiffus.training.recipe import Recipe
-from netdiffus.training.resume import check_same, go_on, hash_of, recipe_of, settings_of
+from netdiffus.training.resume import check_same, hash_of, recipe_of, settings_of
 from netdiffus.training.run import Run
 from netdiffus.training.saving import finish
 from netdiffus.training.step import prepared_step
@@ -122,7 +122,7 @@ def _train(
     with alone_in(folder if accelerator.is_main_process else None), interruptible() as interrupted:
         run = _new_run(model, traces, recipe, accelerator, folder, device, progress)
         if resume:
-            go_on(run, _require_path(folder))
+            run.state.load(_require_path(folder), run.fingerprint)
         if run.folder is not None:
             run.log = start_folder(run.folder, run.state)
         learn(run, interrupted)

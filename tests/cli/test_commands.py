@@ -3,6 +3,7 @@ from __future__ import annotations
 import html
 import json
 import os
+import re
 import resource
 import shlex
 import shutil
@@ -21,11 +22,12 @@ from small import packets, volumes
 
 from netdiffus.cli.main import app
 from netdiffus.model.model import Model
+from netdiffus.networks.build import PRESETS
 from netdiffus.sampling import sample
 from netdiffus.traces.traces import Traces
 
-VERBS = ["demo", "import", "split", "privatise", "train", "sample", "export", "evaluate", "audit"]
-VERBS += ["info"]
+VERBS = ["demo", "inspect", "import", "split", "privatise", "train", "sample", "export"]
+VERBS += ["evaluate", "audit", "info"]
 SMALL = ("--steps", 3, "--width", 8)
 IMAGES = (*SMALL, "--preset", "paper", "--size", 8)
 
@@ -215,15 +217,30 @@ class TestExisting:
         assert contents(folder)[name] != before[name]
 
 
+@pytest.mark.parametrize(
+    ("command", "choices"),
+    [
+        ("sample m -o new.parquet --sampler euler", ["dpm++", "ddim", "ddpm"]),
+        ("sample m -o new.parquet --mix odd", ["balanced", "real"]),
+        ("train data -o new --preset big", list(PRESETS)),
+        ("import data -o new --per packet", ["flow", "host", "capture"]),
+        ("export data -o new --as v5", ["capture", "flows", "ppi", "splt"]),
+    ],
+)
+def test_a_wrong_choice_names_the_right_ones(command: str, choices: list[str]) -> None:
+    done = run(*command.split())
+    assert done.code == 2
+    shown = done.err.replace("│", " ").split("is not one of")[1]
+    assert re.findall(r"'([^']+)'", shown) == choices
+
+
 ERRORS = [
     ("sample {model} -n 5 -o new.parquet --label p2p", "label 'p2p' is not a class"),
     ("sample {model} -n 0 -o new.parquet", "n must be at least 1, got 0"),
     ("sample {model} -n 5 -o new.txt", "new.txt: unknown kind of file"),
-    ("sample {images} -n 5 -o new.parquet --sampler euler", "sampler must be one of"),
     ("sample {model} -n 5 -o new.parquet --sampler ddim", "sampler='ddim': a model of preset"),
     ("sample {model} -n 5 -o new.parquet --steps 9", "steps=9: a model of preset"),
     ("sample old -n 5 -o new.parquet", "keep this folder as private as the traces"),
-    ("sample {model} -n 5 -o new.parquet --mix odd", "mix must be"),
     ("sample no_model -n 5 -o new.parquet", "no_model: not a netdiffus model folder"),
     ("sample truncated -n 5 -o new.parquet", "model.safetensors: truncated"),
     ("sample broken -n 5 -o new.parquet", "config.json: not readable JSON"),
@@ -235,7 +252,6 @@ ERRORS = [
     ("sample {model} -n 5 -o lonely.csv/new.npz", "lonely.csv is a file, not a folder"),
     ("sample {model} -n 5 -o new.npz --start 9223372036854775807", "start and n must add up to"),
     ("train {data} -o lonely.csv --steps 2", "lonely.csv is a file, not a folder"),
-    ("train {data} -o new --preset big", "preset must be one of default, causal"),
     ("train {data} -o new --size 8", "--size: preset 'default' draws no images"),
     ("train {data} -o new --by nix", "no column 'nix' to group by"),
     ("train {data} -o new --validation 0.9", "validation_fraction must lie in 0..0.5"),

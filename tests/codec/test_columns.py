@@ -114,7 +114,7 @@ def test_meta_is_the_same_however_the_work_is_split(preset: str) -> None:
 
 def test_meta_and_points_are_drawn_together() -> None:
     """Four kinds of traces, of which each has its own class, protocol, port, size and length."""
-    recipe = Recipe(steps=150, batch_size=24, learning_rate=5e-3, teacher_share=1.0)
+    recipe = Recipe(steps=150, batch_size=24, learning_rate=5e-3)
     made = sample(train(traffic(), recipe=recipe, width=16), 400, seed=1)
     columns = [made.meta[name].to_pylist() for name in ("protocol", "server_port")]
     sizes = made.values[:, 0, 0].astype(int).tolist()

@@ -114,6 +114,19 @@ void check_draw_tokens(int64_t batch, int64_t size, int threads) {
   for (int64_t b = 0; b < batch; ++b) expect(tokens[b] == (b ? b % size : -1), "a token");
 }
 
+// Rows of 1 and weights of 2, with everything that may stand before and behind the product.
+void check_linear(int64_t rows, int64_t inputs, int64_t outputs, int threads) {
+  const std::vector<float> x(rows * inputs, 1), weight(outputs * inputs, 2), bias(outputs, 100);
+  const std::vector<float> scale(inputs, 5), shift(inputs, 3), added(rows * outputs, 7);
+  std::vector<float> out(rows * outputs, 99);
+  netdiffus::Linear map{weight.data(), nullptr, nullptr, nullptr, inputs, outputs, 1e-5f, false};
+  netdiffus::linear(map, x.data(), nullptr, rows, out.data(), threads);
+  for (float v : out) expect(v == 2 * inputs, "a product");
+  map = {weight.data(), bias.data(), scale.data(), shift.data(), inputs, outputs, 1e-5f, true};
+  netdiffus::linear(map, x.data(), added.data(), rows, out.data(), threads);
+  for (float v : out) expect(std::abs(v - (6 * inputs + 107)) < 1e-3, "a norm, a product, a GELU");
+}
+
 void check_stream_copy() {
   std::vector<char> from(200), to(200);
   std::iota(from.begin(), from.end(), 1);
@@ -174,6 +187,10 @@ void check_all() {
         check_cached_attention<double>(batch, length, 1, width, 1);
       }
   check_cached_attention<float>(30, 33, 4, 24, 3);  // enough for threads
+  for (int64_t rows : {0, 1, 6, 50})
+    for (int64_t inputs : {1, 8, 19})
+      for (int64_t outputs : {1, 16, 37}) check_linear(rows, inputs, outputs, 2);
+  check_linear(1000, 9, 70, 3);  // enough for threads
   for (int64_t batch : {0, 1, 5})
     for (int64_t size : {1, 16, 31, 33, 100}) {
       check_draw_tokens<float>(batch, size, 2);

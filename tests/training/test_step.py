@@ -24,7 +24,6 @@ from netdiffus.training import Recipe
 from netdiffus.training.checkpoint import State
 
 PRESETS = ["causal", "image", "paper"]
-ALONE = {"teacher_share": 1.0}  # without a student, whose training is another
 
 
 @dataclass
@@ -80,7 +79,7 @@ def test_smaller_gradients_are_left_as_they_are(
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_rate_rises_stays_and_falls(preset: str, seen: Seen) -> None:
-    run(None, 120, preset=preset, recipe={"learning_rate": 1e-3, "batch_size": 2, **ALONE})
+    run(None, 120, preset=preset, recipe={"learning_rate": 1e-3, "batch_size": 2})
     assert seen.rates[:50] == pytest.approx([1e-3 * k / 50 for k in range(1, 51)])
     assert seen.rates[50:80] == pytest.approx([1e-3] * 30)
     assert all(a > b for a, b in zip(seen.rates[82:], seen.rates[83:], strict=False))
@@ -90,11 +89,11 @@ def test_the_rate_rises_stays_and_falls(preset: str, seen: Seen) -> None:
 @pytest.mark.parametrize(("preset", "decay"), [("causal", 0.2), ("image", 0.01), ("paper", 0.01)])
 def test_matrices_decay_at_the_rate_of_the_preset(preset: str, decay: float, seen: Seen) -> None:
     """That of `paper` is the default of torch.optim.AdamW, which stands for the usual."""
-    model = run(None, 1, preset=preset, recipe=ALONE)
+    model = run(None, 1, preset=preset)
     assert model.about["weight_decay"] == decay
     assert seen.decays[0].pop(1) == 0
     assert set(seen.decays[0].values()) == {decay}
-    run(None, 1, preset=preset, recipe={"weight_decay": 0.0, **ALONE})
+    run(None, 1, preset=preset, recipe={"weight_decay": 0.0})
     assert set(seen.decays[1].values()) == {0}
 
 
@@ -140,7 +139,7 @@ def test_dropout_changes_what_is_learned(monkeypatch: pytest.MonkeyPatch) -> Non
         {"dropout": 0.0},
     ):
         _shaped(monkeypatch, **shape)
-        run(None, 4, numbers(), progress=lambda _, note: notes.append(note), recipe=ALONE)
+        run(None, 4, numbers(), progress=lambda _, note: notes.append(note))
     first, second, third = notes[3], notes[7], notes[11]
     assert len({first, second, third}) == 3
 
@@ -209,7 +208,7 @@ def by_column(n: int = 120) -> Traces:
 
 def learned(traces: Traces, preset: str) -> Model:
     codec = TokenCodec() if preset == "causal" else GasfCodec(4, border=int(preset == "image"))
-    recipe = {"batch_size": 16, "learning_rate": 5e-3, **ALONE}
+    recipe = {"batch_size": 16, "learning_rate": 5e-3}
     return run(None, 120, traces, preset=preset, codec=codec, width=16, recipe=recipe)
 
 

@@ -166,7 +166,7 @@ import sys
 from netdiffus.networks import build
 import test_trainer
 test_trainer.without_chance()
-test_trainer.run(sys.argv[1], 8, traces=test_trainer.plain(), recipe={"teacher_share": 1.0})
+test_trainer.run(sys.argv[1], 8, traces=test_trainer.plain())
 """
 
 
@@ -201,12 +201,9 @@ def test_two_processes_learn_the_same(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(model, "configure", model.configure)  # put back at the end
     without_chance()
-    alone = {"teacher_share": 1.0}
-    run(tmp_path / "one", 8, traces=plain(), recipe=alone)
+    run(tmp_path / "one", 8, traces=plain())
     one, two = (state_of(tmp_path / k) for k in ("one", "two"))
-    run(
-        tmp_path / "other", 8, traces=plain(), recipe={"batch_size": 2, **alone}
-    )  # half of each batch
+    run(tmp_path / "other", 8, traces=plain(), recipe={"batch_size": 2})  # half of each batch
     other = state_of(tmp_path / "other")
     names = [name for name in one if name.startswith("net.")]
     apart, half = (sum(float((one[n] - v[n]).abs().sum()) for n in names) for v in (two, other))
@@ -383,8 +380,6 @@ class TestValidation:
     @pytest.fixture(autouse=True)
     def _often(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(loop, "VALIDATE_EVERY", 10)
-        monkeypatch.setattr("netdiffus.training.run.FEWEST_STEPS", 1)
-        monkeypatch.setattr("netdiffus.training.run.ENOUGH_STEPS", 1)
 
     def test_overfitting_ends_training(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -392,21 +387,18 @@ class TestValidation:
         given = iter([9.0, 8.0, 5.0, 4.0, 6.0, 5.0, 4.5, 4.25])
 
         def overfitting(run: Run) -> None:
-            if not isinstance(run.data, Batches):
-                return
             run.state.schedule.losses.append(next(given))
             run.state.schedule.learned_loss = 0.0
 
         monkeypatch.setattr(loop, "validate", overfitting)
         model = run(tmp_path, 2000, **HELD)
-        assert model.about["teacher_steps"] == 120  # 80, and half as many again
-        assert model.about["steps"] == 180  # and for the student half as many
+        assert model.about["steps"] == 120  # 80, and half as many again
         assert model.about["ended"] == "overfitting"
         assert model.about["rate_fell_at_step"] == 80
         assert model.about["validation_loss"] == 4.25
         assert model.about["least_validation_loss"] == 4.0
         shown = [line.get("validation_loss") for line in read_log(tmp_path)]
-        assert shown == [8.0, 4.0, 5.0, 4.25, None, None, None, None, None]
+        assert shown == [8.0, 4.0, 5.0, 4.25, None, None]
 
     def test_its_traces_are_learned_from_when_the_rate_falls(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -418,7 +410,7 @@ class TestValidation:
             return seen[-1]
 
         monkeypatch.setattr(Batches, "_rows", noted)
-        run(tmp_path, 180, **HELD)  # the teacher takes 120
+        run(tmp_path, 120, **HELD)
         first, last = (set(torch.cat(part).tolist()) for part in (seen[:80], seen[81:]))
         assert 55 < len(first) < 65
         assert len(last) == 80

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -33,19 +35,24 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Whole traces at once, (B, T, w): a point attends to itself and those before it."""
         b, t, w = x.shape
-        qkv = _map(self.qkv, self.attention_norm(x)).view(b, t, 3, self.heads, w // self.heads)
+        qkv = self.qkv(self.attention_norm(x)).view(b, t, 3, self.heads, w // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         found = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.dropout(_map(self.join, found.transpose(1, 2).reshape(b, t, w)))
+        x = x + self.dropout(self.join(found.transpose(1, 2).reshape(b, t, w)))
         x = x + self.dropout(self._network(x))
         return x
 
     def step(self, x: Tensor, cache: Cache, place: int, backend: str) -> Tensor:
         """The same for one more point (B, w), whose keys and values go into the cache."""
-        qkv = _map(self.qkv, self.attention_norm(x), backend)
+
+        def mapped(layer: nn.Linear, x: Tensor, **more: Any) -> Tensor:
+            return linear(x, layer.weight, layer.bias, backend=backend, **more)
+
+        qkv = mapped(self.qkv, x, norm=self.attention_norm)
         found = cached_attention(qkv, *cache, place, backend=backend)
-        x = x + _map(self.join, found, backend)
-        return x + self._network(x, backend)
+        x = mapped(self.join, found, added=x)
+        hidden = mapped(self.expand, x, norm=self.network_norm, gelu=True)
+        return mapped(self.contract, hidden, added=x)
 
     def empty_cache(self, batch: int, points: int) -> Cache:
         """Room for the keys and values of so many traces and points."""
@@ -54,11 +61,6 @@ class Block(nn.Module):
         like = self.join.weight
         return like.new_empty(shape), like.new_empty(shape)
 
-    def _network(self, x: Tensor, backend: str = "torch") -> Tensor:
-        hidden = _map(self.expand, self.network_norm(x), backend, gelu=True)
-        return _map(self.contract, hidden, backend)
-
-
-def _map(layer: nn.Linear, x: Tensor, backend: str = "torch", gelu: bool = False) -> Tensor:
-    """A linear map; by torch's own product in training, where that was the faster one."""
-    return linear(x, layer.weight, layer.bias, gelu=gelu, backend=backend)
+    def _network(self, x: Tensor) -> Tensor:
+        found: Tensor = self.contract(F.gelu(self.expand(self.network_norm(x))))
+        return found
