@@ -77,6 +77,7 @@ def prepare(folder: str, traces: int, points: int) -> None:
 
     _be_quiet()
     path = Path(folder)
+    write_traces(path / "few.parquet", 8, 8)
     write_traces(path / "traces.parquet", traces, points)
     write_traces(path / "wide.parquet", traces, points, wide=True)
     train(big_traces(500, points), path / "model", recipe=Recipe(steps=1), progress=_mute)
@@ -86,7 +87,7 @@ def prepare(folder: str, traces: int, points: int) -> None:
 def measure(folder: str, name: str) -> None:
     """Prints the bytes of the data and of the peak, as JSON."""
     _be_quiet()
-    _import_all()
+    _import_all(Path(folder))
     before = _status("VmRSS")
     data = _STEPS[name](Path(folder))
     print(json.dumps({"data": data, "peak": _status("VmHWM") - before}))
@@ -171,12 +172,16 @@ def _status(name: str) -> int:
     return 1024 * int(found[1])
 
 
-def _import_all() -> None:
+def _import_all(folder: Path) -> None:
+    """All that is imported when it is first needed, Arrow's functions included."""
     import sklearn.ensemble  # noqa: F401
+    import sklearn.neural_network  # noqa: F401
     import torch._dynamo  # noqa: F401
 
     import netdiffus.cli.app  # noqa: F401
     from netdiffus import Traces, evaluate, sample, train  # noqa: F401
+
+    Traces.load(folder / "few.parquet")
 
 
 def _be_quiet() -> None:
