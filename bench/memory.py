@@ -15,10 +15,20 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 MB = 1e6
+MODULES = (
+    "sklearn.ensemble",
+    "sklearn.neural_network",
+    "torch._dynamo",
+    "netdiffus.cli.app",
+    "netdiffus.evaluation",
+    "netdiffus.sampling",
+    "netdiffus.training",
+)
 # Of each line: how many times the data may stand in memory, and how many MB more.
 BARS = {
     "load": (1.5, 0),
@@ -174,12 +184,9 @@ def _status(name: str) -> int:
 
 def _import_all(folder: Path) -> None:
     """All that is imported when it is first needed, Arrow's functions included."""
-    import sklearn.ensemble  # noqa: F401
-    import sklearn.neural_network  # noqa: F401
-    import torch._dynamo  # noqa: F401
-
-    import netdiffus.cli.app  # noqa: F401
-    from netdiffus import Traces, evaluate, sample, train  # noqa: F401
+    for name in MODULES:
+        import_module(name)
+    from netdiffus import Traces
 
     Traces.load(folder / "few.parquet")
 
