@@ -211,7 +211,8 @@ def _padded(points: Points) -> npt.NDArray[np.float64]:
     for channel in values:
         channel[inside] = points.series.pop(0).values
         _release()
-    return values.transpose(1, 0, 2)
+    padded: npt.NDArray[np.float64] = values.transpose(1, 0, 2)
+    return padded
 
 
 def _release() -> None:
