@@ -92,5 +92,5 @@ def test_made_traces_are_in_memory_once() -> None:
     found: list[Traces] = []
     peak = peak_of(lambda: found.append(_gathered(made(), TRACES, model)))
     np.testing.assert_array_equal(found[0].values, parts.values)
-    # A check of all traces takes five truth values for the 24 bytes of a point; and there is a batch.
+    # A check takes five truth values for the 24 bytes of a point; and there is a batch.
     assert peak < (1 + 5 / 24 + 2 * batch / TRACES) * parts.values.nbytes
