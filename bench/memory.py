@@ -15,10 +15,20 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 MB = 1e6
+MODULES = (
+    "sklearn.ensemble",
+    "sklearn.neural_network",
+    "torch._dynamo",
+    "netdiffus.cli.app",
+    "netdiffus.evaluation",
+    "netdiffus.sampling",
+    "netdiffus.training",
+)
 # Of each line: how many times the data may stand in memory, and how many MB more.
 BARS = {
     "load": (1.5, 0),
@@ -77,6 +87,7 @@ def prepare(folder: str, traces: int, points: int) -> None:
 
     _be_quiet()
     path = Path(folder)
+    write_traces(path / "few.parquet", 8, 8)
     write_traces(path / "traces.parquet", traces, points)
     write_traces(path / "wide.parquet", traces, points, wide=True)
     train(big_traces(500, points), path / "model", recipe=Recipe(steps=1), progress=_mute)
@@ -86,7 +97,7 @@ def prepare(folder: str, traces: int, points: int) -> None:
 def measure(folder: str, name: str) -> None:
     """Prints the bytes of the data and of the peak, as JSON."""
     _be_quiet()
-    _import_all()
+    _import_all(Path(folder))
     before = _status("VmRSS")
     data = _STEPS[name](Path(folder))
     print(json.dumps({"data": data, "peak": _status("VmHWM") - before}))
@@ -171,12 +182,13 @@ def _status(name: str) -> int:
     return 1024 * int(found[1])
 
 
-def _import_all() -> None:
-    import sklearn.ensemble  # noqa: F401
-    import torch._dynamo  # noqa: F401
+def _import_all(folder: Path) -> None:
+    """All that is imported when it is first needed, Arrow's functions included."""
+    for name in MODULES:
+        import_module(name)
+    from netdiffus import Traces
 
-    import netdiffus.cli.app  # noqa: F401
-    from netdiffus import Traces, evaluate, sample, train  # noqa: F401
+    Traces.load(folder / "few.parquet")
 
 
 def _be_quiet() -> None:

@@ -225,7 +225,8 @@ class TokenCodec:
         lengths = np.minimum(traces.lengths[rows], length)
         values = as_gaps(traces.values[rows, :, :length], lengths, traces.channels)
         whole_points = self.points * self.bins_per_point
-        values = np.pad(values, ((0, 0), (0, 0), (0, whole_points - values.shape[2])))
+        if short := whole_points - values.shape[2]:
+            values = np.pad(values, ((0, 0), (0, 0), (0, short)))
         if self.bins_per_point > 1:
             values = averages(values, self.points, lengths)
             lengths = -(-lengths // self.bins_per_point)

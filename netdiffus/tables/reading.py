@@ -48,6 +48,7 @@ def read_table(
     columns = {name: table[name] for name in chosen.channels}
     ours = roles.declared(table.schema)
     del table
+    _release()
     points = _points(columns, chosen, ours, findings)
     mend(points)
     if options.length is not None:
@@ -115,6 +116,8 @@ def _points(
         channel = roles.channel_of(name, known, column.type.value_type, ours)
         flat = numbers.flatten(name, column, exact=channel.kind != "time")
         found[name] = _series(channel, known, flat), flat.lengths
+        del column
+        _release()
     # A plain number may be left out, so another channel says how many points there are.
     first = min(found, key=lambda name: found[name][0].channel.kind == "number")
     lengths = found[first][1]
@@ -202,8 +205,16 @@ def _padded(points: Points) -> npt.NDArray[np.float64]:
     bounds.check_padding(
         len(lengths), len(points.series), longest, int(lengths.sum()), int(np.argmax(lengths))
     )
+    _release()
     values = np.zeros((len(points.series), len(lengths), longest))
     inside = np.arange(longest)[None] < lengths[:, None]
     for channel in values:
         channel[inside] = points.series.pop(0).values
-    return values.transpose(1, 0, 2)
+        _release()
+    padded: npt.NDArray[np.float64] = values.transpose(1, 0, 2)
+    return padded
+
+
+def _release() -> None:
+    """Gives the memory back that Arrow keeps for what it no longer holds."""
+    pa.default_memory_pool().release_unused()
