@@ -15,6 +15,7 @@ __version__ = version("netdiffus")
 if TYPE_CHECKING:
     from netdiffus.attacks.audit import Audit as Audit
     from netdiffus.attacks.audit import audit as audit
+    from netdiffus.capture import Rules as Rules
     from netdiffus.capture import convert_captures as convert_captures
     from netdiffus.capture import import_captures as import_captures
     from netdiffus.channels import Channel as Channel
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 # Loaded when first asked for, so that reading traces does not wait for torch.
 _HOMES = {
+    "Rules": "capture",
     "convert_captures": "capture",
     "import_captures": "capture",
     "GasfCodec": "codec",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import html
+import importlib.metadata
 import json
 import os
 import re
@@ -215,6 +216,23 @@ class TestExisting:
         assert contents(folder) == before
         assert run(*asked, "--force").code == 0
         assert contents(folder)[name] != before[name]
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    done = run("--version")
+    assert (done.code, done.out.strip()) == (0, importlib.metadata.version("netdiffus"))
+
+
+@pytest.mark.parametrize("verb", [[], *([verb] for verb in VERBS)])
+def test_help_has_a_short_name(verb: list[str]) -> None:
+    short, long = run(*verb, "-h"), run(*verb, "--help")
+    assert short.code == 0
+    assert short.out == long.out
+    assert "Usage:" in short.out
+
+
+def test_a_mistyped_command_names_the_nearest() -> None:
+    assert "Did you mean 'split'?" in run("splot").err
 
 
 @pytest.mark.parametrize(
