@@ -90,10 +90,12 @@ class TokenCodec:
         kept = np.minimum(traces.lengths, self.length or 0)
         points = -(-kept // self.bins_per_point)
         self.vocabularies = tuple(
-            self._vocabulary(
-                feature,
+            Vocabulary.fit(  # which alone holds its arguments, and lets go of them
                 self._points_of(traces, feature, int(points.sum())),
                 np.repeat(_numbers(owners), points),
+                FEWER_TOKENS,
+                MOST_TOKENS if self._is_exact(feature) else FEWER_TOKENS,
+                0.0 if self._is_exact(feature) else FREQUENT,
             )
             for feature in self.features
         )
@@ -204,11 +206,8 @@ class TokenCodec:
             most = min(most, MOST_POINTS // 2)
         self.length = most
 
-    def _vocabulary(self, feature: Feature, values: Floats, owners: Ints) -> Vocabulary:
-        kind = self.channels[feature.channel].kind
-        if kind in EXACT:
-            return Vocabulary.fit(values, owners, FEWER_TOKENS, MOST_TOKENS)
-        return Vocabulary.fit(values, owners, FEWER_TOKENS, FEWER_TOKENS, FREQUENT)
+    def _is_exact(self, feature: Feature) -> bool:
+        return self.channels[feature.channel].kind in EXACT
 
     def _points_of(self, traces: Traces, feature: Feature, points: int) -> Floats:
         """The values of one feature at all points, one after another."""

@@ -53,7 +53,10 @@ class Vocabulary:
             InputError: Fewer than `K` owners.
         """
         check_owners(owners)
-        values, owners = _sorted_points(values, owners)
+        order = _order(values)
+        owners = owners[order]  # one after the other, so that memory is free as soon as it can be
+        values = values[order]
+        del order
         shared, runs = _shared_values(values, owners, atoms, least_share)
         rest = ~_inside(runs, len(values))
         is_whole = _are_whole(values)
@@ -141,7 +144,7 @@ def without_rare(values: Floats, owners: Ints) -> Floats:
     rare values have fewer than K owners in all, each becomes the nearest value that is shared.
     """
     check_owners(owners)
-    order = np.argsort(values)
+    order = _order(values)
     found, owners = values[order], owners[order]
     shared, runs = _shared_values(found, owners, len(found), 0.0)
     rare = ~_inside(runs, len(found))
@@ -154,11 +157,12 @@ def without_rare(values: Floats, owners: Ints) -> Floats:
     return result
 
 
-def _sorted_points(values: Floats, owners: Ints) -> tuple[Floats, Ints]:
-    """Both in the order of the values; owners of equal values in any order."""
-    order = np.argsort(values)
-    owners = owners[order]
-    return values[order], owners
+def _order(values: Floats) -> Ints:
+    """What sorts the values; equal ones may come in any order."""
+    low, high = values.min(), values.max()
+    if high - low < 2**16 and _are_whole(values):
+        return np.argsort((values - low).astype(np.uint16), kind="stable")  # by radix: faster
+    return np.argsort(values)
 
 
 def _shared_values(
@@ -194,7 +198,9 @@ def _owners_of_runs(owners: Ints, runs: Ints) -> Ints:
     pairs += owners[_inside(runs, len(owners))]
     pairs.sort()
     is_new = np.append(True, pairs[1:] != pairs[:-1])[: len(pairs)]
-    return np.bincount(pairs[is_new] // count, minlength=len(runs))
+    pairs = pairs[is_new]
+    pairs //= count
+    return np.bincount(pairs, minlength=len(runs))
 
 
 def _inside(runs: Ints, n: int) -> npt.NDArray[np.bool_]:
