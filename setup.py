@@ -12,7 +12,7 @@ from setuptools.command.build_ext import build_ext
 
 
 class CMakeBuild(build_ext):  # type: ignore[misc]  # setuptools leaves it untyped
-    def build_extension(self, ext: Extension) -> None:
+    def build_extensions(self) -> None:
         if not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))):
             sys.exit(
                 "netdiffus: no C++ compiler found. Install one (g++ or clang++, or name it in "
@@ -20,7 +20,7 @@ class CMakeBuild(build_ext):  # type: ignore[misc]  # setuptools leaves it untyp
             )
         import pybind11
 
-        target = Path(self.get_ext_fullpath(ext.name)).resolve()
+        target = Path(self.get_ext_fullpath(self.extensions[0].name)).resolve()
         source = Path(__file__).resolve().parent
         # A fixed place, so that a second build compiles only what changed.
         build = source / "build" / f"cmake-{sys.implementation.cache_tag}"
@@ -33,8 +33,8 @@ class CMakeBuild(build_ext):  # type: ignore[misc]  # setuptools leaves it untyp
             *shlex.split(os.environ.get("CMAKE_ARGS", "")),
         ]
         subprocess.check_call(["cmake", "-G", "Ninja", "-S", source, "-B", build, *configure])
-        name = ext.name.rpartition(".")[2]
-        subprocess.check_call(["cmake", "--build", build, "--target", name])
+        # Together, so that no processor waits for the last file of one module.
+        subprocess.check_call(["cmake", "--build", build, "--target", *MODULES])
 
 
 MODULES = [] if os.environ.get("NETDIFFUS_EXT") == "0" else ["_C", "_capture"]

@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from netdiffus.codec import GasfCodec as GasfCodec
     from netdiffus.codec import Images as Images
     from netdiffus.codec import TokenCodec as TokenCodec
+    from netdiffus.codec.plots import plot_gasf as plot_gasf
     from netdiffus.diffusion import Diffusion as Diffusion
     from netdiffus.errors import InputError as InputError
     from netdiffus.evaluation import Report as Report
     from netdiffus.evaluation import evaluate as evaluate
+    from netdiffus.evaluation.compare import Comparison as Comparison
+    from netdiffus.evaluation.compare import compare as compare
     from netdiffus.export.capture import write_capture as write_capture
     from netdiffus.export.flow_tables import write_flows as write_flows
     from netdiffus.model.model import Model as Model
@@ -46,10 +49,13 @@ _HOMES = {
     "GasfCodec": "codec",
     "Images": "codec",
     "TokenCodec": "codec",
+    "plot_gasf": "codec.plots",
     "Diffusion": "diffusion",
     "InputError": "errors",
     "Report": "evaluation",
     "evaluate": "evaluation",
+    "Comparison": "evaluation.compare",
+    "compare": "evaluation.compare",
     "lab_traffic": "traces.lab",
     "Model": "model.model",
     "Audit": "attacks.audit",

@@ -21,6 +21,12 @@ def visible(text: str) -> str:
     return "".join(one if one == " " or one.isprintable() else _code(one) for one in text)
 
 
+def shortened(text: str, most: int = 18) -> str:
+    """Text of others in one line, cut with an ellipsis to so many characters."""
+    shown = visible(text)
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
+
+
 def _code(one: str) -> str:
     return one.encode("unicode_escape").decode("ascii")
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import resource
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import NamedTuple
 from unittest import mock
 
@@ -29,3 +31,14 @@ def run(*arguments: object) -> Result:
             code = end.code or 0
     assert isinstance(code, int)
     return Result(code, out.getvalue(), err.getvalue())
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """A write fails midway, as on a full disk; Python ignores the signal."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from unittest import mock
 
 import pytest
 from hypothesis import settings
@@ -13,6 +14,14 @@ os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
 # A slow machine is no failure, and one seed gives one result.
 settings.register_profile("netdiffus", deadline=None, derandomize=True)
 settings.load_profile("netdiffus")
+
+# Folders and files of more than half a minute: begun last, they would keep one process busy alone.
+LONG = {"attacks", "benches", "cpp", "evaluation", "faults", "gpu", "training", "triton_kernels"}
+LONG |= {"test_demo.py", "test_docs.py", "test_readme.py"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.isdisjoint(item.path.parts))
 
 
 def _demand_backend(name: str, status: str, required: str) -> None:
@@ -41,6 +50,20 @@ def device(backend: str) -> str:
     if backend == "triton" and os.environ.get("TRITON_INTERPRET") != "1":
         return "cuda"
     return "cuda" if backend == "cuda" else "cpu"
+
+
+def _quick_judges() -> Iterator[None]:
+    """Evaluations draw once and train small classifiers: where their figures are not looked at."""
+    with (
+        mock.patch("netdiffus.evaluation.evaluator.REPEATS", 1),
+        mock.patch("netdiffus.evaluation.metrics.classifiers.TREES", 5),
+        mock.patch("netdiffus.evaluation.metrics.classifiers.EPOCHS", 2),
+    ):
+        yield
+
+
+quick_judges = pytest.fixture(_quick_judges)
+quick_judges_of_module = pytest.fixture(_quick_judges, scope="module")
 
 
 @pytest.fixture(params=["baseline", "x86-64-v3", "x86-64-v4"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from command import run
+from command import files_of_at_most, run
 from small import packets, volumes
 
 from netdiffus.codec import TokenCodec
@@ -242,17 +241,6 @@ def told(job: Callable[[], object]) -> str:
         text = pipe.read()
     os.waitpid(child, 0)
     return text
-
-
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """A write fails midway, as on a full disk; Python ignores the signal."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 class TestFullDisk:

@@ -17,7 +17,7 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import numpy as np
 
-from netdiffus import evaluate, lab_traffic
+from netdiffus import compare, evaluate, lab_traffic
 
 traces = lab_traffic().truncate(12)[::2]
 learn, holdout = traces.split(0.5, by="group", seed=0)
@@ -41,6 +41,13 @@ made = normal_logarithms(learn, seed=0)
 # If your generator writes a file, ``Traces.load`` reads it; if it gives arrays, use
 # ``Traces.from_arrays(x, y, channels)``. Channels and classes must be those of the real traces.
 #
+# Look at it
+# ----------
+# Side by side with real traces. KS is the largest difference of two distribution functions.
+
+compare(holdout, made, names=("real", "synthetic"))
+
+# %%
 # Judge it
 # --------
 # ``real`` is what the generator learned from, ``holdout`` what it has not seen. With ``by`` errors

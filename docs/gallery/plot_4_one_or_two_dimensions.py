@@ -17,21 +17,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from netdiffus import GasfCodec, Recipe, lab_traffic, sample, train
+from netdiffus import GasfCodec, Recipe, lab_traffic, plot_gasf, sample, train
 
 traces = lab_traffic().truncate(16).select(["value"])
 codec = GasfCodec(16).fit(traces)
 one = traces.of_class("video_low")[:1]
 images = codec.encode(one, dtype=torch.float64)
 
-fig, (left, right) = plt.subplots(1, 2, figsize=(8, 3.2))
-left.step(np.arange(16) * 0.2, one.values[0, 0] / 1e3, where="post")
-left.set_xlabel("seconds")
-left.set_ylabel("kB per bin")
-left.set_title("trace")
-right.imshow(images.pixels[0, 0].numpy(), vmin=0, vmax=1)
-right.set_title("its GASF image")
-fig.tight_layout()
+plot_gasf(one, codec=codec)
 
 # %%
 # There and back

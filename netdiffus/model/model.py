@@ -269,6 +269,11 @@ class Model:
         ]
         return "\n".join(map(visible, lines))
 
+    def _repr_html_(self) -> str:
+        from netdiffus.model.notebook import model_html
+
+        return model_html(self)
+
     def card(self) -> str:
         """The model card, Markdown."""
         classes = "\n".join(

@@ -302,6 +302,11 @@ class Traces:
         ]
         return "\n".join(map(visible, lines))
 
+    def _repr_html_(self) -> str:
+        from netdiffus.traces.notebook import traces_html
+
+        return traces_html(self)
+
     def __len__(self) -> int:
         return len(self.values)
 

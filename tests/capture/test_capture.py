@@ -64,7 +64,7 @@ from netdiffus.export.capture import write_capture
 from netdiffus.traces.lab import lab_traffic
 from netdiffus.traces.traces import Traces
 
-# What is to be looked at before traces are used is tested in test_capture_inputs.py.
+# What is to be looked at before traces are used is tested in test_inputs.py.
 pytestmark = pytest.mark.filterwarnings("ignore::netdiffus.errors.Note")
 
 ALL = Rules(packets=None)

@@ -716,9 +716,6 @@ def ends_of_records(kind: str) -> list[int]:
     return boundaries(kind)[-3:]
 
 
-MICRO = pcapng(RECORDS, resolution=6)
-
-
 def damage(data: bytes, at: int, value: int, order: str = "<I") -> bytes:
     return data[:at] + struct.pack(order, value) + data[at + 4 :]
 

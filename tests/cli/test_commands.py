@@ -5,7 +5,6 @@ import importlib.metadata
 import json
 import os
 import re
-import resource
 import shlex
 import shutil
 import signal
@@ -18,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
-from command import run
+from command import files_of_at_most, run
 from small import packets, volumes
 
 from netdiffus.cli.main import app
@@ -146,10 +145,12 @@ class TestPath:
         assert told["report"] == str(page)
         assert figures["protocol"]["holdout"] == "given"
         assert figures["protocol"]["by"] == "group"
+        assert figures["protocol"]["repeats"] == 3  # of few traces, unless asked otherwise
         assert figures["about"]["steps"] == 3
         assert len(told["figures"]) >= 4
         assert page.read_text().startswith("<!doctype html>")
 
+    @pytest.mark.usefixtures("quick_judges")
     def test_evaluate_by_attacks(self, work: Path, tmp_path: Path) -> None:
         for part, traces in zip(("learned", "unseen"), volumes(80).split(0.5), strict=True):
             traces.save(tmp_path / f"{part}.parquet")
@@ -356,11 +357,11 @@ class TestErrors:
             assert f"note: {longer} of 30 traces are longer than 6 points" in done.err
 
     def test_long_volumes_are_averaged_unless_a_length_is_given(self, tmp_path: Path) -> None:
-        volumes(20, 1200).save(tmp_path / "v.parquet")
+        volumes(20, 600).save(tmp_path / "v.parquet")
         traces = ("train", tmp_path / "v.parquet", "--width", 8, "--steps", 1)
         for k, (options, points) in enumerate((
             (("--preset", "paper", "--length", 12, "--size", 6), [12, 6]),
-            ((), [1200, 400]),
+            ((), [600, 300]),
             (("--length", 30), [30, 30]),
         )):  # fmt: skip
             told = json.loads(run(*traces, *options, "-o", tmp_path / str(k), "--json").out)
@@ -397,21 +398,15 @@ class TestFullDisk:
         out = tmp_path / "out"
         # A GPU's driver writes larger files than the limit allows.
         options = (*SMALL, "--device", "cpu") if verb == "train" else ()
-        process = start(
-            verb, tmp_path / "all.parquet", *options, "-o", out, preexec_fn=_limit_file_size
-        )
-        err = without_report(process.communicate(timeout=60)[1])
-        assert process.returncode == 1
-        assert len(err.splitlines()) == 1
-        assert err.startswith("error: ")
-        assert "File too large" in err
+        with files_of_at_most(4096):
+            done = run(verb, tmp_path / "all.parquet", *options, "-o", out)
+        *progress, error = without_report(done.err).splitlines()
+        assert done.code == 1
+        assert error.startswith("error: ")
+        assert "File too large" in error
+        assert all(line.startswith(f"{verb} ") for line in progress)  # of a slow machine
         left = {str(path.relative_to(out)) for path in out.rglob("*")}
         assert left <= {"log.jsonl", "checkpoint", "checkpoint/PRIVATE.txt"}
-
-
-def _limit_file_size() -> None:
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 
 
 class TestProgress:
@@ -447,7 +442,7 @@ class TestInterrupt:
     def test_train_stays_usable_and_resumes(self, work: Path, tmp_path: Path) -> None:
         model = tmp_path / "m"
         asked = ("train", work / "train.parquet", "--width", 8, "-o", model)
-        process = start(*asked, "--steps", 10**8, preexec_fn=_heed_interrupts)
+        process = start(*asked, "--steps", 10**8)
         self.interrupt(process, once=lambda: (model / "log.jsonl").read_text() != "")
         assert process.returncode == 130
         steps = Model.load(model).about["steps"]
@@ -462,7 +457,7 @@ class TestInterrupt:
     def test_sample_leaves_nothing(self, work: Path, tmp_path: Path) -> None:
         asked = ("sample", work / "model", "-n", 10**7, "-o", tmp_path / "s.csv")
         terminal, stderr = os.openpty()
-        process = start(*asked, stderr=stderr, preexec_fn=_heed_interrupts)
+        process = start(*asked, stderr=stderr)
         os.read(terminal, 1)  # the bar is there: it samples
         self.interrupt(process, once=lambda: True)
         for end in (terminal, stderr):
@@ -483,11 +478,6 @@ class TestInterrupt:
         finally:
             process.kill()
             process.communicate()
-
-
-def _heed_interrupts() -> None:
-    # Whoever started the tests in the background of a shell has them ignored.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _holds(condition: Callable[[], bool]) -> bool:

@@ -13,6 +13,7 @@ from urllib.request import url2pathname
 
 import numpy as np
 import pytest
+from notebook_pages import TAGS, Page
 
 from netdiffus.errors import InputError, Note
 from netdiffus.evaluation import Report, bootstrap, copy, evaluate
@@ -21,6 +22,7 @@ from netdiffus.evaluation.prepare import prepare
 from netdiffus.evaluation.report.grades import grade, grade_distance, headline_metrics
 from netdiffus.evaluation.report.html import with_error
 from netdiffus.evaluation.report.summary import answers
+from netdiffus.notebook import NO_PICTURES
 from netdiffus.traces.traces import Traces
 
 NAMES = ["web & <b>$x^2$</b>", "video", "voice"]
@@ -448,6 +450,28 @@ def test_text_form_fits_one_screen(good):
     assert max(len(line) for line in lines) <= 400
     for question in ("Is it good?", "Is it private?", "Where is it worst?"):
         assert any(question in line for line in lines)
+
+
+def test_a_notebook_shows_the_answers_and_a_picture_each(good):
+    page = Page(good._repr_html_())
+    assert page.tags <= TAGS
+    assert len(page.images) == 3
+    assert all(one.startswith(b"<svg") for one in page.images)
+    for asked in answers(good.figures):
+        assert {asked.question, asked.word, asked.text} <= set(page.words)
+    for metric in headline_metrics(good.figures):
+        assert {metric.title, metric.value, metric.floor, metric.grade} <= set(page.words)
+
+
+def test_without_matplotlib_a_notebook_shows_text_and_says_so(good, monkeypatch):
+    for name in ("report.summary_plots", "report.svg"):
+        monkeypatch.delitem(sys.modules, f"netdiffus.evaluation.{name}", raising=False)
+    monkeypatch.delitem(sys.modules, "netdiffus.traces.plots", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    page = Page(good._repr_html_())
+    assert page.images == []
+    assert NO_PICTURES in page.words
+    assert "Is it private?" in page.words
 
 
 def test_show_opens_the_page_in_a_browser(good, monkeypatch, capsys):

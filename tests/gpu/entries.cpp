@@ -1,18 +1,8 @@
-// The CUDA launchers, for ctypes. A dtype is 0 for float, 1 for half, 2 for bfloat16. With SHIM it
-// holds the kernels too, made by the host compiler; else nvcc's are linked to it.
+// The CUDA launchers, for ctypes. A dtype is 0 for float, 1 for half, 2 for bfloat16. With SHIM the
+// compiler is told to include the kernels first; else nvcc's are linked to it.
 #include <type_traits>
 
-#ifdef SHIM
-#include "shim/cuda_runtime.h"
-// Order matters: the kernels use CUDA's words.
-#include "cuda/area_resize.cu"
-#include "cuda/cached_attention.cu"
-#include "cuda/decode.cu"
-#include "cuda/denoise.cu"
-#include "cuda/draw_tokens.cu"
-#include "cuda/gasf.cu"
-#include "cuda/noise.cu"
-#else
+#ifndef SHIM
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #endif
@@ -41,7 +31,7 @@ int by_dtype(int dtype, const Call& call) {
 
 extern "C" {
 
-#if defined(SHIM) && !defined(SHIM_THREADS)
+#ifdef SHIM
 void shim_order(int order) { shim::order = order; }
 #endif
 

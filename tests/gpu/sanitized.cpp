@@ -4,7 +4,9 @@
 #include <cstdlib>
 #include <vector>
 
-#include "entries.cpp"
+#include "kernels.h"
+
+using namespace netdiffus;
 
 namespace {
 

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import stand_in
@@ -58,8 +59,8 @@ def test_rows_without_a_token_give_minus_one(host: stand_in.Host) -> None:
     assert tokens.tolist() == [20, *[-1] * 7, 20]
 
 
-def program(folder: Path, *flags: str, csrc: Path = toolchain.CSRC) -> Path:
-    return toolchain.on_host(folder / "kernels", "sanitized.cpp", "-O0", *flags, csrc=csrc)
+def program(folder: Path, *flags: str, **sources: Any) -> Path:
+    return toolchain.on_host(folder / "kernels", "sanitized.cpp", "-O0", *flags, **sources)
 
 
 @pytest.mark.parametrize("flags", [toolchain.MEMORY, toolchain.RACES], ids=["memory", "races"])
@@ -79,15 +80,15 @@ IN_SOME_ORDER = {
         "  if (at >= count) at = (count - 1) / V * V;",
     ),
 }
-# Flags, what runs, the change, what is said.
+# Flags, what runs, its sources, the change, what is said.
 SANITIZED = {
     "a value past a thread's own": (
-        toolchain.MEMORY, "gasfs<float>(37,50)",
+        toolchain.MEMORY, "gasfs<float>(37,50)", ("gasf", "area_resize"),
         ("gasf.cuh", "for (int l = 0; l < V; l += 4)", "for (int l = 0; l <= V; l += 4)"),
         "stack-buffer-overflow|out of bounds",
     ),
     "a key that another lane writes": (
-        toolchain.RACES, "attentions<__half>(1,5)",
+        toolchain.RACES, "attentions<__half>(1,5)", ("cached_attention",),
         ("cached_attention.cuh", "c = lane(); c < width; c += kLanes) {\n    key[c]",
          "c = kLanes - 1 - lane(); c < width; c += kLanes) {\n    key[c]"),
         "data race",
@@ -109,9 +110,9 @@ def test_orders_show_a_mutant(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", SANITIZED)
 def test_sanitizers_show_a_mutant(tmp_path: Path, name: str) -> None:
-    flags, only, change, said = SANITIZED[name]
+    flags, only, stems, change, said = SANITIZED[name]
     csrc = toolchain.mutant(tmp_path / "csrc", change)
-    built = program(tmp_path, *flags, f"-DONLY={only}", csrc=csrc)
+    built = program(tmp_path, *flags, f"-DONLY={only}", csrc=csrc, stems=stems)
     result = subprocess.run([built], capture_output=True, text=True)
     assert result.returncode
     assert re.search(said, result.stderr), result.stderr

@@ -21,10 +21,14 @@ DEVICE = ("-std=c++17", "-O3", "--fmad=false")
 ARCHITECTURES = (80, 90)
 
 
-def on_host(target: Path, source: str, *flags: str, csrc: Path = CSRC) -> Path:
-    """Builds a source that includes the launchers and the shim."""
+def on_host(
+    target: Path, source: str, *flags: str, csrc: Path = CSRC, stems: Sequence[str] = STEMS
+) -> Path:
+    """Builds a source behind the shim and the launchers that it calls."""
+    kernels = ("cuda_runtime.h", *(f"cuda/{stem}.cu" for stem in stems))  # these use its words
+    before = [word for name in kernels for word in ("-include", name)]
     includes = ("-I", str(csrc), "-I", str(HERE / "shim"))
-    command = (COMPILER, *HOST, *flags, *includes, str(HERE / source), "-o", str(target))
+    command = (COMPILER, *HOST, *flags, *includes, *before, str(HERE / source), "-o", str(target))
     subprocess.check_call(command)
     return target
 

@@ -29,7 +29,6 @@ from netdiffus.ops.triton import (
 )
 
 SEED, STEP = 2**63 + 2**31 + 11, 2**32 - 3
-DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 # Half a step of the storage; Triton's interpreter cuts bfloat16 off instead of rounding it.
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 ROUNDING = {torch.float16: 2.0**-11, torch.bfloat16: 2.0**-7 if INTERPRETED else 2.0**-8}

@@ -87,11 +87,6 @@ def grade_distance(value: Any, floor: Any) -> str:
     return grade(value, floor, 0.1 * floor["mean"], floor["mean"])
 
 
-def shortened(name: str, most: int = 18) -> str:
-    """The name, cut with an ellipsis to so many characters."""
-    return name if len(name) <= most else name[: most - 1] + "…"
-
-
 def headline_metrics(figures: dict[str, Any]) -> list[HeadlineMetric]:
     """Utility, two-sample test, distributions, time structure.
 

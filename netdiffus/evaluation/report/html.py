@@ -20,6 +20,7 @@ from netdiffus.evaluation.report.grades import (
 )
 from netdiffus.evaluation.report.summary import ANSWER_RULES, Answer, answers, shares, spots
 from netdiffus.evaluation.report.summary_plots import good_plot, private_plot, worst_plot
+from netdiffus.traces.plots import shown_classes
 
 if TYPE_CHECKING:
     from netdiffus.evaluation.report.report import Report
@@ -101,7 +102,7 @@ def _context(report: Report) -> dict[str, Any]:
         "rules": RULES,
         "answer_rules": ANSWER_RULES,
         "titles": protocol["titles"],
-        "shown": len(plots.shown_classes(protocol["classes"])),
+        "shown": len(shown_classes(protocol["classes"])),
         "plots": _plots(report),
         "wider": _wider(figures),
         "copied": [("synthetic", figures["candidates"]["synthetic"])]

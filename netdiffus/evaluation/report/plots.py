@@ -9,16 +9,15 @@ import matplotlib
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from netdiffus.channels import Channel
+from netdiffus.errors import shortened
 from netdiffus.evaluation.draws import draw_rows
 from netdiffus.evaluation.features.quantities import Quantity, log_scale, quantities
 from netdiffus.evaluation.metrics.distances import lag_count
 from netdiffus.evaluation.metrics.distributions import class_autocorrelation
-from netdiffus.evaluation.report.grades import shortened
 from netdiffus.evaluation.report.svg import (
     LINES,
     REAL,
@@ -30,21 +29,15 @@ from netdiffus.evaluation.report.svg import (
     svg,
 )
 from netdiffus.ops.gasf import gasf_image
+from netdiffus.traces.plots import plain_ticks, same_limits, shown_classes
 from netdiffus.traces.traces import Floats, Traces
 
-SHOWN_CLASSES = 12
 EXAMPLES = 4
 IMAGES_ACROSS = 12
 IMAGE_POINTS = 128
 PIXELS = 200_000  # of all images together, so that the page stays small
 FEW_VALUES = 8  # drawn as bars
 POINTS = 4_608  # of all example traces of one plot together
-
-
-def shown_classes(classes: Sequence[str]) -> list[int]:
-    """At most 12 classes, evenly spread over the list."""
-    even = np.linspace(0, len(classes) - 1, SHOWN_CLASSES).round()
-    return [int(k) for k in np.unique(even)]
 
 
 def example_points(classes: Sequence[str]) -> int:
@@ -153,7 +146,7 @@ def _draw_examples(
         for axis, values, colour in zip(pair, sets, (REAL, SYNTHETIC), strict=True):
             _draw_row(axis, values, width, channel.kind, colour)
             _set_row_axes(axis, width, channel)
-        _same_limits(list(pair))
+        same_limits(list(pair))
         place = {"xy": (0, -0.05), "xycoords": "axes fraction", "textcoords": "offset points"}
         pair[0].annotate(
             shortened(classes[k]), xytext=(-44, 0), ha="right", va="center", fontsize=9, **place
@@ -189,7 +182,7 @@ def _set_row_axes(axis: Axes, width: int, channel: Channel) -> None:
     axis.set_xticks([])
     axis.spines["bottom"].set_visible(False)
     axis.yaxis.set_major_locator(LogLocator(numticks=3) if kind == "gap" else MaxNLocator(2))
-    _plain_ticks(axis.yaxis, channel.unit)
+    plain_ticks(axis.yaxis, channel.unit)
 
 
 def _root(x: Floats) -> Floats:
@@ -198,19 +191,6 @@ def _root(x: Floats) -> Floats:
 
 def _square(x: Floats) -> Floats:
     return np.square(x)
-
-
-def _plain_ticks(axis: Axis, unit: str) -> None:
-    """Labels as 10 k or 5 µs, and none between the main ones."""
-    eng = EngFormatter(unit if unit in ("s", "B") else "", sep=" ")
-    axis.set_major_formatter(lambda x, _: eng(x) if eng.unit or abs(x) >= 1000 else f"{x:g}")
-    axis.set_minor_locator(NullLocator())
-
-
-def _same_limits(axes: Sequence[Axes]) -> None:
-    limits = [axis.get_ylim() for axis in axes]
-    for axis in axes:
-        axis.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
 
 
 def _draw_gasf(figure: Figure, real: Traces, synthetic: Traces, rng: np.random.Generator) -> None:
@@ -273,17 +253,22 @@ def _draw_distributions(figure: Figure, pairs: list[tuple[Quantity, Quantity]]) 
     frame(figure, 0.35 + 2.0 * rows, left=0.5, hspace=0.75, wspace=0.3)
     _legend(figure, {"real (holdout)": REAL, "synthetic": SYNTHETIC})
     for (shares, steps), (real, synthetic) in zip(axes, pairs, strict=False):
-        values = np.unique(np.concatenate([real.values, synthetic.values]))
-        shares.set_title(shortened(real.title, 40), loc="left")
-        shares.set_ylabel("% of values")
-        if len(values) <= FEW_VALUES:
-            _draw_bars(shares, real, synthetic, values)
+        if draw_shares(shares, real, synthetic) <= FEW_VALUES:
             steps.set_axis_off()
         else:
-            _draw_histogram(shares, real, synthetic, values)
             _draw_steps(steps, real, synthetic)
     for axis in axes[len(pairs) :].ravel():
         axis.set_axis_off()
+
+
+def draw_shares(axis: Axes, real: Quantity, synthetic: Quantity) -> int:
+    """Shares of the values of both: bars of few, else a histogram. How many there are."""
+    values = np.unique(np.concatenate([real.values, synthetic.values]))
+    axis.set_title(shortened(real.title, 40), loc="left")
+    axis.set_ylabel("% of values")
+    draw = _draw_bars if len(values) <= FEW_VALUES else _draw_histogram
+    draw(axis, real, synthetic, values)
+    return len(values)
 
 
 def _is_skewed(values: Floats) -> bool:
@@ -320,7 +305,7 @@ def _set_value_axis(axis: Axes, real: Quantity) -> None:
         axis.xaxis.set_major_locator(LogLocator(numticks=4))
     else:
         axis.xaxis.set_major_locator(MaxNLocator(4))
-    _plain_ticks(axis.xaxis, real.unit)
+    plain_ticks(axis.xaxis, real.unit)
 
 
 def _draw_bars(axis: Axes, real: Quantity, synthetic: Quantity, values: Floats) -> None:

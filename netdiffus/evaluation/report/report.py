@@ -69,6 +69,11 @@ class Report:
             line if len(line) <= WIDEST else line[: WIDEST - 1] + "…" for line in lines
         )
 
+    def _repr_html_(self) -> str:
+        from netdiffus.evaluation.report.notebook import report_html
+
+        return report_html(self)
+
     def to_html(self) -> str:
         """One page with every figure and plot inside, which opens offline."""
         from netdiffus.evaluation.report.html import render  # matplotlib is slow to import

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import hypot, sqrt
 from typing import Any
 
+from netdiffus.errors import shortened
 from netdiffus.evaluation.report.grades import (
     FLOOR,
     HOLD_OUT_MORE,
@@ -14,7 +15,6 @@ from netdiffus.evaluation.report.grades import (
     compare_baselines,
     grade,
     headline_metrics,
-    shortened,
 )
 from netdiffus.ledger import statement
 

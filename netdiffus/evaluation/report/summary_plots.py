@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from netdiffus.evaluation.report.grades import HeadlineMetric, shortened
+from netdiffus.errors import shortened
+from netdiffus.evaluation.report.grades import HeadlineMetric
 from netdiffus.evaluation.report.summary import WORSE, Share, Spot
 from netdiffus.evaluation.report.svg import LINES, NEAR, REAL, SOFT, SYNTHETIC, TRAIN, frame, svg
 

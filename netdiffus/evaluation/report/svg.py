@@ -9,8 +9,12 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-REAL, SYNTHETIC, TRAIN = "#1f5fa8", "#d9661f", "#8a8f98"
-SOFT, TICKS, EDGES, LINES, NEAR = "#444a52", "#666c75", "#9aa0a8", "#d5d8dc", "#e4efe8"
+from netdiffus.traces.plots import COLOURS, EDGES, TICKS
+from netdiffus.traces.plots import SOFT as SOFT
+from netdiffus.traces.plots import STYLE as BASE
+
+(REAL, SYNTHETIC), TRAIN = COLOURS, "#8a8f98"
+LINES, NEAR = "#d5d8dc", "#e4efe8"
 PAGE_COLOURS = {
     REAL: "real",
     SYNTHETIC: "made",
@@ -23,22 +27,7 @@ PAGE_COLOURS = {
 }
 WIDTH = 10.6  # inches, 72 of the page's pixels each
 METADATA = ("Creator", "Date", "Format", "Type")  # left out: some change from day to day
-STYLE: dict[Any, Any] = {
-    "font.size": 8.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": EDGES,
-    "axes.labelcolor": SOFT,
-    "axes.titlesize": 9,
-    "axes.linewidth": 0.7,
-    "xtick.color": TICKS,
-    "ytick.color": TICKS,
-    "xtick.labelsize": 7.5,
-    "ytick.labelsize": 7.5,
-    "legend.frameon": False,
-    "svg.fonttype": "none",
-    "text.parse_math": False,
-}
+STYLE = {**BASE, "svg.fonttype": "none"}
 
 
 def svg(name: str, drawing: Any, *args: Any, width: float = WIDTH) -> str:
