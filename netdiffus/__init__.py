@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from netdiffus.model.model import Model as Model
     from netdiffus.privacy.privatise import privatise as privatise
     from netdiffus.sampling import sample as sample
+    from netdiffus.sampling import sample_to_parquet as sample_to_parquet
     from netdiffus.traces.lab import lab_traffic as lab_traffic
     from netdiffus.traces.traces import Traces as Traces
     from netdiffus.traces.traces import concat as concat
@@ -61,6 +62,7 @@ _HOMES = {
     "audit": "attacks.audit",
     "privatise": "privacy.privatise",
     "sample": "sampling",
+    "sample_to_parquet": "sampling",
     "Channel": "channels",
     "Traces": "traces.traces",
     "concat": "traces.traces",

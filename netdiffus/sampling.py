@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,15 @@ from netdiffus.codec import GasfCodec, Images, TokenCodec
 from netdiffus.codec.token_codec import from_zero
 from netdiffus.device import usable
 from netdiffus.errors import InputError, checked_seed, whole
+from netdiffus.files import refuse_existing
 from netdiffus.model.model import Model
 from netdiffus.networks.draws import Draws, labels_by_share
 from netdiffus.networks.layers.conditions import draw_points
 from netdiffus.ops.denoise import Step
 from netdiffus.ops.noise import uniforms
 from netdiffus.progress import given_or_bar
-from netdiffus.traces.traces import Traces, concat
+from netdiffus.tables.writing import check_is_parquet, write_parts
+from netdiffus.traces.traces import Traces
 
 DEFAULT_STEPS = {"dpm++": 16, "ddim": 50}  # ddpm takes all T
 MASKED_STEPS = 32  # or fewer, where a trace has fewer points
@@ -85,6 +88,111 @@ def sample(
     Raises:
         InputError: n, label, mix, sampler, steps, seed, batch_size or device cannot be used.
     """
+    parts = _batches(
+        model,
+        n,
+        label=label,
+        mix=mix,
+        fast=fast,
+        sampler=sampler,
+        steps=steps,
+        seed=seed,
+        start=start,
+        batch_size=batch_size,
+        device=device,
+        progress=progress,
+    )
+    return _gathered(parts, n, model)
+
+
+def sample_to_parquet(
+    model: Model, n: int, path: str | Path, *, force: bool = False, **options: Any
+) -> dict[str, Any]:
+    """Makes n traces and writes them as they are made, so that memory does not grow with n.
+
+    The file holds what `sample` with the same arguments would return. It comes whole or not at all.
+
+    Args:
+        model: A trained model.
+        n: How many, at least 1.
+        path: A .parquet file.
+        force: Replace a file that is there.
+        **options: All others of `sample`: `label`, `mix`, `fast`, `sampler`, `steps`, `seed`,
+            `start`, `batch_size`, `device` and `progress`.
+
+    Returns:
+        `classes`: how many traces of each class; of a model of images the mean `residual`, too.
+
+    Raises:
+        InputError: An argument that cannot be used, see `sample`.
+        FileExistsError: The file is there and `force` is false.
+    """
+    path = Path(path)
+    check_is_parquet(path)
+    refuse_existing(path, force)
+    parts, found = _batches(model, n, **options), _Counts(model.classes)
+    write_parts((found.counted(part).to_arrow() for part in parts), path)
+    return found.said()
+
+
+class _Counts:
+    """What there is to say of traces that are written and forgotten."""
+
+    def __init__(self, classes: tuple[str, ...]) -> None:
+        self.classes = dict.fromkeys(classes, 0)
+        self.residuals: list[float] = []
+
+    def counted(self, part: Traces) -> Traces:
+        for name, count in part.counts().items():
+            self.classes[name] += count
+        if "residual" in part.meta.column_names:
+            self.residuals += part.meta["residual"].to_pylist()
+        return part
+
+    def said(self) -> dict[str, Any]:
+        mean = {"residual": sum(self.residuals) / len(self.residuals)} if self.residuals else {}
+        return {"classes": self.classes, **mean}
+
+
+def _gathered(parts: Iterator[Traces], n: int, model: Model) -> Traces:
+    """All parts as one. Their values go at once to where they stay, so they are there once."""
+    values = np.zeros((len(model.codec.channels), n, model.codec.length or 0))
+    lengths, labels, metas, end, channels = [], [], [], 0, model.codec.channels
+    for part in parts:
+        start, end = end, end + len(part)
+        values[:, start:end, : part.values.shape[2]] = part.values.transpose(1, 0, 2)
+        lengths.append(part.lengths)
+        labels.append(part.labels)
+        metas.append(part.meta)
+        channels = part.channels
+    points = np.concatenate(lengths)
+    return Traces(
+        values=values.transpose(1, 0, 2)[:, :, : int(points.max())],
+        lengths=points,
+        channels=channels,
+        labels=np.concatenate(labels),
+        classes=model.classes,
+        meta=pa.concat_tables(metas),
+        ledger=model.ledger,
+    )
+
+
+def _batches(
+    model: Model,
+    n: int,
+    *,
+    label: str | Sequence[str] | None = None,
+    mix: str = "balanced",
+    fast: bool = True,
+    sampler: str | None = None,
+    steps: int | None = None,
+    seed: int | None = None,
+    start: int = 0,
+    batch_size: int | None = None,
+    device: str | torch.device | None = None,
+    progress: Callable[[float, str], None] | None = None,
+) -> Iterator[Traces]:
+    """The traces of `sample`, batch by batch; what cannot be used is refused at once."""
     target = usable(device)
     n, start = whole("n", n, 1), whole("start", start, 0)
     if start + n > 2**63 - 1:
@@ -98,19 +206,21 @@ def sample(
     seed = secrets.randbits(48) if seed is None else checked_seed(seed)
     _check_weights(model)
     turns = _in_turn(classes) if mix == "balanced" else _by_share(classes, model.shares, seed)
-    network = model.network.to(target).eval()
     backend = "auto" if fast else "torch"
-    parts = []
-    try:
-        with given_or_bar(progress, "sample", float(n)) as shown:
-            for first in range(start, start + n, batch_size):
-                index = torch.arange(first, min(first + batch_size, start + n))
-                draws = Draws(seed, index, *turns(index)).to(target)
-                parts.append(_made(model, draws, plan, backend))
-                shown(float(index[-1] + 1 - start), f"{n} traces")
-    finally:
-        network.to("cpu")
-    return replace(concat(parts), ledger=model.ledger)
+
+    def made() -> Iterator[Traces]:
+        model.network.to(target).eval()
+        try:
+            with given_or_bar(progress, "sample", float(n)) as shown:
+                for first in range(start, start + n, batch_size):
+                    index = torch.arange(first, min(first + batch_size, start + n))
+                    draws = Draws(seed, index, *turns(index)).to(target)
+                    yield replace(_made(model, draws, plan, backend), ledger=model.ledger)
+                    shown(float(index[-1] + 1 - start), f"{n} traces")
+        finally:
+            model.network.to("cpu")
+
+    return made()
 
 
 def _made(model: Model, draws: Draws, plan: Plan, backend: str) -> Traces:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pyarrow.parquet
 import pytest
 import torch
 from small import packets, volumes
@@ -11,7 +14,7 @@ from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError
 from netdiffus.model.model import Model
 from netdiffus.networks.draws import Draws
-from netdiffus.sampling import _in_turn, default_steps, sample
+from netdiffus.sampling import _in_turn, default_steps, sample, sample_to_parquet
 from netdiffus.traces.traces import Traces, concat
 from netdiffus.training import Recipe, train
 
@@ -206,6 +209,41 @@ def test_a_short_process_has_its_own_number_of_steps(sampler: str, times: int) -
     diffusion = Diffusion(times, "cosine", "x0")
     model = Model.new(packets(30), GasfCodec(8), diffusion, preset="paper", width=8)
     assert len(sample(model, np.int64(3), sampler=sampler, seed=np.int64(5))) == 3
+
+
+def test_traces_written_as_they_are_made_are_the_traces(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("netdiffus.tables.writing.GROUP", 4)
+    options = {"seed": 5, "batch_size": 3, **plan(model)}
+    said = sample_to_parquet(model, 11, tmp_path / "as_made.parquet", **options)
+    traces = sample(model, 11, **options)
+    traces.save(tmp_path / "whole.parquet")
+    found, wanted = (
+        pyarrow.parquet.read_table(tmp_path / f"{name}.parquet") for name in ("as_made", "whole")
+    )
+    assert found.equals(wanted, check_metadata=True)
+    assert pyarrow.parquet.ParquetFile(tmp_path / "as_made.parquet").num_row_groups == 2
+    assert said["classes"] == traces.counts()
+    if "residual" in wanted.column_names:
+        assert said["residual"] == pytest.approx(np.mean(wanted["residual"].to_numpy()))
+
+
+def test_no_part_of_a_file_is_left_where_making_fails(
+    models: dict[str, Model], tmp_path: Path
+) -> None:
+    def fail(done: float, _: str) -> None:
+        if done >= 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sample_to_parquet(models["causal"], 11, tmp_path / "t.parquet", batch_size=3, progress=fail)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "t.parquet").touch()
+    with pytest.raises(FileExistsError, match=r"t\.parquet exists"):
+        sample_to_parquet(models["causal"], 11, tmp_path / "t.parquet")
+    with pytest.raises(InputError, match=r"t\.csv: only \.parquet"):
+        sample_to_parquet(models["causal"], 11, tmp_path / "t.csv")
 
 
 def test_progress_counts_traces(model: Model) -> None:

@@ -79,6 +79,7 @@ def sample(
     from netdiffus.files import claim
     from netdiffus.model.model import Model
     from netdiffus.sampling import sample as run
+    from netdiffus.sampling import sample_to_parquet
     from netdiffus.tables.writing import check_is_csv, check_suffix
 
     is_capture = out.suffix in CAPTURES
@@ -92,28 +93,29 @@ def sample(
         loaded = Model.load(model)
         if is_capture:
             check_channels(loaded.codec.channels)
+        choices: dict[str, Any] = {
+            "label": label,
+            "mix": mix,
+            "fast": fast,
+            "sampler": sampler,
+            "steps": steps,
+            "seed": seed,
+            "start": start,
+            "batch_size": batch_size,
+            "device": device,
+        }
         with bar("sample", float(n)) as progress:
-            traces = run(
-                loaded,
-                n,
-                label=label,
-                mix=mix,
-                fast=fast,
-                sampler=sampler,
-                steps=steps,
-                seed=seed,
-                start=start,
-                batch_size=batch_size,
-                device=device,
-                progress=progress,
-            )
+            if out.suffix.lower() == ".parquet":  # however many, they are never all in memory
+                found = sample_to_parquet(loaded, n, out, force=force, progress=progress, **choices)
+                return show({"traces": str(out), **found}, as_json)
+            traces = run(loaded, n, progress=progress, **choices)
         if is_capture:
-            choices = {name: ctx.params[name] for name in OF_CAPTURES}
-            written = _save_capture(traces, out, {**choices, "start": starts, "force": force})
+            of_capture = {name: ctx.params[name] for name in OF_CAPTURES}
+            written = _save_capture(traces, out, {**of_capture, "start": starts, "force": force})
         else:
             traces.save(out, force=force, for_spreadsheets=for_spreadsheets)
             written = {}
-    found: dict[str, Any] = {"traces": str(out), "classes": traces.counts()}
+    found = {"traces": str(out), "classes": traces.counts()}
     if "residual" in traces.meta.column_names:
         found["residual"] = sum(traces.meta["residual"].to_pylist()) / len(traces)
     show(found | written, as_json)

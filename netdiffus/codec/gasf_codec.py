@@ -21,6 +21,7 @@ from netdiffus.codec.series import (
     in_units,
     is_binned,
     mask_of,
+    parts_of,
     shared_length,
 )
 from netdiffus.codec.vocabulary import without_rare
@@ -137,11 +138,9 @@ class GasfCodec:
         self.channels = traces.channels
         if self.size is not None:
             self.length = self.kept(traces, owners)
-        values, lengths = self._values(traces)
-        inside = mask_of(lengths, values.shape[2])
-        owner = None if owners is None else np.broadcast_to(owners[:, None], inside.shape)[inside]
+        n = self._length(traces)
         for c, channel in enumerate(self.channels):
-            points = values[:, c][inside]
+            points, owner = self._points_of(traces, c, n, owners)
             points = points if owner is None else without_rare(points, owner)
             choice = self.choices.get(channel.name) or DEFAULT_SCALES[channel.kind]
             self.scales.append(_fit_scale(channel, choice, points))
@@ -203,7 +202,7 @@ class GasfCodec:
     def series(self, traces: Traces) -> Tensor:
         """Traces scaled to [0, 1] and padded with 0: float64 (N, C, k), binned if need be."""
         check_channels(traces, self.channels)
-        values, lengths = self._values(traces)
+        values, lengths = self._values(traces, slice(None), self._length(traces))
         x = np.stack([scale.encode(values[:, c]) for c, scale in enumerate(self.scales)], axis=1)
         return torch.from_numpy(np.where(mask_of(lengths, x.shape[2])[:, None], x, 0.0))
 
@@ -259,17 +258,27 @@ class GasfCodec:
     def _side(self, k: int) -> int:
         return k if self.size is None else min(k, self.size)
 
-    def _values(self, traces: Traces) -> tuple[Floats, Ints]:
-        """Real units, gaps for times, (N, C, k), and how many of the k points are the trace's."""
-        n = self._length(traces)
-        traces = traces.truncate(n)
-        values = as_gaps(traces)
-        short = n - values.shape[2]
-        values = np.pad(values, ((0, 0), (0, 0), (0, short))) if short > 0 else values
+    def _points_of(
+        self, traces: Traces, c: int, n: int, owners: Ints | None
+    ) -> tuple[Floats, Ints | None]:
+        """One channel of all points, one after another, and whose each is, if that is known."""
+        found, counts = [], []
+        for rows in parts_of(len(traces)):
+            values, lengths = self._values(traces, rows, n)
+            found.append(values[:, c][mask_of(lengths, values.shape[2])])
+            counts.append(lengths)
+        points = np.concatenate(found)
+        return points, None if owners is None else np.repeat(owners, np.concatenate(counts))
+
+    def _values(self, traces: Traces, rows: slice, n: int) -> tuple[Floats, Ints]:
+        """Real units (N, C, k) of some traces, gaps for times; and points of each of them."""
+        lengths = np.minimum(traces.lengths[rows], n)
+        values = as_gaps(traces.values[rows, :, :n], lengths, traces.channels)
+        values = np.pad(values, ((0, 0), (0, 0), (0, n - values.shape[2])))
         m = self._side(n)
         if m == n or self.resize == "area":
-            return values[:, :, :n], traces.lengths
-        return averages(values, m, traces.lengths), -(-traces.lengths * m // n)
+            return values, lengths
+        return averages(values, m, lengths), -(-lengths * m // n)
 
     def _solve(self, images: Images, n: int, method: str, backend: str) -> tuple[Tensor, Tensor]:
         """X (N, C, m) and the residual of each image (N, C)."""

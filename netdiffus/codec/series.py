@@ -17,6 +17,12 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 MOST_BINS, MOST_PACKETS = 512, 256  # points of a trace by default
+PART = 2_048  # traces that are brought into another form at a time, which bounds memory
+
+
+def parts_of(n: int) -> list[slice]:
+    """The rows of n traces, part by part."""
+    return [slice(k, min(k + PART, n)) for k in range(0, n, PART)]
 
 
 def default_size(traces: Traces) -> int:
@@ -58,13 +64,13 @@ def shared_length(traces: Traces, owners: Ints) -> int:
     return int(np.sort(longest)[-K])
 
 
-def as_gaps(traces: Traces) -> Floats:
+def as_gaps(values: Floats, lengths: Ints, channels: tuple[Channel, ...]) -> Floats:
     """(N, C, L) with times as gaps, negative where a capture has packets out of order."""
-    values: Floats = traces.values.copy()
-    for c, channel in enumerate(traces.channels):
+    values = values.copy()
+    for c, channel in enumerate(channels):
         if channel.kind == "time":
             gaps = np.diff(values[:, c], axis=1, prepend=0.0)
-            values[:, c] = np.where(traces.mask, gaps, 0.0)
+            values[:, c] = np.where(mask_of(lengths, values.shape[2]), gaps, 0.0)
     return values
 
 

@@ -19,6 +19,7 @@ from netdiffus.codec.series import (
     in_units,
     is_binned,
     mask_of,
+    parts_of,
     shared_length,
 )
 from netdiffus.codec.vocabulary import Vocabulary
@@ -86,12 +87,17 @@ class TokenCodec:
         owners = np.arange(len(traces)) if owners is None else owners
         self.channels, self.features = traces.channels, _features(traces.channels)
         self._fit_length(traces, owners)
-        values, lengths = self._values(traces)
-        inside = mask_of(lengths, values.shape[2])
-        owner = np.broadcast_to(owners[:, None], inside.shape)[inside]
+        kept = np.minimum(traces.lengths, self.length or 0)
+        points = -(-kept // self.bins_per_point)
         self.vocabularies = tuple(
-            self._vocabulary(feature, values[:, f][inside], owner)
-            for f, feature in enumerate(self.features)
+            Vocabulary.fit(  # which alone holds its arguments, and lets go of them
+                self._points_of(traces, feature, int(points.sum())),
+                np.repeat(_numbers(owners), points),
+                FEWER_TOKENS,
+                MOST_TOKENS if self._is_exact(feature) else FEWER_TOKENS,
+                0.0 if self._is_exact(feature) else FREQUENT,
+            )
+            for feature in self.features
         )
         return self
 
@@ -118,12 +124,15 @@ class TokenCodec:
     def encode(self, traces: Traces) -> Tensor:
         """Tokens int16 (N, T, F); behind a trace `end` for the first feature, 0 for others."""
         check_channels(traces, self.channels)
-        values, lengths = self._values(traces)
-        inside = mask_of(lengths, self.points)
         tokens = np.zeros((len(traces), self.points, len(self.features)), dtype=np.int16)
-        for f, vocabulary in enumerate(self.vocabularies):
-            behind = self.end if f == 0 else 0
-            tokens[:, :, f] = np.where(inside, vocabulary.encode(values[:, f]), behind)
+        for rows in parts_of(len(traces)):
+            values, lengths = self._series(traces, rows)
+            inside = mask_of(lengths, self.points)
+            pairs = zip(self.features, self.vocabularies, strict=True)
+            for f, (feature, vocabulary) in enumerate(pairs):
+                behind = self.end if f == 0 else 0
+                known = vocabulary.encode(_take(values, feature))
+                tokens[rows, :, f] = np.where(inside, known, behind)
         return torch.from_numpy(tokens)
 
     def decode(
@@ -197,26 +206,30 @@ class TokenCodec:
             most = min(most, MOST_POINTS // 2)
         self.length = most
 
-    def _vocabulary(self, feature: Feature, values: Floats, owners: Ints) -> Vocabulary:
-        kind = self.channels[feature.channel].kind
-        if kind in EXACT:
-            return Vocabulary.fit(values, owners, FEWER_TOKENS, MOST_TOKENS)
-        return Vocabulary.fit(values, owners, FEWER_TOKENS, FEWER_TOKENS, FREQUENT)
+    def _is_exact(self, feature: Feature) -> bool:
+        return self.channels[feature.channel].kind in EXACT
 
-    def _values(self, traces: Traces) -> tuple[Floats, Ints]:
-        """Real units (N, F, T), a size with the sign of its direction, and points of each trace."""
+    def _points_of(self, traces: Traces, feature: Feature, points: int) -> Floats:
+        """The values of one feature at all points, one after another."""
+        found, end = np.empty(points), 0
+        for rows in parts_of(len(traces)):
+            values, lengths = self._series(traces, rows)
+            start, end = end, end + int(lengths.sum())
+            found[start:end] = _take(values, feature)[mask_of(lengths, self.points)]
+        return found
+
+    def _series(self, traces: Traces, rows: slice) -> tuple[Floats, Ints]:
+        """Real units (N, C, T), gaps for times, of some traces; and points of each of them."""
         length = self.length or 0
-        traces = traces.truncate(length)
-        values = as_gaps(traces)
-        short = length - values.shape[2]
-        values = np.pad(values, ((0, 0), (0, 0), (0, short))) if short > 0 else values
-        lengths = traces.lengths
+        lengths = np.minimum(traces.lengths[rows], length)
+        values = as_gaps(traces.values[rows, :, :length], lengths, traces.channels)
+        whole_points = self.points * self.bins_per_point
+        if short := whole_points - values.shape[2]:
+            values = np.pad(values, ((0, 0), (0, 0), (0, short)))
         if self.bins_per_point > 1:
-            whole_points = self.points * self.bins_per_point
-            values = np.pad(values, ((0, 0), (0, 0), (0, whole_points - length)))
             values = averages(values, self.points, lengths)
             lengths = -(-lengths // self.bins_per_point)
-        return np.stack([_take(values, feature) for feature in self.features], 1), lengths
+        return values, lengths
 
 
 def _features(channels: tuple[Channel, ...]) -> tuple[Feature, ...]:
@@ -229,6 +242,11 @@ def _features(channels: tuple[Channel, ...]) -> tuple[Feature, ...]:
         return tuple(Feature(c) for c in range(len(channels)))
     others = [Feature(c) for c in range(len(channels)) if c not in (sizes[0], directions[0])]
     return (Feature(sizes[0], directions[0]), *others)
+
+
+def _numbers(owners: Ints) -> Ints:
+    """The same in half the memory, which there is of each point."""
+    return owners.astype(np.int32) if owners.max() < 2**31 else owners
 
 
 def _take(values: Floats, feature: Feature) -> Floats:

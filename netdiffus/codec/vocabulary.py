@@ -14,6 +14,8 @@ Ints = npt.NDArray[np.int64]
 
 K = 5  # traces (or groups of traces) that every number in a vocabulary is made from, at least
 MOST_CHUNKS = 2**16  # places where cells may end: many more than bins, few enough to count fast
+PART = 2**16  # values that are looked at at a time
+AT_A_TIME = 64  # points whose owners are looked at
 PARTS = 4  # of a bin, each with as many values: what is drawn inside a bin then follows them
 
 
@@ -51,19 +53,25 @@ class Vocabulary:
             InputError: Fewer than `K` owners.
         """
         check_owners(owners)
-        order = np.lexsort((owners, values))
-        values, owners = values[order], owners[order]
-        shared = _shared_values(values, owners, atoms, least_share)
-        rest = ~np.isin(values, shared)
-        sides = [rest & (values < 0), rest & (values >= 0)]  # no bin holds both signs
-        cells = [_cell_means(values[side], owners[side]) for side in sides]
+        order = _order(values)
+        owners = owners[order]  # one after the other, so that memory is free as soon as it can be
+        values = values[order]
+        del order
+        shared, runs = _shared_values(values, owners, atoms, least_share)
+        rest = ~_inside(runs, len(values))
+        is_whole = _are_whole(values)
+        negative = slice(int(np.searchsorted(values, 0.0)))  # no bin holds both signs
+        cells = [
+            _cell_means(values[side][rest[side]], owners[side][rest[side]])
+            for side in (negative, slice(negative.stop, None))
+        ]
         if not len(shared) and not any(map(len, cells)):  # 5 owners, but not of one sign
             cells = [_cell_means(values, owners)]
         total = max(1, sum(map(len, cells)))
         found = [_bins(one, max(1, bins * len(one) // total)) for one in cells]
         table = np.concatenate([np.repeat(shared[:, None], PARTS + 1, 1), *found])
         table = table[np.lexsort((table[:, -1], table[:, 0] + table[:, -1]))]
-        return cls(table, bool((values == np.rint(values)).all()))
+        return cls(table, is_whole)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -84,6 +92,12 @@ class Vocabulary:
 
         Where there is neither it is the nearest of both.
         """
+        low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+        if high - low < values.size and _are_whole(values):  # each number is looked for once
+            return self._encode(np.arange(low, high + 1))[(values - low).astype(np.int64)]
+        return self._encode(values)
+
+    def _encode(self, values: Floats) -> Ints:
         atoms, bins = np.flatnonzero(self.is_atom), np.flatnonzero(~self.is_atom)
         candidates: list[Ints] = []
         if len(atoms):
@@ -130,10 +144,10 @@ def without_rare(values: Floats, owners: Ints) -> Floats:
     rare values have fewer than K owners in all, each becomes the nearest value that is shared.
     """
     check_owners(owners)
-    order = np.lexsort((owners, values))
+    order = _order(values)
     found, owners = values[order], owners[order]
-    shared = _shared_values(found, owners, len(found), 0.0)
-    rare = ~np.isin(found, shared)
+    shared, runs = _shared_values(found, owners, len(found), 0.0)
+    rare = ~_inside(runs, len(found))
     means = _cell_means(found[rare], owners[rare])
     found[rare] = (means if len(means) else shared)[
         _nearest(means if len(means) else shared, found[rare])
@@ -143,16 +157,63 @@ def without_rare(values: Floats, owners: Ints) -> Floats:
     return result
 
 
-def _shared_values(values: Floats, owners: Ints, most: int, least_share: float) -> Floats:
-    """The values that K owners share, rising; of more than `most` those with most points."""
-    found, first, counts = np.unique(values, return_index=True, return_counts=True)
-    is_new = np.ones(len(values), dtype=bool)  # an owner whom this value has not had yet
-    is_new[1:] = (values[1:] != values[:-1]) | (owners[1:] != owners[:-1])
-    sharing = np.add.reduceat(is_new, first)
-    candidates = np.flatnonzero((sharing >= K) & (counts >= least_share * len(values)))
-    frequent = candidates[np.argsort(-counts[candidates], kind="stable")][:most]
-    shared: Floats = np.sort(found[frequent])
-    return shared
+def _order(values: Floats) -> Ints:
+    """What sorts the values; equal ones may come in any order."""
+    low, high = values.min(), values.max()
+    if high - low < 2**16 and _are_whole(values):
+        return np.argsort((values - low).astype(np.uint16), kind="stable")  # by radix: faster
+    return np.argsort(values)
+
+
+def _shared_values(
+    values: Floats, owners: Ints, most: int, least_share: float
+) -> tuple[Floats, Ints]:
+    """The values that K owners share, rising; of more than `most` those with most points.
+
+    Args:
+        values: (P,), rising.
+        owners: (P,).
+        most: How many values at most.
+        least_share: Share of the points that a value has, at least.
+
+    Returns:
+        The values (A,), and where the points of each begin and end, (A, 2).
+    """
+    # A value of K owners has K points, so that it equals the one K - 1 places behind its first.
+    first = np.flatnonzero(values[K - 1 :] == values[: len(values) - K + 1])
+    first = first[np.diff(values[first], prepend=np.nan) != 0]
+    end = np.searchsorted(values, values[first], side="right")
+    enough = end - first >= least_share * len(values)
+    runs = np.stack([first[enough], end[enough]], 1)
+    runs = runs[_owners_of_runs(owners, runs) >= K]
+    frequent = np.argsort(runs[:, 0] - runs[:, 1], kind="stable")[:most]
+    runs = runs[np.sort(frequent)]
+    return values[runs[:, 0]], runs
+
+
+def _owners_of_runs(owners: Ints, runs: Ints) -> Ints:
+    """(A,): how many owners the points of each run (A, 2) have."""
+    count = int(owners.max()) + 1
+    pairs = np.repeat(np.arange(len(runs)) * count, runs[:, 1] - runs[:, 0])
+    pairs += owners[_inside(runs, len(owners))]
+    pairs.sort()
+    is_new = np.append(True, pairs[1:] != pairs[:-1])[: len(pairs)]
+    pairs = pairs[is_new]
+    pairs //= count
+    return np.bincount(pairs, minlength=len(runs))
+
+
+def _inside(runs: Ints, n: int) -> npt.NDArray[np.bool_]:
+    """(n,): which places lie in one of the runs (A, 2), which rise."""
+    lengths = np.diff(np.concatenate([[0], runs.ravel(), [n]]))
+    return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
+
+
+def _are_whole(values: Floats) -> bool:
+    """Whether all are whole numbers; part by part, which takes little memory."""
+    flat = values.reshape(-1)
+    parts = (flat[k : k + PART] for k in range(0, len(flat), PART))
+    return all(bool((part == np.rint(part)).all()) for part in parts)
 
 
 def _cell_means(values: Floats, owners: Ints) -> Floats:
@@ -160,13 +221,16 @@ def _cell_means(values: Floats, owners: Ints) -> Floats:
 
     A cell ends where it has K owners, and equal values stay together. None if there are too few.
     """
-    ends, inside, start, owner = [], set(), 0, owners.tolist()
+    ends, inside, start = [], set(), 0
     for end in _chunk_ends(values):
-        inside.update(owner[start:end])
+        # Few points tell of K owners already, where they are many.
+        for first in range(start, end, AT_A_TIME):
+            inside.update(owners[first : min(first + AT_A_TIME, end)].tolist())
+            if len(inside) >= K:
+                ends.append(end)
+                inside = set()
+                break
         start = end
-        if len(inside) >= K:
-            ends.append(end)
-            inside = set()
     if not ends:
         return np.empty(0)
     starts = np.array([0, *ends[:-1]])
@@ -177,10 +241,12 @@ def _cell_means(values: Floats, owners: Ints) -> Floats:
 
 def _chunk_ends(values: Floats) -> list[int]:
     """Where cells may end: behind each distinct value, or of many points at 2**16 of them."""
-    ends = np.append(np.flatnonzero(values[1:] > values[:-1]) + 1, len(values))
-    wanted = np.linspace(0, len(values), MOST_CHUNKS + 1)[1:]
-    if len(ends) > MOST_CHUNKS:
-        ends = np.unique(ends[np.searchsorted(ends, wanted)])
+    is_end = np.append(values[1:] > values[:-1], True)[: len(values)]
+    if np.count_nonzero(is_end) > MOST_CHUNKS:
+        wanted = np.ceil(np.linspace(0, len(values), MOST_CHUNKS + 1)[1:]).astype(np.int64)
+        ends = np.unique(np.searchsorted(values, values[wanted - 1], side="right"))
+    else:
+        ends = np.flatnonzero(is_end) + 1
     found: list[int] = ends.tolist()
     return found
 

@@ -106,7 +106,7 @@ def mend(points: Points) -> None:
         _times(points, k)
     if times and gaps:
         _drop_gaps(points, times[0], gaps)
-    _to_float(points)
+    _check_exact(points)
     _check_durations(points)
 
 
@@ -212,16 +212,17 @@ def _check_signs(points: Points, k: int, beside: int, sign: npt.NDArray[Any]) ->
 def _times(points: Points, k: int) -> None:
     """Sorts the points of each trace by time, and counts time from the first, in seconds."""
     name = points.series[k].channel.name
-    if len(points.rows) > 1:
-        values, rows = points.series[k].values, points.rows
-        back = np.concatenate([[False], (values[1:] < values[:-1]) & (rows[1:] == rows[:-1])])
-        if back.any():
-            order = np.lexsort((values, rows))
-            points.series = [replace(one, values=one.values[order]) for one in points.series]
-            points.note(
-                f"{name}: times ran backwards; the points were sorted by time, in all channels",
-                points.any_in_trace(back),
-            )
+    values = points.series[k].values
+    back = np.zeros(len(values), bool)
+    back[1:] = values[1:] < values[:-1]
+    back[points.starts] = False
+    if back.any():
+        order = np.lexsort((values, points.rows))
+        points.series = [replace(one, values=one.values[order]) for one in points.series]
+        points.note(
+            f"{name}: times ran backwards; the points were sorted by time, in all channels",
+            points.any_in_trace(back),
+        )
     one = points.series[k]
     first = one.values[points.starts]
     _check_precision(one, first)
@@ -229,16 +230,22 @@ def _times(points: Points, k: int) -> None:
         f"{name}: times did not start at 0; each trace's times now count from its first packet",
         first != 0,
     )
-    since = one.values - np.repeat(first, points.lengths)
     changed = bool((first != 0).any()) or one.per_second != 1
     dtype = "double" if changed or one.channel.is_integer else one.channel.dtype
     dtype = one.channel.dtype if not changed else dtype
     points.series[k] = replace(
         one,
-        values=since if one.per_second == 1 else since / one.per_second,
+        values=_since(one, first, points.lengths) if changed else one.values,
         per_second=1.0,
         channel=replace(one.channel, dtype=dtype),
     )
+
+
+def _since(one: Series, first: npt.NDArray[Any], lengths: Ints) -> npt.NDArray[Any]:
+    """Times since the first one of each trace, in seconds."""
+    since = np.repeat(first, lengths)
+    np.subtract(one.values, since, out=since)
+    return since if one.per_second == 1 else since / one.per_second
 
 
 def _check_precision(one: Series, first: npt.NDArray[Any]) -> None:
@@ -284,17 +291,18 @@ def _drop_gaps(points: Points, time: int, gaps: list[int]) -> None:
     points.series = [one for k, one in enumerate(points.series) if k not in gaps]
 
 
-def _to_float(points: Points) -> None:
-    for k, one in enumerate(points.series):
-        if one.values.dtype.kind in "iu" and one.values.dtype.itemsize == 8:
-            large = np.abs(one.values.astype(np.float64)) > EXACT
-            if large.any():
-                row, point = position(points.lengths, int(np.argmax(large)))
-                raise InputError(
-                    f"{one.channel.name} is {one.values[np.argmax(large)]} at point {point} of "
-                    f"trace {row}: whole numbers beyond 2**53 cannot be kept exactly"
-                )
-        points.series[k] = replace(one, values=one.values.astype(np.float64))
+def _check_exact(points: Points) -> None:
+    """Refuses whole numbers that float64, as which traces hold them, cannot."""
+    for one in points.series:
+        if one.values.dtype.kind not in "iu" or one.values.dtype.itemsize < 8:
+            continue
+        large = (one.values > EXACT) | (one.values < -EXACT)
+        if large.any():
+            row, point = position(points.lengths, int(np.argmax(large)))
+            raise InputError(
+                f"{one.channel.name} is {one.values[np.argmax(large)]} at point {point} of "
+                f"trace {row}: whole numbers beyond 2**53 cannot be kept exactly"
+            )
 
 
 def _check_durations(points: Points) -> None:
@@ -303,7 +311,7 @@ def _check_durations(points: Points) -> None:
         if one.channel.kind not in ("time", "gap") or one.channel.unit != "s":
             continue
         whole = np.maximum if one.channel.kind == "time" else np.add
-        lasting = whole.reduceat(one.values, points.starts)
+        lasting = whole.reduceat(one.values, points.starts, dtype=np.float64)
         if lasting.max() > YEAR:
             row, name = int(np.argmax(lasting)), one.channel.name
             raise InputError(

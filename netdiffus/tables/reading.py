@@ -19,13 +19,21 @@ from netdiffus.tables.report import Findings, ReadReport
 
 
 def read_table(
-    table: pa.Table, options: ReadOptions, findings: Findings, source: str = "table"
+    held: list[pa.Table], options: ReadOptions, findings: Findings, source: str = "table"
 ) -> tuple[dict[str, Any], ReadReport]:
     """The fields of a Traces, and what was read as what. See `Traces.from_arrow`.
+
+    Args:
+        held: The table alone, which is taken out of the list: if nobody else has it, the memory of
+            each column is free again as soon as its numbers are read.
+        options: What the caller chose.
+        findings: Where is said what was found.
+        source: What is read, for the report.
 
     Raises:
         InputError: Names the column and the row that cannot be used.
     """
+    table = held.pop()
     if table.num_rows == 0:
         raise InputError("no traces: the table has no rows")
     ledger = roles.declared_ledger(table.schema)
@@ -36,16 +44,21 @@ def read_table(
     label = labels.find_label(table.column_names, _renamed_to(options, options.label_column))
     table = wide.gather_wide(table, label, options, findings)
     chosen = roles.choose(table, label, options, findings)
-    points = _points(table, chosen, findings)
+    named, meta = table[label], _meta(table, chosen, findings)
+    columns = {name: table[name] for name in chosen.channels}
+    ours = roles.declared(table.schema)
+    del table
+    _release()
+    points = _points(columns, chosen, ours, findings)
     mend(points)
     if options.length is not None:
         points.cut(options.length)
-    codes, classes = labels.encode_labels(label, table[label])
-    meta = _meta(table, chosen, findings)
+    codes, classes = labels.encode_labels(label, named)
+    channels, lengths = tuple(one.channel for one in points.series), points.lengths
     fields = {
         "values": _padded(points),
-        "lengths": points.lengths,
-        "channels": tuple(one.channel for one in points.series),
+        "lengths": lengths,
+        "channels": channels,
         "labels": codes,
         "classes": classes,
         "meta": meta,
@@ -60,8 +73,8 @@ def read_table(
         findings,
         source,
         classes=dict(zip(classes, counts, strict=True)),
-        points=int(points.lengths.sum()),
-        channels=fields["channels"],
+        points=int(lengths.sum()),
+        channels=channels,
         meta=tuple(meta.column_names),
     )
     return fields, report
@@ -88,16 +101,23 @@ def _refuse_twins(names: list[str]) -> None:
         seen.add(name)
 
 
-def _points(table: pa.Table, chosen: roles.Roles, findings: Findings) -> Points:
-    ours = roles.declared(table.schema)
+def _points(
+    columns: dict[str, pa.ChunkedArray],
+    chosen: roles.Roles,
+    ours: dict[str, Channel],
+    findings: Findings,
+) -> Points:
+    """The numbers of the columns, which are taken out of the mapping one by one."""
     found: dict[str, tuple[Series, npt.NDArray[np.int64]]] = {}
     for name, known in chosen.channels.items():
-        column = table[name]
+        column = columns.pop(name)
         if not numbers.is_list(column.type):
             column = _one_point_lists(name, column)
         channel = roles.channel_of(name, known, column.type.value_type, ours)
         flat = numbers.flatten(name, column, exact=channel.kind != "time")
         found[name] = _series(channel, known, flat), flat.lengths
+        del column
+        _release()
     # A plain number may be left out, so another channel says how many points there are.
     first = min(found, key=lambda name: found[name][0].channel.kind == "number")
     lengths = found[first][1]
@@ -177,13 +197,24 @@ def _plain_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _padded(points: Points) -> npt.NDArray[np.float64]:
-    """(N, C, L), zero beyond each trace's length."""
+    """(N, C, L), zero beyond each trace's length; the series are taken out of the points.
+
+    In memory a channel lies behind the other, so that of one alone there is room for both forms.
+    """
     lengths, longest = points.lengths, int(points.lengths.max())
     bounds.check_padding(
         len(lengths), len(points.series), longest, int(lengths.sum()), int(np.argmax(lengths))
     )
-    values = np.zeros((len(lengths), len(points.series), longest))
+    _release()
+    values = np.zeros((len(points.series), len(lengths), longest))
     inside = np.arange(longest)[None] < lengths[:, None]
-    for c, one in enumerate(points.series):
-        values[:, c][inside] = one.values
-    return values
+    for channel in values:
+        channel[inside] = points.series.pop(0).values
+        _release()
+    padded: npt.NDArray[np.float64] = values.transpose(1, 0, 2)
+    return padded
+
+
+def _release() -> None:
+    """Gives the memory back that Arrow keeps for what it no longer holds."""
+    pa.default_memory_pool().release_unused()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from netdiffus.files import refuse_existing, whole_file
 from netdiffus.tables.lists import SCHEMA_KEY
 
 SUFFIXES = (".parquet", ".csv", ".npz")
+GROUP = 4_096  # traces that are written to a Parquet file at a time, where they come bit by bit
 FORMULA = r"^([=+\-@\t\r])"  # how a cell begins that Excel and LibreOffice take for a formula
 
 
@@ -32,6 +35,28 @@ def write(
         table = _without_formulas(table)
     with whole_file(path) as part:
         _WRITERS[path.suffix.lower()](table, part)
+
+
+def write_parts(tables: Iterable[pa.Table], path: Path) -> None:
+    """Writes tables of one schema as one Parquet file while they come, whole or not at all."""
+    with whole_file(path) as part, ExitStack() as stack:
+        writer, waiting = None, []
+        for table in tables:
+            if writer is None:
+                writer = pa.parquet.ParquetWriter(part, table.schema, compression="zstd")
+                stack.enter_context(writer)
+            waiting.append(table)
+            if sum(one.num_rows for one in waiting) >= GROUP:
+                writer.write_table(pa.concat_tables(waiting))
+                waiting = []
+        if writer is not None and waiting:
+            writer.write_table(pa.concat_tables(waiting))
+
+
+def check_is_parquet(path: Path) -> None:
+    """Raises InputError where traces cannot be written bit by bit."""
+    if path.suffix.lower() != ".parquet":
+        raise InputError(f"{path}: only .parquet is written as traces are made; choose this suffix")
 
 
 def check_suffix(path: Path) -> None:

@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,7 +119,7 @@ class Traces:
         Warns:
             Note: Of each thing that was changed or left out.
         """
-        return cls._read(table, ReadOptions(length=length, **options), Findings(), "table")[0]
+        return cls._read([table], ReadOptions(length=length, **options), Findings(), "table")[0]
 
     @classmethod
     def from_frame(cls, data: Any, length: int | None = None, **options: Any) -> Traces:
@@ -169,14 +170,14 @@ class Traces:
         """
         findings = Findings(form="arrays")
         names = ReadOptions(channels=channels).channels
-        table = arrays_table(x, y, names, findings, lengths)
-        return cls._read(table, ReadOptions(length=length), findings, "X, y")[0]
+        held = [arrays_table(x, y, names, findings, lengths)]
+        return cls._read(held, ReadOptions(length=length), findings, "X, y")[0]
 
     @classmethod
     def _read(
-        cls, table: pa.Table, options: ReadOptions, findings: Findings, source: str
+        cls, held: list[pa.Table], options: ReadOptions, findings: Findings, source: str
     ) -> tuple[Traces, ReadReport]:
-        fields, report = read_table(table, options, findings, source)
+        fields, report = read_table(held, options, findings, source)
         traces = cls(**fields)
         for note in report.notes():
             warnings.warn(Note(note if source == "table" else f"{source}: {note}"), stacklevel=4)
@@ -241,11 +242,11 @@ class Traces:
             Note: Of each thing that was changed or left out.
         """
         path, options, findings = Path(path), options or ReadOptions(), Findings()
-        table = read_files(path, options, findings)
+        held = [read_files(path, options, findings)]
         if findings.form.startswith(("NPZ of", "NPY")):  # whose channels are named by then
             options = replace(options, channels=None)
         try:
-            traces, report = cls._read(table, options, findings, str(path))
+            traces, report = cls._read(held, options, findings, str(path))
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
         except MemoryError:
@@ -311,8 +312,9 @@ class Traces:
 
     def __getitem__(self, index: int | slice | npt.NDArray[Any] | Sequence[int]) -> Traces:
         rows = np.atleast_1d(np.arange(len(self))[index])
-        return replace(
-            self,
+        if len(rows) == 0:
+            raise InputError("no traces: at least one is needed")
+        return self._known_good(
             values=self.values[rows],
             lengths=self.lengths[rows],
             labels=self.labels[rows],
@@ -357,8 +359,7 @@ class Traces:
         """The first `length` points of each trace."""
         if length < 1:
             raise InputError(f"length must be at least 1, got {length}")
-        return replace(
-            self,
+        return self._known_good(
             values=self.values[:, :, :length],
             lengths=np.minimum(self.lengths, length),
         )
@@ -366,8 +367,8 @@ class Traces:
     def select(self, names: Sequence[str]) -> Traces:
         """Only the channels of these names, in this order."""
         index = [self._index(name) for name in names]
-        return replace(
-            self, values=self.values[:, index], channels=tuple(self.channels[i] for i in index)
+        return self._known_good(
+            values=self.values[:, index], channels=tuple(self.channels[i] for i in index)
         )
 
     def of_class(self, name: str) -> Traces:
@@ -380,7 +381,7 @@ class Traces:
         """The same, of the classes that have a trace."""
         present, labels = np.unique(self.labels, return_inverse=True)
         classes = tuple(self.classes[k] for k in present)
-        return replace(self, labels=labels.astype(np.int64), classes=classes)
+        return self._known_good(labels=labels.astype(np.int64), classes=classes)
 
     def with_gaps(self) -> Traces:
         """Times since the first packet replaced by gaps since the previous packet."""
@@ -395,8 +396,10 @@ class Traces:
     def duplicates(self) -> Ints:
         """(N,): for each trace the row of the first trace with the same points."""
         first: dict[bytes, int] = {}
+        # Of a hash of 16 bytes no two different traces will ever be found to be alike.
         keys = (
-            row[:, :length].tobytes() for row, length in zip(self.values, self.lengths, strict=True)
+            blake2b(row[:, :length].tobytes(), digest_size=16).digest()
+            for row, length in zip(self.values, self.lengths, strict=True)
         )
         return np.array([first.setdefault(key, i) for i, key in enumerate(keys)], dtype=np.int64)
 
@@ -430,6 +433,13 @@ class Traces:
         groups += [self.duplicates()] if keep_duplicates else []
         held = holdout_rows(self.labels, self.classes, groups, fraction, seed)
         return self[~held], self[held]
+
+    def _known_good(self, **changes: Any) -> Traces:
+        """The same but for fields that need no check, as they are of these traces."""
+        other = object.__new__(Traces)
+        for name, value in {**vars(self), **changes}.items():
+            object.__setattr__(other, name, value)
+        return other
 
     def _index(self, name: str) -> int:
         names = [channel.name for channel in self.channels]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from netdiffus.codec import TokenCodec
+from netdiffus.codec.series import parts_of
 from netdiffus.model.model import Model
 from netdiffus.networks.batch import Batch
 from netdiffus.networks.build import Codec
@@ -105,7 +106,11 @@ def _inputs(codec: Codec, traces: Traces) -> Tensor:
     """Tokens of all traces, or the series that images are drawn of."""
     if isinstance(codec, TokenCodec):
         return codec.encode(traces)
-    return codec.series(traces).float()
+    parts = parts_of(len(traces))
+    found = torch.empty(len(traces), *codec.series(traces[parts[0]]).shape[1:])
+    for rows in parts:
+        found[rows] = codec.series(traces[rows]).float()
+    return found
 
 
 def split(labels: Ints, same: Ints, share: float, seed: int) -> tuple[Ints, Ints, Ints]:

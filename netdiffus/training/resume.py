@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import Any
 
+from netdiffus.codec.series import parts_of
 from netdiffus.errors import InputError
 from netdiffus.model.model import Model
 from netdiffus.traces.traces import Traces
@@ -38,7 +39,9 @@ def recipe_of(model: Model) -> Recipe:
 
 def hash_of(traces: Traces) -> str:
     """Of all that is learned from; a resumed run is checked against it."""
-    digest = hashlib.sha256(traces.values.tobytes())
+    digest = hashlib.sha256()
+    for rows in parts_of(len(traces)):
+        digest.update(traces.values[rows].tobytes())
     for part in (traces.lengths, traces.labels):
         digest.update(part.tobytes())
     digest.update(json.dumps(traces.classes).encode())

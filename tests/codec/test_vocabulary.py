@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from netdiffus.codec.vocabulary import PARTS, K, Vocabulary, without_rare
+from netdiffus.codec.vocabulary import PARTS, K, Vocabulary, _chunk_ends, without_rare
 from netdiffus.errors import InputError
 
 # Few owners and few values, so that values of four, five and six owners are all common.
@@ -143,6 +143,31 @@ def test_values_of_one_owner_alone_do_not_move_the_ends() -> None:
     assert table.min() > -2e6
     assert table.max() < 2e6
     assert not set(values.tolist()) & set(table.flatten().tolist())
+
+
+@given(points)
+def test_whole_numbers_have_the_tokens_that_they_have_among_fractions(
+    rows: list[tuple[int, float]],
+) -> None:
+    """Of whole numbers alone each is looked for once."""
+    owners, values = arrays(rows)
+    vocabulary = fitted(values, owners)
+    asked = np.arange(-9, 15).repeat(2).astype(np.float64)
+    among = vocabulary.encode(np.append(asked, 0.25))[:-1]
+    np.testing.assert_array_equal(vocabulary.encode(asked), among)
+
+
+@pytest.mark.parametrize("most", [7, 10**6])
+def test_cells_end_behind_equal_values(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At as many places as are looked at, each the first end of a value from there on."""
+    monkeypatch.setattr("netdiffus.codec.vocabulary.MOST_CHUNKS", most)
+    values = np.sort(np.random.default_rng(0).integers(0, 40, 500).astype(np.float64))
+    every = np.flatnonzero(np.diff(values)) + 1
+    ends = [*every.tolist(), 500]
+    if most < len(ends):
+        places = np.linspace(0, 500, most + 1)[1:]
+        ends = sorted({next(end for end in ends if end >= place) for place in places})
+    assert _chunk_ends(values) == ends
 
 
 @given(points, st.floats(0, 1, exclude_max=True))

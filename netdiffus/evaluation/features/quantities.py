@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError
@@ -14,6 +15,8 @@ from netdiffus.traces.traces import Floats, Ints, Traces
 ADDITIVE = ("size", "volume")
 LOGARITHMIC = {"size": 1.0, "volume": 1.0, "gap": 1e6}
 MICROSECOND = 1e-6
+
+Rows = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,9 @@ class Quantity:
     unit: str
     kind: str
     values: Floats
-    trace: Ints
+    trace: Rows
 
-    def part(self, place: Ints) -> Quantity:
+    def part(self, place: Rows) -> Quantity:
         """The numbers of some traces.
 
         Args:
@@ -62,7 +65,7 @@ def quantities(traces: Traces) -> list[Quantity]:
     Raises:
         InputError: A channel has the name of a quantity that is computed.
     """
-    rows = np.arange(len(traces))
+    rows = np.arange(len(traces), dtype=np.int32)  # there is one for each number
     points = np.repeat(rows, traces.lengths)
     channels = [
         Quantity(channel.name, channel.unit, channel.kind, traces.points(c), points)
@@ -98,11 +101,12 @@ def _totals(traces: Traces) -> list[Quantity]:
             # A second channel of gaps would give its sum the same name.
             name = "trace duration" if lasts else f"total {channel.name}"
             unit = "per trace" if channel.kind == "volume" else channel.unit
-            found.append(Quantity(name, unit, kind, sums[:, c], np.arange(len(traces))))
+            rows = np.arange(len(traces), dtype=np.int32)
+            found.append(Quantity(name, unit, kind, sums[:, c], rows))
     return found
 
 
-def _log_gaps(traces: Traces, rows: Ints) -> list[Quantity]:
+def _log_gaps(traces: Traces, rows: Rows) -> list[Quantity]:
     return [
         Quantity(f"log {ch.name}", "log10 s", "log gap", _log_gap(traces.points(c)), rows)
         for c, ch in enumerate(traces.channels)
@@ -128,7 +132,7 @@ def _bursts(traces: Traces) -> list[Quantity]:
     idle = np.setdiff1d(rows, rows[busy])
     values = np.concatenate([lengths[busy], np.zeros(len(idle))])
     rows = np.concatenate([rows[busy], idle])
-    return [Quantity("burst length", "points", "burst", values, rows)]
+    return [Quantity("burst length", "points", "burst", values, rows.astype(np.int32))]
 
 
 def runs(state: Floats, lengths: Ints) -> tuple[Ints, Floats, Ints]:

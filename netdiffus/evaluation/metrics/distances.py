@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 from scipy import special
 
 from netdiffus.traces.traces import Floats, Ints
@@ -12,8 +15,10 @@ MOST_ATOMS = 64
 PER_ATOM = 4
 MOST_LAGS = 32
 
+Classes = npt.NDArray[np.signedinteger[Any]]
 
-def wasserstein(x: Floats, x_class: Ints, y: Floats, y_class: Ints) -> Floats:
+
+def wasserstein(x: Floats, x_class: Classes, y: Floats, y_class: Classes) -> Floats:
     """Wasserstein-1 distance of two samples of each class.
 
     It is the area between the distribution functions. All classes are sorted at once, and the

@@ -43,10 +43,11 @@ class QuantityByClass:
     """
 
     def __init__(self, quantity: Quantity, label: Ints, classes: int) -> None:
-        of_value = label[quantity.trace].astype(np.int16 if classes < 2**15 else np.int64)
+        # Small types: there is one for each number of a set.
+        of_value = label.astype(np.int16 if classes < 2**15 else np.int32)[quantity.trace]
         order = np.argsort(of_value, kind="stable")
         self.values = quantity.values[order].astype(np.float64)
-        self.of_class = of_value[order].astype(np.int64)
+        self.of_class = of_value[order]
         self._ends = np.cumsum(np.bincount(self.of_class, minlength=classes))[:-1]
 
     @property
@@ -109,7 +110,7 @@ class SetDistributions:
 
     def part(self, rows: Ints) -> SetDistributions:
         """The same of some of the traces."""
-        place = np.full(len(self.labels), -1)
+        place = np.full(len(self.labels), -1, np.int32)
         place[rows] = np.arange(len(rows))
         return replace(
             self,

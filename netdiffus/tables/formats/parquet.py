@@ -14,6 +14,7 @@ from netdiffus.tables.columns.numbers import is_list
 from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.report import Findings
 
+ROWS = 1 << 11  # that are decoded at a time, which takes as much memory as they do, and more
 CUT_BEYOND = 256 << 20  # bytes of numbers; larger files are cut to the length while they are read
 
 
@@ -29,14 +30,15 @@ def read_parquet(path: Path, options: ReadOptions, findings: Findings) -> pa.Tab
         needed = _bytes(file.metadata, set(names))
         bounds.check_expansion(needed, path.stat().st_size, "its numbers")
         if options.length is None or needed <= CUT_BEYOND:
-            return file.read(columns=names)
+            parts = list(file.iter_batches(batch_size=ROWS, columns=names))
+            return pa.Table.from_batches(parts) if parts else file.read(columns=names)
         findings.mended.append(
             f"the file is large: traces were cut to {options.length} points in the order of the "
             "file, before times were looked at"
         )
         parts = [
             _cut(pa.Table.from_batches([batch]), options.length)
-            for batch in file.iter_batches(batch_size=1 << 16, columns=names)
+            for batch in file.iter_batches(batch_size=ROWS, columns=names)
         ]
     return pa.concat_tables(parts)
 

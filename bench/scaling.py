@@ -1,0 +1,162 @@
+"""The command: `python -m bench.scaling`, from the root of the repository: time by size.
+
+Times are processor seconds. An exponent of 1 says that twice the size takes twice the time; it is
+fitted to the sizes of its line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from bench.big_traces import big_traces
+from netdiffus import Model, Recipe, TokenCodec, Traces, evaluate, sample, train
+from netdiffus.training.batches import Batches
+
+POINTS, CLASSES = 128, 10
+START_SECONDS, EVALUATE_SECONDS = 5.0, 60.0  # bars
+PER_POINT = 1.1  # at most as many times the cost of a point of 128: a tenth is noise
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints exponents and bars; 1 if a bar is missed."""
+    parser = argparse.ArgumentParser("python -m bench.scaling", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
+    given = parser.parse_args(arguments)
+    warnings.simplefilter("ignore")
+    print(f"{torch.get_num_threads()} threads")
+    holds = [PARTS[name]() for name in given.only]
+    return 0 if all(holds) else 1
+
+
+def exponents() -> bool:
+    """Of each verb, by traces, classes and points."""
+    sizes = {
+        "traces": [((n, POINTS, CLASSES), n) for n in (4_000, 8_000, 16_000)],
+        "classes": [((8_000, POINTS, k), k) for k in (10, 100, 1_000)],
+        "points": [((8_000, p, CLASSES), p) for p in (64, 128, 256)],
+    }
+    _exponents("train start", _start, sizes)
+    sizes = {
+        "traces": [((n, 32, CLASSES), n) for n in (250, 500, 1_000)],
+        "classes": [((500, 32, k), k) for k in (5, 25, 100)],
+        "points": [((250, p, CLASSES), p) for p in (32, 64, 128)],
+    }
+    _exponents("sample", _sample, sizes)
+    sizes = {
+        "traces": [((n, 64, CLASSES), n) for n in (500, 1_000, 2_000)],
+        "classes": [((1_000, 64, k), k) for k in (10, 50, 250)],
+        "points": [((500, p, CLASSES), p) for p in (32, 64, 128)],
+    }
+    _exponents("evaluate", _evaluate, sizes)
+    return True
+
+
+def train_start() -> bool:
+    """64,000 traces up to the first step."""
+    found = _start(64_000, POINTS, CLASSES)
+    return _bar(f"train start, 64,000 traces of {POINTS} points", found, START_SECONDS)
+
+
+def evaluation() -> bool:
+    """6,400 traces on each side, by the clock."""
+    sets = [big_traces(n, POINTS, CLASSES, seed) for seed, n in enumerate((6_400, 6_400, 1_600))]
+    began = time.monotonic()
+    evaluate(sets[0], sets[1], holdout=sets[2], progress=_mute)
+    found = time.monotonic() - began
+    return _bar(f"evaluate, 6,400 traces of {POINTS} points", found, EVALUATE_SECONDS)
+
+
+def per_point() -> bool:
+    """What a point costs to make, in traces of 128, 256 and 512 points that do not end early."""
+    cost = {points: _sample(256, points, CLASSES) / (256 * points) for points in (128, 256, 512)}
+    for points, seconds in cost.items():
+        print(f"sample, traces of {points} points: {1e6 * seconds:.1f} µs a point", flush=True)
+    return _bar("a point of 512 beside one of 128", cost[512] / cost[128], PER_POINT, "times")
+
+
+def many_classes() -> bool:
+    """1,000 classes of 2 traces each are learned and judged."""
+    real, holdout = (big_traces(2_000, 16, 1_000, seed) for seed in (0, 1))
+    began = time.process_time()
+    model = train(real, recipe=Recipe(steps=3), progress=_mute)
+    made = sample(model, 2_000, seed=0, progress=_mute)
+    report = evaluate(real, made, holdout=holdout, progress=_mute)
+    seconds = time.process_time() - began
+    print(f"1,000 classes of 2 traces: learned, made and judged in {seconds:.0f} s", flush=True)
+    return len(report.figures["protocol"]["classes"]) == 1_000
+
+
+PARTS: dict[str, Callable[[], bool]] = {
+    "exponents": exponents,
+    "train-start": train_start,
+    "evaluate": evaluation,
+    "per-point": per_point,
+    "many-classes": many_classes,
+}
+
+
+def _exponents(
+    verb: str,
+    measure: Callable[[int, int, int], float],
+    sizes: dict[str, list[tuple[tuple[int, int, int], int]]],
+) -> None:
+    for by, runs in sizes.items():
+        seconds = [measure(*shape) for shape, _ in runs]
+        slope = np.polyfit(np.log([size for _, size in runs]), np.log(seconds), 1)[0]
+        pairs = zip(runs, seconds, strict=True)
+        said = ", ".join(f"{size:,}: {one:.2f} s" for (_, size), one in pairs)
+        print(f"{verb} by {by}: exponent {slope:.2f} ({said})", flush=True)
+
+
+def _bar(what: str, found: float, bar: float, unit: str = "s") -> bool:
+    said = "holds" if found <= bar else "MISSED"
+    print(f"{what}: {found:.2f} {unit} (bar {bar:g}): {said}", flush=True)
+    return found <= bar
+
+
+def _start(n: int, points: int, classes: int) -> float:
+    traces = big_traces(n, points, classes)
+    recipe = Recipe(steps=1)
+    began = time.process_time()
+    model = Model.new(traces, TokenCodec(), seed=0)
+    Batches(model, traces, recipe.batch_size, recipe.validation_fraction, recipe.seed)
+    return time.process_time() - began
+
+
+def _sample(n: int, points: int, classes: int) -> float:
+    """Of an untrained network that draws no end, so that all traces are equally long."""
+    traces = big_traces(max(5 * classes, 50), points, classes)
+    model = Model.new(traces, TokenCodec(points), seed=0)
+    with torch.no_grad():
+        model.network.get_submodule("logits.last.0.free").bias[-1] = -1e9  # type: ignore[index]
+    began = time.process_time()
+    made = sample(model, n, seed=0, progress=_mute)
+    seconds = time.process_time() - began
+    assert int(made.lengths.min()) == points
+    return seconds
+
+
+def _evaluate(n: int, points: int, classes: int) -> float:
+    real, made, holdout = (_set(n, points, classes, seed) for seed in range(3))
+    began = time.process_time()
+    evaluate(real, made, holdout=holdout, repeats=1, progress=_mute)
+    return time.process_time() - began
+
+
+def _set(n: int, points: int, classes: int, seed: int) -> Traces:
+    return big_traces(n, points, classes, seed)
+
+
+def _mute(done: float, note: str) -> None:
+    """In place of a progress bar."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
