@@ -79,7 +79,8 @@ def _points(codec: GasfCodec, traces: Traces) -> int:
 def _draw_values(axes: Any, one: Traces, codec: GasfCodec) -> None:
     most = _points(codec, one)
     n = min(int(one.lengths[0]), most)
-    for axis, channel, values in zip(axes, codec.channels, as_gaps(one)[0], strict=True):
+    series = as_gaps(one.values, one.lengths, one.channels)[0]
+    for axis, channel, values in zip(axes, codec.channels, series, strict=True):
         name = "gap" if channel.kind == "time" else channel.name
         is_line = channel.kind in ("volume", "number")
         draw_line(axis, np.arange(n), values[:n], COLOURS[0], bars=not is_line)
