@@ -15,9 +15,10 @@ from netdiffus.codec import TokenCodec
 from netdiffus.model.model import Model
 from netdiffus.networks.causal import CausalNetwork
 from netdiffus.sampling import sample
+from netdiffus.training import validation
 from netdiffus.training.batches import Batches
 from netdiffus.training.checkpoint import State
-from netdiffus.training.validation import HIGHEST, calibrate
+from netdiffus.training.validation import calibrate
 
 OVERFITTED = {"learning_rate": 5e-3, "validation_fraction": 0.25}
 
@@ -31,17 +32,22 @@ def model() -> Model:
     return run(None, 300, TRACES, recipe=OVERFITTED)
 
 
-def test_it_is_that_of_the_least_loss(model: Model) -> None:
+def test_it_is_that_of_the_least_loss(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validation, "HIGHEST", 2.0)
     data = Batches(model, TRACES, 4, 0.25, 0)
     averaged = [p.detach() for p in model.network.parameters()]
     state = State(model.network, None, averaged)  # type: ignore[arg-type]
     calibrate(SimpleNamespace(state=state, data=data))  # type: ignore[arg-type]
     model.network.eval()
-    grid = np.linspace(1 / HIGHEST, 1, 101)
+    grid = np.linspace(0.5, 1, 101)
     losses = [mean_loss(model, data.calibration(), 1 / one) for one in grid]
     least = 1 / grid[int(np.argmin(losses))]
-    assert 1.05 < least < HIGHEST
+    assert 1.05 < least < 2
     assert state.schedule.temperature == pytest.approx(least, rel=0.01)
+
+
+def test_it_has_a_bound(model: Model) -> None:
+    assert model.about["temperature"] <= validation.HIGHEST
 
 
 def test_it_is_found_before_its_traces_are_learned_from() -> None:
