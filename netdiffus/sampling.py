@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,14 +33,15 @@ MASKED_STEPS = 32  # or fewer, where a trace has fewer points
 Plan = list[Step] | int | None
 VALUE_DRAW = 2**29  # Philox step of the place inside a bin, of the first token; points are below
 Ints = npt.NDArray[np.int64]
+Label = str | Sequence[str] | Mapping[str, int] | None
 Floats = npt.NDArray[np.float64]
 
 
 def sample(
     model: Model,
-    n: int,
+    n: int | None = None,
     *,
-    label: str | Sequence[str] | None = None,
+    label: Label = None,
     mix: str = "balanced",
     fast: bool = True,
     sampler: str | None = None,
@@ -65,8 +66,9 @@ def sample(
 
     Args:
         model: A trained model.
-        n: How many, at least 1.
-        label: One class, several to spread over, or None for all.
+        n: How many, at least 1; may be left out where `label` has the numbers.
+        label: One class, several to spread over, or None for all; or how many of each class, as in
+            `{"voip": 10, "web": 5}`, which are made in this order.
         mix: `balanced` takes the classes in turn, `real` draws them as often as training had them.
         fast: True runs the native kernels, False the plain torch reference: the same traces but
             for float rounding.
@@ -88,6 +90,7 @@ def sample(
     Raises:
         InputError: n, label, mix, sampler, steps, seed, batch_size or device cannot be used.
     """
+    n = number_of(n, label)
     parts = _batches(
         model,
         n,
@@ -106,7 +109,7 @@ def sample(
 
 
 def sample_to_parquet(
-    model: Model, n: int, path: str | Path, *, force: bool = False, **options: Any
+    model: Model, n: int | None, path: str | Path, *, force: bool = False, **options: Any
 ) -> dict[str, Any]:
     """Makes n traces and writes them as they are made, so that memory does not grow with n.
 
@@ -114,7 +117,7 @@ def sample_to_parquet(
 
     Args:
         model: A trained model.
-        n: How many, at least 1.
+        n: How many, at least 1; None where `label` has the numbers.
         path: A .parquet file.
         force: Replace a file that is there.
         **options: All others of `sample`: `label`, `mix`, `fast`, `sampler`, `steps`, `seed`,
@@ -130,6 +133,7 @@ def sample_to_parquet(
     path = Path(path)
     check_is_parquet(path)
     refuse_existing(path, force)
+    n = number_of(n, options.get("label"))
     parts, found = _batches(model, n, **options), _Counts(model.classes)
     write_parts((found.counted(part).to_arrow() for part in parts), path)
     return found.said()
@@ -181,7 +185,7 @@ def _batches(
     model: Model,
     n: int,
     *,
-    label: str | Sequence[str] | None = None,
+    label: Label = None,
     mix: str = "balanced",
     fast: bool = True,
     sampler: str | None = None,
@@ -205,7 +209,10 @@ def _batches(
     plan = _plan(model, sampler, steps)
     seed = secrets.randbits(48) if seed is None else checked_seed(seed)
     _check_weights(model)
-    turns = _in_turn(classes) if mix == "balanced" else _by_share(classes, model.shares, seed)
+    if isinstance(label, Mapping):
+        turns = _in_blocks(classes, label, mix, start)
+    else:
+        turns = _in_turn(classes) if mix == "balanced" else _by_share(classes, model.shares, seed)
     backend = "auto" if fast else "torch"
 
     def made() -> Iterator[Traces]:
@@ -299,7 +306,19 @@ def default_steps(model: Model, sampler: str) -> int:
     return min(DEFAULT_STEPS.get(sampler, most), max(1, most - 1) if sampler == "dpm++" else most)
 
 
-def _wanted(model: Model, label: str | Sequence[str] | None) -> Ints:
+def number_of(n: int | None, label: Label) -> int:
+    """How many traces are asked for in all."""
+    if not isinstance(label, Mapping):
+        if n is None:
+            raise InputError("n is missing: say how many traces to make")
+        return n
+    total = sum(whole(f"label[{name!r}]", count) for name, count in label.items())
+    if n not in (None, total):
+        raise InputError(f"n is {n}, but the numbers of label add up to {total}; leave n out")
+    return total
+
+
+def _wanted(model: Model, label: Label) -> Ints:
     wanted = [label] if isinstance(label, str) else list(model.classes if label is None else label)
     for name in wanted:
         if name not in model.classes:
@@ -326,6 +345,22 @@ def _in_turn(classes: Ints) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
         turn, place = np.divmod(index.numpy(), len(classes))
         rank = turn * counts[kind[place]] + before[place]
         return torch.from_numpy(classes[place]), torch.from_numpy(rank)
+
+    return of
+
+
+def _in_blocks(
+    classes: Ints, counts: Mapping[str, int], mix: str, start: int
+) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """The same with all traces of the first class first, then those of the second, and so on."""
+    if mix != "balanced" or start:
+        raise InputError("label has numbers of traces: leave out mix and start")
+    ends = np.cumsum(list(counts.values()))
+    begins = np.concatenate([[0], ends])
+
+    def of(index: Tensor) -> tuple[Tensor, Tensor]:
+        block = np.searchsorted(ends, index.numpy(), side="right")
+        return torch.from_numpy(classes[block]), index - torch.from_numpy(begins[block])
 
     return of
 

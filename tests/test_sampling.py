@@ -188,6 +188,45 @@ def of_classes(labels: list[str]) -> Model:
     return Model.new(traces, TokenCodec(), width=8)
 
 
+def test_numbers_of_each_class(models: dict[str, Model]) -> None:
+    model = models["volumes"]
+    first, second = model.classes[1], model.classes[0]
+    made = sample(model, label={first: 5, second: 3}, seed=0)
+    assert made.label_names.tolist() == [first] * 5 + [second] * 3
+    # The ranks are those of a class asked for alone, so its traces are these.
+    alone = sample(model, 5, label=first, seed=0)
+    assert np.array_equal(made.values[:5, :, : alone.values.shape[2]], alone.values)
+    small = sample(model, 8, label={first: 5, second: 3}, seed=0, batch_size=3)
+    assert np.array_equal(small.values, made.values)
+
+
+@pytest.mark.parametrize(
+    ("n", "options", "message"),
+    [
+        (None, {}, "n is missing"),
+        (4, {"label": {"usual": 5}}, "n is 4, but the numbers of label add up to 5"),
+        (None, {"label": {"usual": 0}}, "n must be at least 1, got 0"),
+        (None, {"label": {"usual": 1.5}}, r"label\['usual'\] must be a whole number"),
+        (None, {"label": {"nix": 1}}, "label 'nix' is not a class"),
+        (None, {"label": {"usual": 1}, "mix": "real"}, "leave out mix and start"),
+        (None, {"label": {"usual": 1}, "start": 1}, "leave out mix and start"),
+    ],
+)
+def test_numbers_that_cannot_be(
+    models: dict[str, Model], n: int | None, options: dict[str, object], message: str
+) -> None:
+    model = models["volumes"]
+    options = {**options}
+    if isinstance(options.get("label"), dict):
+        options["label"] = {
+            model.classes[0] if name == "usual" else name: count
+            for name, count in options["label"].items()  # type: ignore[union-attr]
+        }
+    message = message.replace("usual", model.classes[0])
+    with pytest.raises(InputError, match=message):
+        sample(model, n, seed=0, **options)  # type: ignore[arg-type]
+
+
 def test_classes_come_in_turn() -> None:
     model = of_classes(["a"] * 20 + ["b"] * 5)
     assert sample(model, 7, seed=0).label_names.tolist() == ["a", "b", "a", "b", "a", "b", "a"]

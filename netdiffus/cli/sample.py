@@ -32,9 +32,10 @@ def sample(
     out: Annotated[
         Path, typer.Option("-o", "--out", help=".parquet, .csv, .npz, .pcap or .pcapng.")
     ],
-    n: Annotated[int, typer.Option("-n", help="How many traces.")] = 1000,
+    n: Annotated[int | None, typer.Option("-n", help="How many traces  [default: 1000]")] = None,
     label: Annotated[
-        list[str] | None, typer.Option(help="Class; may be repeated. All if not given.")
+        list[str] | None,
+        typer.Option(help="Class, or CLASS=NUMBER of its traces; repeatable. All if not given."),
     ] = None,
     mix: Annotated[
         Literal["balanced", "real"], typer.Option(help="Of classes; real is as in training.")
@@ -78,8 +79,8 @@ def sample(
     from netdiffus.export.packets import check_channels
     from netdiffus.files import claim
     from netdiffus.model.model import Model
+    from netdiffus.sampling import number_of, sample_to_parquet
     from netdiffus.sampling import sample as run
-    from netdiffus.sampling import sample_to_parquet
     from netdiffus.tables.writing import check_is_csv, check_suffix
 
     is_capture = out.suffix in CAPTURES
@@ -93,8 +94,11 @@ def sample(
         loaded = Model.load(model)
         if is_capture:
             check_channels(loaded.codec.channels)
+        asked = _numbered(label, loaded.classes)
+        n = 1000 if n is None and not isinstance(asked, dict) else n
+        total = number_of(n, asked)
         choices: dict[str, Any] = {
-            "label": label,
+            "label": asked,
             "mix": mix,
             "fast": fast,
             "sampler": sampler,
@@ -104,7 +108,7 @@ def sample(
             "batch_size": batch_size,
             "device": device,
         }
-        with bar("sample", float(n)) as progress:
+        with bar("sample", float(total)) as progress:
             if out.suffix.lower() == ".parquet":  # however many, they are never all in memory
                 found = sample_to_parquet(loaded, n, out, force=force, progress=progress, **choices)
                 return show({"traces": str(out), **found}, as_json)
@@ -119,6 +123,21 @@ def sample(
     if "residual" in traces.meta.column_names:
         found["residual"] = sum(traces.meta["residual"].to_pylist()) / len(traces)
     show(found | written, as_json)
+
+
+def _numbered(
+    label: list[str] | None, classes: tuple[str, ...]
+) -> list[str] | dict[str, int] | None:
+    """The classes as they are, or how many of each where numbers stand behind them."""
+    parts = [name.rpartition("=") for name in label or () if name not in classes]
+    if not any(equals and number.isdecimal() for _, equals, number in parts):
+        return label
+    if len(parts) < len(label or ()) or not all(number.isdecimal() for _, _, number in parts):
+        raise InputError("--label: give a number with each class, CLASS=NUMBER, or with none")
+    names = [name for name, _, _ in parts]
+    if len(set(names)) < len(names):
+        raise InputError("--label: a class stands twice; add its numbers up")
+    return {name: int(number) for name, _, number in parts}
 
 
 def _save_capture(traces: Any, out: Path, choices: dict[str, Any]) -> dict[str, int]:

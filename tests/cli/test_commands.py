@@ -232,6 +232,26 @@ def test_help_has_a_short_name(verb: list[str]) -> None:
     assert "Usage:" in short.out
 
 
+def test_a_number_may_stand_behind_each_class(work: Path, tmp_path: Path) -> None:
+    first, second = Model.load(work / "model").classes[:2]
+    done = run(
+        "sample",
+        work / "model",
+        "-o",
+        tmp_path / "s.csv",
+        "--label",
+        f"{first}=3",
+        "--label",
+        f"{second}=2",
+    )
+    assert done.code == 0
+    assert Traces.load(tmp_path / "s.csv").counts() == {first: 3, second: 2}
+    again = ("sample", work / "model", "-o", tmp_path / "t.csv", "--label")
+    assert "with each class" in run(*again, f"{first}=3", "--label", second).err
+    assert "a class stands twice" in run(*again, f"{first}=3", "--label", f"{first}=1").err
+    assert "is not a class" in run(*again, f"{first}=many").err
+
+
 def test_a_mistyped_command_names_the_nearest() -> None:
     assert "Did you mean 'split'?" in run("splot").err
 
