@@ -26,7 +26,8 @@ ROWS = 64 * POINTS  # of a batch
 
 
 def new_model() -> Model:
-    return Model.new(lab_traffic(), TokenCodec(POINTS), seed=0)
+    """Of the width that the bars were set at; a narrower one spends more time beside products."""
+    return Model.new(lab_traffic(), TokenCodec(POINTS), width=WIDTH, seed=0)
 
 
 class Training:
