@@ -27,7 +27,8 @@ class Batches:
         model: Its codec encodes the traces.
         traces: All of them.
         batch_size: Traces to a step, over all processes.
-        validation: Share of each class that no batch holds before `take_all`.
+        validation: Share of each class that no batch holds before `take_all`, but for traces with
+            a twin that is learned from.
         seed: Of the order and of the split.
         rank: Of this process.
         world: How many processes there are.
@@ -51,8 +52,8 @@ class Batches:
         self.data = _inputs(codec, traces).to(device)
         self.labels = torch.from_numpy(traces.labels).to(device)
         self.columns = torch.from_numpy(model.columns.encode(kept)).to(device)
-        parts = split(traces.labels, kept.duplicates(), validation, seed)
-        self.learned, self.held, self.drawn = (torch.from_numpy(rows) for rows in parts)
+        learned, held = split(traces.labels, kept.duplicates(), validation, seed)
+        self.learned, self.held = torch.from_numpy(learned), torch.from_numpy(held)
         self.order: tuple[int, Tensor] = (-1, torch.empty(0))
 
     def batch(self, step: int) -> Batch:
@@ -73,10 +74,6 @@ class Batches:
     def take_all(self) -> None:
         """From now on batches hold the validation traces, too."""
         self.learned, self.order = torch.arange(len(self.labels)), (-1, torch.empty(0))
-
-    def calibration(self) -> list[Batch]:
-        """The validation traces and those of the split that have a twin that is learned from."""
-        return self._fixed(self.drawn)
 
     def _fixed(self, rows: Tensor) -> list[Batch]:
         parts = torch.split(torch.arange(len(rows)), self.batch_size)
@@ -113,11 +110,11 @@ def _inputs(codec: Codec, traces: Traces) -> Tensor:
     return found
 
 
-def split(labels: Ints, same: Ints, share: float, seed: int) -> tuple[Ints, Ints, Ints]:
-    """Rows to learn from, rows to validate by, and all rows that were drawn to validate by.
+def split(labels: Ints, same: Ints, share: float, seed: int) -> tuple[Ints, Ints]:
+    """Rows to learn from and rows to validate by, a share of each class; none if they are too few.
 
-    A share of each class is drawn. Of those drawn, a row with a twin that is learned from would
-    tell nothing of overfitting: it is learned from, too. None is left if they are too few.
+    A row to validate by that has a twin that is learned from is learned from, too. It stays among
+    those to validate by: new traffic repeats itself as often.
 
     Args:
         labels: (N,) classes.
@@ -135,4 +132,4 @@ def split(labels: Ints, same: Ints, share: float, seed: int) -> tuple[Ints, Ints
     out = drawn[~np.isin(same[drawn], same[np.setdiff1d(every, drawn)])]
     if len(out) < FEWEST:
         out, drawn = out[:0], drawn[:0]
-    return np.setdiff1d(every, out), out, drawn
+    return np.setdiff1d(every, out), drawn

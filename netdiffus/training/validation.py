@@ -42,7 +42,7 @@ def calibrate(run: Run) -> None:
     loss of validation traces is convex in 1/T; where it is least, p is calibrated (Guo et al.,
     2017). Costs some ten losses of these traces, and must come before they are learned from.
     """
-    batches = run.data.calibration()
+    batches = run.data.validation()
     if not isinstance(run.state.net, CausalNetwork) or not batches:
         return
 

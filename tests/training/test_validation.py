@@ -40,7 +40,7 @@ def test_it_is_that_of_the_least_loss(model: Model, monkeypatch: pytest.MonkeyPa
     calibrate(SimpleNamespace(state=state, data=data))  # type: ignore[arg-type]
     model.network.eval()
     grid = np.linspace(0.5, 1, 101)
-    losses = [mean_loss(model, data.calibration(), 1 / one) for one in grid]
+    losses = [mean_loss(model, data.validation(), 1 / one) for one in grid]
     least = 1 / grid[int(np.argmin(losses))]
     assert 1.05 < least < 2
     assert state.schedule.temperature == pytest.approx(least, rel=0.01)
