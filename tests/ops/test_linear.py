@@ -101,6 +101,16 @@ def test_the_gelu_of_large_numbers_and_of_none() -> None:
     assert found[5].isnan()
 
 
+@torch.inference_mode()
+def test_weights_of_a_module_take_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are parameters, which are tensors of another type."""
+    layer, x = nn.Linear(7, 5), torch.randn(3, 7)
+    expected = layer(x)
+    monkeypatch.setattr("netdiffus.ops.linear.linear_reference", None)  # cannot be called
+    found = linear(x, layer.weight, layer.bias, backend="cpp")
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize("shape", [(0, 7), (4, 0, 7), (2, 3, 7)])
 @torch.no_grad()
 def test_rows_of_any_number_of_axes(shape: tuple[int, ...]) -> None:
