@@ -77,8 +77,8 @@ def sample(
             ddim, T for ddpm (or fewer, where T is small), and 32 for `masked`.
         seed: None draws one; it stands in the traces' meta.
         start: Index of the first trace.
-        batch_size: Traces worked on at a time; None takes 256 on the CPU and 1,024 on a GPU, or of
-            images as many as have 2**22 or 2**26 pixels.
+        batch_size: Traces worked on at a time; None takes as many as have 32,768 points on the CPU
+            (128 to 1,024) and 1,024 on a GPU, or of images as many as have 2**22 or 2**26 pixels.
         device: Where the network runs; None takes CUDA if there is one.
         progress: Called with (traces done, a note). None shows a bar, as `train` does.
 
@@ -276,7 +276,7 @@ def _check_weights(model: Model) -> None:
 def _usual_batch(model: Model, device: torch.device) -> int:
     on_cpu = device.type == "cpu"
     if isinstance(model.codec, TokenCodec):
-        return 256 if on_cpu else 1024
+        return max(128, min(1024, 2**15 // model.codec.points)) if on_cpu else 1024
     most, pixels = (64, 2**22) if on_cpu else (1024, 2**26)
     return min(most, max(1, pixels // (len(model.codec.channels) * model.codec.image_size**2)))
 

@@ -52,7 +52,7 @@ def sample(
     start: Annotated[int, typer.Option(help="Index of the first trace, to split work.")] = 0,
     batch_size: Annotated[
         int | None,
-        typer.Option(help="Traces worked on at a time  [default: 256, or 1024 on a GPU]"),
+        typer.Option(help="Traces worked on at a time  [default: by their points]"),
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …")] = None,
     size: SizeOf = "ip",
