@@ -1,6 +1,6 @@
 """The command: `python -m bench.memory`, from the root of the repository: memory beside its bars.
 
-Each line is measured in a process of its own: the most memory that it had (VmHWM of Linux), less
+Each line is measured in a new process: the most memory that the process had (VmHWM of Linux), less
 what it had after all imports. `data` is what the traces take that the line works on: their values
 as float64, lengths, labels and meta-data.
 """

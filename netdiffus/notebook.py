@@ -47,8 +47,8 @@ def images(draw: Callable[[], Iterable[str]]) -> str:
 def image(content: bytes, kind: str, title: str, inches: float) -> str:
     """A PNG or SVG (`kind` is `png` or `svg+xml`) inside the page, so wide.
 
-    An image of its own, so that ids and styles of an SVG meet no others. It has a white background,
-    as a notebook may be dark.
+    The content stands in an `img`, not in the page itself, so that ids and styles of an SVG cannot
+    clash with those of other pictures. The background is white, as a notebook may be dark.
     """
     data = base64.b64encode(content).decode("ascii")
     style = f"background:white;margin:2px;max-width:100%;width:{inches * 96:.0f}px"

@@ -43,8 +43,8 @@ print("meta-data:", ", ".join(traces.meta.column_names))
 # %%
 # Learn and make
 # --------------
-# The network has half the usual width and is trained for 400 steps, which takes seconds. It learns
-# protocol and server port together with the class.
+# The network has a width of 48 instead of 64 and is trained for 400 steps, which takes seconds. It
+# learns protocol and server port together with the class.
 
 model = train(traces, recipe=Recipe(steps=400, batch_size=32), width=48)
 made = sample(model, 60, seed=0)

@@ -32,7 +32,7 @@ print(f"{len(few)} traces to learn from, {len(holdout)} to test with")
 # %%
 # Learn them, and make five times as many
 # ---------------------------------------
-# The network has half the usual width (48) and is trained for 600 steps, which takes seconds. For
+# The network has a width of 48 instead of 64 and is trained for 600 steps, which takes seconds. For
 # your own work leave ``width`` out and give ``Recipe(minutes=10)``.
 
 model = train(few, recipe=Recipe(steps=600, batch_size=32), width=48)

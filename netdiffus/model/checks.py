@@ -85,6 +85,9 @@ BUDGET = ("steps", "minutes", "cpu_minutes")
 Header = dict[str, tuple[str, tuple[int, ...]]]  # type and shape of each tensor
 
 
+MOST_TEMPERATURE = 10  # training gives 1.15 at most
+
+
 def check_bound(name: str, value: float) -> None:
     """Refuses a number outside of its `BOUNDS`."""
     least, most, why = BOUNDS[name]
@@ -250,6 +253,16 @@ def check_values(path: Path, tables: Mapping[str, Tensor], codec: Mapping[str, A
                 f"{path}: tensor {name} is no table of a {scale or 'vocabulary'}: its numbers "
                 "must rise and be those of traces"
             )
+
+
+def check_temperature(path: Path, network: Mapping[str, Tensor]) -> None:
+    """Refuses a temperature that would turn logits round, or leave nothing of them."""
+    found = network.get("logits.temperature")
+    if found is not None and not 1 <= float(found) <= MOST_TEMPERATURE:
+        raise InputError(
+            f"{path}: tensor network.logits.temperature must lie in 1..{MOST_TEMPERATURE}, "
+            f"found {float(found):.4g}"
+        )
 
 
 def _misfit(weights: Weights, name: str, wanted: str) -> InputError:

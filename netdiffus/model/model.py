@@ -33,6 +33,7 @@ from netdiffus.model.checks import (
     check_config,
     check_shape,
     check_tables,
+    check_temperature,
     check_unknown,
     check_values,
     check_weights,
@@ -245,7 +246,9 @@ class Model:
         names = check_weights(weights, expected)
         check_unknown(weights, [*names, *tables])
         network = build(shape, codec, diffusion, lengths)
-        network.load_state_dict(_under("network.", weights.read(names)))
+        tensors = _under("network.", weights.read(names))
+        check_temperature(weights.path, tensors)
+        network.load_state_dict(tensors)
         return cls(
             preset=config["preset"],
             network=network.eval(),

@@ -42,18 +42,20 @@ def linear(
         (..., outputs).
 
     Raises:
-        ValueError: A backend that cannot take ``x``.
+        ValueError: A backend that cannot take ``x``, or a part of the wrong shape, dtype or device.
         RuntimeError: The asked backend cannot run here.
     """
-    given = [v for v in (x, weight, bias, added) if v is not None]
+    parameters = (norm.weight, norm.bias) if norm else ()
+    given = [v for v in (x, weight, bias, added, *parameters) if v is not None]
     wanted = _backend.wants_gradient(*given)
     asked = backend if backend in ("torch", "cpp") else "auto"  # others have no such kernel
     chosen = _backend.choose(asked, x, KERNELS, differentiate=wanted)
     is_slow = asked == "auto" and _backend.isa() == "baseline"
     if chosen == "torch" or is_slow or _backend.is_traced(x):
         return linear_reference(x, weight, bias, norm, gelu, added)
+    _check(x, weight, bias, parameters, added)
     out = x.new_empty(*x.shape[:-1], len(weight))
-    parts = [weight, bias, *((norm.weight, norm.bias) if norm else (None, None))]
+    parts = [weight, bias, *(parameters or (None, None))]
     held = [None if part is None else part.contiguous() for part in (*parts, x, added)]
     weight_at, bias_at, scale_at, shift_at, x_at, added_at = (
         0 if part is None else part.data_ptr() for part in held
@@ -69,6 +71,27 @@ def linear(
         torch.get_num_threads(),
     )
     return out
+
+
+def _check(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    parameters: tuple[Tensor, ...],
+    added: Tensor | None,
+) -> None:
+    """Refuses what does not fit: the kernel reads addresses, and would read beyond them."""
+    outputs, inputs = weight.shape
+    expected = [("x", x, (*x.shape[:-1], inputs)), ("weight", weight, (outputs, inputs))]
+    expected += [("norm", part, (inputs,)) for part in parameters]
+    expected += [("bias", bias, (outputs,))] if bias is not None else []
+    expected += [("added", added, (*x.shape[:-1], outputs))] if added is not None else []
+    for name, part, shape in expected:
+        if part.shape != shape or part.dtype != x.dtype or part.device != x.device:
+            raise ValueError(
+                f"{name}: expected {shape} {x.dtype} on {x.device}, found {tuple(part.shape)} "
+                f"{part.dtype} on {part.device}"
+            )
 
 
 def linear_reference(

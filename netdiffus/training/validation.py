@@ -27,9 +27,9 @@ def validate(run: Run) -> None:
     data, schedule = run.data, run.state.schedule
     if not (validation := data.validation()):
         return
-    tried = [schedule.temperature]
+    tried = {schedule.temperature}
     if isinstance(run.state.net, CausalNetwork):
-        tried.append(min(HIGHEST, RAISE * schedule.temperature))
+        tried.add(min(HIGHEST, RAISE * schedule.temperature))
     least, schedule.temperature = min((_mean_loss(run.state, validation, t), t) for t in tried)
     schedule.losses.append(least)
     schedule.learned_loss = _mean_loss(run.state, data.reference(), schedule.temperature)

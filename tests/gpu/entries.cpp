@@ -1,5 +1,5 @@
 // The CUDA launchers, for ctypes. A dtype is 0 for float, 1 for half, 2 for bfloat16. With SHIM the
-// compiler is told to include the kernels first; else nvcc's are linked to it.
+// kernels are included and run on the host; without it this file is linked to those of nvcc.
 #include <type_traits>
 
 #ifndef SHIM

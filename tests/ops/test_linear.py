@@ -127,6 +127,29 @@ def test_with_a_gradient_it_is_torchs() -> None:
         linear(*arguments, **options, backend="cpp")  # type: ignore[arg-type]
 
 
+def test_a_norm_alone_may_want_the_gradient() -> None:
+    norm = nn.LayerNorm(6)
+    linear(torch.rand(9, 6), torch.rand(4, 6), None, norm=norm).sum().backward()
+    assert norm.weight.grad is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("x", {"x": torch.rand(9, 5)}),
+        ("bias", {"bias": torch.rand(3)}),
+        ("norm", {"norm": nn.LayerNorm(5)}),
+        ("added", {"added": torch.rand(8, 4)}),
+        ("weight", {"weight": torch.rand(4, 6).double()}),
+    ],
+)
+@torch.no_grad()
+def test_what_does_not_fit_is_refused(name: str, change: dict[str, object]) -> None:
+    fitting = {"x": torch.rand(9, 6), "weight": torch.rand(4, 6), "bias": torch.rand(4)}
+    with pytest.raises(ValueError, match=f"^{name}: expected "):
+        linear(**{**fitting, **change}, backend="cpp")  # type: ignore[arg-type]
+
+
 @torch.no_grad()
 def test_other_dtypes_and_backends_take_the_plain_product() -> None:
     x, weight = torch.rand(9, 6).double(), torch.rand(4, 6).double()

@@ -12,6 +12,7 @@ from runs import mean_loss, run, stops_at
 from small import packets
 
 from netdiffus.codec import TokenCodec
+from netdiffus.errors import InputError
 from netdiffus.model.model import Model
 from netdiffus.networks.causal import CausalNetwork
 from netdiffus.sampling import sample
@@ -75,6 +76,19 @@ def test_it_is_in_the_folder(tmp_path: Path, model: Model) -> None:
     assert torch.equal(again.network.logits.temperature, model.network.logits.temperature)
     one, two = (sample(m, 20, seed=3, progress=lambda *_: None) for m in (model, again))
     assert np.array_equal(one.values, two.values)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, 100.0])
+def test_a_folder_with_an_impossible_one_is_refused(
+    tmp_path: Path, model: Model, value: float
+) -> None:
+    own = model.network.logits.temperature
+    before = float(own)
+    own.fill_(value)
+    model.save(tmp_path / "model")
+    own.fill_(before)
+    with pytest.raises(InputError, match=r"logits\.temperature must lie in 1\.\.10, found"):
+        Model.load(tmp_path / "model")
 
 
 @torch.no_grad()
