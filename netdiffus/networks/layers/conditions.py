@@ -101,6 +101,7 @@ class Conditions(nn.Module):
         draws: Draws,
         weights: Sequence[Tensor | None] | None = None,
         backend: str = "auto",
+        columns: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Draws what is not given.
 
@@ -112,6 +113,7 @@ class Conditions(nn.Module):
                 p(all cells) prod_j weights_j, over its sum. If more than one cell has several
                 tokens that are asked for, one of 64 draws of these is taken by its importance.
             backend: Of the native ops.
+            columns: int64 (B, J), -1 for what is drawn; None draws all.
 
         Returns:
             Classes (B,) and columns (B, J).
@@ -119,8 +121,9 @@ class Conditions(nn.Module):
         if not self.columns:
             return label, label.new_zeros(len(label), 0)
         weights = weights or [None] * (1 + len(self.columns))
-        cells = label.new_full((len(label), len(weights)), UNKNOWN)
-        cells[:, 0] = label
+        if columns is None:
+            columns = label.new_full((len(label), len(self.columns)), UNKNOWN)
+        cells = torch.cat([label.unsqueeze(1), columns], 1)
         ranged = []
         for j, weight in enumerate(weights):
             if weight is not None and int((weight > 0).sum()) == 1:
@@ -132,7 +135,8 @@ class Conditions(nn.Module):
         for j in [*ranged, *range(len(weights))]:
             if bool((cells[:, j] == UNKNOWN).any()):
                 u = draws.uniforms(COLUMN_DRAW + j, 1)[:, 0]
-                cells[:, j], _ = self._draw(j, cells, weights[j], u, backend)
+                drawn, _ = self._draw(j, cells, weights[j], u, backend)
+                cells[:, j] = torch.where(cells[:, j] == UNKNOWN, drawn, cells[:, j])
         return cells[:, 0], cells[:, 1:]
 
     def _tried(
