@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from netdiffus.export.capture import write_capture as write_capture
     from netdiffus.export.flow_tables import write_flows as write_flows
     from netdiffus.model.model import Model as Model
+    from netdiffus.parts import Dataset as Dataset
     from netdiffus.privacy.privatise import privatise as privatise
     from netdiffus.sampling import sample as sample
     from netdiffus.sampling import sample_to_parquet as sample_to_parquet
@@ -56,6 +57,7 @@ _HOMES = {
     "evaluate": "evaluation",
     "Comparison": "evaluation.compare",
     "compare": "evaluation.compare",
+    "Dataset": "parts",
     "lab_traffic": "traces.lab",
     "Model": "model.model",
     "Audit": "attacks.audit",
