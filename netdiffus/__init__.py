@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from netdiffus.privacy.privatise import privatise as privatise
     from netdiffus.sampling import sample as sample
     from netdiffus.sampling import sample_to_parquet as sample_to_parquet
+    from netdiffus.sampling_parts import sample_to_parts as sample_to_parts
     from netdiffus.traces.lab import lab_traffic as lab_traffic
     from netdiffus.traces.traces import Traces as Traces
     from netdiffus.traces.traces import concat as concat
@@ -65,6 +66,7 @@ _HOMES = {
     "privatise": "privacy.privatise",
     "sample": "sampling",
     "sample_to_parquet": "sampling",
+    "sample_to_parts": "sampling_parts",
     "Channel": "channels",
     "Traces": "traces.traces",
     "concat": "traces.traces",
