@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from netdiffus.capture import Rules as Rules
     from netdiffus.capture import convert_captures as convert_captures
     from netdiffus.capture import import_captures as import_captures
+    from netdiffus.capture.import_parts import import_to_parts as import_to_parts
     from netdiffus.channels import Channel as Channel
     from netdiffus.codec import GasfCodec as GasfCodec
     from netdiffus.codec import Images as Images
@@ -48,6 +49,7 @@ _HOMES = {
     "Rules": "capture",
     "convert_captures": "capture",
     "import_captures": "capture",
+    "import_to_parts": "capture.import_parts",
     "GasfCodec": "codec",
     "Images": "codec",
     "TokenCodec": "codec",

@@ -11,11 +11,11 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from netdiffus import __version__
 from netdiffus.errors import InputError, checked_seed, whole
 from netdiffus.model.files import identity
 from netdiffus.model.model import Model
 from netdiffus.parts.building import (
+    SOFTWARE,
     Made,
     Plan,
     Record,
@@ -158,7 +158,7 @@ def _plan(
     asked = {name: options.get(name, usual.get(name)) for name in PLANNED}
     return {
         "work": "sample",
-        "netdiffus": __version__,
+        "netdiffus": SOFTWARE,
         "model": _identity(model),
         "n": n,
         "part_size": part_size,

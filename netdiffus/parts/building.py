@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from netdiffus.tables.manifest import (
     total_counts,
 )
 
+SOFTWARE = version("netdiffus")  # stands in a plan: other code may make other parts
 RECORDS = "records"  # folder of what is known of each part
 Plan = dict[str, Any]
 

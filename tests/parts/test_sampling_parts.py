@@ -146,7 +146,7 @@ def test_what_differs_from_the_plan_is_named(model: Model, once: Path) -> None:
 
 def test_another_version_of_netdiffus_is_named(model: Model, once: Path) -> None:
     with (
-        mock.patch("netdiffus.sampling_parts.__version__", "9.9"),
+        mock.patch("netdiffus.sampling_parts.SOFTWARE", "9.9"),
         pytest.raises(InputError, match=r"begun with netdiffus '.*', now '9\.9'"),
     ):
         sample_to_parts(model, N, once, part_size=SIZE)
