@@ -30,10 +30,12 @@ from netdiffus.parts.building import (
 from netdiffus.parts.shards import Shard
 from netdiffus.parts.work import each
 from netdiffus.progress import Shown, given_or_bar
-from netdiffus.sampling import Counts, Label, batches, number_of
+from netdiffus.sampling import Counts, batches, number_of
 
 PART_SIZE = 16_384  # traces
-PLANNED = ("label", "mix", "sampler", "steps", "start")  # what the traces depend on, and a seed
+# What the traces do not depend on but for rounding, and what is asked for where nothing is said.
+ROUNDING = ("fast", "batch_size", "device")
+USUAL = {"mix": "balanced", "start": 0}
 
 
 def sample_to_parts(
@@ -154,8 +156,11 @@ def _plan(
     model: Model, n: int, part_size: int, seed: int, options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """All that the bytes of the parts depend on, but for rounding."""
-    usual = {"mix": "balanced", "start": 0}
-    asked = {name: options.get(name, usual.get(name)) for name in PLANNED}
+    asked = {
+        name: dict(value) if isinstance(value, Mapping) else value
+        for name, value in options.items()
+        if name not in ROUNDING and value not in (None, USUAL.get(name))
+    }
     return {
         "work": "sample",
         "netdiffus": SOFTWARE,
@@ -164,12 +169,7 @@ def _plan(
         "part_size": part_size,
         "seed": seed,
         **asked,
-        "label": _as_json(options.get("label")),
     }
-
-
-def _as_json(label: Label) -> Any:
-    return dict(label) if isinstance(label, Mapping) else label
 
 
 def _identity(model: Model) -> str:

@@ -135,14 +135,14 @@ class Model:
         columns = Columns.fit(kept, owners, per_point)
         config = configure(preset, codec, len(traces.classes), columns.sizes, width)
         check_shape(config)
-        counts = np.maximum(np.bincount(traces.labels, minlength=len(traces.classes)), K)
+        counts = np.bincount(traces.labels, minlength=len(traces.classes))
         model = cls(
             preset=preset,
             network=build(config, codec, diffusion, columns.lengths, seed),
             codec=codec,
             diffusion=diffusion,
             classes=traces.classes,
-            shares=counts / counts.sum(),
+            shares=shares_of(counts),
             columns=columns,
             ledger=traces.ledger,
         )
@@ -430,3 +430,10 @@ def _markdown(value: object) -> str:
     """Text that Markdown and HTML show as it is, in one line."""
     text = html.escape(visible(str(value)), quote=False)
     return re.sub(r"([\\`*\[\]#|!])", r"\\\1", text)
+
+
+def shares_of(counts: Ints) -> Floats:
+    """(K,), how frequent each class is, of a class of fewer than `K` traces as if it had `K`."""
+    at_least: Floats = np.maximum(counts, K).astype(np.float64)
+    shares: Floats = at_least / at_least.sum()
+    return shares

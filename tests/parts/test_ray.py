@@ -30,12 +30,16 @@ pytestmark = [
 ]
 
 
+# Workers of Ray wait for all others (nice 15), and here others are other tests.
+SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head with one processor; tests add the node that they kill."""
     from ray.cluster_utils import Cluster
 
-    with mock.patch.dict(os.environ, {"RAY_USAGE_STATS_ENABLED": "0"}):
+    with mock.patch.dict(os.environ, SETTINGS):
         found = Cluster(
             initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
         )
@@ -125,7 +129,7 @@ def test_what_a_task_raises_comes_through_and_the_rest_is_done(
 
 def test_a_worker_of_another_version_is_refused(cluster: Any) -> None:
     with (
-        mock.patch("netdiffus.parts.on_ray.version", lambda name: "9.9"),
+        mock.patch("netdiffus.parts.on_ray.version", return_value="9.9"),
         pytest.raises(InputError, match=r"has netdiffus .*, this process 9\.9"),
     ):
         list(by_ray(abs, [1], cluster.address))

@@ -137,7 +137,7 @@ def test_what_differs_from_the_plan_is_named(model: Model, once: Path) -> None:
         (model, 31, {}, "begun with n 30, now 31"),
         (model, N, {"part_size": 8}, "begun with part_size 7, now 8"),
         (model, N, {"seed": 5}, "begun with seed 4, now 5"),
-        (model, N, {"mix": "real"}, "begun with mix 'balanced', now 'real'"),
+        (model, N, {"mix": "real"}, "begun with mix None, now 'real'"),
         (other, N, {}, "begun with model '"),
     ):
         with pytest.raises(InputError, match=message):
