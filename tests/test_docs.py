@@ -33,6 +33,7 @@ BUDGETS: dict[str, dict[str, str]] = {
         '("causal", "series")': '("series",)',  # an evaluation takes half a minute
     },
     "reproducibility": {"4000": "2", "6000": "4"},
+    "scale": {"--minutes 5": "--steps 2", "-n 1000": "-n 20", "--part-size 256": "--part-size 8"},
     "tables": {"--minutes 5": "--steps 2", "-n 1000": "-n 9"},
     "volumes": {"--minutes 5": "--steps 2", "-n 1000": "-n 9"},
 }
@@ -55,6 +56,7 @@ def write_captures() -> None:
 GIVEN = {
     "captures": write_captures,
     "volumes": write_captures,
+    "scale": write_captures,
     "images": write_table,
     "reproducibility": write_table,
 }

@@ -9,7 +9,7 @@ import typer
 
 from netdiffus.cli.options import OF_FOLDERS, Force, Json, Ray, refuse_unused
 from netdiffus.cli.options import Shard as ShardOption
-from netdiffus.cli.output import say, say_missing, show
+from netdiffus.cli.output import aside, say, say_missing, show
 from netdiffus.cli.progress import bar
 from netdiffus.errors import InputError
 
@@ -109,7 +109,7 @@ def import_(
     made = None
     if not is_folder(out):
         refuse_unused(ctx, f"{out}: a file", OF_FOLDERS)
-    with bar("import", 1.0) as progress:
+    with aside(ray), bar("import", 1.0) as progress:
         if is_folder(out):
             share = None if shard is None else Shard.parse(shard)
             made, report = import_to_parts(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Any, TextIO
 
 from netdiffus.errors import Note, visible
@@ -36,6 +37,11 @@ def say_missing(made: Made) -> None:
             f"note: {made.folder} is not whole: {made.missing} of {made.parts} parts are missing; "
             "the shard that ends last writes the manifest, and the same command makes lost parts"
         )
+
+
+def aside(ray: str | None) -> AbstractContextManager[Any]:
+    """What Ray prints of lost nodes and workers goes to stderr: stdout is for the result."""
+    return nullcontext() if ray is None else redirect_stdout(sys.stderr)
 
 
 def _put(line: str, stream: TextIO) -> None:

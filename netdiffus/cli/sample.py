@@ -21,7 +21,7 @@ from netdiffus.cli.capture_options import (
     Version,
 )
 from netdiffus.cli.options import OF_FOLDERS, Force, Json, Ray, Shard, refuse_unused
-from netdiffus.cli.output import say_missing, show
+from netdiffus.cli.output import aside, say_missing, show
 from netdiffus.cli.progress import bar
 from netdiffus.errors import InputError
 
@@ -159,7 +159,7 @@ def _sample_parts(
     asked = _numbered(label, loaded.classes)
     n = 1000 if n is None and not isinstance(asked, dict) else n
     size, shard = several.pop("part_size"), several.pop("shard")
-    with bar("sample", float(number_of(n, asked))) as progress:
+    with aside(several["ray"]), bar("sample", float(number_of(n, asked))) as progress:
         found = sample_to_parts(
             loaded,
             n,

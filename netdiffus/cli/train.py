@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -119,7 +120,8 @@ def train(
             device=device,
             progress=progress,
         )
-    show({"model": str(out), **model.about, "privacy": statement(model.ledger)}, as_json)
+    if os.environ.get("RANK", "0") == "0":  # of several processes one tells
+        show({"model": str(out), **model.about, "privacy": statement(model.ledger)}, as_json)
     if model.about["ended"] == "interrupted":
         raise typer.Exit(130)
 
