@@ -131,10 +131,9 @@ def test_what_a_task_raises_comes_through_and_the_rest_is_done(
             raise OSError(28, "No space left on device", "part-1")
         return item
 
-    found = []
+    found: list[int] = []
     with pytest.raises(OSError, match="No space left") as raised:
-        for one in by_ray(task, range(3), cluster.address):
-            found.append(one)
+        found.extend(by_ray(task, range(3), cluster.address))
     assert 0 in found
     assert socket.gethostname() in str(raised.value)
     assert raised.value.filename == "part-1"
