@@ -44,7 +44,7 @@ def sample_to_parts(
     folder: str | Path,
     *,
     part_size: int = PART_SIZE,
-    shard: Shard | None = None,
+    shard: str | None = None,
     ray: str | None = None,
     seed: int | None = None,
     force: bool = False,
@@ -63,7 +63,7 @@ def sample_to_parts(
         n: How many, at least 1; None where `label` has the numbers.
         folder: Of the data set; made if need be.
         part_size: Traces of a part, but for the last.
-        shard: Make only this share of the parts; None makes all.
+        shard: Make only this share of the parts, as `0/4` is the first of four; None makes all.
         ray: Let Ray make the parts, see `netdiffus.parts.on_ray`: `local`, `auto` or `HOST:PORT`.
         seed: None takes that which the folder was begun with, or draws one. A shard needs one.
         force: Begin anew in a folder where traces were made before.
@@ -80,6 +80,7 @@ def sample_to_parts(
     """
     folder, n = Path(folder), number_of(n, options.get("label"))
     part_size = whole("part_size", part_size, 1)
+    share = Shard() if shard is None else Shard.parse(shard)
     if force and shard is not None:
         raise InputError("force with a shard: it would take away what the others have made")
     seed = _seed(folder, seed, shard, force)
@@ -87,7 +88,7 @@ def sample_to_parts(
     plan = _plan(model, n, part_size, seed, options)
     begin(folder, plan, force=force)
     work = _Work(model, n, folder, plan, options)
-    return _done_by(work, shard or Shard(), ray, progress)
+    return _done_by(work, share, ray, progress)
 
 
 def _done_by(work: _Work, shard: Shard, ray: str | None, progress: Shown | None) -> Made:
@@ -181,7 +182,7 @@ def _identity(model: Model) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _seed(folder: Path, seed: int | None, shard: Shard | None, force: bool) -> int:
+def _seed(folder: Path, seed: int | None, shard: str | None, force: bool) -> int:
     before = None if force else plan_of(folder)
     if seed is None and before is not None:
         seed = before.get("seed")

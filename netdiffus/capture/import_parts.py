@@ -44,7 +44,7 @@ def import_to_parts(
     label_from: str | Path | None = "dir",
     rules: Rules | None = None,
     threads: int | None = None,
-    shard: Shard | None = None,
+    shard: str | None = None,
     ray: str | None = None,
     force: bool = False,
     progress: Progress | None = None,
@@ -62,7 +62,7 @@ def import_to_parts(
         label_from: As for `import_captures`.
         rules: As for `import_captures`.
         threads: Captures read at a time; the number of cores if not given.
-        shard: Read only this share of the captures; None reads all.
+        shard: Read only this share of the captures, as `0/4` is the first of four; None reads all.
         ray: Let Ray make the parts, see `netdiffus.parts.on_ray`: `local`, `auto` or `HOST:PORT`.
         force: Take away parts of captures that are not given, or have changed; or, if the folder
             was begun with other rules or labels, all of them.
@@ -75,8 +75,9 @@ def import_to_parts(
         InputError: As for `import_captures`; or the folder was begun with other rules or labels,
             holds a data set of others, or parts of captures that are not given.
     """
-    folder, rules, shard = Path(folder), rules or Rules(), shard or Shard()
-    if force and shard.count > 1:
+    folder, rules = Path(folder), rules or Rules()
+    share = Shard() if shard is None else Shard.parse(shard)
+    if force and shard is not None:
         raise InputError("force with a shard: it would take away what the others have made")
     found = find_captures(listed(paths))
     _refuse_pipes(found.captures)
@@ -84,7 +85,7 @@ def import_to_parts(
     plan = _plan(label_from, rules)
     _begin(folder, plan, force)
     work = _Work(folder, plan, label_from, rules)
-    mine = shard.of(found.captures)
+    mine = share.of(found.captures)
     threads = min(threads or os.cpu_count() or 1, max(1, len(mine)))
     read = _read_all(work, mine, threads, ray, progress)
     return _ended(work, found, read, force)

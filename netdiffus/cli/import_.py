@@ -7,8 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from netdiffus.cli.options import OF_FOLDERS, Force, Json, Ray, refuse_unused
-from netdiffus.cli.options import Shard as ShardOption
+from netdiffus.cli.options import OF_FOLDERS, Force, Json, Ray, Shard, refuse_unused
 from netdiffus.cli.output import aside, say, say_missing, show
 from netdiffus.cli.progress import bar
 from netdiffus.errors import InputError
@@ -71,7 +70,7 @@ def import_(
         bool, typer.Option("--lenient", help="Damaged captures are no failure.")
     ] = False,
     threads: Annotated[int | None, typer.Option(help="Captures read at a time.")] = None,
-    shard: ShardOption = None,
+    shard: Shard = None,
     ray: Ray = None,
     force: Force = False,
     as_json: Json = False,
@@ -81,7 +80,6 @@ def import_(
     from netdiffus.capture.files.finding import legible
     from netdiffus.capture.import_parts import import_to_parts
     from netdiffus.parts.building import is_folder
-    from netdiffus.parts.shards import Shard
 
     if packets is not None and bin_width is not None:
         raise InputError(
@@ -111,9 +109,8 @@ def import_(
         refuse_unused(ctx, f"{out}: a file", OF_FOLDERS)
     with aside(ray), bar("import", 1.0) as progress:
         if is_folder(out):
-            share = None if shard is None else Shard.parse(shard)
             made, report = import_to_parts(
-                captures, out, shard=share, ray=ray, progress=progress, **choices
+                captures, out, shard=shard, ray=ray, progress=progress, **choices
             )
         else:
             report = convert_captures(captures, out, progress=progress, **choices)

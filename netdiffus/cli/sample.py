@@ -151,14 +151,13 @@ def _sample_parts(
 ) -> None:
     """Traces in parts, of which others may make some."""
     from netdiffus.model.model import Model
-    from netdiffus.parts.shards import Shard
     from netdiffus.sampling import number_of
     from netdiffus.sampling_parts import PART_SIZE, sample_to_parts
 
     loaded = Model.load(model)
     asked = _numbered(label, loaded.classes)
     n = 1000 if n is None and not isinstance(asked, dict) else n
-    size, shard = several.pop("part_size"), several.pop("shard")
+    size = several.pop("part_size")
     with aside(several["ray"]), bar("sample", float(number_of(n, asked))) as progress:
         found = sample_to_parts(
             loaded,
@@ -166,7 +165,6 @@ def _sample_parts(
             out,
             label=asked,
             part_size=PART_SIZE if size is None else size,
-            shard=None if shard is None else Shard.parse(shard),
             progress=progress,
             **several,
             **sampling,

@@ -264,13 +264,10 @@ def _clear(folder: Path) -> None:
 
 
 def _refuse_others(folder: Path) -> None:
-    others = sorted(
-        path.name
-        for path in folder.glob("*")
-        if path.name == MANIFEST or path.suffix.lower() in (SUFFIX, ".pq")
-    )
-    if others:
+    """Refuses a folder that others have used, a model's or that where the command was run."""
+    names = sorted(path.name for path in folder.glob("*") if not path.name.startswith("."))
+    if others := [name for name in names if name != RECORDS]:
         raise InputError(
-            f"{folder / others[0]}: the folder holds a data set that no plan of netdiffus made; "
-            "choose another folder"
+            f"{folder}: holds {others[0]}, which is of no data set in the making; choose a new or "
+            "an empty folder"
         )

@@ -14,7 +14,6 @@ from captures import SECOND, conversation, frames, pcap
 from command import files_of_at_most, run
 
 from netdiffus import Dataset, InputError, Rules, Traces, import_captures, import_to_parts
-from netdiffus.parts.shards import Shard
 from netdiffus.tables.manifest import MANIFEST
 
 CAPTURES = ("voip/a.pcap", "voip/b.pcap", "web/a.pcap", "web/deep/c.pcap")
@@ -59,7 +58,7 @@ def test_shards_make_the_same_folder(captures: Path, tmp_path: Path) -> None:
     folder = tmp_path / "set"
     for index, missing in ((1, 4), (0, 2), (2, 1), (3, 0)):
         assert not (folder / MANIFEST).exists()
-        made, _ = import_to_parts(captures, folder, shard=Shard(index, 4))
+        made, _ = import_to_parts(captures, folder, shard=f"{index}/4")
         assert made.missing == missing
     assert content(folder) == content(tmp_path / "once")
 
@@ -118,7 +117,7 @@ def test_other_rules_or_labels_are_named(captures: Path, tmp_path: Path) -> None
     with pytest.raises(InputError, match="begun with label_from 'dir', now 'file'"):
         import_to_parts(captures, folder, label_from="file")
     with pytest.raises(InputError, match="force with a shard"):
-        import_to_parts(captures, folder, force=True, shard=Shard(0, 2))
+        import_to_parts(captures, folder, force=True, shard="0/2")
     rules = Rules(packets=5)
     import_to_parts(captures, folder, rules=rules, label_from="file", force=True)
     wanted, _ = import_captures(captures, rules=rules, label_from="file")
@@ -168,7 +167,7 @@ def test_a_pipe_is_refused(tmp_path: Path, captures: Path) -> None:
 
 def test_a_full_disk_costs_one_part(captures: Path, tmp_path: Path) -> None:
     folder = tmp_path / "set"
-    import_to_parts(captures, folder, shard=Shard(0, 2))
+    import_to_parts(captures, folder, shard="0/2")
     kept = parts_of(folder)
     for most, name in ((100, "voip/b.pcap"), (6000, "part-")):
         with files_of_at_most(most), pytest.raises(OSError, match="too large") as raised:

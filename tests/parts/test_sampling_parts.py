@@ -47,14 +47,14 @@ def test_shards_make_the_same_bytes_in_any_order(model: Model, once: Path, tmp_p
     folder = tmp_path / "set"
     for index, missing in ((2, 4), (0, 2), (1, 0)):
         assert not (folder / MANIFEST).exists()
-        made = sample_to_parts(model, N, folder, part_size=SIZE, seed=4, shard=Shard(index, 3))
+        made = sample_to_parts(model, N, folder, part_size=SIZE, seed=4, shard=f"{index}/3")
         assert made.missing == missing
     assert content(folder) == content(once)
 
 
 def test_one_shard_does_what_another_left(model: Model, once: Path, tmp_path: Path) -> None:
     folder = tmp_path / "set"
-    sample_to_parts(model, N, folder, part_size=SIZE, seed=4, shard=Shard(1, 3))
+    sample_to_parts(model, N, folder, part_size=SIZE, seed=4, shard="1/3")
     made = sample_to_parts(model, N, folder, part_size=SIZE)  # with the seed of the folder
     assert (made.made, made.there) == (3, 2)
     assert content(folder) == content(once)
@@ -95,7 +95,7 @@ def test_a_run_that_is_broken_off_leaves_whole_parts(
 
 def test_a_full_disk_costs_the_part_that_did_not_fit(model: Model, tmp_path: Path) -> None:
     folder = tmp_path / "set"
-    sample_to_parts(model, N, folder, part_size=SIZE, seed=4, shard=Shard(0, 5))
+    sample_to_parts(model, N, folder, part_size=SIZE, seed=4, shard="0/5")
     with files_of_at_most(100), pytest.raises(OSError, match="too large") as raised:
         sample_to_parts(model, N, folder, part_size=SIZE)
     assert raised.value.filename == str(folder / "part-000001.parquet")
@@ -156,7 +156,7 @@ def test_force_begins_anew(model: Model, once: Path, tmp_path: Path) -> None:
     folder = tmp_path / "set"
     sample_to_parts(model, 80, folder, part_size=SIZE, seed=9)
     with pytest.raises(InputError, match="force with a shard"):
-        sample_to_parts(model, N, folder, seed=4, shard=Shard(0, 2), force=True)
+        sample_to_parts(model, N, folder, seed=4, shard="0/2", force=True)
     sample_to_parts(model, N, folder, part_size=SIZE, seed=4, force=True)
     assert content(folder) == content(once)
 
@@ -165,14 +165,22 @@ def test_what_others_have_written_is_left_alone(model: Model, tmp_path: Path) ->
     Dataset.write(tmp_path / "set", [volumes()])
     before = content(tmp_path / "set")
     for force in (False, True):
-        with pytest.raises(InputError, match="a data set that no plan of netdiffus made"):
+        with pytest.raises(InputError, match=r"holds manifest\.json, which is of no data set"):
             sample_to_parts(model, 5, tmp_path / "set", seed=1, force=force)
     assert content(tmp_path / "set") == before
 
 
+def test_a_folder_that_is_used_is_left_alone(model: Model, tmp_path: Path) -> None:
+    model.save(tmp_path)
+    before = content(tmp_path)
+    with pytest.raises(InputError, match=r"holds README\.md, which is of no data set"):
+        sample_to_parts(model, 5, tmp_path, seed=1)
+    assert content(tmp_path) == before
+
+
 def test_a_shard_needs_a_seed(model: Model, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a shard without a seed"):
-        sample_to_parts(model, 5, tmp_path / "set", shard=Shard(0, 2))
+        sample_to_parts(model, 5, tmp_path / "set", shard="0/2")
     assert not (tmp_path / "set").exists()
 
 
