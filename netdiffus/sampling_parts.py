@@ -33,9 +33,8 @@ from netdiffus.progress import Shown, given_or_bar
 from netdiffus.sampling import Counts, batches, number_of
 
 PART_SIZE = 16_384  # traces
-# What the traces do not depend on but for rounding, and what is asked for where nothing is said.
+# What the traces do not depend on, but for rounding.
 ROUNDING = ("fast", "batch_size", "device")
-USUAL = {"mix": "balanced", "start": 0}
 
 
 def sample_to_parts(
@@ -68,8 +67,8 @@ def sample_to_parts(
         seed: None takes that which the folder was begun with, or draws one. A shard needs one.
         force: Begin anew in a folder where traces were made before.
         progress: Called with (traces done, a note). None shows a bar, as `train` does.
-        **options: All others of `sample`: `label`, `mix`, `fast`, `sampler`, `steps`, `start`,
-            `batch_size` and `device`.
+        **options: All others of `sample`: `label`, `where`, `mix`, `fast`, `sampler`, `steps`,
+            `start`, `batch_size` and `device`.
 
     Returns:
         What was done, and how many parts are missing still.
@@ -153,16 +152,10 @@ class _Work:
         return hashlib.sha256(json.dumps([self.plan, k]).encode()).hexdigest()
 
 
-def _plan(
-    model: Model, n: int, part_size: int, seed: int, options: Mapping[str, Any]
-) -> dict[str, Any]:
+def _plan(model: Model, n: int, part_size: int, seed: int, options: Mapping[str, Any]) -> Plan:
     """All that the bytes of the parts depend on, but for rounding."""
-    asked = {
-        name: dict(value) if isinstance(value, Mapping) else value
-        for name, value in options.items()
-        if name not in ROUNDING and value not in (None, USUAL.get(name))
-    }
-    return {
+    asked = {name: value for name, value in options.items() if name not in ROUNDING and value}
+    plan = {
         "work": "sample",
         "netdiffus": SOFTWARE,
         "model": _identity(model),
@@ -171,6 +164,13 @@ def _plan(
         "seed": seed,
         **asked,
     }
+    found: Plan = json.loads(json.dumps(plan, default=_as_json))
+    return found
+
+
+def _as_json(value: Any) -> Any:
+    """Mappings of any kind, and numbers and times of others."""
+    return dict(value) if isinstance(value, Mapping) else str(value)
 
 
 def _identity(model: Model) -> str:

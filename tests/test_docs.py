@@ -19,6 +19,7 @@ GUIDES = sorted(path.stem for path in (ROOT / "docs" / "guides").glob("*.md"))
 # All lines of a guide are run, but less is trained, made and judged.
 BUDGETS: dict[str, dict[str, str]] = {
     "captures": {"--minutes 5": "--steps 2", "minutes=5": "steps=2", "1000": "36"},
+    "columns": {"-o model/": "-o model/ --steps 2", "steps=60": "steps=2"},
     "images": {
         "--minutes 30": "--steps 2",
         "minutes=30": "steps=2",
@@ -56,6 +57,7 @@ def write_captures() -> None:
 GIVEN = {
     "captures": write_captures,
     "volumes": write_captures,
+    "columns": write_table,
     "scale": write_captures,
     "images": write_table,
     "reproducibility": write_table,
