@@ -25,8 +25,8 @@ from unittest import mock
 from bench.memory import MB, _be_quiet, _import_all, _mute, _run, _status
 
 POINTS, PART = 32, 4_096
-FITS = 16 << 20  # bytes, so that all sizes are learned from by way of a file
-STEPS, BATCH = 200, 64
+FITS = 2 << 20  # bytes, so that all sizes are learned from by way of a file
+STEPS, BATCH = 20, 64
 GROWS = 40.0  # MB that the memory of a step may be more for the most traces than for the fewest
 EACH = 50 / MB  # MB of a trace at the start of a training
 
@@ -35,14 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Prints a table; 1 if the memory of a step grows."""
     parser = argparse.ArgumentParser("python -m bench.scale", description=__doc__)
     parser.add_argument("--traces", type=int, nargs="+", default=[20_000, 100_000])
-    parser.add_argument("--only", nargs="+", choices=list(_STEPS), default=list(_STEPS))
     given = parser.parse_args(arguments)
     print(f"traces of {POINTS} points and 3 channels; MB = 1e6 bytes of the process's own memory")
     print("| what | traces | seconds | traces/s | peak, MB |\n| --- | --- | --- | --- | --- |")
     grown = []
     with tempfile.TemporaryDirectory() as folder:
         _run("prepare", folder, 8, POINTS)
-        for name in given.only:
+        for name in _STEPS:
             peaks = [_line(name, folder, n) for n in sorted(given.traces)]
             more = EACH * (max(given.traces) - min(given.traces)) if name == "train" else 0.0
             grown += [name for low, high in pairwise(peaks) if high > low + GROWS + more]
