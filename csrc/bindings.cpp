@@ -35,15 +35,6 @@ void gasf_py(uintptr_t x, int64_t batch, int64_t n, uintptr_t field, bool is_dou
     gasf(at<const float>(x), batch, n, at<float>(field), threads);
 }
 
-void area_resize_py(uintptr_t image, int64_t batch, int64_t h, int64_t w, int64_t h2, int64_t w2,
-                    uintptr_t resized, bool is_double, int threads) {
-  py::gil_scoped_release release;
-  if (is_double)
-    area_resize(at<const double>(image), batch, h, w, h2, w2, at<double>(resized), threads);
-  else
-    area_resize(at<const float>(image), batch, h, w, h2, w2, at<float>(resized), threads);
-}
-
 void normal_py(Draws draw, Shape shape, uintptr_t noise, bool is_double, int threads) {
   py::gil_scoped_release release;
   if (is_double)
@@ -160,9 +151,6 @@ void set_isa_py(const std::string& name) {
 PYBIND11_MODULE(_C, module) {
   module.def("gasf", &gasf_py, py::arg("x"), py::arg("batch"), py::arg("n"), py::arg("field"),
              py::arg("double"), py::arg("threads"));
-  module.def("area_resize", &area_resize_py, py::arg("image"), py::arg("batch"), py::arg("h"),
-             py::arg("w"), py::arg("h2"), py::arg("w2"), py::arg("resized"), py::arg("double"),
-             py::arg("threads"));
   module.def("gasf_image", &gasf_image_py, py::arg("x"), py::arg("batch"), py::arg("n"),
              py::arg("size"), py::arg("gamma"), py::arg("image"), py::arg("double"),
              py::arg("threads"));

@@ -41,15 +41,6 @@ void gasf_image_py(uintptr_t x, int64_t batch, int64_t n, int64_t size, double g
   });
 }
 
-void area_resize_py(uintptr_t image, int64_t batch, int64_t h, int64_t w, int64_t h2, int64_t w2,
-                    uintptr_t resized, const std::string& dtype, uintptr_t stream) {
-  launch("area_resize", dtype, [=](auto* t) {
-    using T = std::remove_pointer_t<decltype(t)>;
-    return area_resize_cuda(at<const T>(image), batch, h, w, h2, w2, at<T>(resized),
-                            at<void>(stream));
-  });
-}
-
 void gasf_decode_py(uintptr_t image, int64_t batch, int64_t m, double gamma, int iterations,
                     double exact, uintptr_t x, uintptr_t residual, const std::string& dtype,
                     uintptr_t stream) {
@@ -117,8 +108,6 @@ void add_cuda(pybind11::module_& module) {
              arg("stream"));
   module.def("gasf_image_cuda", &gasf_image_py, arg("x"), arg("batch"), arg("n"), arg("size"),
              arg("gamma"), arg("image"), arg("dtype"), arg("stream"));
-  module.def("area_resize_cuda", &area_resize_py, arg("image"), arg("batch"), arg("h"), arg("w"),
-             arg("h2"), arg("w2"), arg("resized"), arg("dtype"), arg("stream"));
   module.def("gasf_decode_cuda", &gasf_decode_py, arg("image"), arg("batch"), arg("m"),
              arg("gamma"), arg("iterations"), arg("exact"), arg("x"), arg("residual"), arg("dtype"),
              arg("stream"));

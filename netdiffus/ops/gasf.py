@@ -213,7 +213,7 @@ _gasf = register(
 def _gasf_image_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
     (x,), (size, gamma, _) = ctx.saved_tensors, ctx.arguments
     g, wide = _wide(gradient), _wide(x).unsqueeze(-2)
-    mean, drop = (area_resize(v, (1, size)) for v in (wide, _flat(wide)))
+    mean, drop = (area_resize(v, 1, size) for v in (wide, _flat(wide)))
     if gamma != 1:
         g = g * gamma * _pixels(mean, drop) ** (gamma - 1)
     both = 0.5 * (g + g.mT)

@@ -10,7 +10,6 @@ from torch import Tensor
 from triton_cases import (
     Check,
     cases,
-    check_area_resize,
     check_cached_attention,
     check_denoise_step,
     check_draw_tokens,
@@ -36,13 +35,6 @@ SMALL: dict[Check, list[tuple[Any, ...]]] = {
         (1, 37, 16, 0.3, half),
         (1, 130, 129, 2.2, single),
         (1, 16, 16, 1.0, brain),
-    ],
-    check_area_resize: [
-        (1, (1, 1), (3, 2), single),
-        (2, (7, 9), (3, 4), single),
-        (1, (5, 30), (11, 7), half),
-        (1, (10, 70), (1, 125), single),
-        (1, (16, 16), (16, 8), brain),
     ],
     check_normal: [
         ((1, 1), False, single),
@@ -126,7 +118,6 @@ def test_keys_of_every_width(seed: int) -> None:
 OPS: dict[str, Any] = {
     "gasf": lambda x, backend: ops.gasf(x, backend=backend),
     "gasf_image": lambda x, backend: ops.gasf_image(x, 5, gamma=0.3, backend=backend),
-    "area_resize": lambda x, backend: ops.area_resize(x, (3, 5), backend=backend),
     "gasf_decode": lambda x, backend: ops.gasf_decode(x, backend=backend)[0],
     "q_sample": lambda x, backend: ops.q_sample(
         x, x[..., 0, 0].clone(), x[..., 0, 0].clone(), 5, indices(len(x)), 2, backend=backend
@@ -168,7 +159,7 @@ def test_nan_shows_and_stays(name: str) -> None:
         assert found[1].isnan().all()
 
 
-@pytest.mark.parametrize("name", ["gasf", "gasf_image", "area_resize"])
+@pytest.mark.parametrize("name", ["gasf", "gasf_image"])
 def test_gradient_passes_through(name: str) -> None:
     gradients = []
     for backend in ("triton", "torch"):

@@ -18,7 +18,6 @@ from triton_cases import (
     Check,
     assert_near,
     cases,
-    check_area_resize,
     check_cached_attention,
     check_denoise_step,
     check_draw_tokens,
@@ -49,12 +48,6 @@ AWKWARD: dict[Check, list[tuple[Any, ...]]] = {
         (16, 448, 128, 1.0, single),
         (2, 70, 125, 2.2, single),
         (2, 500, 96, 0.5, half),
-    ],
-    check_area_resize: [
-        (1, (1, 1), (1, 1), single),
-        (2, (131, 97), (61, 13), single),
-        (2, (61, 200), (127, 64), half),
-        (1, (70, 33), (125, 97), brain),
     ],
     check_normal: [
         ((5, 1031), False, single),
