@@ -13,6 +13,8 @@ from netdiffus.model.model import Model
 from netdiffus.traces.lab import lab_traffic
 from netdiffus.traces.traces import Traces
 
+# What stands in the report is looked at elsewhere.
+pytestmark = pytest.mark.usefixtures("quick_judges_of_module")
 FILES = ["holdout.parquet", "model", "report.html", "report.json", "synthetic.parquet"]
 FILES += ["train.parquet"]
 
@@ -32,7 +34,9 @@ def test_writes_everything_and_says_where(demo: Demo) -> None:
     told = json.loads(demo.done.out)
     assert demo.done.code == 0
     # A model of a second makes traces of other lengths, which `evaluate` says.
-    assert all(line.startswith("note: ") for line in demo.done.err.splitlines())
+    # On a slow machine there are lines of progress, too.
+    usual = ("note: ", "train ", "sample ", "evaluate ")
+    assert all(line.startswith(usual) for line in demo.done.err.splitlines())
     assert sorted(p.name for p in demo.folder.iterdir()) == FILES
     assert {told[name] for name in FILES} == {str(demo.folder / name) for name in FILES}
     assert len(told["figures"]) >= 4
