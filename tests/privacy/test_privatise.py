@@ -184,7 +184,7 @@ class TestLedger:
 
         text = answers(report.figures)[1].text
         assert "Differential privacy: epsilon 8, delta 1e-05 for one trace" in text
-        assert "no part of that guarantee" in text
+        assert "that guarantee does not cover it" in text
         assert CAVEAT not in text
 
 
