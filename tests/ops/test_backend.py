@@ -14,7 +14,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import netdiffus
-from netdiffus.ops import _backend, backends, gasf, gasf_decode, gasf_image, isa, normal
+from netdiffus.ops import _backend, backends, gasf, gasf_decode, gasf_image, isa
 
 KERNELS = {name: (torch.float32,) for name in ("cpp", "cuda", "triton")}
 
@@ -150,26 +150,6 @@ def _run_with(level: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"NETDIFFUS_ISA": level}
     command = [sys.executable, *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True)
-
-
-OPS = {
-    "gasf": lambda x: gasf(x),
-    "gasf_image": lambda x: gasf_image(x, 70),
-    "gasf_image, a quarter": lambda x: gasf_image(x, 128, gamma=0.25),
-    "gasf_image, a power": lambda x: gasf_image(x, 31, gamma=0.3),
-    "normal": lambda x: normal(3, torch.arange(len(x)), 0, (1001,)),
-}
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("op", OPS.values(), ids=list(OPS))
-def test_instruction_sets_agree_to_the_bit(
-    instruction_set: str, op: Callable[[Tensor], Tensor], dtype: torch.dtype
-) -> None:
-    x = torch.rand(50, 99, dtype=dtype, generator=torch.Generator().manual_seed(0))
-    found = op(x)
-    _backend._C.set_isa("baseline")
-    assert torch.equal(found, op(x))
 
 
 def _both(x: Tensor) -> Tensor:

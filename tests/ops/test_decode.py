@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from everywhere import DTYPES, assert_same_everywhere
+from everywhere import DTYPES
 from torch import Tensor
 
 from netdiffus.ops import gasf_decode, gasf_image
@@ -138,30 +138,6 @@ def test_leading_dimensions(backend: str, device: str, shape: tuple[int, ...]) -
     assert residual.shape == shape[:-2]
 
 
-def test_any_strides(backend: str, device: str) -> None:
-    image = noisy("any", 6, 16, 0.1).to(dtype_of(backend)).to(device)[::2, ::2, ::2].mT
-    found, expected = (gasf_decode(v, backend=backend) for v in (image, image.contiguous()))
-    assert all(map(torch.equal, found, expected))
-
-
-@pytest.mark.parametrize("backend", NATIVE, indirect=True)
-def test_batches_change_nothing(backend: str, device: str) -> None:
-    image = noisy("any", 20, 33, 0.2).to(dtype_of(backend)).to(device)
-    parts = [gasf_decode(part, backend=backend) for part in image.split(7)]
-    for found, whole in zip(
-        zip(*parts, strict=True), gasf_decode(image, backend=backend), strict=True
-    ):
-        assert torch.equal(torch.cat(found), whole)
-
-
-@pytest.mark.parametrize("backend", NATIVE, indirect=True)
-def test_the_same_bits_everywhere(backend: str, device: str) -> None:
-    for dtype in DTYPES[backend]:
-        image = noisy("any", 60, 37, 0.2).to(dtype).to(device)
-        image[7, 0, 0] = torch.nan
-        assert_same_everywhere(lambda image=image: gasf_decode(image, gamma=0.3, backend=backend))
-
-
 def test_result_has_no_gradient(backend: str, device: str) -> None:
     image = torch.rand(2, 5, 5, device=device, requires_grad=True)
     assert not any(v.requires_grad for v in gasf_decode(image, backend=backend))
@@ -174,18 +150,6 @@ def test_large_images_on_a_gpu_are_left_to_torch(backend: str, device: str) -> N
             gasf_decode(image, backend=backend)
     found, _ = gasf_decode(image, iterations=0)
     torch.testing.assert_close(found, torch.full_like(found, 0.5))
-
-
-@pytest.mark.parametrize("backend", NATIVE, indirect=True)
-def test_compiles_into_one_graph(backend: str, device: str) -> None:
-    image = noisy("any", 2, 6, 0.1).to(dtype_of(backend)).to(device)
-    compiled = torch.compile(
-        lambda v: gasf_decode(v, gamma=0.5, backend=backend), fullgraph=True, backend="eager"
-    )
-    for found, expected in zip(
-        compiled(image), gasf_decode(image, gamma=0.5, backend=backend), strict=True
-    ):
-        torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
 def test_registered_op_keeps_torchs_rules() -> None:
