@@ -84,6 +84,22 @@ def test_random_images_as_the_reference_does(backend: str, device: str, m: int) 
     torch.testing.assert_close(residual.cpu(), least, rtol=0, atol=TOLERANCE[backend])
 
 
+@pytest.mark.parametrize("backend", ["cuda", "triton"], indirect=True)
+@pytest.mark.parametrize("m", [7, 24])
+def test_starts_anywhere(backend: str, device: str, m: int) -> None:
+    """Also where Gauss-Newton's matrix is singular, or its slope 0."""
+    generator = torch.Generator().manual_seed(7)
+    bits = (torch.rand(6, m, m, generator=generator) < 0.4).float()
+    eye = torch.eye(m).unsqueeze(0)
+    image = torch.cat([bits, eye, 1 - eye, 0 * eye, 1 + 0 * eye])
+    found, residual = gasf_decode(image.to(device), backend=backend)
+    assert found.min() >= 0
+    assert found.max() <= 1
+    expected = gasf_decode(image, backend="torch")[1]
+    # Measured: 1.5e-6, in images whose six steps end before the minimum; 0.2 is to get stuck.
+    torch.testing.assert_close(residual.cpu(), expected, rtol=0, atol=5e-6)
+
+
 @pytest.mark.parametrize("backend", NATIVE, indirect=True)
 @pytest.mark.parametrize("gamma", [0.25, 0.3, 0.5, 2.2])
 def test_undoes_gamma(backend: str, device: str, gamma: float) -> None:

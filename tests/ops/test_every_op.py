@@ -62,6 +62,11 @@ def stepped(batch: int, n: int, dtype: torch.dtype) -> Inputs:
     return *images, torch.arange(batch)
 
 
+def imaged(v: Inputs, backend: str, gamma: float) -> Sequence[Tensor]:
+    """A little smaller than the series are long."""
+    return [gasf_image(*v, v[0].shape[1] - 2, gamma=gamma, backend=backend)]
+
+
 def attended(v: Inputs, backend: str) -> Sequence[Tensor]:
     keys, values = (cache.clone(memory_format=torch.contiguous_format) for cache in v[1:])
     return cached_attention(v[0], keys, values, PLACE, backend=backend), keys, values
@@ -77,9 +82,9 @@ OPS = {
     **{
         f"gasf_image, gamma {gamma}": Op(
             lambda b, n, dtype: [drawn(b, n, dtype=dtype)],
-            lambda v, backend, gamma=gamma: [gasf_image(*v, 128, gamma=gamma, backend=backend)],
+            lambda v, backend, gamma=gamma: imaged(v, backend, gamma),
             many=(50, 99),
-            large=(2048, 30),
+            large=(2048, 130),
         )
         for gamma in (1.0, 0.25, 0.3)
     },
@@ -137,7 +142,7 @@ native = pytest.mark.parametrize("backend", ["cpp", "cuda", "triton"], indirect=
 on_cpu = pytest.mark.parametrize("backend", ["cpp"], indirect=True)
 
 
-def made(op: Op, device: str, batch: int = 20, n: int = 12) -> Inputs:
+def made(op: Op, device: str, batch: int = 9, n: int = 12) -> Inputs:
     return [v.to(device) for v in op.inputs(batch, n, torch.float32)]
 
 
@@ -151,7 +156,7 @@ def assert_same(found: Sequence[Tensor], expected: Sequence[Tensor]) -> None:
 def test_batches_change_nothing(backend: str, device: str, op: Op) -> None:
     inputs = made(op, device)
     whole = op.run(inputs, backend)
-    for part in (slice(0, 1), slice(1, 8), slice(8, 20)):
+    for part in (slice(0, 1), slice(1, 4), slice(4, 9)):
         assert_same(op.run([v[part] for v in inputs], backend), [v[part] for v in whole])
 
 

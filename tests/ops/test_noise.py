@@ -94,6 +94,13 @@ def test_backends_agree(backend: str, device: str, shape: tuple[int, ...], symme
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2**31 + 5, 2**40 + 7, 2**64 - 1])
+def test_keys_of_every_width(backend: str, device: str, seed: int) -> None:
+    index = torch.tensor([2**40 + 5, 0, -1], device=device)
+    found = normal(seed, index, 7, (9,), backend=backend)
+    torch.testing.assert_close(found, normal_reference(seed, index, 7, (9,)), rtol=0, atol=1e-6)
+
+
 def test_extremes_of_the_uniforms(backend: str, device: str) -> None:
     """Over 2 million draws the tails are reached and agree too."""
     index = torch.arange(500, device=device)
