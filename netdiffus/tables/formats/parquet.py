@@ -25,7 +25,8 @@ def read_parquet(path: Path, options: ReadOptions, findings: Findings) -> pa.Tab
         InputError: The file says that it holds far more than its size can.
     """
     findings.form = "Parquet"
-    with pa.parquet.ParquetFile(path) as file:
+    # Without it Arrow holds the whole compressed file until the last row is decoded.
+    with pa.parquet.ParquetFile(path, pre_buffer=False) as file:
         names = _wanted(file.schema_arrow, options)
         needed = _bytes(file.metadata, set(names))
         bounds.check_expansion(needed, path.stat().st_size, "its numbers")
