@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -31,7 +32,7 @@ def read_parquet(path: Path, options: ReadOptions, findings: Findings) -> pa.Tab
         needed = _bytes(file.metadata, set(names))
         bounds.check_expansion(needed, path.stat().st_size, "its numbers")
         if options.length is None or needed <= CUT_BEYOND:
-            parts = list(file.iter_batches(batch_size=ROWS, columns=names))
+            parts = list(_batches(file, names))
             return pa.Table.from_batches(parts) if parts else file.read(columns=names)
         findings.mended.append(
             f"the file is large: traces were cut to {options.length} points in the order of the "
@@ -39,9 +40,14 @@ def read_parquet(path: Path, options: ReadOptions, findings: Findings) -> pa.Tab
         )
         parts = [
             _cut(pa.Table.from_batches([batch]), options.length)
-            for batch in file.iter_batches(batch_size=ROWS, columns=names)
+            for batch in _batches(file, names)
         ]
     return pa.concat_tables(parts)
+
+
+def _batches(file: pa.parquet.ParquetFile, names: list[str]) -> Iterator[pa.RecordBatch]:
+    """The rows, some at a time, by this thread: what others free stays with them."""
+    return iter(file.iter_batches(batch_size=ROWS, columns=names, use_threads=False))
 
 
 def _wanted(schema: pa.Schema, options: ReadOptions) -> list[str]:
