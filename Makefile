@@ -9,7 +9,7 @@ OUT ?= demo
 BIN := $(VENV)/bin
 CPP := $(shell find csrc tests/cpp tests/gpu -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: demo test install lock check lint types imports unit docs coverage licences sbom
+.PHONY: demo test install lock check lint types imports unit docs coverage licences sbom fuzz matrix
 
 demo: $(BIN)/python
 	$(BIN)/pip install -c constraints.txt '.[eval]'
@@ -74,3 +74,14 @@ sbom:
 	mkdir -p build
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
 		-o build/sbom.cdx.json $(BIN)/python
+
+# Readers of files from strangers, each so many seconds; CPython 3.11 to 3.13, for which atheris is.
+SECONDS ?= 600
+fuzz:
+	$(BIN)/pip install --require-hashes --no-deps --only-binary :all: -r tests/fuzz/requirements.txt
+	$(BIN)/python tests/fuzz/fuzz.py $(SECONDS) $(READERS)
+
+# The tests under each instruction set that this processor has, and with one and two threads.
+TESTS ?= tests
+matrix:
+	.ci/matrix $(BIN)/python $(TESTS)

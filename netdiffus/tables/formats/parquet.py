@@ -39,8 +39,7 @@ def read_parquet(path: Path, options: ReadOptions, findings: Findings) -> pa.Tab
             "file, before times were looked at"
         )
         parts = [
-            _cut(pa.Table.from_batches([batch]), options.length)
-            for batch in _batches(file, names)
+            _cut(pa.Table.from_batches([batch]), options.length) for batch in _batches(file, names)
         ]
     return pa.concat_tables(parts)
 
