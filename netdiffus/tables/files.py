@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import glob
 import lzma
@@ -30,6 +31,7 @@ _PARTS = (".parquet", ".pq")
 _DAMAGED = (
     pa.ArrowException, zipfile.BadZipFile, zlib.error, lzma.LZMAError, KeyError, ValueError,
     TypeError, EOFError, OverflowError, RuntimeError, SyntaxError, tokenize.TokenError,
+    csv.Error,
 )  # fmt: skip
 _CAPTURES = (".pcap", ".pcapng", ".cap")
 _CAPTURE = "this is a capture: run `netdiffus import` on it first (import_captures in Python)"
