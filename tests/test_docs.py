@@ -35,6 +35,7 @@ BUDGETS: dict[str, dict[str, str]] = {
         '("causal", "series")': '("series",)',  # an evaluation takes half a minute
     },
     "reproducibility": {"4000": "2", "6000": "4"},
+    "scale": {"--minutes 5": "--steps 2", "-n 1000": "-n 20", "--part-size 256": "--part-size 8"},
     "tables": {"--minutes 5": "--steps 2", "-n 1000": "-n 9"},
     "volumes": {"--minutes 5": "--steps 2", "-n 1000": "-n 9"},
 }
@@ -59,6 +60,7 @@ GIVEN = {
     "volumes": write_captures,
     "columns": write_table,
     "parts": write_table,
+    "scale": write_captures,
     "images": write_table,
     "reproducibility": write_table,
 }
