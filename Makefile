@@ -1,5 +1,6 @@
 # make demo   see it work: install, train, sample, evaluate, one folder
 # make test   prove it: install with the tools, then every check
+# make lock   requirements.lock again, after a change of constraints.txt
 # make docs   the pages, in build/docs/index.html; every warning is an error
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ OUT ?= demo
 BIN := $(VENV)/bin
 CPP := $(shell find csrc tests/cpp tests/gpu -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: demo test install check lint types imports unit docs coverage
+.PHONY: demo test install lock check lint types imports unit docs coverage licences sbom fuzz matrix
 
 demo: $(BIN)/python
 	$(BIN)/pip install -c constraints.txt '.[eval]'
@@ -17,10 +18,25 @@ demo: $(BIN)/python
 test: install check
 
 install: $(BIN)/python
-	$(BIN)/pip install -c constraints.txt -e '.[test,dev,docs]'
+	$(BIN)/pip install --require-hashes --no-deps --only-binary :all: -r requirements.lock
+	$(BIN)/pip install -c constraints.txt torch
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pip install --no-build-isolation --no-deps -e .
+	$(BIN)/pip check
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
+
+# Each version with its hashes, for all supported Pythons. Not of torch: it has one build for CPUs and
+# several for CUDA, from different places, of which constraints.txt says the version alone; nor of the
+# libraries that only its builds for CUDA need.
+CUDA := bindings pathfinder toolkit
+NVIDIA := cublas cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse \
+	cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx
+lock:
+	$(BIN)/uv pip compile pyproject.toml --extra test --extra dev --extra docs -c constraints.txt \
+		--universal --python-version 3.10 --prerelease if-necessary --generate-hashes --no-annotate --quiet \
+		$(addprefix --no-emit-package ,torch $(addprefix cuda-,$(CUDA)) $(addprefix nvidia-,$(NVIDIA))) \
+		--custom-compile-command 'make lock' -o requirements.lock
 
 # The one list of checks; each is a target of its own.
 check: lint types imports unit docs
@@ -49,3 +65,23 @@ docs:
 coverage:
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --cov=netdiffus --cov-report=
 	$(BIN)/coverage report --sort=cover | awk '/TOTAL/ || $$NF + 0 < 90'
+
+# No part of check, but of CI: the licences of all that is installed, and a list of its parts (CycloneDX).
+licences:
+	$(BIN)/python .ci/licences.py
+
+sbom:
+	mkdir -p build
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+		-o build/sbom.cdx.json $(BIN)/python
+
+# Readers of files from strangers, each so many seconds; CPython 3.11 to 3.13, for which atheris is.
+SECONDS ?= 600
+fuzz:
+	$(BIN)/pip install --require-hashes --no-deps --only-binary :all: -r tests/fuzz/requirements.txt
+	$(BIN)/python tests/fuzz/fuzz.py $(SECONDS) $(READERS)
+
+# The tests under each instruction set that this processor has, and with one and two threads.
+TESTS ?= tests
+matrix:
+	.ci/matrix $(BIN)/python $(TESTS)

@@ -137,10 +137,11 @@ def _sample(n: int) -> Callable[[Path], int]:
 
 def _sample_to_file(n: int) -> Callable[[Path], int]:
     def step(folder: Path) -> int:
-        from netdiffus.cli.main import main
+        from netdiffus import Model
+        from netdiffus.sampling import sample_to_parquet
 
-        out = folder / f"{n}.parquet"
-        main(["sample", str(folder / "model"), "-n", str(n), "--seed", "1", "-o", str(out)])
+        model, out = Model.load(folder / "model"), folder / f"{n}.parquet"
+        sample_to_parquet(model, n, out, seed=1, progress=_mute)
         return 0
 
     return step

@@ -65,11 +65,12 @@ def train_start() -> bool:
 
 
 def evaluation() -> bool:
-    """6,400 traces on each side, by the clock."""
+    """6,400 traces on each side, by the clock; the processor time says what a busy machine hides."""
     sets = [big_traces(n, POINTS, CLASSES, seed) for seed, n in enumerate((6_400, 6_400, 1_600))]
-    began = time.monotonic()
+    began, cpu = time.monotonic(), time.process_time()
     evaluate(sets[0], sets[1], holdout=sets[2], progress=_mute)
-    found = time.monotonic() - began
+    found, cpu = time.monotonic() - began, time.process_time() - cpu
+    print(f"evaluate, 6,400 traces: {cpu:.1f} s of processor time", flush=True)
     return _bar(f"evaluate, 6,400 traces of {POINTS} points", found, EVALUATE_SECONDS)
 
 

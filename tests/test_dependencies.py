@@ -19,7 +19,7 @@ NAMED = {
 def needed(group: str) -> set[str]:
     """The names in a list of pyproject.toml."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    listed = re.search(rf"^{group} = \[(.*?)\]", text, re.DOTALL | re.MULTILINE)
+    listed = re.search(rf"^{group} = \[(.*?)\]$", text, re.DOTALL | re.MULTILINE)
     assert listed
     return set(re.findall(r'"([a-z0-9.-]+)', listed[1]))
 
@@ -44,3 +44,39 @@ def test_imports_are_named(evaluation: bool) -> None:
     assert len(chosen) > 10
     for file in chosen:
         assert imported(file) <= known, file
+
+
+def locked() -> dict[str, str]:
+    """Of each package in requirements.lock the lines: versions, markers and hashes."""
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    found: dict[str, str] = {}
+    for entry in re.split(r"\n(?=[a-z0-9])", re.sub(r"(?m)^#.*\n", "", text)):
+        name = re.match(r"[a-z0-9-]+(?===)", entry)
+        assert name, entry
+        found[name[0]] = found.get(name[0], "") + entry
+    return found
+
+
+def plain(name: str) -> str:
+    return re.sub(r"[._-]+", "-", name).lower()
+
+
+def test_all_packages_are_locked_with_hashes() -> None:
+    lock = locked()
+    groups = [needed(one) for one in ("dependencies", "eval", "privacy", "test", "dev", "docs")]
+    names = {plain(name) for name in set().union(*groups)} - {"netdiffus", "torch"}
+    assert len(names) > 30
+    assert names <= set(lock)
+    for name, entry in lock.items():
+        versions = re.split(rf"(?m)^{name}==", entry)[1:]
+        assert all("--hash=sha256:" in one for one in versions), name
+
+
+def test_the_lock_has_the_versions_of_the_constraints() -> None:
+    lock = locked()
+    text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    pairs = re.findall(r"(?m)^([\w.-]+)==([^\s;]+)", text)
+    assert len(pairs) > 30
+    for name, version in pairs:
+        if name != "torch":
+            assert f"{plain(name)}=={version} " in lock[plain(name)], f"{name}: make lock"

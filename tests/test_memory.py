@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from bench.big_traces import big_traces, write_traces
@@ -33,9 +34,22 @@ def peak_of(work: Callable[[], object]) -> int:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("wide", [False, True], ids=["as captures are read", "all doubles"])
-def test_loading_takes_half_as_much_again_as_the_traces(wide: bool, tmp_path: Path) -> None:
-    write_traces(tmp_path / "t.parquet", 4 * TRACES, POINTS, wide=wide)
+def write_random(path: Path) -> None:
+    """As large a file as there are bytes of numbers; it must not be in memory as well."""
+    rng = np.random.default_rng(0)
+    offsets = POINTS * np.arange(4 * TRACES + 1)
+    columns = [pa.ListArray.from_arrays(offsets, rng.random(offsets[-1])) for _ in range(3)]
+    names = ["packet_length", "volume_bytes", "iat"]
+    table = pa.table([*columns, pa.array(["a", "b"] * (2 * TRACES))], names=[*names, "label"])
+    pa.parquet.write_table(table, path, row_group_size=TRACES)
+
+
+@pytest.mark.parametrize("form", ["as captures are read", "all doubles", "not compressible"])
+def test_loading_takes_half_as_much_again_as_the_traces(form: str, tmp_path: Path) -> None:
+    if form == "not compressible":
+        write_random(tmp_path / "t.parquet")
+    else:
+        write_traces(tmp_path / "t.parquet", 4 * TRACES, POINTS, wide=form == "all doubles")
     write_traces(tmp_path / "few.parquet", 8, 8)
     code = (
         "import re, sys\n"

@@ -124,14 +124,10 @@ def _csv(path: Path, encoding: str, head: str) -> tuple[list[str], Iterator[Any]
 
 
 def _json(path: Path, encoding: str) -> tuple[list[str], Iterator[Any]]:
-    text = path.read_text(encoding=encoding).lstrip("\ufeff")
     try:
-        made = json.loads(text)
-    except ValueError:
-        try:
-            made = [json.loads(line) for line in text.splitlines() if line.strip()]
-        except ValueError as error:
-            raise InputError(f"{path}: neither JSON nor lines of JSON: {error}") from None
+        made = _values(path.read_text(encoding=encoding).lstrip("\ufeff"))
+    except (ValueError, RecursionError) as error:  # the former where bytes are no text, too
+        raise InputError(f"{path}: neither JSON nor lines of JSON: {error}") from None
     if isinstance(made, dict) and not any(isinstance(v, (dict, list)) for v in made.values()):
         is_one = {"file", "label"} <= set(_ours(list(made)))
         made = [made] if is_one else [{"file": k, "label": v} for k, v in made.items()]
@@ -140,6 +136,14 @@ def _json(path: Path, encoding: str) -> tuple[list[str], Iterator[Any]]:
     names = list(dict.fromkeys(name for row in made for name in row))
     as_text = [{k: str(v) for k, v in row.items() if v is not None} for row in made]
     return names, enumerate(as_text, 1)
+
+
+def _values(text: str) -> Any:
+    """One value of JSON, or those of all lines."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
 
 
 def _ours(names: list[str]) -> dict[str, str]:

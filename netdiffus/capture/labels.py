@@ -22,6 +22,7 @@ from netdiffus.protocols import NUMBERS, PROTOCOLS
 
 NONE = "unlabelled"
 NEAR_NS = 120 * 10**9  # how far a time of another program may be from that of the first packet
+NUMBER = r"\d{1,25}(\.\d{0,25})?"  # not of a million digits, which Decimal cannot multiply
 FORMATS = ("%d/%m/%Y %I:%M:%S %p", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%d/%m/%Y %I:%M %p")
 
 
@@ -244,7 +245,7 @@ def _range(row: dict[str, str]) -> tuple[int, int]:
 
 def _time(text: str) -> int:
     """Nanoseconds since 1970 from seconds, or from ISO 8601, UTC where it names no zone."""
-    if re.fullmatch(r"-?\d+(\.\d*)?", text):
+    if re.fullmatch(rf"-?{NUMBER}", text):
         return int(Decimal(text) * 10**9)
     moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
     if moment.tzinfo is None:
@@ -272,7 +273,7 @@ def _moment(cell: str, form: str | None) -> int:
     if form is not None:
         moment = datetime.strptime(cell, form).replace(tzinfo=timezone.utc)
         return int(moment.timestamp()) * 10**9
-    if not re.fullmatch(r"\d+(\.\d*)?", cell):
+    if not re.fullmatch(NUMBER, cell):
         return _time(cell)
     digits = len(cell.partition(".")[0])  # of s, ms, µs or ns since 1970
     return int(Decimal(cell) * 10 ** max(0, 9 - max(0, digits - 10)))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import errno
 import glob
 import lzma
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -28,7 +31,8 @@ _PARTS = (".parquet", ".pq")
 # What the readers raise where bytes are damaged.
 _DAMAGED = (
     pa.ArrowException, zipfile.BadZipFile, zlib.error, lzma.LZMAError, KeyError, ValueError,
-    TypeError, EOFError, OverflowError, RecursionError, NotImplementedError, SyntaxError,
+    TypeError, EOFError, OverflowError, RuntimeError, SyntaxError, tokenize.TokenError,
+    csv.Error,
 )  # fmt: skip
 _CAPTURES = (".pcap", ".pcapng", ".cap")
 _CAPTURE = "this is a capture: run `netdiffus import` on it first (import_captures in Python)"
@@ -93,7 +97,8 @@ def read_file(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
             "channels (--channels), or split the file"
         ) from None
     except OSError as error:
-        if error.errno is not None:  # of the system; Arrow's have no number
+        # Arrow's have no number, and a damaged archive asks for places before its first byte.
+        if error.errno not in (None, errno.EINVAL):  # of the system
             raise
         raise _unreadable(path, suffix, error) from error
     except _DAMAGED as error:

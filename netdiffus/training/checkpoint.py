@@ -269,12 +269,14 @@ def read_log(folder: str | Path) -> list[dict[str, float]]:
         text = path.read_text(encoding="utf-8")
         lines = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
         return [_numbers(line) for line in lines]
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise InputError(f"{path}: no log of a training: {error}") from None
 
 
-def _numbers(line: dict[str, Any]) -> dict[str, float]:
+def _numbers(line: Any) -> dict[str, float]:
     """A line of the log, checked: people draw its curve from folders of others."""
+    if not isinstance(line, dict):
+        raise ValueError(f"a line must be an object, got {line!r:.80}")
     found = {key: float(value) for key, value in line.items()}
     if not {"step", "loss"} <= set(found) or not all(map(math.isfinite, found.values())):
         raise ValueError(f"step and loss must be finite numbers, got {line}")

@@ -69,6 +69,13 @@ def test_any_separator_and_suffix(separator: str, name: str, tmp_path: Path) -> 
     assert Traces.load(write(tmp_path / name, rows(str), separator)).equals(expected())
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_any_end_of_a_line(end: bytes, tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", rows(str), ";")
+    path.write_bytes(path.read_bytes().replace(b"\n", end))
+    assert Traces.load(path).equals(expected())
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 def test_unicode_encodings(encoding: str, tmp_path: Path) -> None:
     path = tmp_path / "t.csv"

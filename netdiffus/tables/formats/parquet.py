@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,22 +26,27 @@ def read_parquet(path: Path, options: ReadOptions, findings: Findings) -> pa.Tab
         InputError: The file says that it holds far more than its size can.
     """
     findings.form = "Parquet"
-    with pa.parquet.ParquetFile(path) as file:
+    # Without it Arrow holds the whole compressed file until the last row is decoded.
+    with pa.parquet.ParquetFile(path, pre_buffer=False) as file:
         names = _wanted(file.schema_arrow, options)
         needed = _bytes(file.metadata, set(names))
         bounds.check_expansion(needed, path.stat().st_size, "its numbers")
         if options.length is None or needed <= CUT_BEYOND:
-            parts = list(file.iter_batches(batch_size=ROWS, columns=names))
+            parts = list(_batches(file, names))
             return pa.Table.from_batches(parts) if parts else file.read(columns=names)
         findings.mended.append(
             f"the file is large: traces were cut to {options.length} points in the order of the "
             "file, before times were looked at"
         )
         parts = [
-            _cut(pa.Table.from_batches([batch]), options.length)
-            for batch in file.iter_batches(batch_size=ROWS, columns=names)
+            _cut(pa.Table.from_batches([batch]), options.length) for batch in _batches(file, names)
         ]
     return pa.concat_tables(parts)
+
+
+def _batches(file: pa.parquet.ParquetFile, names: list[str]) -> Iterator[pa.RecordBatch]:
+    """The rows, some at a time, by this thread: what others free stays with them."""
+    return iter(file.iter_batches(batch_size=ROWS, columns=names, use_threads=False))
 
 
 def _wanted(schema: pa.Schema, options: ReadOptions) -> list[str]:

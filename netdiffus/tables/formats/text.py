@@ -88,13 +88,15 @@ def _decoded(data: pa.Buffer, encoding: str) -> pa.Buffer:
 
 
 def _first_line(data: pa.Buffer) -> int:
-    end = data.slice(0, min(len(data), 1 << 24)).to_pybytes().find(b"\n")
-    return len(data) if end < 0 else end
+    start = data.slice(0, min(len(data), 1 << 24)).to_pybytes()
+    ends = [start.find(sign) for sign in (b"\n", b"\r")]
+    return min((end for end in ends if end >= 0), default=len(data))
 
 
 def _form(sample: bytes) -> _Form:
     """Separator and header; the separator by which the first rows all have as many cells."""
     text = sample.decode(errors="ignore").lstrip("\r\n")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")  # which ends a row for Arrow, too
     heads = {separator: _rows(text, separator, 1)[0] for separator in SEPARATORS}
     best = max(SEPARATORS, key=lambda separator: len(heads[separator]))
     body = text.partition("\n")[2]
