@@ -18,6 +18,12 @@ from netdiffus.traces.traces import Traces
 GUIDES = sorted(path.stem for path in (ROOT / "docs" / "guides").glob("*.md"))
 # All lines of a guide are run, but less is trained, made and judged.
 BUDGETS: dict[str, dict[str, str]] = {
+    "augment": {
+        "--minutes 2": "--steps 2",
+        "minutes=2": "steps=2",
+        "model -o augmented.parquet": "model --times 1 --classifier forest -o augmented.parquet",
+        "seed=0)": 'seed=0, times=[1], classifier="forest")',
+    },
     "captures": {"--minutes 5": "--steps 2", "minutes=5": "steps=2", "1000": "36"},
     "images": {
         "--minutes 30": "--steps 2",
@@ -42,6 +48,10 @@ def write_table() -> None:
     lab_traffic()[np.arange(0, 900, 10)].save("traces.parquet")
 
 
+def write_few() -> None:
+    lab_traffic().truncate(8)[np.arange(0, 900, 25)].save("few.parquet")
+
+
 def write_captures() -> None:
     packets = lab_traffic("packets").truncate(24)
     for name in packets.classes[:3]:
@@ -53,6 +63,7 @@ def write_captures() -> None:
 
 # What a guide begins with.
 GIVEN = {
+    "augment": write_few,
     "captures": write_captures,
     "volumes": write_captures,
     "images": write_table,

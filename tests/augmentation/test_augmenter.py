@@ -13,6 +13,7 @@ from netdiffus.augmentation import rounds
 from netdiffus.errors import InputError, Note
 
 TINY = Recipe(steps=2, batch_size=8, validation_fraction=0.0)
+pytestmark = pytest.mark.filterwarnings("ignore::netdiffus.errors.Note")
 QUICK = {"times": (1,), "classifier": "forest", "progress": lambda *_: None}
 
 
@@ -24,15 +25,23 @@ def _small_cnn() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def lab() -> Traces:
-    """Volumes of four applications, 100 sessions of each."""
+    """Volumes of five applications, 100 sessions of each."""
     traces = lab_traffic().truncate(12)
-    kept = np.isin(traces.label_names, ["dns", "voip", "bulk", "web_tls"])
+    kept = np.isin(traces.label_names, ["bulk", "upload", "video_high", "video_low", "web_tls"])
     return traces[kept].without_empty_classes()
 
 
 @pytest.fixture(scope="module")
 def model() -> Model:
     return train(volumes(24), recipe=TINY, width=8, progress=lambda *_: None)
+
+
+@pytest.fixture
+def untrained() -> Iterator[mock.Mock]:
+    """Stands for `train`, where another generator stands for the model."""
+    done = mock.Mock(about={"ended": "budget used"})
+    with mock.patch.object(rounds, "train", return_value=done) as train:
+        yield train
 
 
 def rows_of(traces: Traces, first: int, last: int) -> np.ndarray:
@@ -57,22 +66,25 @@ def drawn_from(pool: Traces, wrong: bool = False):
     return draw
 
 
+@pytest.mark.usefixtures("untrained")
 def test_traces_as_good_as_new_real_ones_are_taken(lab):
     """Where a model makes real traffic that nobody has seen, more is better."""
-    few, unseen = lab[rows_of(lab, 0, 6)], lab[rows_of(lab, 6, 60)]
+    few, unseen, validation = (lab[rows_of(lab, *ends)] for ends in ((0, 6), (6, 40), (40, 100)))
     with mock.patch.object(rounds, "sample", drawn_from(unseen)):
-        both, choice = augment_with_report(few, recipe=TINY, **{**QUICK, "times": (1, 5)})
+        both, choice = augment_with_report(
+            few, recipe=TINY, validation=validation, **{**QUICK, "times": (1, 5)}
+        )
     assert choice.plan is not None
     assert choice.made == dict.fromkeys(lab.classes, 6 * int(choice.plan[0]))
     marks = np.array(both.meta["is_synthetic"].to_pylist())
     assert both[np.flatnonzero(~marks)].counts() == few.counts()
     assert both[np.flatnonzero(marks)].counts() == choice.made
-    assert choice.rounds == 3
-    assert choice.traces == 3 * 4 * 2  # of 6 traces a quarter is 1.5, and 2 are as near as 1
+    assert (choice.rounds, choice.traces) == (1, 300)
     gain = choice.gains[choice.plan]
     assert gain.mean > gain.error > 0
 
 
+@pytest.mark.usefixtures("untrained")
 def test_traces_of_the_wrong_class_are_not_taken(lab):
     few, unseen = lab[rows_of(lab, 0, 6)], lab[rows_of(lab, 6, 60)]
     with (
@@ -85,20 +97,13 @@ def test_traces_of_the_wrong_class_are_not_taken(lab):
     assert alone.meta["group"].equals(few.meta["group"])
 
 
-def test_copies_of_validation_traces_show_no_gain_where_models_are_trained_again(lab):
-    """Each model learns from its side alone: traces of the other side cannot come back."""
-    few, seen = lab[rows_of(lab, 0, 6)], []
-
-    def trained(traces: Traces, **_: object) -> mock.Mock:
-        seen.append({value.tobytes() for value in traces.values})
-        return mock.Mock(about={"ended": "budget used"})
-
-    with (
-        mock.patch.object(rounds, "train", trained),
-        mock.patch.object(rounds, "sample", drawn_from(few)),
-    ):
+def test_no_model_learns_from_the_traces_that_validate(lab, untrained):
+    few = lab[rows_of(lab, 0, 6)]
+    with mock.patch.object(rounds, "sample", drawn_from(lab)):
         found = rounds.Rounds(few, None, TINY, [1], 0, None).refits(None, None, lambda *_: None)
+    seen = [{value.tobytes() for value in call.args[0].values} for call in untrained.mock_calls]
     assert len(seen) == 3
+    assert {len(one.validation) for one in found} == {5 * 2}  # a quarter of 6 is as near 2 as 1
     for one, learned in zip(found, seen, strict=True):
         assert {value.tobytes() for value in one.learn.values} == learned
         assert not {value.tobytes() for value in one.validation.values} & learned
@@ -106,6 +111,7 @@ def test_copies_of_validation_traces_show_no_gain_where_models_are_trained_again
         np.testing.assert_array_equal(one.validation.values, of_real)
 
 
+@pytest.mark.usefixtures("untrained")
 def test_groups_stay_together(lab):
     few = lab[rows_of(lab, 0, 8)]
     with mock.patch.object(rounds, "sample", drawn_from(lab)):
