@@ -21,7 +21,7 @@ from bench.fidelity import sets
 from bench.fidelity.kept import kept
 from netdiffus import Recipe
 from netdiffus.augmentation.choice import choose
-from netdiffus.augmentation.plans import plans
+from netdiffus.augmentation.plans import plan_names, plans
 from netdiffus.augmentation.rounds import Rounds
 from netdiffus.augmentation.scoring import CLASSIFIERS, CONTROLS, MADE, named_rightly
 from netdiffus.errors import InputError
@@ -122,18 +122,18 @@ def _run(plan: Plan, fs: sets.FidelitySet, originals: int, draw: int) -> dict[st
     rng = np.random.default_rng([originals, draw])
     counts = np.full(len(fs.train.classes), originals)
     few = fs.train[draw_rows(fs.train.labels, counts, rng)]
-    work = Rounds(few, None, plan.recipe, plan.times, draw, None)
+    names = plan_names(counts, plan.times)
+    work = Rounds(few, None, plan.recipe, names, draw, None)
     rounds = work.refits(None, None, _silent)
     (test,) = work.given(fs.holdout, None, None, _silent)
-    of = plans(few.labels, len(few.classes), plan.times)
     found: dict[str, Any] = {"minutes": plan.recipe.cpu_minutes, "test": {}, "choice": {}}
     for classifier in CLASSIFIERS:
         answers = [
-            named_rightly(one, plan.times, classifier, draw + number)
+            named_rightly(one, names, classifier, draw + number)
             for number, one in enumerate(rounds)
         ]
-        choice = choose({classifier: answers}, rounds, few.classes, of)
-        right = named_rightly(test, plan.times, classifier, draw)
+        choice = choose({classifier: answers}, rounds, few.classes, plans(names, counts))
+        right = named_rightly(test, names, classifier, draw)
         scores = {" ".join(name).strip(): float(x @ test.weights) for name, x in right.items()}
         found["test"][classifier] = scores
         found["choice"][classifier] = choice.plan

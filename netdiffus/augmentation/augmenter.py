@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from netdiffus.augmentation.checks import check, judges_of, multiples
 from netdiffus.augmentation.choice import Choice, choose
 from netdiffus.augmentation.joining import joined
-from netdiffus.augmentation.plans import plans
+from netdiffus.augmentation.plans import plan_names, plans
 from netdiffus.augmentation.rounds import Rounds
 from netdiffus.augmentation.scoring import named_rightly
 from netdiffus.errors import Note, checked_seed
+from netdiffus.evaluation.draws import class_counts
 from netdiffus.model.model import Model
 from netdiffus.progress import given_or_bar
 from netdiffus.traces.traces import Traces
@@ -125,19 +126,20 @@ def augment_with_report(
     seed, times, judges = checked_seed(seed), multiples(times), judges_of(classifier)
     real = real.without_empty_classes()
     check(real, model, validation)
-    work = Rounds(real, model, recipe, times, seed, device)
-    of = plans(real.labels, len(real.classes), times)
+    counts = class_counts(real.labels, len(real.classes))
+    names = plan_names(counts, times)
+    work = Rounds(real, model, recipe, names, seed, device)
     with given_or_bar(progress, "augment", 1.0) as shown:
         rounds = (
             work.given(validation, by, sep, shown) if validation else work.refits(by, sep, shown)
         )
         answers = {
             name: [
-                named_rightly(one, times, name, seed + number) for number, one in enumerate(rounds)
+                named_rightly(one, names, name, seed + number) for number, one in enumerate(rounds)
             ]
             for name in judges
         }
-        choice = choose(answers, rounds, real.classes, of)
+        choice = choose(answers, rounds, real.classes, plans(names, counts))
         made = work.made(choice.made, shown) if choice.plan else None
         shown(1.0, "done")
     return joined(real, made, validation), choice

@@ -7,32 +7,29 @@ from collections.abc import Sequence
 import numpy as np
 
 from netdiffus.evaluation.baselines import jitter
-from netdiffus.evaluation.draws import class_counts
 from netdiffus.traces.traces import Ints, Traces
 
 Plans = dict[str, Ints]
 """For each plan, by its name, how many traces are added to each class, (K,)."""
 
-FILLED = "filled"
+FILLED, FILLED_TWICE = "filled", "filled 2x"
 
 
-def plans(labels: Ints, classes: int, times: Sequence[int]) -> Plans:
-    """The plans for real traces of these classes.
+def plan_names(counts: Ints, times: Sequence[int]) -> list[str]:
+    """What is tried for real traces of which there are `counts` (K,) of each class.
 
     `2x` adds twice as many traces of each class as it has. `filled` adds to each class as many as
     it takes to be as large as the largest, and `filled 2x` to be twice as large; both are there
     where the classes differ.
-
-    Args:
-        labels: (N,) of the real traces.
-        classes: K.
-        times: Multiples, each at least 1.
     """
-    counts = class_counts(labels, classes)
-    found = {f"{k}x": k * counts for k in times}
-    if counts.min() < counts.max():
-        found |= {FILLED: counts.max() - counts, f"{FILLED} 2x": 2 * counts.max() - counts}
-    return found
+    fill = [FILLED, FILLED_TWICE] if counts.min() < counts.max() else []
+    return [*(f"{k}x" for k in times), *fill]
+
+
+def plans(names: Sequence[str], counts: Ints) -> Plans:
+    """The plans of these names for so many traces of each class, (K,)."""
+    filled = {FILLED: counts.max() - counts, FILLED_TWICE: 2 * counts.max() - counts}
+    return {name: filled[name] if name in filled else int(name[:-1]) * counts for name in names}
 
 
 def most(of: Plans) -> Ints:

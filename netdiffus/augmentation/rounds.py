@@ -35,7 +35,7 @@ class Rounds:
         real: Labelled traces, without empty classes.
         model: Trained on them; None as long as none was needed.
         recipe: Of each training; None is that of the model, or two minutes.
-        times: Multiples that are tried.
+        plans: Names of those that are tried.
         seed: Of divisions and made traces.
         device: Where networks are trained and run.
     """
@@ -43,7 +43,7 @@ class Rounds:
     real: Traces
     model: Model | None
     recipe: Recipe | None
-    times: Sequence[int]
+    plans: Sequence[str]
     seed: int
     device: str | None
 
@@ -94,7 +94,7 @@ class Rounds:
     def _round(self, learn: Traces, validation: Traces, unit: Ints, model: Model) -> Round:
         """What is judged, of large sets some traces."""
         learn, held = (part[_some(part, self.seed)] for part in (learn, validation))
-        counts = most(plans(learn.labels, len(learn.classes), self.times))
+        counts = most(plans(self.plans, class_counts(learn.labels, len(learn.classes))))
         made = self._sampled(model, dict(zip(self.real.classes, counts.tolist(), strict=True)))
         in_form = [_bare(part, self.real.classes) for part in (learn, held, made)]
         return Round(in_form[0], in_form[1], in_form[2], unit[_some(validation, self.seed)])

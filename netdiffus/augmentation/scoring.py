@@ -58,7 +58,7 @@ class Round:
 
 
 def named_rightly(
-    one: Round, times: Sequence[int], classifier: str, seed: int
+    one: Round, names: Sequence[str], classifier: str, seed: int
 ) -> dict[SetName, Bools]:
     """(V,) for each set: which validation traces are named rightly by who learned from it.
 
@@ -67,12 +67,12 @@ def named_rightly(
 
     Args:
         one: The traces.
-        times: Multiples that are tried.
+        names: Of the plans.
         classifier: One of `CLASSIFIERS`.
         seed: Same seed, same answer.
     """
     view, learn = CLASSIFIERS[classifier]
-    of = plans(one.learn.labels, len(one.learn.classes), times)
+    of = plans(names, class_counts(one.learn.labels, len(one.learn.classes)))
     see = view(one.learn)
     real, test, classes = see(one.learn), see(one.validation), len(one.learn.classes)
 

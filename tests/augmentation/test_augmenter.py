@@ -100,10 +100,10 @@ def test_traces_of_the_wrong_class_are_not_taken(lab):
 def test_no_model_learns_from_the_traces_that_validate(lab, untrained):
     few = lab[rows_of(lab, 0, 6)]
     with mock.patch.object(rounds, "sample", drawn_from(lab)):
-        found = rounds.Rounds(few, None, TINY, [1], 0, None).refits(None, None, lambda *_: None)
+        found = rounds.Rounds(few, None, TINY, ["1x"], 0, None).refits(None, None, lambda *_: None)
     seen = [{value.tobytes() for value in call.args[0].values} for call in untrained.mock_calls]
     assert len(seen) == 3
-    assert {len(one.validation) for one in found} == {5 * 2}  # a quarter of 6 is as near 2 as 1
+    assert {len(one.validation) for one in found} == {5 * 1}  # of 6 traces a quarter is 1.5
     for one, learned in zip(found, seen, strict=True):
         assert {value.tobytes() for value in one.learn.values} == learned
         assert not {value.tobytes() for value in one.validation.values} & learned
@@ -115,7 +115,9 @@ def test_no_model_learns_from_the_traces_that_validate(lab, untrained):
 def test_groups_stay_together(lab):
     few = lab[rows_of(lab, 0, 8)]
     with mock.patch.object(rounds, "sample", drawn_from(lab)):
-        found = rounds.Rounds(few, None, TINY, [1], 0, None).refits("group", None, lambda *_: None)
+        found = rounds.Rounds(few, None, TINY, ["1x"], 0, None).refits(
+            "group", None, lambda *_: None
+        )
     link = np.unique(few.meta["group"].to_pylist(), return_inverse=True)[1]
     for one in found:
         held = np.isin(link, one.unit)
@@ -209,3 +211,11 @@ def test_traces_longer_than_made_ones_are_said(model):
     assert any(
         "100% of the real traces are longer than the 16 points" in str(w.message) for w in told
     )
+
+
+def test_small_classes_are_filled_up(model):
+    real = volumes(24)[[*range(0, 24, 2), 1, 3, 5]]  # 12 of one class, 3 of the other
+    with mock.patch("netdiffus.augmentation.choice._best", return_value="filled"):
+        both, choice = augment_with_report(real, model, **QUICK)
+    assert set(choice.gains) == {"1x", "filled", "filled 2x"}
+    assert both.counts() == {"onoff": 12, "steady": 12}

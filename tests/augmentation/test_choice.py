@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from netdiffus.augmentation.choice import choose
-from netdiffus.augmentation.plans import first_of_each, jittered, most, plans, repeated
+from netdiffus.augmentation.plans import first_of_each, jittered, most, plan_names, plans, repeated
 from netdiffus.augmentation.scoring import CONTROLS, MADE, REAL, Round
 from netdiffus.traces.traces import Traces
 
@@ -102,8 +102,9 @@ def test_traces_of_one_group_are_one_unit():
 
 
 def test_plans_fill_classes_up_only_where_they_differ():
-    labels = np.repeat([0, 1, 2], [8, 3, 1])
-    found = plans(labels, 3, [1, 5])
+    counts = np.array([8, 3, 1])
+    names = plan_names(counts, [1, 5])
+    found = plans(names, counts)
     assert {name: counts.tolist() for name, counts in found.items()} == {
         "1x": [8, 3, 1],
         "5x": [40, 15, 5],
@@ -111,7 +112,9 @@ def test_plans_fill_classes_up_only_where_they_differ():
         "filled 2x": [8, 13, 15],
     }
     assert most(found).tolist() == [40, 15, 15]
-    assert list(plans(np.repeat([0, 1], 4), 2, [2])) == ["2x"]
+    assert plan_names(np.array([4, 4]), [2]) == ["2x"]
+    # A division may be of equal classes, or of others: the plans are the same.
+    assert plans(names, np.array([2, 2, 2]))["filled"].tolist() == [0, 0, 0]
 
 
 def test_first_of_each_is_what_a_loop_takes():
