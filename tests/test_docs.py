@@ -25,6 +25,7 @@ BUDGETS: dict[str, dict[str, str]] = {
         "seed=0)": 'seed=0, times=[1], classifier="forest")',
     },
     "captures": {"--minutes 5": "--steps 2", "minutes=5": "steps=2", "1000": "36"},
+    "columns": {"-o model/": "-o model/ --steps 2", "steps=60": "steps=2"},
     "images": {
         "--minutes 30": "--steps 2",
         "minutes=30": "steps=2",
@@ -66,6 +67,7 @@ GIVEN = {
     "augment": write_few,
     "captures": write_captures,
     "volumes": write_captures,
+    "columns": write_table,
     "images": write_table,
     "reproducibility": write_table,
 }

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from netdiffus.codec.vocabulary import Vocabulary
 from netdiffus.networks.batch import Batch
 from netdiffus.networks.draws import Draws
-from netdiffus.networks.layers.conditions import Conditions, draw_columns
+from netdiffus.networks.layers.conditions import Conditions
 from netdiffus.networks.layers.tokens import FEATURE_SCALE, PointLogits, TokenEmbedding
 from netdiffus.networks.layers.transformer import Block, Cache
 
@@ -97,7 +97,7 @@ class CausalNetwork(nn.Module):
         given = self._jittered(tokens, GIVEN_JITTER) if self.training else None
         wanted = self._jittered(tokens, WANTED_JITTER) if self.training else tokens
         points, inside = self.log_loss(wanted, batch.label, batch.columns, given)
-        total = points.sum() + self.conditions.loss(batch.label, batch.columns).sum()
+        total = points.sum() + self.conditions.loss(batch).sum()
         return total / inside.sum()
 
     def log_loss(
@@ -154,17 +154,17 @@ class CausalNetwork(nn.Module):
         return before * kept
 
     @torch.inference_mode()
-    def generate(self, draws: Draws, backend: str = "auto") -> tuple[Tensor, Tensor]:
-        """Draws columns and traces of classes.
+    def generate(self, draws: Draws, columns: Tensor, backend: str = "auto") -> Tensor:
+        """Draws traces of classes and columns.
 
         Args:
             draws: Which traces, and their random numbers.
+            columns: int64 (B, J).
             backend: Of the native ops.
 
         Returns:
-            Tokens (B, T, F), `end` behind the last point, and columns (B, J).
+            Tokens (B, T, F), `end` behind the last point.
         """
-        columns = draw_columns(self.conditions, draws, backend)
         features = len(self.config.sizes)
         drawn = draws.uniforms(0, self.config.points * features)
         label = draws.label
@@ -176,7 +176,7 @@ class CausalNetwork(nn.Module):
             tokens[:, t] = run.point(t, drawn[:, t * features : (t + 1) * features])
             if bool(run.ended.all()):
                 break
-        return tokens, columns
+        return tokens
 
 
 class _Run:

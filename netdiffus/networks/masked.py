@@ -9,7 +9,7 @@ from netdiffus.codec.vocabulary import Vocabulary
 from netdiffus.networks.batch import Batch
 from netdiffus.networks.denoiser import Denoiser, DenoiserConfig, first_points, inside_of
 from netdiffus.networks.draws import Draws
-from netdiffus.networks.layers.conditions import Conditions, draw_columns, draw_points
+from netdiffus.networks.layers.conditions import Conditions, draw_points
 from netdiffus.networks.layers.tokens import FEATURE_SCALE, PointLogits, TokenEmbedding
 from netdiffus.ops.noise import uniform, uniforms
 
@@ -60,7 +60,7 @@ class MaskedNetwork(nn.Module):
         x = self._answer(batch.data, hidden, inside, condition, share)
         lost: Tensor = sum(self.logits.losses(x[hidden], batch.data[hidden]), x.new_zeros(()))
         weight = (1 / share).unsqueeze(1).expand_as(hidden)[hidden]
-        columns = self.conditions.loss(batch.label, batch.columns)
+        columns = self.conditions.loss(batch)
         return ((lost * weight).sum() + columns.sum()) / inside.sum()
 
     def _hide(self, batch: Batch, share: Tensor) -> Tensor:
@@ -78,18 +78,18 @@ class MaskedNetwork(nn.Module):
         return found
 
     @torch.inference_mode()
-    def generate(self, draws: Draws, steps: int, backend: str = "auto") -> tuple[Tensor, Tensor]:
-        """Draws columns and traces of classes.
+    def generate(self, draws: Draws, columns: Tensor, steps: int, backend: str = "auto") -> Tensor:
+        """Draws traces of classes and columns.
 
         Args:
             draws: Which traces, and their random numbers.
+            columns: int64 (B, J).
             steps: How often the network runs, T at most; each draws as many points.
             backend: Of the native ops.
 
         Returns:
-            Tokens (B, T, F), `end` behind the last point, and columns (B, J).
+            Tokens (B, T, F), `end` behind the last point.
         """
-        columns = draw_columns(self.conditions, draws, backend)
         condition = self.conditions(draws.label, columns)
         points = draw_points(self.lengths, columns, draws, self.config.points)
         inside = first_points(points, self.config.points)
@@ -107,7 +107,7 @@ class MaskedNetwork(nn.Module):
             x = self._answer(tokens, hidden, inside, condition, share)
             tokens[now] = draw(x[now], list(drawn[now].unbind(1)), self.end)
         tokens[:, :, 0] = torch.where(inside, tokens[:, :, 0], self.end)
-        return tokens, columns
+        return tokens
 
 
 def _ranks(seed: int, index: Tensor, inside: Tensor) -> Tensor:
