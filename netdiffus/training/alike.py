@@ -45,8 +45,8 @@ def trained_alike(
 ) -> Model:
     """A new model with the preset, the width and the codec's settings of another.
 
-    Of columns it learns `protocol` and `server_port` alone: others, of which fewer traces may have
-    too few equal values, change neither losses nor what a classifier sees by much.
+    Of columns it learns `protocol` and `server_port` alone: of others these traces may have too few
+    equal values.
 
     Raises:
         KeyboardInterrupt: It was interrupted: figures of half a training would be wrong.
