@@ -23,7 +23,7 @@ from netdiffus.device import usable
 from netdiffus.errors import InputError, checked_seed, whole
 from netdiffus.files import refuse_existing
 from netdiffus.model.model import Model
-from netdiffus.networks.draws import Draws, labels_by_share
+from netdiffus.networks.draws import CELL_DRAW, VALUE_DRAW, Draws, labels_by_share
 from netdiffus.networks.layers.conditions import draw_points
 from netdiffus.ops.denoise import Step
 from netdiffus.ops.noise import uniforms
@@ -34,8 +34,6 @@ from netdiffus.traces.traces import Traces
 DEFAULT_STEPS = {"dpm++": 16, "ddim": 50}  # ddpm takes all T
 MASKED_STEPS = 32  # or fewer, where a trace has fewer points
 Plan = list[Step] | int | None
-VALUE_DRAW = 2**29  # Philox step of the place inside a bin, of the first token; points are below
-CELL_DRAW = 2**30 + 2**29  # of the place inside a bin, of the first column
 Ints = npt.NDArray[np.int64]
 Label = str | Sequence[str] | Mapping[str, int] | None
 Floats = npt.NDArray[np.float64]

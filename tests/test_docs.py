@@ -33,6 +33,7 @@ BUDGETS: dict[str, dict[str, str]] = {
         "model, 100": "model, 4",
     },
     "long_series": {"minutes=5": "steps=2"},
+    "parts": {"-o model/": "-o model/ --steps 2", "steps=60": "steps=2"},
     "presets": {
         "minutes=5": "steps=2",
         "truncate(16)": "truncate(4)[::4]",
@@ -68,6 +69,7 @@ GIVEN = {
     "captures": write_captures,
     "volumes": write_captures,
     "columns": write_table,
+    "parts": write_table,
     "images": write_table,
     "reproducibility": write_table,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -261,6 +261,36 @@ class Model:
             about=config["about"],
             ledger=config["ledger"],
         )
+
+    def log_prob(
+        self, traces: Traces, *, progress: Callable[[float, str], None] | None = None
+    ) -> Floats:
+        """(N,): log p(trace) in nats, over all classes; the lower, the less usual a trace is.
+
+        The sum over classes of what `netdiffus.model.likelihood.log_joint` gives. A trace with more
+        points has a lower one.
+
+        Raises:
+            InputError: A network without a likelihood, or traces of other channels or columns.
+        """
+        from netdiffus.model.likelihood import log_joint
+
+        found: Floats = np.logaddexp.reduce(log_joint(self, traces, progress), axis=1)
+        return found
+
+    def predict(
+        self, traces: Traces, *, progress: Callable[[float, str], None] | None = None
+    ) -> Floats:
+        """(N, K): p(class | trace), in the order of `classes`, by Bayes' rule.
+
+        Raises:
+            InputError: A network without a likelihood, or traces of other channels or columns.
+        """
+        from netdiffus.model.likelihood import log_joint
+
+        joint = log_joint(self, traces, progress)
+        found: Floats = np.exp(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True))
+        return found
 
     def __repr__(self) -> str:
         channels = ", ".join(channel.title for channel in self.codec.channels)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from netdiffus.codec.vocabulary import Vocabulary
-from netdiffus.networks.batch import Batch
+from netdiffus.networks.batch import Batch, Given
 from netdiffus.networks.draws import Draws
 from netdiffus.networks.layers.conditions import Conditions
 from netdiffus.networks.layers.tokens import FEATURE_SCALE, PointLogits, TokenEmbedding
@@ -37,6 +37,8 @@ class CausalConfig:
         dropout: Share of features that training sets to 0.
         hidden: Share of the points before that training hides, at most; each trace has a share of
             its own, drawn evenly from 0 to this.
+        window: Points that a point attends to: itself and those just before it. Of those further
+            back it is told by the blocks between, and by the totals.
         jittered: Of each feature, whether training moves values to bins near by: those of amounts.
     """
 
@@ -51,6 +53,7 @@ class CausalConfig:
     dropout: float = 0.2
     hidden: float = 0.25
     jittered: tuple[bool, ...] = ()
+    window: int = 128
 
 
 class CausalNetwork(nn.Module):
@@ -81,7 +84,7 @@ class CausalNetwork(nn.Module):
             {str(f): Jitter(v) for f, v in enumerate(vocabularies) if config.jittered[f]}
         )
         self.dropout = nn.Dropout(config.dropout)
-        shape = w, config.heads, config.expansion, config.dropout
+        shape = w, config.heads, config.expansion, config.dropout, config.window
         self.blocks = nn.ModuleList(Block(*shape) for _ in range(config.layers))
         self.norm = nn.LayerNorm(w)
         self.logits = PointLogits(config.sizes, w)
@@ -154,13 +157,16 @@ class CausalNetwork(nn.Module):
         return before * kept
 
     @torch.inference_mode()
-    def generate(self, draws: Draws, columns: Tensor, backend: str = "auto") -> Tensor:
+    def generate(
+        self, draws: Draws, columns: Tensor, backend: str = "auto", given: Given | None = None
+    ) -> Tensor:
         """Draws traces of classes and columns.
 
         Args:
             draws: Which traces, and their random numbers.
             columns: int64 (B, J).
             backend: Of the native ops.
+            given: The first points of each trace, if they are known; the rest is drawn by them.
 
         Returns:
             Tokens (B, T, F), `end` behind the last point.
@@ -173,7 +179,8 @@ class CausalNetwork(nn.Module):
         tokens = label.new_zeros(shape)
         tokens[:, :, 0] = self.end
         for t in range(self.config.points):
-            tokens[:, t] = run.point(t, drawn[:, t * features : (t + 1) * features])
+            uniforms = drawn[:, t * features : (t + 1) * features]
+            tokens[:, t] = run.point(t, uniforms, given)
             if bool(run.ended.all()):
                 break
         return tokens
@@ -195,14 +202,16 @@ class _Run:
         self.sums = condition.new_zeros(b, len(net.totals.channels), dtype=torch.float64)
         self.ended = torch.zeros(b, dtype=torch.bool, device=condition.device)
 
-    def point(self, t: int, drawn: Tensor) -> Tensor:
-        """The tokens (B, F) of point t, by uniform numbers (B, F)."""
+    def point(self, t: int, drawn: Tensor, given: Given | None = None) -> Tensor:
+        """The tokens (B, F) of point t: those that are known, others by uniform numbers (B, F)."""
         net = self.net
         x = self.before + net.place.weight[t] + self.condition
         for block, cache in zip(net.blocks, self.caches, strict=True):
             x = block.step(x, cache, t, self.backend)  # type: ignore[operator]
         but = net.end if t == 0 else None  # a trace has a point
         tokens = self.draws(net.norm(x), drawn.unbind(1), but)
+        if given is not None:
+            tokens = torch.where(given.known[:, t, None], given.tokens[:, t], tokens)
         self.ended = self.ended | (tokens[:, 0] == net.end)
         tokens[self.ended, 0] = net.end
         self._remember(tokens, t)

@@ -22,6 +22,7 @@ ORDER_DRAW = 2**30  # of training: which cells are given
 LENGTH_DRAW = 2**31  # of the place of a length inside its bin
 LABEL_SCALE = 0.5  # standard deviation of a class's first features: classes differ from the start
 BLOCKS = 2
+ORDERS = 4  # of the cells of a trace in one step of training: cells cost little beside points
 TRIES = 64  # of which one is taken, where several columns have ranges
 
 
@@ -72,16 +73,18 @@ class Conditions(nn.Module):
 
         Cells that are not known are left out. Which are given depends on `batch.draws` alone.
         """
-        cells = torch.cat([batch.label.unsqueeze(1), batch.columns], 1)
-        b, n = cells.shape
+        b, n = len(batch.label), 1 + len(self.columns)
         if not self.columns:
             return self.label.weight.new_zeros(b)
-        drawn = uniforms(0, batch.draws, ORDER_DRAW, n + 1)
+        cells = torch.cat([batch.label.unsqueeze(1), batch.columns], 1)
+        cells = cells.repeat_interleave(ORDERS, 0)
+        drawn = uniforms(0, batch.draws, ORDER_DRAW, ORDERS * (n + 1)).view(-1, n + 1)
         place = drawn[:, :n].argsort(1).argsort(1)
         given = (drawn[:, n:] * n).long()
         x = self._features(torch.where(place < given, cells, UNKNOWN))
         lost = torch.stack([self._losses(j, x, cells[:, j]) for j in range(n)], 1)
-        return (lost * (place >= given)).sum(1) * (n / (n - given[:, 0]))
+        lost = (lost * (place >= given)).sum(1) * (n / (n - given[:, 0]))
+        return lost.view(b, ORDERS).mean(1)
 
     def log_loss(self, label: Tensor, columns: Tensor) -> Tensor:
         """-log p(columns | class) of each trace, (B,), in nats, one column after another.
@@ -101,6 +104,7 @@ class Conditions(nn.Module):
         draws: Draws,
         weights: Sequence[Tensor | None] | None = None,
         backend: str = "auto",
+        columns: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Draws what is not given.
 
@@ -112,6 +116,7 @@ class Conditions(nn.Module):
                 p(all cells) prod_j weights_j, over its sum. If more than one cell has several
                 tokens that are asked for, one of 64 draws of these is taken by its importance.
             backend: Of the native ops.
+            columns: int64 (B, J), -1 for what is drawn; None draws all.
 
         Returns:
             Classes (B,) and columns (B, J).
@@ -119,8 +124,9 @@ class Conditions(nn.Module):
         if not self.columns:
             return label, label.new_zeros(len(label), 0)
         weights = weights or [None] * (1 + len(self.columns))
-        cells = label.new_full((len(label), len(weights)), UNKNOWN)
-        cells[:, 0] = label
+        if columns is None:
+            columns = label.new_full((len(label), len(self.columns)), UNKNOWN)
+        cells = torch.cat([label.unsqueeze(1), columns], 1)
         ranged = []
         for j, weight in enumerate(weights):
             if weight is not None and int((weight > 0).sum()) == 1:
@@ -132,7 +138,8 @@ class Conditions(nn.Module):
         for j in [*ranged, *range(len(weights))]:
             if bool((cells[:, j] == UNKNOWN).any()):
                 u = draws.uniforms(COLUMN_DRAW + j, 1)[:, 0]
-                cells[:, j], _ = self._draw(j, cells, weights[j], u, backend)
+                drawn, _ = self._draw(j, cells, weights[j], u, backend)
+                cells[:, j] = torch.where(cells[:, j] == UNKNOWN, drawn, cells[:, j])
         return cells[:, 0], cells[:, 1:]
 
     def _tried(
