@@ -142,8 +142,8 @@ def test_what_a_model_made_is_among_the_result(model):
         mock.patch("netdiffus.augmentation.choice.Gain.is_sure", True),
         mock.patch("netdiffus.augmentation.choice._best", return_value="1x"),
     ):
-        both, choice = augment_with_report(real, model, **QUICK)
-        again, _ = augment_with_report(real, model, **QUICK)
+        both, choice = augment_with_report(real, model, validation=volumes(12, seed=9), **QUICK)
+        again, _ = augment_with_report(real, model, validation=volumes(12, seed=9), **QUICK)
     assert both.equals(again)
     assert choice.made == {"onoff": 12, "steady": 12}
     assert both[:24].meta.select(real.meta.column_names).to_pydict() == real.meta.to_pydict()
@@ -207,7 +207,7 @@ def test_traces_longer_than_made_ones_are_said(model):
     longer = volumes(24, length=20)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        augment(longer, model, **QUICK)
+        augment(longer, model, validation=longer, **QUICK)
     assert any(
         "100% of the real traces are longer than the 16 points" in str(w.message) for w in told
     )
@@ -216,6 +216,6 @@ def test_traces_longer_than_made_ones_are_said(model):
 def test_small_classes_are_filled_up(model):
     real = volumes(24)[[*range(0, 24, 2), 1, 3, 5]]  # 12 of one class, 3 of the other
     with mock.patch("netdiffus.augmentation.choice._best", return_value="filled"):
-        both, choice = augment_with_report(real, model, **QUICK)
+        both, choice = augment_with_report(real, model, validation=volumes(12, seed=9), **QUICK)
     assert set(choice.gains) == {"1x", "filled", "filled 2x"}
     assert both.counts() == {"onoff": 12, "steady": 12}
