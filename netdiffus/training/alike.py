@@ -23,7 +23,7 @@ KEPT = (
 
 
 def recipe_of(model: Model, minutes: float | None, seed: int) -> Recipe:
-    """That of the model, with `minutes` for its budget if given.
+    """The recipe of the model, with `minutes` as its budget if given.
 
     Raises:
         InputError: The model does not say how long it was trained.
@@ -52,7 +52,7 @@ def trained_alike(
         KeyboardInterrupt: It was interrupted: figures of half a training would be wrong.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Note)  # of small classes and cut traces: said of the model
+        warnings.simplefilter("ignore", Note)  # they were given when the model was trained
         found = train(
             traces,
             recipe=recipe,
