@@ -266,6 +266,8 @@ def _clear(folder: Path) -> None:
 def _refuse_others(folder: Path) -> None:
     """Refuses a folder that others have used, a model's or that where the command was run."""
     names = sorted(path.name for path in folder.glob("*") if not path.name.startswith("."))
+    if PLAN in names:  # of a rival that has begun just now; its plan is compared next
+        return
     if others := [name for name in names if name != RECORDS]:
         raise InputError(
             f"{folder}: holds {others[0]}, which is of no data set in the making; choose a new or "
