@@ -65,7 +65,7 @@ def train_start() -> bool:
 
 
 def evaluation() -> bool:
-    """6,400 traces on each side, by the clock; the processor time says what a busy machine hides."""
+    """6,400 traces on each side, by the clock; on a busy machine read the processor time."""
     sets = [big_traces(n, POINTS, CLASSES, seed) for seed, n in enumerate((6_400, 6_400, 1_600))]
     began, cpu = time.monotonic(), time.process_time()
     evaluate(sets[0], sets[1], holdout=sets[2], progress=_mute)
