@@ -212,6 +212,14 @@ def _read_text(path: Path, options: ReadOptions, findings: Findings) -> pa.Table
     return text.read_text(content(path), options, findings)
 
 
+def _read_log(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
+    """Zeek writes JSON or columns between tabs, both as .log."""
+    data = content(path)
+    if data.slice(0, min(len(data), 1024)).to_pybytes().lstrip().startswith(b"{"):
+        return json_text.read_json(data, findings)
+    return text.read_text(data, options, findings)
+
+
 def _read_arff(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
     return arff.read_arff(content(path), options, findings)
 
@@ -249,11 +257,14 @@ READERS: dict[str, Callable[[Path, ReadOptions, Findings], pa.Table]] = {
     ".npy": npz.read_npy,
     ".pq": parquet.read_parquet,
     ".tsv": _read_text,
-    ".txt": _read_text,
+    ".txt": _read_log,
     ".arff": _read_arff,
     ".feather": _read_feather,
     ".arrow": _read_feather,
     ".json": _read_json,
     ".jsonl": _read_json,
     ".ndjson": _read_json,
+    ".log": _read_log,
+    ".labeled": _read_log,  # Zeek's logs of IoT-23
+    ".binetflow": _read_text,  # Argus, of CTU-13
 }
