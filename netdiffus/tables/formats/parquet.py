@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,7 +26,7 @@ def read_parquet(path: Path, options: ReadOptions, findings: Findings) -> pa.Tab
         InputError: The file says that it holds far more than its size can.
     """
     findings.form = "Parquet"
-    with pa.parquet.ParquetFile(path) as file:
+    with path.open("rb") as opened, pa.parquet.ParquetFile(_source(path, opened)) as file:
         names = _wanted(file.schema_arrow, options)
         needed = _bytes(file.metadata, set(names))
         bounds.check_expansion(needed, path.stat().st_size, "its numbers")
@@ -41,6 +42,15 @@ def read_parquet(path: Path, options: ReadOptions, findings: Findings) -> pa.Tab
             for batch in file.iter_batches(batch_size=ROWS, columns=names)
         ]
     return pa.concat_tables(parts)
+
+
+def _source(path: Path, opened: IO[bytes]) -> Any:
+    """The file for Arrow, which takes no name that is not UTF-8, but is faster with a name."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return opened
+    return path
 
 
 def _wanted(schema: pa.Schema, options: ReadOptions) -> list[str]:

@@ -10,15 +10,13 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from netdiffus.errors import InputError
-from netdiffus.tables.columns import cells
-from netdiffus.tables.columns.names import is_label, meaning
+from netdiffus.tables.columns.names import is_label
+from netdiffus.tables.columns.texts import TEXT_COLUMNS, parse_lists
 from netdiffus.tables.formats.header import RARE, SAMPLE, SEPARATORS, Header, header_of
 from netdiffus.tables.formats.preamble import body_of
 from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.report import Findings
 
-# Names and numbers of things are text even where they look like numbers ("007").
-TEXT_COLUMNS = ("trace_id", "group")
 _BOMS = (
     (b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"),
     (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"),
@@ -44,12 +42,13 @@ def read_text(data: pa.Buffer, options: ReadOptions, findings: Findings) -> pa.T
             "save it as UTF-8"
         )
     table = _parse(_without_blanks(body.data, header), form, options, findings)
-    columns = {
-        name: _column(form, options, findings, name, column)
+    fillers = [
+        name
         for name, column in zip(table.column_names, table.columns, strict=True)
-        if not _is_filler(name, column, findings)
-    }
-    return pa.table(list(columns.values()), names=list(columns))
+        if _is_filler(name, column, findings)
+    ]
+    comma = header.separator == ";"
+    return parse_lists(table.drop_columns(fillers), options, findings, decimal_comma=comma)
 
 
 @dataclass(frozen=True)
@@ -179,43 +178,3 @@ def _is_text(options: ReadOptions, name: str) -> bool:
     ours = options.columns.get(name, name)
     named = (*TEXT_COLUMNS, options.label_column, options.by)
     return is_label(ours) or ours in named or name in named
-
-
-def _column(
-    form: _Form, options: ReadOptions, findings: Findings, name: str, column: pa.ChunkedArray
-) -> pa.ChunkedArray | pa.Array:
-    """A column as lists where it holds lists; a column with a channel's name must."""
-    if not pa.types.is_string(column.type):
-        return column
-    comma = form.header.separator == ";"
-    lists = cells.looks_like_lists(column)
-    if options.by is None and _must_be_lists(options, name):
-        if not lists and cells.are_dates(column):
-            return column  # the time of a whole flow; without flows it is refused by its name
-        return cells.parse(name, column, decimal_comma=comma)
-    unsure = not lists and options.by is None and _is_plain(options, name)
-    if name in TEXT_COLUMNS or not (lists or unsure):
-        return column
-    try:
-        found = cells.parse(name, column, decimal_comma=comma)
-    except InputError as error:
-        if lists and _is_plain(options, name):
-            raise
-        if lists:
-            findings.mended.append(f"column {name!r} was kept as text: {error}")
-        return column
-    return column if unsure and pc.max(pc.list_value_length(found)).as_py() < 2 else found
-
-
-def _must_be_lists(options: ReadOptions, name: str) -> bool:
-    """Whether the column has the name of a channel, or was asked for as one."""
-    ours = options.columns.get(name, name)
-    if options.channels is not None and not {name, ours} & set(options.channels):
-        return False
-    known = meaning(ours)
-    return ours in (options.channels or ()) or (known is not None and known.sure)
-
-
-def _is_plain(options: ReadOptions, name: str) -> bool:
-    """Whether the name is often that of a channel, but not always: `length`, `dir`, `time`."""
-    return options.channels is None and meaning(options.columns.get(name, name)) is not None
