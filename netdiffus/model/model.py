@@ -26,6 +26,7 @@ from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError, visible, whole
 from netdiffus.files import alone_in
 from netdiffus.ledger import statement
+from netdiffus.model import hub
 from netdiffus.model.checks import (
     FORMAT,
     Weights,
@@ -220,6 +221,74 @@ class Model:
             f"{found[:32]}); copy both from one folder, or train again"
         )
 
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        license: str | None = None,
+        private: bool = True,
+        revision: str | None = None,
+        token: str | None = None,
+        message: str = "A netdiffus model",
+    ) -> str:
+        """Puts the model into a repository of Hugging Face's hub, or of the one of `HF_ENDPOINT`.
+
+        What goes there are the three files that `save` writes, as one commit: never the log or the
+        checkpoint of a training. Without differential privacy the weights tell more about the
+        training traces than made traces do, so a new repository is private unless you say
+        otherwise.
+
+        Args:
+            repo_id: `user/name`; it is made where it is not there.
+            license: Identifier for the card's front matter, such as `apache-2.0`. None says none.
+            private: Whether a new repository is seen by its owner alone.
+            revision: The branch; None is the main one.
+            token: Of the hub; None is the one that `hf auth login` keeps.
+            message: Of the commit.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            InputError: The hub refuses it, or cannot be reached.
+        """
+        _, config, parts = self.parts(self.network.state_dict())
+        card = hub.with_license(self.card(), license)
+        files = parts | {CONFIG: config.encode(), CARD: card.encode()}
+        return hub.push(
+            files, repo_id, private=private, revision=revision, token=token, message=message
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        repo_id: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+        cache_dir: str | Path | None = None,
+    ) -> Model:
+        """Reads a model from a repository of Hugging Face's hub, or from a folder.
+
+        It is checked as `load` checks a folder of a stranger. Nothing in it is run.
+
+        Args:
+            repo_id: `user/name`, or a folder.
+            revision: Branch, tag or commit; None is the main branch.
+            token: Of the hub; None is the one that `hf auth login` keeps.
+            cache_dir: Where files from the hub are kept; None is its own cache.
+
+        Raises:
+            InputError: There is no such model, or `load` refuses it.
+        """
+        if Path(repo_id).is_dir():
+            return cls.load(repo_id)
+        folder = hub.pull(str(repo_id), revision=revision, token=token, cache_dir=cache_dir)
+        try:
+            return cls.load(folder)
+        except InputError as error:
+            raise InputError(f"{repo_id}: {error}") from error
+
     @classmethod
     def _checked(cls, folder: Path, config: dict[str, Any], weights: Weights) -> Model:
         try:
@@ -316,13 +385,23 @@ _WHAT = {
     "paper": "diffusion on GASF images by the U-Net of the NetDiffus paper",
 }
 
-_CARD = """# A netdiffus model
+_CARD = """---
+library_name: netdiffus
+tags:
+- network-traffic
+- synthetic-data
+- time-series
+- {preset}
+---
+
+# A netdiffus model
 
 Makes synthetic network traces of the classes below. Made by netdiffus {version}.
 
 ```python
 import netdiffus
-traces = netdiffus.sample(netdiffus.Model.load("THIS FOLDER"), 100, label="…")
+model = netdiffus.Model.from_pretrained("THIS FOLDER, OR user/name ON THE HUB")
+traces = netdiffus.sample(model, 100, label="…")
 ```
 
 | class | share of the training traces |
