@@ -127,7 +127,7 @@ def _part(progress: Progress | None, one: int, of: int) -> Progress | None:
 def _codec(codec: Codec) -> Codec:
     """The same settings, not yet fitted."""
     if isinstance(codec, TokenCodec):
-        return TokenCodec(None if codec.bins_per_point > 1 else codec.length)
+        return TokenCodec(None if codec.bins_per_point > 1 else codec.length, codec.runs or 0)
     scales = {c.name: scale.kind for c, scale in zip(codec.channels, codec.scales, strict=True)}
     return GasfCodec(
         codec.size,

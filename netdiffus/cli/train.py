@@ -38,6 +38,13 @@ def train(
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps in all.")] = None,
     length: Length = None,
+    runs: Annotated[
+        int | None,
+        typer.Option(
+            help="Learn so many runs of equal packets of each trace as points with a count, for "
+            "long sequences; 0 is none."
+        ),
+    ] = None,
     channels: Channels = None,
     label_column: LabelColumn = None,
     columns: Columns = None,
@@ -101,7 +108,7 @@ def train(
     _check_folder(out, resume, force)
     traces = load(data, read_options(None, channels, label_column, columns, flow_column))
     images = {"size": size, "resize": resize, "gamma": gamma, "scale": scale or None}
-    codec = _codec(preset, traces, length, {k: v for k, v in images.items() if v is not None})
+    codec = _codec(preset, traces, length, runs, {k: v for k, v in images.items() if v is not None})
     with bar("train", 1.0) as progress:
         model = run(
             traces,
@@ -128,13 +135,17 @@ def _check_folder(out: Path, resume: bool, force: bool) -> None:
     refuse_model(out, force or resume)
 
 
-def _codec(preset: str, traces: Traces, length: int | None, images: dict[str, Any]) -> Codec:
+def _codec(
+    preset: str, traces: Traces, length: int | None, runs: int | None, images: dict[str, Any]
+) -> Codec:
     """The codec that the options of `train` ask for; those in `images` are of images alone."""
     from netdiffus.codec import GasfCodec, TokenCodec, default_size
     from netdiffus.networks.build import IMAGES, check_preset
 
     check_preset(preset)
     if preset in IMAGES:
+        if runs:
+            raise InputError(f"--runs: preset {preset!r} draws images; leave it out")
         chosen = _scales(images.pop("scale", []))
         size = images.pop("size", default_size(traces))
         return GasfCodec(size, length=length, scales=chosen, **images)
@@ -144,7 +155,7 @@ def _codec(preset: str, traces: Traces, length: int | None, images: dict[str, An
             f"{names}: preset {preset!r} draws no images; leave it out, or give --preset image or "
             "paper"
         )
-    return TokenCodec(length)
+    return TokenCodec(length, runs)
 
 
 def _scales(choices: list[str]) -> dict[str, str | tuple[float, float]]:

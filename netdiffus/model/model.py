@@ -129,6 +129,8 @@ class Model:
         _check_parts(preset, codec, diffusion)
         owners = np.arange(len(traces)) if owners is None else owners
         _check_sizes(codec)
+        if isinstance(codec, TokenCodec) and preset in LENGTHS:
+            codec.runs = _no_runs(codec.runs, preset)
         codec.fit(traces, owners)
         diffusion = diffusion or default_diffusion(preset)
         kept = traces.truncate(codec.length) if codec.length else traces
@@ -457,10 +459,17 @@ def _check_parts(preset: str, codec: Codec, diffusion: Diffusion | None) -> None
 
 def _check_sizes(codec: Codec) -> None:
     """Refuses sizes that memory is not enough for, before traces are brought to them."""
-    for name in ("length", "size", "border", "gamma"):
+    for name in ("length", "runs", "size", "border", "gamma"):
         value = getattr(codec, name, None)
-        if value is not None:
+        if value is not None and (name, value) != ("runs", 0):
             check_bound(f"codec.{name}", value)
+
+
+def _no_runs(runs: int | None, preset: str) -> int:
+    """0: these presets draw how many points a trace has before its runs are known."""
+    if runs:
+        raise InputError(f"preset {preset!r} takes no runs; leave runs out, or take 'causal'")
+    return 0
 
 
 def _network_config(settings: dict[str, Any], preset: str) -> Config:
