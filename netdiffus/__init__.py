@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from netdiffus.codec import Images as Images
     from netdiffus.codec import TokenCodec as TokenCodec
     from netdiffus.codec.plots import plot_gasf as plot_gasf
+    from netdiffus.completion import complete as complete
     from netdiffus.diffusion import Diffusion as Diffusion
     from netdiffus.errors import InputError as InputError
     from netdiffus.evaluation import Report as Report
@@ -51,6 +52,7 @@ _HOMES = {
     "Images": "codec",
     "TokenCodec": "codec",
     "plot_gasf": "codec.plots",
+    "complete": "completion",
     "Diffusion": "diffusion",
     "InputError": "errors",
     "Report": "evaluation",

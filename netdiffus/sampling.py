@@ -15,12 +15,15 @@ import torch
 from torch import Tensor
 
 from netdiffus.codec import GasfCodec, Images, TokenCodec
+from netdiffus.codec.asked import Asked
+from netdiffus.codec.column import UNKNOWN
+from netdiffus.codec.columns import read_asked
 from netdiffus.codec.token_codec import from_zero
 from netdiffus.device import usable
 from netdiffus.errors import InputError, checked_seed, whole
 from netdiffus.files import refuse_existing
 from netdiffus.model.model import Model
-from netdiffus.networks.draws import Draws, labels_by_share
+from netdiffus.networks.draws import CELL_DRAW, VALUE_DRAW, Draws, labels_by_share
 from netdiffus.networks.layers.conditions import draw_points
 from netdiffus.ops.denoise import Step
 from netdiffus.ops.noise import uniforms
@@ -31,7 +34,6 @@ from netdiffus.traces.traces import Traces
 DEFAULT_STEPS = {"dpm++": 16, "ddim": 50}  # ddpm takes all T
 MASKED_STEPS = 32  # or fewer, where a trace has fewer points
 Plan = list[Step] | int | None
-VALUE_DRAW = 2**29  # Philox step of the place inside a bin, of the first token; points are below
 Ints = npt.NDArray[np.int64]
 Label = str | Sequence[str] | Mapping[str, int] | None
 Floats = npt.NDArray[np.float64]
@@ -42,7 +44,8 @@ def sample(
     n: int | None = None,
     *,
     label: Label = None,
-    mix: str = "balanced",
+    where: Mapping[str, Any] | None = None,
+    mix: str | None = None,
     fast: bool = True,
     sampler: str | None = None,
     steps: int | None = None,
@@ -53,6 +56,9 @@ def sample(
     progress: Callable[[float, str], None] | None = None,
 ) -> Traces:
     """Makes n traces.
+
+    Any of class and columns can be given; the others are drawn, given these, and then the points,
+    given all. No draw is thrown away.
 
     Traces of a class are spread over what the model can make more evenly than independent draws
     (see `netdiffus.ops.strata`), while each alone is drawn from it as it is.
@@ -69,7 +75,14 @@ def sample(
         n: How many, at least 1; may be left out where `label` has the numbers.
         label: One class, several to spread over, or None for all; or how many of each class, as in
             `{"voip": 10, "web": 5}`, which are made in this order.
-        mix: `balanced` takes the classes in turn, `real` draws them as often as training had them.
+        where: What columns must be, by name: a value; a list of values of which any will do; a
+            tuple (least, greatest) of numbers or times, of which either may be None; None for an
+            empty cell. Where more than one column has a range or a list, they are drawn by
+            importance among 64 tries, which is exact in the limit of many tries. `label` may stand
+            here, too.
+        mix: `balanced` takes the classes in turn, `real` draws them as often as training had them,
+            or of them those that go with `where`. None is `balanced`, and `real` with `where` where
+            no class is asked for.
         fast: True runs the native kernels, False the plain torch reference: the same traces but
             for float rounding.
         sampler: `dpm++`, `ddim` or `ddpm`, for `series`, `image` and `paper`; None is dpm++.
@@ -83,18 +96,19 @@ def sample(
         progress: Called with (traces done, a note). None shows a bar, as `train` does.
 
     Returns:
-        Traces in the units of the training traces, with meta `trace_id`, `seed`, and `protocol` and
-        `server_port` if the training traces had them. A model of images adds `residual` (see
-        `GasfCodec.decode`). They have the model's privacy ledger.
+        Traces in the units of the training traces, with meta `trace_id`, `seed`, and the columns
+        that the model learned. A model of images adds `residual` (see `GasfCodec.decode`). They
+        have the model's privacy ledger.
 
     Raises:
-        InputError: n, label, mix, sampler, steps, seed, batch_size or device cannot be used.
+        InputError: n, label, where, mix, sampler, steps, seed, batch_size or device cannot be used.
     """
     n = number_of(n, label)
     parts = _batches(
         model,
         n,
         label=label,
+        where=where,
         mix=mix,
         fast=fast,
         sampler=sampler,
@@ -120,8 +134,8 @@ def sample_to_parquet(
         n: How many, at least 1; None where `label` has the numbers.
         path: A .parquet file.
         force: Replace a file that is there.
-        **options: All others of `sample`: `label`, `mix`, `fast`, `sampler`, `steps`, `seed`,
-            `start`, `batch_size`, `device` and `progress`.
+        **options: All others of `sample`: `label`, `where`, `mix`, `fast`, `sampler`, `steps`,
+            `seed`, `start`, `batch_size`, `device` and `progress`.
 
     Returns:
         `classes`: how many traces of each class; of a model of images the mean `residual`, too.
@@ -186,7 +200,8 @@ def _batches(
     n: int,
     *,
     label: Label = None,
-    mix: str = "balanced",
+    where: Mapping[str, Any] | None = None,
+    mix: str | None = None,
     fast: bool = True,
     sampler: str | None = None,
     steps: int | None = None,
@@ -203,9 +218,13 @@ def _batches(
         raise InputError(f"start and n must add up to at most 2**63 - 1, got {start} and {n}")
     batch_size = _usual_batch(model, target) if batch_size is None else batch_size
     batch_size = whole("batch_size", batch_size, 1)
-    if mix not in ("balanced", "real"):
+    if mix not in (None, "balanced", "real"):
         raise InputError(f"mix must be 'balanced' or 'real', got {mix!r}")
+    label, where = _without_label(label, where or {})
+    mix = mix or ("real" if where and label is None else "balanced")
     classes = _wanted(model, label)
+    asked = read_asked(model.columns, where)
+    drawn = classes if where and mix == "real" else None
     plan = _plan(model, sampler, steps)
     seed = secrets.randbits(48) if seed is None else checked_seed(seed)
     _check_weights(model)
@@ -222,7 +241,8 @@ def _batches(
                 for first in range(start, start + n, batch_size):
                     index = torch.arange(first, min(first + batch_size, start + n))
                     draws = Draws(seed, index, *turns(index)).to(target)
-                    yield replace(_made(model, draws, plan, backend), ledger=model.ledger)
+                    made = _made(model, draws, plan, backend, asked, drawn)
+                    yield replace(made, ledger=model.ledger)
                     shown(float(index[-1] + 1 - start), f"{n} traces")
         finally:
             model.network.to("cpu")
@@ -230,18 +250,67 @@ def _batches(
     return made()
 
 
-def _made(model: Model, draws: Draws, plan: Plan, backend: str) -> Traces:
-    """One batch of traces."""
+def _made(
+    model: Model,
+    draws: Draws,
+    plan: Plan,
+    backend: str,
+    asked: Mapping[str, Asked],
+    drawn: Ints | None,
+) -> Traces:
+    """One batch of traces.
+
+    Args:
+        model: Makes them.
+        draws: Which.
+        plan: Of the network.
+        backend: Of the native ops.
+        asked: By column what is asked for.
+        drawn: Classes of which one is drawn with the columns; None takes those of `draws`.
+    """
+    weights = _weights(model, asked, drawn)
+    label = draws.label if drawn is None else torch.full_like(draws.label, UNKNOWN)
+    with torch.inference_mode():
+        label, columns = model.network.conditions.draw(label, draws, weights, backend)
+    draws = replace(draws, label=label)
     how = (backend,) if plan is None else (plan, backend)
-    found = model.network.generate(draws, *how)
-    data, columns = (part.cpu() for part in found)
-    draws = draws.to("cpu")
+    data = model.network.generate(draws, columns, *how).cpu()
+    draws, columns = draws.to("cpu"), columns.cpu()
     labels = draws.label.numpy()
-    meta = _meta(model, labels, draws.seed, draws.index, columns.numpy())
+    meta = _meta(model, draws, columns.numpy(), asked)
     if isinstance(model.codec, TokenCodec):
         places = uniforms(draws.seed, draws.index, VALUE_DRAW, data[0].numel()).view(data.shape)
-        return model.codec.decode(data, places, labels, model.classes, meta)
-    return _from_images(model, model.codec, data, columns, draws, meta)
+        made = model.codec.decode(data, places, labels, model.classes, meta)
+    else:
+        made = _from_images(model, model.codec, data, columns, draws, meta)
+    return _with_totals(model, made)
+
+
+def _weights(
+    model: Model, asked: Mapping[str, Asked], drawn: Ints | None
+) -> list[Tensor | None] | None:
+    """How much of each token of the class and of each column is asked for."""
+    if not asked:
+        return None
+    of_class = None
+    if drawn is not None and len(set(drawn)) < len(model.classes):
+        of_class = torch.zeros(len(model.classes), dtype=torch.float64)
+        of_class[torch.from_numpy(drawn)] = 1.0
+    device = next(model.network.parameters()).device
+    columns = [
+        torch.from_numpy(asked[name].weights) if name in asked else None
+        for name in model.columns.names
+    ]
+    lengths = [None] * (len(model.columns.sizes) - len(columns))
+    return [None if one is None else one.to(device) for one in (of_class, *columns, *lengths)]
+
+
+def _with_totals(model: Model, made: Traces) -> Traces:
+    """The traces with the columns that are totals of their points."""
+    meta = made.meta
+    for name, cells in model.columns.of_points(made).items():
+        meta = meta.append_column(name, cells)
+    return replace(made, meta=meta)
 
 
 def _from_images(
@@ -261,10 +330,12 @@ def _from_images(
     return from_zero(codec.decode(Images(pixels, lengths, labels, model.classes, meta)))
 
 
-def _meta(model: Model, labels: Ints, seed: int, index: Tensor, columns: Ints) -> pa.Table:
-    names = [f"synthetic-{model.classes[k]}-{int(i)}" for k, i in zip(labels, index, strict=True)]
-    meta: dict[str, Any] = {"trace_id": names, "seed": [seed] * len(names)}
-    return pa.table(meta | model.columns.decode(columns))
+def _meta(model: Model, draws: Draws, columns: Ints, asked: Mapping[str, Asked]) -> pa.Table:
+    pairs = zip(draws.label, draws.index, strict=True)
+    names = [f"synthetic-{model.classes[int(k)]}-{int(i)}" for k, i in pairs]
+    meta: dict[str, Any] = {"trace_id": names, "seed": [draws.seed] * len(names)}
+    inside = uniforms(draws.seed, draws.index, CELL_DRAW, max(1, columns.shape[1])).numpy()
+    return pa.table(meta | model.columns.decode(columns, inside, asked))
 
 
 def _check_weights(model: Model) -> None:
@@ -316,6 +387,16 @@ def number_of(n: int | None, label: Label) -> int:
     if n not in (None, total):
         raise InputError(f"n is {n}, but the numbers of label add up to {total}; leave n out")
     return total
+
+
+def _without_label(label: Label, where: Mapping[str, Any]) -> tuple[Label, dict[str, Any]]:
+    """The classes asked for, which may stand in `where`, and the columns asked for."""
+    others = {name: value for name, value in where.items() if name != "label"}
+    if "label" not in where:
+        return label, others
+    if label is not None:
+        raise InputError("where: a label stands in where and in label; give it once")
+    return where["label"], others
 
 
 def _wanted(model: Model, label: Label) -> Ints:

@@ -19,6 +19,7 @@ GUIDES = sorted(path.stem for path in (ROOT / "docs" / "guides").glob("*.md"))
 # All lines of a guide are run, but less is trained, made and judged.
 BUDGETS: dict[str, dict[str, str]] = {
     "captures": {"--minutes 5": "--steps 2", "minutes=5": "steps=2", "1000": "36"},
+    "columns": {"-o model/": "-o model/ --steps 2", "steps=60": "steps=2"},
     "images": {
         "--minutes 30": "--steps 2",
         "minutes=30": "steps=2",
@@ -26,6 +27,7 @@ BUDGETS: dict[str, dict[str, str]] = {
         "model, 100": "model, 4",
     },
     "long_series": {"minutes=5": "steps=2"},
+    "parts": {"-o model/": "-o model/ --steps 2", "steps=60": "steps=2"},
     "presets": {
         "minutes=5": "steps=2",
         "truncate(16)": "truncate(4)[::4]",
@@ -55,6 +57,8 @@ def write_captures() -> None:
 GIVEN = {
     "captures": write_captures,
     "volumes": write_captures,
+    "columns": write_table,
+    "parts": write_table,
     "images": write_table,
     "reproducibility": write_table,
 }

@@ -102,7 +102,7 @@ class Written:
     ) -> Floats:
         """-log p of each point, (T,)."""
         c = self.p["conditions.label.weight"][label]
-        c = c + self.p["conditions.columns.0.weight"][column]
+        c = c + self.table("conditions.columns.0")[column]
         a = self.amounts(tokens, middles)
         count = np.arange(1, len(a) + 1)[:, None]
         so_far = np.concatenate([a, a.cumsum(0), a.cumsum(0) / count], 1)
@@ -122,6 +122,36 @@ class Written:
         second = -self.log_p(1, gelu(self.linear("logits.mix.0", u)))[rows, tokens[:, 1]]
         is_end = tokens[:, 0] == self.config.sizes[0] - 1
         return first + np.where(is_end, 0.0, second)
+
+
+def test_the_distribution_of_cells_can_be_written_down() -> None:
+    """Of the port, given the class; and of the class, given the port."""
+    traces = lab_traffic("packets").truncate(12)[::6]
+    ports = [443 if name.startswith("web") else 53 for name in traces.label_names]
+    traces = replace(traces, meta=traces.meta.append_column("server_port", [ports]))
+    network = Model.new(traces, default_codec("causal", 12), preset="causal").network
+    assert isinstance(network, CausalNetwork)
+    generator = torch.Generator().manual_seed(0)
+    for p in network.parameters():
+        p.data = torch.randn(p.shape, generator=generator, dtype=p.dtype) / p.shape[-1] ** 0.5
+    w = Written(network)
+    label, column = w.p["conditions.label.weight"], w.table("conditions.columns.0")
+    unknown = w.p["conditions.unknown"]
+    given = {1: label + unknown[1], 0: column + unknown[0]}
+    for j, x in given.items():
+        for k in range(2):
+            name = f"conditions.blocks.{k}"
+            hidden = gelu(w.linear(f"{name}.1", w.norm(f"{name}.0", x)))
+            x = x + w.linear(f"{name}.3", hidden)
+        name = f"conditions.logits.{j}"
+        free = w.p[f"{name}.free.weight"]
+        weight = free + waves(len(free)) @ w.p[f"{name}.smooth.weight"]
+        found = w.norm("conditions.norm", x) @ weight.T + w.p[f"{name}.free.bias"]
+        cells = torch.full((len(x), 2), -1)
+        cells[:, 1 - j] = torch.arange(len(x))
+        with torch.no_grad():
+            logits = network.conditions._logits(j, network.conditions._features(cells))
+        np.testing.assert_allclose(logits.numpy(), found, rtol=1e-4, atol=1e-4)  # float32
 
 
 def test_the_causal_network_can_be_written_down() -> None:

@@ -134,7 +134,7 @@ def _measured(network: Network, batch: Batch) -> Floats:
 
 def _exact(network: CausalNetwork, batch: Batch) -> Floats:
     points, inside = network.log_loss(batch.data, batch.label, batch.columns)
-    total = points.sum(1) + network.conditions.loss(batch.label, batch.columns)
+    total = points.sum(1) + network.conditions.log_loss(batch.label, batch.columns)
     each: Floats = (total / inside.sum(1)).double().numpy()[:, None]
     return each
 

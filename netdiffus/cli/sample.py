@@ -37,9 +37,19 @@ def sample(
         list[str] | None,
         typer.Option(help="Class, or CLASS=NUMBER of its traces; repeatable. All if not given."),
     ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="COLUMN=VALUE, =LEAST..GREATEST, or = for an empty cell; repeatable. The rest is "
+            "drawn given these."
+        ),
+    ] = None,
     mix: Annotated[
-        Literal["balanced", "real"], typer.Option(help="Of classes; real is as in training.")
-    ] = "balanced",
+        Literal["balanced", "real"] | None,
+        typer.Option(
+            help="Of classes; real is as in training  [default: balanced; real with --where alone]"
+        ),
+    ] = None,
     sampler: Annotated[
         Literal["dpm++", "ddim", "ddpm"] | None, typer.Option(help="Of a model with diffusion.")
     ] = None,
@@ -99,6 +109,7 @@ def sample(
         total = number_of(n, asked)
         choices: dict[str, Any] = {
             "label": asked,
+            "where": _where(where or []),
             "mix": mix,
             "fast": fast,
             "sampler": sampler,
@@ -138,6 +149,25 @@ def _numbered(
     if len(set(names)) < len(names):
         raise InputError("--label: a class stands twice; add its numbers up")
     return {name: int(number) for name, _, number in parts}
+
+
+def _where(choices: list[str]) -> dict[str, Any]:
+    """{"port": "443", "duration": ("10", "20")} from ["port=443", "duration=10..20"]."""
+    found: dict[str, Any] = {}
+    for choice in choices:
+        name, equals, value = choice.partition("=")
+        if not equals or not name:
+            raise InputError(f"--where {choice}: give a column and a value, COLUMN=VALUE")
+        least, dots, greatest = value.partition("..")
+        one = (least or None, greatest or None) if dots else value or None
+        if name not in found:
+            found[name] = one
+        elif isinstance(one, str) and isinstance(found[name], (str, list)):
+            earlier = found[name] if isinstance(found[name], list) else [found[name]]
+            found[name] = [*earlier, one]
+        else:
+            raise InputError(f"--where {name}: give one range, or values alone")
+    return found
 
 
 def _save_capture(traces: Any, out: Path, choices: dict[str, Any]) -> dict[str, int]:

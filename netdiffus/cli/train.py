@@ -25,6 +25,7 @@ from netdiffus.cli.progress import bar
 from netdiffus.errors import InputError
 
 if TYPE_CHECKING:
+    from netdiffus.codec.columns import Choice
     from netdiffus.networks.build import Codec
     from netdiffus.traces.traces import Traces
 
@@ -77,6 +78,14 @@ def train(
     by: Annotated[
         str | None, typer.Option(help="Column of groups; values of fewer than 5 are never kept.")
     ] = None,
+    with_columns: Annotated[
+        str | None,
+        typer.Option(
+            "--with",
+            help="Columns of the meta-data to learn, with commas between, or all  [default: "
+            "protocol,server_port where there are such]",
+        ),
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Traces per step.")] = 64,
     learning_rate: Annotated[float, typer.Option(help="Of AdamW, at its highest.")] = 2e-3,
     validation: Annotated[
@@ -118,6 +127,7 @@ def train(
             preset=preset,
             width=width,
             by=by,
+            columns=_chosen(with_columns),
             resume=resume,
             force=force,
             device=device,
@@ -126,6 +136,13 @@ def train(
     show({"model": str(out), **model.about, "privacy": statement(model.ledger)}, as_json)
     if model.about["ended"] == "interrupted":
         raise typer.Exit(130)
+
+
+def _chosen(names: str | None) -> Choice:
+    """The columns that `--with` names."""
+    if names is None or names == "all":
+        return names
+    return [name.strip() for name in names.split(",") if name.strip()]
 
 
 def _check_folder(out: Path, resume: bool, force: bool) -> None:

@@ -1,98 +1,310 @@
-"""Meta-data that is learned with the class: protocol, server port, and for images the length."""
+"""Columns of the meta-data that are learned with the class, and of images the length."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import torch
 
+from netdiffus.codec.asked import Asked
+from netdiffus.codec.column import CODES, MOST_VALUES, Column, plain
+from netdiffus.codec.totals import equal_total, total
 from netdiffus.codec.vocabulary import K, Vocabulary
+from netdiffus.errors import InputError, Note
 from netdiffus.traces.traces import Traces
 
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Choice = Sequence[str] | Literal["all"] | None
 
-LEARNED = ("protocol", "server_port")  # columns of the meta
-MOST_VALUES = 256  # of a column; the most frequent
+LENGTHS = "columns.lengths"  # tensor of the lengths, beside those of columns by number
+# Names of columns that say who or what a single trace is.
+_IDENTIFIERS = re.compile(
+    r"(^|_)(id|ids|uuid|uid|name|user|host|hostname|mac|ip|addr|address|src|dst|session|file|path"
+    r"|capture|group|seed|label|sni|url|domain)($|_)|trace_id",
+    re.IGNORECASE,
+)
+_ADDRESS = re.compile(r"(\d{1,3}\.){3}\d{1,3}|([0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Columns:
-    """Columns of the meta as tokens: 0 is an empty cell, token v is the v-th value.
+    """Columns of the meta as tokens.
 
     Attributes:
-        names: The columns.
-        values: For each column the values that at least `K` owners have, without the empty one.
+        learned: The columns, in the order of their tokens.
+        totals: Columns that are, in every training trace, a total of its points: which one, and
+            the column's Arrow type. They are computed from what is made.
+        orders: Pairs of columns of which the first is never greater.
         lengths: Tokens of the length, which is then the last column; None where it is none.
         bins_per_point: Points of a trace that the length counts as one.
     """
 
-    names: tuple[str, ...]
-    values: tuple[tuple[Any, ...], ...]
+    learned: tuple[Column, ...] = ()
+    totals: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    orders: tuple[tuple[str, str], ...] = ()
     lengths: Vocabulary | None = None
     bins_per_point: int = 1
 
     @classmethod
-    def fit(cls, traces: Traces, owners: Ints, bins_per_point: int | None = None) -> Columns:
+    def fit(
+        cls,
+        traces: Traces,
+        owners: Ints,
+        chosen: Choice = None,
+        bins_per_point: int | None = None,
+    ) -> Columns:
         """Finds the values that at least `K` owners share; a rarer one would say who was there.
 
         Args:
             traces: What to learn from.
             owners: (N,) whose each trace is.
+            chosen: Names of columns; None takes `protocol` and `server_port` where there are such;
+                `all` takes all but those that name a trace, a person, a host or an address, or of
+                which no value is shared.
             bins_per_point: Points of a trace that the network sees as one; None learns no length.
+
+        Raises:
+            InputError: A column that there is not, or that cannot be learned.
         """
-        names = tuple(name for name in LEARNED if name in traces.meta.column_names)
-        cells = (traces.meta[name].to_pylist() for name in names)
-        values = tuple(_shared(one, owners) for one in cells)
-        if bins_per_point is None:
-            return cls(names, values)
-        lengths = _points(traces, bins_per_point)
+        found, equal = [], {}
+        for name in _names(traces, chosen):
+            cells = traces.meta[name]
+            if of := _total(traces, cells):
+                equal[name] = of, str(cells.type)
+                continue
+            try:
+                found.append(Column.fit(name, cells, owners))
+                _say_rare(found[-1], cells)
+            except InputError as error:
+                if chosen not in (None, "all"):
+                    raise
+                warnings.warn(f"{error}: it is not learned", Note, stacklevel=2)
+        lengths = None
+        if bins_per_point is not None:
+            points = _points(traces, bins_per_point)
+            lengths = Vocabulary.fit(points, owners, MOST_VALUES, MOST_VALUES)
+        learned = tuple(found)
+        return cls(learned, equal, _orders(learned, traces), lengths, bins_per_point or 1)
+
+    @classmethod
+    def from_settings(
+        cls, settings: Mapping[str, Any], tables: Mapping[str, torch.Tensor], bins_per_point: int
+    ) -> Columns:
+        """The columns of `settings()` and `tables()`."""
+        learned = []
+        for j, one in enumerate(settings.get("learned", ())):
+            table = None if one["values"] is not None else tables[f"columns.{j}"].numpy()
+            learned.append(Column.from_settings(one, table))
+        lengths = tables.get(LENGTHS)
         return cls(
-            names, values, Vocabulary.fit(lengths, owners, MOST_VALUES, MOST_VALUES), bins_per_point
+            tuple(learned),
+            {name: (of, kind) for name, (of, kind) in settings.get("totals", {}).items()},
+            tuple((first, second) for first, second in settings.get("orders", ())),
+            None if lengths is None else Vocabulary(lengths.numpy(), True),
+            bins_per_point,
         )
+
+    def settings(self) -> dict[str, Any]:
+        """All but the tables; JSON-able."""
+        return {
+            "learned": [column.settings() for column in self.learned],
+            "totals": {name: list(total) for name, total in self.totals.items()},
+            "orders": [list(pair) for pair in self.orders],
+        }
+
+    def tables(self) -> dict[str, torch.Tensor]:
+        """The bins of numbers, and of the length."""
+        found = {
+            f"columns.{j}": torch.from_numpy(one.bins.table)
+            for j, one in enumerate(self.learned)
+            if one.bins is not None
+        }
+        if self.lengths is not None:
+            found[LENGTHS] = torch.from_numpy(self.lengths.table)
+        return found
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the columns that are learned."""
+        return tuple(column.name for column in self.learned)
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """Of all columns that are made."""
+        return (*self.names, *self.totals)
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """How many tokens each column has."""
-        sizes = [len(values) + 1 for values in self.values]
+        sizes = [column.size for column in self.learned]
         return (*sizes, *([] if self.lengths is None else [len(self.lengths)]))
 
     def encode(self, traces: Traces) -> Ints:
-        """Tokens (N, J) of traces; a value that is not known counts as empty."""
+        """Tokens (N, J) of traces; `UNKNOWN` for a value that is not learned."""
         tokens = np.zeros((len(traces), len(self.sizes)), dtype=np.int64)
         if self.lengths is not None:
             tokens[:, -1] = self.lengths.encode(_points(traces, self.bins_per_point))
-        for j, (name, values) in enumerate(zip(self.names, self.values, strict=True)):
-            known = {value: k for k, value in enumerate(values, start=1)}
-            cells = traces.meta[name].to_pylist()
-            tokens[:, j] = [known.get(_plain(cell), 0) for cell in cells]
+        for j, column in enumerate(self.learned):
+            tokens[:, j] = column.encode(traces.meta[column.name])
         return tokens
 
-    def decode(self, tokens: Ints) -> dict[str, pa.Array]:
-        """Arrow columns of tokens (N, J), without the length."""
+    def decode(
+        self, tokens: Ints, uniforms: Floats, asked: Mapping[str, Asked] | None = None
+    ) -> dict[str, pa.Array]:
+        """Arrow columns of tokens, without the length and the totals.
+
+        Args:
+            tokens: (N, J).
+            uniforms: (N, J) in [0, 1): which of the values inside a bin.
+            asked: By column what is asked for.
+        """
+        asked = asked or {}
+        found: dict[str, Any] = {}
+        for j, column in enumerate(self.learned):
+            one, places = asked.get(column.name), uniforms[:, j]
+            if column.bins is None:
+                found[column.name] = tokens[:, j]
+                continue
+            places = places if one is None else one.places(tokens[:, j], places)
+            numbers = column.numbers(tokens[:, j], places)
+            found[column.name] = _within(numbers, one)
+        self._put_in_order(found, asked)
+        return {one.name: one.cells(found[one.name]) for one in self.learned}
+
+    def of_points(self, traces: Traces) -> dict[str, pa.Array]:
+        """Columns that are totals of the points of traces, computed."""
         return {
-            name: pa.array([None, *values]).take(pa.array(tokens[:, j]))
-            for j, (name, values) in enumerate(zip(self.names, self.values, strict=True))
+            name: pa.array(total(traces, of)).cast(pa.type_for_alias(kind), safe=False)
+            for name, (of, kind) in self.totals.items()
         }
 
+    def _put_in_order(self, found: dict[str, Any], asked: Mapping[str, Asked]) -> None:
+        """Where the first of a pair is greater, the one that was not asked for is moved."""
+        for first, second in self.orders:
+            a, b = found[first], found[second]
+            if first in asked:
+                found[second] = _within(np.fmax(a, b), asked.get(second))
+            else:
+                found[first] = np.fmin(a, b)
 
-def _points(traces: Traces, bins_per_point: int) -> npt.NDArray[np.float64]:
+
+def read_asked(columns: Columns, where: Mapping[str, Any]) -> dict[str, Asked]:
+    """What is asked of columns, by name.
+
+    Raises:
+        InputError: A column that the model does not have, or what no training trace has.
+    """
+    known = {column.name: column for column in columns.learned}
+    for name in where:
+        if name in columns.totals:
+            raise InputError(
+                f"where: {name} is the {columns.totals[name][0]} of a trace; it is computed from "
+                "what is made, and cannot be asked for"
+            )
+        if name not in known:
+            raise InputError(
+                f"where: {name!r} is not a column that the model learned; those are: "
+                f"{', '.join(('label', *known))}. train --with learns others"
+            )
+    return {name: Asked.of(known[name], value) for name, value in where.items()}
+
+
+def _names(traces: Traces, chosen: Choice) -> list[str]:
+    """Which columns to learn."""
+    there = list(traces.meta.column_names)
+    if chosen is None:
+        return [name for name in CODES if name in there]
+    if chosen != "all":
+        for name in chosen:
+            if name not in there:
+                raise InputError(
+                    f"column {name!r} is not in the meta-data; there are: {', '.join(there)}"
+                )
+        return list(dict.fromkeys(chosen))
+    left = {name: why for name in there if (why := _unsafe(name, traces.meta[name]))}
+    if left:
+        listed = ", ".join(f"{name} ({why})" for name, why in left.items())
+        warnings.warn(f"columns that are not learned: {listed}", Note, stacklevel=4)
+    return [name for name in there if name not in left]
+
+
+def _unsafe(name: str, cells: pa.ChunkedArray) -> str | None:
+    """Why a column is left out where all are asked for; None where it is not."""
+    if name in CODES:
+        return None
+    if _IDENTIFIERS.search(name):
+        return "its name is that of an identifier"
+    if pa.types.is_nested(cells.type) or pa.types.is_binary(cells.type):
+        return f"cells of type {cells.type}"
+    there = cells.drop_null()
+    if not len(there):
+        return "empty"
+    if pa.types.is_string(cells.type) and _ADDRESS.fullmatch(str(there[0])):
+        return "addresses"
+    is_row = pa.types.is_integer(cells.type) and (np.diff(np.asarray(there)) > 0).all()
+    return "it counts the rows" if is_row and len(there) > 1 else None
+
+
+def _say_rare(column: Column, cells: pa.ChunkedArray) -> None:
+    """Says how many values of a category are not kept."""
+    if column.bins is not None:
+        return
+    there = plain(column.name, cells).drop_null().to_pylist()
+    known = set(column.values)
+    rare = sum(cell not in known for cell in there)
+    if rare:
+        warnings.warn(
+            f"column {column.name!r}: {rare} of {len(cells)} cells have values that fewer than {K} "
+            "traces (or groups) share, or that are not among the "
+            f"{MOST_VALUES} most frequent; they are learned as empty",
+            Note,
+            stacklevel=4,
+        )
+
+
+def _total(traces: Traces, cells: pa.ChunkedArray) -> str | None:
+    """Which total of its trace every cell is, if any."""
+    is_number = pa.types.is_integer(cells.type) or pa.types.is_floating(cells.type)
+    if not is_number or cells.null_count:
+        return None
+    return equal_total(traces, np.asarray(cells.cast(pa.float64(), safe=False)))
+
+
+def _orders(learned: Sequence[Column], traces: Traces) -> tuple[tuple[str, str], ...]:
+    """Pairs of columns of one type that are in order in every trace, though ranges overlap."""
+    numbers = {one.name: one.raw(traces.meta[one.name]) for one in learned if one.bins is not None}
+    found = []
+    for first, second in _pairs(learned):
+        a, b = numbers[first], numbers[second]
+        both = ~(np.isnan(a) | np.isnan(b))
+        a, b = a[both], b[both]
+        if len(a) >= K and (a <= b).all() and a.max() > b.min():
+            found.append((first, second))
+    return tuple(found)
+
+
+def _pairs(learned: Sequence[Column]) -> Iterator[tuple[str, str]]:
+    numbers = [one for one in learned if one.bins is not None]
+    for first in numbers:
+        for second in numbers:
+            if first is not second and first.kind == second.kind:
+                yield first.name, second.name
+
+
+def _within(numbers: Floats, one: Asked | None) -> Floats:
+    """Numbers inside the bounds that were asked for; rounding may leave them."""
+    if one is None or one.bounds is None:
+        return numbers
+    return np.clip(numbers, *one.bounds)
+
+
+def _points(traces: Traces, bins_per_point: int) -> Floats:
     return np.ceil(traces.lengths / bins_per_point)
-
-
-def _shared(cells: Iterable[Any], owners: Ints) -> tuple[Any, ...]:
-    of_value: dict[Any, set[int]] = defaultdict(set)
-    for cell, owner in zip(cells, owners.tolist(), strict=True):
-        if _plain(cell) is not None:
-            of_value[cell].add(owner)
-    shared = [value for value, found in of_value.items() if len(found) >= K]
-    return tuple(sorted(shared, key=lambda v: (-len(of_value[v]), str(v)))[:MOST_VALUES])
-
-
-def _plain(cell: Any) -> Any:
-    """None for NaN, which tables make of an empty cell."""
-    return None if cell != cell else cell

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import typing
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
@@ -18,8 +18,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from netdiffus.channels import KINDS, Channel
-from netdiffus.codec.columns import LEARNED
+from netdiffus.codec.column import Column
 from netdiffus.codec.runs import EQUAL, TIMED
+from netdiffus.codec.totals import total_names
 from netdiffus.codec.vocabulary import PARTS
 from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError
@@ -80,6 +81,8 @@ MOST_HEADER = 2**22  # bytes: 64 blocks of 12 tensors, and 256 channels, in 100 
 DEEPEST = 8  # brackets inside brackets; a config has 4
 LARGEST = 1e100  # of a value: sums of any number of them are finite
 TYPES = {"F64": torch.float64, "F32": torch.float32}
+COLUMNS = ("learned", "totals", "orders")
+COLUMN = ("name", "kind", "values", "is_whole", "has_empty")
 TOKENS = ("kind", "length", "bins_per_point", "channels", "is_whole")
 PIXELS = ("size", "length", "resize", "gamma", "border", "channels", "scales")
 CHANNEL_KINDS = (*dict.fromkeys(kind for kind, _ in KINDS.values()), "number")
@@ -125,7 +128,8 @@ def check_config(config: Mapping[str, Any]) -> None:
     _check_codec(config["codec"], is_image)
     _check_network(config)
     has_lengths = config["preset"] in LENGTHS
-    _check_columns(config["columns"], config["network"]["columns"], has_lengths)
+    channels = [Channel(**one) for one in config["codec"]["channels"]]
+    _check_columns(config["columns"], config["network"]["columns"], has_lengths, channels)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -215,6 +219,9 @@ def check_tables(weights: Weights, config: Mapping[str, Any]) -> list[str]:
     else:
         sizes = enumerate(network["sizes"])
         wanted = {f"codec.vocabulary.{f}": (size - (f == 0), PARTS + 1) for f, size in sizes}
+    for j, one in enumerate(config["columns"].get("learned", ())):
+        if one["values"] is None:
+            wanted[f"columns.{j}"] = (network["columns"][j] - one["has_empty"], PARTS + 1)
     if config["preset"] in LENGTHS:
         wanted["columns.lengths"] = (network["columns"][-1], PARTS + 1)
     for name, (rows, columns) in wanted.items():
@@ -248,7 +255,7 @@ def check_values(path: Path, tables: Mapping[str, Tensor], codec: Mapping[str, A
     scales = dict(zip(_names(codec), codec.get("scales", ()), strict=False))
     for name, tensor in tables.items():
         table = tensor.numpy()
-        scale = None if name == "columns.lengths" else scales.get(name.removeprefix("codec."))
+        scale = None if name.startswith("columns.") else scales.get(name.removeprefix("codec."))
         is_right = _is_vocabulary(table) if scale is None else _is_scale(scale, table)
         if not is_right or np.abs(table).max() > LARGEST:
             raise InputError(
@@ -473,19 +480,70 @@ def _check_network(config: Mapping[str, Any]) -> None:
             )
 
 
-def _check_columns(columns: Any, sizes: Any, has_lengths: bool) -> None:
-    _check_keys("columns", columns, LEARNED, LEARNED)
-    found = [len(v) + 1 if isinstance(v, (list, tuple)) else 0 for v in columns.values()]
-    if len(sizes) != len(found) + has_lengths or list(sizes[: len(found)]) != found:
+def _check_columns(
+    columns: Any, sizes: Any, has_lengths: bool, channels: Sequence[Channel]
+) -> None:
+    _check_keys("columns", columns, COLUMNS, COLUMNS)
+    learned = columns.get("learned", [])
+    if not isinstance(learned, list):
+        raise InputError(f"columns.learned must be a list of columns, got {_short(learned)}")
+    if len(sizes) != len(learned) + has_lengths:
         raise InputError(
-            f"network.columns must be {found}, as columns are{', and lengths' * has_lengths}, got "
-            f"{_short(sizes)}"
+            f"network.columns must have {len(learned) + has_lengths} values, one for each column"
+            f"{' and one for the length' * has_lengths}, got {_short(sizes)}"
         )
-    for name, values in columns.items():
-        try:
-            pa.array([None, *values])
-        except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
-            raise InputError(f"columns.{name}: {error}") from None
+    for j, one in enumerate(learned):
+        _check_column(f"columns.learned[{j}]", one, sizes[j])
+    names = [one["name"] for one in learned]
+    numbers = [one["name"] for one in learned if one["values"] is None]
+    _check_orders(columns.get("orders", []), numbers)
+    _check_totals(columns.get("totals", {}), names, channels)
+
+
+def _check_column(where: str, one: Any, size: int) -> None:
+    """Refuses a column that is none, or that has another number of tokens."""
+    _check_keys(where, one, COLUMN)
+    for name, kind in (("name", str), ("kind", str), ("has_empty", bool)):
+        _check_type(f"{where}.{name}", one[name], kind)
+    values = one["values"]
+    is_number = values is None
+    if is_number:
+        _check_type(f"{where}.is_whole", one["is_whole"], bool)
+    elif not isinstance(values, list) or len(values) + one["has_empty"] != size:
+        raise InputError(f"{where}.values must be a list of {size - one['has_empty']} values")
+    try:
+        column = Column.from_settings(one, np.zeros((1, PARTS + 1)) if is_number else None)
+        if is_number and not (pa.types.is_temporal(column.type) or _is_numeric(one["kind"])):
+            raise InputError(f"{where}.kind must be a type of numbers or times, got {one['kind']}")
+        if not is_number:
+            pa.array(values, column.type)
+    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _check_orders(orders: Any, numbers: list[str]) -> None:
+    """Refuses orders of columns that there are not."""
+    pairs = isinstance(orders, list) and all(
+        _is_list_of(pair, str) and len(pair) == 2 and set(pair) <= set(numbers) for pair in orders
+    )
+    if not pairs:
+        raise InputError("columns.orders must be pairs of columns of numbers")
+
+
+def _check_totals(totals: Any, names: list[str], channels: Sequence[Channel]) -> None:
+    """Refuses totals that traces of these channels do not have."""
+    if not isinstance(totals, Mapping):
+        raise InputError(f"columns.totals must be settings in {{}}, got {_short(totals)}")
+    if len({*names, *totals}) < len(names) + len(totals):
+        raise InputError("columns must have different names")
+    known = total_names(channels)
+    for name, found in totals.items():
+        is_right = _is_list_of(found, str) and len(found) == 2 and _is_numeric(found[1])
+        if not is_right or found[0] not in known:
+            raise InputError(
+                f"columns.totals: {_short(name)} must be a total of the channels and a type of "
+                f"numbers, got {_short(found)}"
+            )
 
 
 def _names(codec: Mapping[str, Any]) -> list[str]:

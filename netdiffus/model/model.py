@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,8 +20,8 @@ from torch.overrides import TorchFunctionMode
 
 from netdiffus import __version__
 from netdiffus.codec import GasfCodec, TokenCodec
-from netdiffus.codec.columns import Columns
-from netdiffus.codec.vocabulary import K, Vocabulary
+from netdiffus.codec.columns import Choice, Columns
+from netdiffus.codec.vocabulary import K
 from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError, visible, whole
 from netdiffus.files import alone_in
@@ -106,6 +106,7 @@ class Model:
         preset: str = "default",
         width: int | None = None,
         owners: Ints | None = None,
+        columns: Choice = None,
         seed: int = 0,
     ) -> Model:
         """An untrained model for these traces.
@@ -118,11 +119,12 @@ class Model:
             width: Features inside the network, None for the preset's own.
             owners: (N,) whose each trace is; None takes each trace as an owner. Every number that
                 is taken over from the traces is made from those of 5 owners at least.
+            columns: Names of columns of the meta-data that are learned, see `Columns.fit`.
             seed: Of the initial weights.
 
         Raises:
-            InputError: The preset, the codec and the diffusion do not go together, or there are
-                fewer than 5 owners.
+            InputError: The preset, the columns, the codec and the diffusion do not go together, or
+                there are fewer than 5 owners.
         """
         check_preset(preset)
         width = None if width is None else whole("width", width, 1)
@@ -135,18 +137,18 @@ class Model:
         diffusion = diffusion or default_diffusion(preset)
         kept = traces.truncate(codec.length) if codec.length else traces
         per_point = codec.bins_per_point if preset in LENGTHS else None
-        columns = Columns.fit(kept, owners, per_point)
-        config = configure(preset, codec, len(traces.classes), columns.sizes, width)
+        found = Columns.fit(kept, owners, columns, per_point)
+        config = configure(preset, codec, len(traces.classes), found.sizes, width)
         check_shape(config)
         counts = np.maximum(np.bincount(traces.labels, minlength=len(traces.classes)), K)
         model = cls(
             preset=preset,
-            network=build(config, codec, diffusion, columns.lengths, seed),
+            network=build(config, codec, diffusion, found.lengths, seed),
             codec=codec,
             diffusion=diffusion,
             classes=traces.classes,
             shares=counts / counts.sum(),
-            columns=columns,
+            columns=found,
             ledger=traces.ledger,
         )
         check_config(model.config() | {"id": None})  # what is saved is read again
@@ -175,8 +177,7 @@ class Model:
         """
         tensors = {f"network.{name}": tensor.cpu().contiguous() for name, tensor in weights.items()}
         tensors |= {f"codec.{name}": table for name, table in self.codec.state()[1].items()}
-        if self.columns.lengths is not None:
-            tensors["columns.lengths"] = torch.from_numpy(self.columns.lengths.table)
+        tensors |= self.columns.tables()
         one = identity(tensors)
         config = json.dumps({**self.config(), "id": one}, indent=2) + "\n"
         content = save(tensors, metadata={"id": one})  # of several, the order would be by chance
@@ -190,7 +191,7 @@ class Model:
             "preset": self.preset,
             "classes": list(self.classes),
             "shares": self.shares.tolist(),
-            "columns": dict(zip(self.columns.names, self.columns.values, strict=True)),
+            "columns": self.columns.settings(),
             "network": asdict(self.network.config),
             "diffusion": None if self.diffusion is None else asdict(self.diffusion),
             "codec": self.codec.state()[0],
@@ -308,9 +309,9 @@ class Model:
         check_values(weights.path, tables, config["codec"])
         kind = GasfCodec if is_image else TokenCodec
         codec = kind.from_state(config["codec"], _under("codec.", tables))
-        has_lengths = config["preset"] in LENGTHS
         diffusion = None if config["diffusion"] is None else Diffusion(**config["diffusion"])
-        lengths = Vocabulary(tables["columns.lengths"].numpy(), True) if has_lengths else None
+        columns = Columns.from_settings(config["columns"], tables, codec.bins_per_point)
+        lengths = columns.lengths
         shape = _network_config(config["network"], config["preset"])
         with torch.device("meta"), _ShapesAlone():  # sizes without memory
             expected = build(shape, codec, diffusion, lengths).state_dict()
@@ -327,10 +328,40 @@ class Model:
             diffusion=diffusion,
             classes=tuple(config["classes"]),
             shares=np.array(config["shares"], dtype=np.float64),
-            columns=_columns(config["columns"], lengths, codec),
+            columns=columns,
             about=config["about"],
             ledger=config["ledger"],
         )
+
+    def log_prob(
+        self, traces: Traces, *, progress: Callable[[float, str], None] | None = None
+    ) -> Floats:
+        """(N,): log p(trace) in nats, over all classes; the lower, the less usual a trace is.
+
+        The sum over classes of what `netdiffus.model.likelihood.log_joint` gives. A trace with more
+        points has a lower one.
+
+        Raises:
+            InputError: A network without a likelihood, or traces of other channels or columns.
+        """
+        from netdiffus.model.likelihood import log_joint
+
+        found: Floats = np.logaddexp.reduce(log_joint(self, traces, progress), axis=1)
+        return found
+
+    def predict(
+        self, traces: Traces, *, progress: Callable[[float, str], None] | None = None
+    ) -> Floats:
+        """(N, K): p(class | trace), in the order of `classes`, by Bayes' rule.
+
+        Raises:
+            InputError: A network without a likelihood, or traces of other channels or columns.
+        """
+        from netdiffus.model.likelihood import log_joint
+
+        joint = log_joint(self, traces, progress)
+        found: Floats = np.exp(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True))
+        return found
 
     def __repr__(self) -> str:
         channels = ", ".join(channel.title for channel in self.codec.channels)
@@ -338,7 +369,7 @@ class Model:
         lines = [
             f"Model: preset {self.preset}, {parameters(self.network):,} parameters, {trained}",
             f"  {len(self.classes)} classes, at most {self.codec.length} points of {channels}",
-            f"  columns: {', '.join(self.columns.names) or 'none'}",
+            f"  columns: {', '.join(self.columns.chosen) or 'none'}",
             f"  privacy: {statement(self.ledger)}",
         ]
         return "\n".join(map(visible, lines))
@@ -475,11 +506,6 @@ def _no_runs(runs: int | None, preset: str) -> int:
 def _network_config(settings: dict[str, Any], preset: str) -> Config:
     sequences = {k: tuple(v) for k, v in settings.items() if isinstance(v, list)}
     return shape_of(preset)(**settings | sequences)
-
-
-def _columns(values: dict[str, Any], lengths: Vocabulary | None, codec: Codec) -> Columns:
-    cells = tuple(map(tuple, values.values()))
-    return Columns(tuple(values), cells, lengths, codec.bins_per_point)
 
 
 class _ShapesAlone(TorchFunctionMode):

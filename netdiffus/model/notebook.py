@@ -28,7 +28,7 @@ def _facts(model: Model) -> Iterable[tuple[str, str]]:
     yield "classes", f"{len(model.classes):,}"
     yield "points", f"at most {model.codec.length}"
     yield "channels", ", ".join(channel.title for channel in model.codec.channels)
-    yield "columns", ", ".join(model.columns.names) or "none"
+    yield "columns", ", ".join(model.columns.chosen) or "none"
     for key in ("traces", "minutes", "ended"):
         if key in model.about:
             yield key, str(model.about[key])

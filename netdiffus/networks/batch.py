@@ -7,6 +7,18 @@ from typing import NamedTuple
 from torch import Tensor
 
 
+class Given(NamedTuple):
+    """Points of B traces that are known; the others are drawn.
+
+    Attributes:
+        tokens: int64 (B, T, F); behind the last point of a trace `end`.
+        known: bool (B, T).
+    """
+
+    tokens: Tensor
+    known: Tensor
+
+
 class Batch(NamedTuple):
     """B traces, coded, with their conditions.
 

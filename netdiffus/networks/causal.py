@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from netdiffus.codec.vocabulary import Vocabulary
-from netdiffus.networks.batch import Batch
+from netdiffus.networks.batch import Batch, Given
 from netdiffus.networks.draws import Draws
-from netdiffus.networks.layers.conditions import Conditions, draw_columns
+from netdiffus.networks.layers.conditions import Conditions
 from netdiffus.networks.layers.tokens import FEATURE_SCALE, PointLogits, TokenEmbedding
 from netdiffus.networks.layers.transformer import Block, Cache
 
@@ -97,7 +97,7 @@ class CausalNetwork(nn.Module):
         given = self._jittered(tokens, GIVEN_JITTER) if self.training else None
         wanted = self._jittered(tokens, WANTED_JITTER) if self.training else tokens
         points, inside = self.log_loss(wanted, batch.label, batch.columns, given)
-        total = points.sum() + self.conditions.loss(batch.label, batch.columns).sum()
+        total = points.sum() + self.conditions.loss(batch).sum()
         return total / inside.sum()
 
     def log_loss(
@@ -154,17 +154,20 @@ class CausalNetwork(nn.Module):
         return before * kept
 
     @torch.inference_mode()
-    def generate(self, draws: Draws, backend: str = "auto") -> tuple[Tensor, Tensor]:
-        """Draws columns and traces of classes.
+    def generate(
+        self, draws: Draws, columns: Tensor, backend: str = "auto", given: Given | None = None
+    ) -> Tensor:
+        """Draws traces of classes and columns.
 
         Args:
             draws: Which traces, and their random numbers.
+            columns: int64 (B, J).
             backend: Of the native ops.
+            given: The first points of each trace, if they are known; the rest is drawn by them.
 
         Returns:
-            Tokens (B, T, F), `end` behind the last point, and columns (B, J).
+            Tokens (B, T, F), `end` behind the last point.
         """
-        columns = draw_columns(self.conditions, draws, backend)
         features = len(self.config.sizes)
         drawn = draws.uniforms(0, self.config.points * features)
         label = draws.label
@@ -173,10 +176,11 @@ class CausalNetwork(nn.Module):
         tokens = label.new_zeros(shape)
         tokens[:, :, 0] = self.end
         for t in range(self.config.points):
-            tokens[:, t] = run.point(t, drawn[:, t * features : (t + 1) * features])
+            uniforms = drawn[:, t * features : (t + 1) * features]
+            tokens[:, t] = run.point(t, uniforms, given)
             if bool(run.ended.all()):
                 break
-        return tokens, columns
+        return tokens
 
 
 class _Run:
@@ -195,14 +199,16 @@ class _Run:
         self.sums = condition.new_zeros(b, len(net.totals.channels), dtype=torch.float64)
         self.ended = torch.zeros(b, dtype=torch.bool, device=condition.device)
 
-    def point(self, t: int, drawn: Tensor) -> Tensor:
-        """The tokens (B, F) of point t, by uniform numbers (B, F)."""
+    def point(self, t: int, drawn: Tensor, given: Given | None = None) -> Tensor:
+        """The tokens (B, F) of point t: those that are known, others by uniform numbers (B, F)."""
         net = self.net
         x = self.before + net.place.weight[t] + self.condition
         for block, cache in zip(net.blocks, self.caches, strict=True):
             x = block.step(x, cache, t, self.backend)  # type: ignore[operator]
         but = net.end if t == 0 else None  # a trace has a point
         tokens = self.draws(net.norm(x), drawn.unbind(1), but)
+        if given is not None:
+            tokens = torch.where(given.known[:, t, None], given.tokens[:, t], tokens)
         self.ended = self.ended | (tokens[:, 0] == net.end)
         tokens[self.ended, 0] = net.end
         self._remember(tokens, t)

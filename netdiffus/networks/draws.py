@@ -10,7 +10,10 @@ from torch import Tensor
 from netdiffus.ops.noise import uniform
 from netdiffus.ops.strata import spread_uniforms
 
-LABEL_DRAW = 2**31 + 1  # Philox step of the class of a trace
+# Philox steps; those of points and columns are in the networks.
+VALUE_DRAW = 2**29  # of the place inside a bin, of the first token; the others follow
+CELL_DRAW = 2**30 + 2**29  # of the place inside a bin, of the first column
+LABEL_DRAW = 2**31 + 1  # of the class of a trace
 
 
 @dataclass(frozen=True)

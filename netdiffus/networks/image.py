@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from netdiffus.diffusion import Diffusion
 from netdiffus.networks.batch import Batch
 from netdiffus.networks.draws import Draws
-from netdiffus.networks.layers.conditions import Conditions, draw_columns
+from netdiffus.networks.layers.conditions import Conditions
 from netdiffus.networks.layers.image_unet import ImageUNet
 from netdiffus.networks.layers.paper_unet import PaperUNet
 from netdiffus.ops.denoise import Step, denoise_step
@@ -66,7 +66,10 @@ class ImageNetwork(nn.Module):
         self.conditions = Conditions(config.classes, config.columns, self.unet.condition_width)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean loss of a batch of series: of the U-Net on noisy images, and -log p of columns.
+        """Mean loss of a batch of series: of the U-Net on noisy images, and of the columns.
+
+        The columns count as one point of m: their gradient would else leave little of the U-Net's
+        when both are clipped.
 
         Times and noise depend on `batch.draws` alone.
         """
@@ -75,24 +78,24 @@ class ImageNetwork(nn.Module):
         x0 = 2 * self.draw(batch.data) - 1
         xt, target = self.diffusion.q_sample(x0, t, 0, batch.draws, NOISE_DRAW)
         out = self.unet(xt, t, self.conditions(batch.label, batch.columns))
-        columns = self.conditions.loss(batch.label, batch.columns)
+        columns = self.conditions.loss(batch) / self.config.size
         return (self.diffusion.training_loss(out, target) + columns).mean()
 
     @torch.inference_mode()
     def generate(
-        self, draws: Draws, steps: list[Step], backend: str = "auto"
-    ) -> tuple[Tensor, Tensor]:
-        """Draws columns and images of classes.
+        self, draws: Draws, columns: Tensor, steps: list[Step], backend: str = "auto"
+    ) -> Tensor:
+        """Draws images of classes and columns.
 
         Args:
             draws: Which traces, and their random numbers.
+            columns: int64 (B, J).
             steps: Of `Diffusion.steps`, noisiest first.
             backend: Of the native ops.
 
         Returns:
-            Images (B, C, m, m) in [0, 1], and columns (B, J).
+            Images (B, C, m, m) in [0, 1].
         """
-        columns = draw_columns(self.conditions, draws, backend)
         condition = self.conditions(draws.label, columns)
         seed, index = draws.seed, draws.index
         shape = self.config.channels, self.config.size, self.config.size
@@ -114,4 +117,4 @@ class ImageNetwork(nn.Module):
                 out=(xt, x0),
                 backend=backend,
             )
-        return (0.5 * (xt + 1)).clamp(0, 1), columns
+        return (0.5 * (xt + 1)).clamp(0, 1)

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from netdiffus.codec.vocabulary import Vocabulary
-from netdiffus.networks.batch import Batch
+from netdiffus.networks.batch import Batch, Given
 from netdiffus.networks.denoiser import Denoiser, DenoiserConfig, first_points, inside_of
 from netdiffus.networks.draws import Draws
-from netdiffus.networks.layers.conditions import Conditions, draw_columns, draw_points
+from netdiffus.networks.layers.conditions import Conditions, draw_points
 from netdiffus.networks.layers.tokens import FEATURE_SCALE, PointLogits, TokenEmbedding
 from netdiffus.ops.noise import uniform, uniforms
 
@@ -60,7 +60,7 @@ class MaskedNetwork(nn.Module):
         x = self._answer(batch.data, hidden, inside, condition, share)
         lost: Tensor = sum(self.logits.losses(x[hidden], batch.data[hidden]), x.new_zeros(()))
         weight = (1 / share).unsqueeze(1).expand_as(hidden)[hidden]
-        columns = self.conditions.loss(batch.label, batch.columns)
+        columns = self.conditions.loss(batch)
         return ((lost * weight).sum() + columns.sum()) / inside.sum()
 
     def _hide(self, batch: Batch, share: Tensor) -> Tensor:
@@ -78,36 +78,49 @@ class MaskedNetwork(nn.Module):
         return found
 
     @torch.inference_mode()
-    def generate(self, draws: Draws, steps: int, backend: str = "auto") -> tuple[Tensor, Tensor]:
-        """Draws columns and traces of classes.
+    def generate(
+        self,
+        draws: Draws,
+        columns: Tensor,
+        steps: int,
+        backend: str = "auto",
+        given: Given | None = None,
+    ) -> Tensor:
+        """Draws traces of classes and columns.
 
         Args:
             draws: Which traces, and their random numbers.
+            columns: int64 (B, J).
             steps: How often the network runs, T at most; each draws as many points.
             backend: Of the native ops.
+            given: Points that are known, if there are such; it fixes how many points there are.
 
         Returns:
-            Tokens (B, T, F), `end` behind the last point, and columns (B, J).
+            Tokens (B, T, F), `end` behind the last point.
         """
-        columns = draw_columns(self.conditions, draws, backend)
         condition = self.conditions(draws.label, columns)
-        points = draw_points(self.lengths, columns, draws, self.config.points)
-        inside = first_points(points, self.config.points)
-        order = _ranks(draws.seed, draws.index, inside)
+        if given is None:
+            points = draw_points(self.lengths, columns, draws, self.config.points)
+            inside = wanted = first_points(points, self.config.points)
+        else:
+            inside = inside_of(given.tokens, self.end)
+            wanted = inside & ~given.known
+        points, missing = inside.sum(1), wanted.sum(1)
+        order = _ranks(draws.seed, draws.index, wanted)
         shape = self.config.points, len(self.config.sizes)
         drawn = draws.uniforms(0, shape[0] * shape[1]).view(-1, *shape)
         draw = self.logits.draws(backend)
-        tokens = columns.new_zeros(len(columns), *shape)
+        tokens = columns.new_zeros(len(columns), *shape) if given is None else given.tokens.clone()
         for step in range(steps):
-            done = (points * step).div(steps, rounding_mode="floor").unsqueeze(1)
-            wanted = (points * (step + 1)).div(steps, rounding_mode="floor").unsqueeze(1)
-            hidden = inside & (order >= done)
-            now = hidden & (order < wanted)
+            done = (missing * step).div(steps, rounding_mode="floor").unsqueeze(1)
+            then = (missing * (step + 1)).div(steps, rounding_mode="floor").unsqueeze(1)
+            hidden = wanted & (order >= done)
+            now = hidden & (order < then)
             share = hidden.sum(1) / points
             x = self._answer(tokens, hidden, inside, condition, share)
             tokens[now] = draw(x[now], list(drawn[now].unbind(1)), self.end)
         tokens[:, :, 0] = torch.where(inside, tokens[:, :, 0], self.end)
-        return tokens, columns
+        return tokens
 
 
 def _ranks(seed: int, index: Tensor, inside: Tensor) -> Tensor:

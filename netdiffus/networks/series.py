@@ -10,7 +10,7 @@ from netdiffus.diffusion import Diffusion
 from netdiffus.networks.batch import Batch
 from netdiffus.networks.denoiser import Denoiser, DenoiserConfig, first_points, inside_of
 from netdiffus.networks.draws import Draws
-from netdiffus.networks.layers.conditions import Conditions, draw_columns, draw_points
+from netdiffus.networks.layers.conditions import Conditions, draw_points
 from netdiffus.networks.layers.tokens import FEATURE_SCALE, TokenLogits
 from netdiffus.ops.denoise import Step, denoise_step
 from netdiffus.ops.draw_tokens import draw_tokens
@@ -82,7 +82,7 @@ class SeriesNetwork(nn.Module):
             lost = lost + nn.functional.cross_entropy(
                 logits(x), batch.data[..., f][inside], reduction="sum"
             )
-        columns = self.conditions.loss(batch.label, batch.columns).sum()
+        columns = self.conditions.loss(batch).sum()
         return (lost + columns) / inside.sum()
 
     def _coordinates(self, tokens: Tensor, inside: Tensor) -> Tensor:
@@ -119,19 +119,19 @@ class SeriesNetwork(nn.Module):
 
     @torch.inference_mode()
     def generate(
-        self, draws: Draws, steps: list[Step], backend: str = "auto"
-    ) -> tuple[Tensor, Tensor]:
-        """Draws columns and traces of classes.
+        self, draws: Draws, columns: Tensor, steps: list[Step], backend: str = "auto"
+    ) -> Tensor:
+        """Draws traces of classes and columns.
 
         Args:
             draws: Which traces, and their random numbers.
+            columns: int64 (B, J).
             steps: Of `Diffusion.steps`, noisiest first.
             backend: Of the native ops.
 
         Returns:
-            Tokens (B, T, F), `end` behind the last point, and columns (B, J).
+            Tokens (B, T, F), `end` behind the last point.
         """
-        columns = draw_columns(self.conditions, draws, backend)
         condition = self.conditions(draws.label, columns)
         points = draw_points(self.lengths, columns, draws, self.config.points)
         inside = first_points(points, self.config.points)
@@ -156,7 +156,7 @@ class SeriesNetwork(nn.Module):
                 symmetric=False,
                 backend=backend,
             )
-        return self._draw(x, inside, draws, backend), columns
+        return self._draw(x, inside, draws, backend)
 
     def _draw(self, x: Tensor, inside: Tensor, draws: Draws, backend: str) -> Tensor:
         features, t = len(self.config.sizes), self.config.points

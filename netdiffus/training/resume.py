@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from netdiffus.codec.series import parts_of
@@ -37,7 +38,7 @@ def recipe_of(model: Model) -> Recipe:
         raise InputError(f"resume: the settings of the model cannot be used: {error}") from None
 
 
-def hash_of(traces: Traces) -> str:
+def hash_of(traces: Traces, columns: Sequence[str] = ()) -> str:
     """Of all that is learned from; a resumed run is checked against it."""
     digest = hashlib.sha256()
     for rows in parts_of(len(traces)):
@@ -45,6 +46,8 @@ def hash_of(traces: Traces) -> str:
     for part in (traces.lengths, traces.labels):
         digest.update(part.tobytes())
     digest.update(json.dumps(traces.classes).encode())
+    for name in columns:
+        digest.update(json.dumps(traces.meta[name].to_pylist(), default=str).encode())
     return digest.hexdigest()
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from accelerate import Accelerator
 
 from netdiffus.codec import default_size
+from netdiffus.codec.columns import Choice
 from netdiffus.codec.vocabulary import K
 from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError, Note
@@ -52,6 +53,7 @@ def train(
     preset: str = "default",
     width: int | None = None,
     by: str | None = None,
+    columns: Choice = None,
     resume: bool = False,
     force: bool = False,
     device: str | None = None,
@@ -73,6 +75,9 @@ def train(
         width: Features inside the network, None for the preset's own.
         by: Column of the meta-data that names a group, such as a user or a host. Every value that
             the model keeps is then shared by 5 groups, not by 5 traces.
+        columns: Columns of the meta-data that are learned with class and points, and can be asked
+            for when sampling; None takes `protocol` and `server_port` where there are such, or
+            those of the resumed run; `all` takes all that name nobody (see `Columns.fit`).
         resume: Go on from the folder's last checkpoint. On the CPU, with the same recipe and
             traces, the weights are those of a run that was never interrupted, bit for bit.
         force: Replace a model that is there.
@@ -99,7 +104,14 @@ def train(
     codec = copy.deepcopy(codec) or default_codec(preset, default_size(traces))
     owners = _owners(traces, by)
     model = Model.new(
-        traces, codec, diffusion, preset=preset, width=width, owners=owners, seed=recipe.seed
+        traces,
+        codec,
+        diffusion,
+        preset=preset,
+        width=width,
+        owners=owners,
+        columns=before.columns.chosen if before and columns is None else columns,
+        seed=recipe.seed,
     )
     _warn(traces, model.codec.length or 0)
     if before:
@@ -157,7 +169,7 @@ def _new_run(
         target=target,
         folder=folder if accelerator.is_main_process else None,
         log=None,
-        fingerprint={"traces": hash_of(traces), **settings},
+        fingerprint={"traces": hash_of(traces, model.columns.chosen), **settings},
         learned={**_learned(model, traces), "budget": recipe.budget(), **settings},
         progress=progress,
     )

@@ -1,16 +1,15 @@
 from __future__ import annotations
 
+import warnings
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from netdiffus.codec import GasfCodec, TokenCodec
-from netdiffus.codec.columns import MOST_VALUES, Columns
-from netdiffus.errors import InputError
+from netdiffus.codec.columns import Choice, Columns, read_asked
+from netdiffus.errors import InputError, Note
 from netdiffus.model.model import Model
 from netdiffus.sampling import sample
 from netdiffus.traces.traces import Traces
@@ -24,69 +23,131 @@ def of_ports(ports: list[object], **more: list[object]) -> Traces:
     )
 
 
-def fitted(traces: Traces, owners: np.ndarray | None = None, **more: bool) -> Columns:
-    return Columns.fit(traces, np.arange(len(traces)) if owners is None else owners, **more)
+def fitted(traces: Traces, chosen: Choice = None, per_point: int | None = None) -> Columns:
+    return Columns.fit(traces, np.arange(len(traces)), chosen, per_point)
 
 
-@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 4)), min_size=1, max_size=60))
-def test_values_are_those_of_five_owners(rows: list[tuple[int, int]]) -> None:
-    """Counted one by one; the most shared first."""
-    owners, ports = zip(*rows, strict=True)
-    having = {port: {o for o, p in rows if p == port} for port in ports}
-    columns = fitted(of_ports(list(ports)), np.array(owners))
-    shared = [len(having[port]) for port in columns.values[0]]
-    assert set(columns.values[0]) == {p for p, who in having.items() if len(who) >= 5}
-    assert shared == sorted(shared, reverse=True)
+class TestWhichAreLearned:
+    def test_protocol_and_port_unless_others_are_named(self) -> None:
+        traces = of_ports([443] * 8, user=["u"] * 8, os=["x"] * 8)
+        assert fitted(traces).names == ("server_port",)
+        assert fitted(traces, ["os", "user"]).names == ("os", "user")
+        assert fitted(traces, ()).names == ()
+
+    def test_all_leaves_out_what_names_somebody_and_says_so(self) -> None:
+        n = 40
+        left = {
+            "user": ["u"] * n, "src_ip": ["192.0.2.1"] * n, "gateway": ["2001:db8::1"] * n,
+            "flow_id": [1.5] * n, "row": list(range(n)), "nothing": [None] * n,
+        }  # fmt: skip
+        kept = {"os": ["a", "b"] * 20, "loss": [0.1 * (i % 9) for i in range(n)], "idle": [3] * n}
+        with pytest.warns(Note) as told:
+            columns = fitted(of_ports([443] * n, **left, **kept), "all")
+        assert columns.names == ("server_port", *kept)
+        said = " ".join(str(one.message) for one in told)
+        for name in left:
+            assert f"{name} (" in said
+
+    def test_rare_values_are_said(self) -> None:
+        with pytest.warns(Note, match=r"'server_port': 3 of 13 cells .* are learned as empty"):
+            fitted(of_ports([443] * 10 + [1, 2, 3]))
+
+    def test_of_those_not_asked_for_what_cannot_be_learned_is_left_out_and_said(self) -> None:
+        traces = of_ports(list(range(5000, 5040)))
+        with pytest.warns(Note, match="no value that 5 traces .* it is not learned"):
+            assert fitted(traces).names == ()
+        with pytest.raises(InputError, match="column 'server_port': no value that 5 traces"):
+            fitted(traces, ["server_port"])
+
+    def test_a_column_that_there_is_not_is_refused(self) -> None:
+        with pytest.raises(InputError, match="'os' is not in the meta-data; there are: server_p"):
+            fitted(of_ports([443] * 8), ["os"])
 
 
-def test_tokens_come_back_as_cells_and_what_is_unknown_as_empty() -> None:
-    ports: list[object] = [443] * 6 + [22] * 5 + [7000, 7001, None]
-    protocol = ["tcp"] * 8 + ["udp"] * 6
-    traces = of_ports(ports, protocol=protocol)
-    columns = fitted(traces)
-    assert (columns.names, columns.sizes) == (("protocol", "server_port"), (3, 3))
-    back = columns.decode(columns.encode(traces))
-    assert back["server_port"].to_pylist() == [443] * 6 + [22] * 5 + [None] * 3
-    assert back["protocol"].to_pylist() == protocol
-    assert back["server_port"].type == pa.int64()
-
-
-@pytest.mark.parametrize("empty", [None, float("nan")])
-def test_an_empty_cell_of_any_kind_is_token_0(empty: float | None) -> None:
-    ports = [443.0] * 6 + [empty] * 6
-    columns = fitted(of_ports(ports))
-    assert columns.values == ((443.0,),)
-    assert columns.encode(of_ports(ports))[:, 0].tolist() == [1] * 6 + [0] * 6
-
-
-def test_a_column_without_a_shared_value_is_always_empty() -> None:
-    traces = of_ports(list(range(5000, 5040)))
-    columns = fitted(traces)
-    assert columns.sizes == (1,)
-    assert columns.decode(columns.encode(traces))["server_port"].to_pylist() == [None] * 40
-
-
-def test_other_columns_are_not_learned() -> None:
-    traces = of_ports([443] * 8, user=["u"] * 8)
-    assert fitted(traces).names == ("server_port",)
-
-
-def test_at_most_so_many_values_are_kept() -> None:
-    ports = [1000 + i // 5 for i in range(5 * (MOST_VALUES + 8))]
-    columns = fitted(of_ports([*ports, 1001, 1001]))
-    assert len(columns.values[0]) == MOST_VALUES
-    assert columns.values[0][0] == 1001
-
-
-def test_the_length_is_a_column_of_images_alone() -> None:
+def test_the_length_is_a_column_of_some_networks() -> None:
     lists = [[1] * (3 if i % 2 else 9) for i in range(20)]
     traces = Traces.from_lists({"value": lists}, ["a"] * 20)
-    columns = fitted(traces, bins_per_point=1)
+    columns = fitted(traces, per_point=1)
     assert columns.sizes == (2,)
     assert columns.lengths is not None
     found = columns.lengths.decode(columns.encode(traces)[:, -1], np.full(20, 0.5))
     assert found.tolist() == traces.lengths.tolist()
     assert fitted(traces).sizes == ()
+
+
+def flows(n: int = 90) -> Traces:
+    """Columns that follow from the points, and two that are in order."""
+    rng = np.random.default_rng(0)
+    sizes = [rng.integers(40, 1500, k).tolist() for k in rng.integers(1, 9, n)]
+    ways = [rng.choice([-1, 1], len(one)).tolist() for one in sizes]
+    times = [np.cumsum([0.0, *rng.random(len(one) - 1)]).tolist() for one in sizes]
+    begin = rng.random(n)
+    meta = {
+        "packets": list(map(len, sizes)),
+        "octets": list(map(sum, sizes)),
+        "sent": [float(np.dot(s, np.array(w) > 0)) for s, w in zip(sizes, ways, strict=True)],
+        "received_packets": [w.count(-1) for w in ways],
+        "seconds": [t[-1] - t[0] for t in times],
+        "begin": begin.tolist(),
+        "finish": (begin + 0.2 * rng.random(n)).tolist(),
+    }
+    lists = {"packet_length": sizes, "direction": ways, "timestamp": times}
+    return Traces.from_lists(lists, ["a", "b"] * (n // 2), meta)
+
+
+class TestWhatHoldsInAllTraces:
+    def test_totals_are_found(self) -> None:
+        traces = flows()
+        columns = fitted(traces, "all")
+        assert columns.names == ("begin", "finish")
+        assert {name: of for name, (of, _) in columns.totals.items()} == {
+            "packets": "number of points",
+            "octets": "sum of packet_length",
+            "sent": "sum from the client of packet_length",
+            "received_packets": "points to the client",
+            "seconds": "last timestamp",
+        }
+        for name, cells in columns.of_points(traces).items():
+            assert cells.type == traces.meta[name].type
+            np.testing.assert_allclose(cells, traces.meta[name], rtol=1e-6)
+
+    def test_a_total_with_one_exception_is_learned_as_it_is(self) -> None:
+        traces = flows()
+        packets = traces.meta["packets"].to_pylist()
+        one = {"packets": [packets[0] + 1, *packets[1:]]}
+        changed = Traces.from_lists(
+            {"x": [[1.0] * k for k in packets]}, traces.label_names.tolist(), one
+        )
+        assert fitted(changed, ["packets"]).names == ("packets",)
+
+    def test_orders_are_found_and_kept(self) -> None:
+        columns = fitted(flows(), "all")
+        assert columns.orders == (("begin", "finish"),)
+        rng = np.random.default_rng(1)
+        tokens = np.stack([rng.integers(0, size, 500) for size in columns.sizes], 1)
+        made = columns.decode(tokens, rng.random(tokens.shape))
+        assert (np.asarray(made["begin"]) <= np.asarray(made["finish"])).all()
+        asked = read_asked(columns, {"begin": (0.8, None)})
+        made = columns.decode(tokens, rng.random(tokens.shape), asked)
+        assert (np.asarray(made["begin"]) >= 0.8).all()
+        assert (np.asarray(made["begin"]) <= np.asarray(made["finish"])).all()
+
+    def test_what_is_made_keeps_them(self) -> None:
+        model = Model.new(flows(), TokenCodec(), width=8, columns="all")
+        made = sample(model, 60, seed=0)
+        assert (made.meta["packets"].to_numpy() == made.lengths).all()
+        sums = made.values[:, 0].sum(1)
+        np.testing.assert_allclose(made.meta["octets"].to_numpy(), sums)
+        assert (made.meta["begin"].to_numpy() <= made.meta["finish"].to_numpy()).all()
+
+
+class TestWhatIsAskedFor:
+    def test_unknown_columns_and_totals_are_refused(self) -> None:
+        columns = fitted(flows(), "all")
+        with pytest.raises(InputError, match=r"'os' is not a column .* label, begin, finish"):
+            read_asked(columns, {"os": "x"})
+        with pytest.raises(InputError, match="where: packets is the number of points of a trace"):
+            read_asked(columns, {"packets": 9})
 
 
 def traffic(n: int = 120) -> Traces:
@@ -99,7 +160,16 @@ def traffic(n: int = 120) -> Traces:
     return Traces.from_lists({"packet_length": values}, [one[0] for one in rows], meta)
 
 
+@pytest.fixture(scope="module")
+def learned() -> Model:
+    recipe = Recipe(steps=200, batch_size=24, learning_rate=5e-3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Note)  # ports of one trace each
+        return train(traffic(), recipe=recipe, width=16)
+
+
 @pytest.mark.parametrize("preset", ["causal", "paper"])
+@pytest.mark.filterwarnings("ignore::netdiffus.errors.Note")  # ports of one trace each
 def test_meta_is_the_same_however_the_work_is_split(preset: str) -> None:
     """Of a batch that has no port at all, too."""
     codec = TokenCodec() if preset == "causal" else GasfCodec(8)
@@ -112,10 +182,9 @@ def test_meta_is_the_same_however_the_work_is_split(preset: str) -> None:
     assert whole.equals(single)
 
 
-def test_meta_and_points_are_drawn_together() -> None:
+def test_meta_and_points_are_drawn_together(learned: Model) -> None:
     """Four kinds of traces, of which each has its own class, protocol, port, size and length."""
-    recipe = Recipe(steps=150, batch_size=24, learning_rate=5e-3)
-    made = sample(train(traffic(), recipe=recipe, width=16), 400, seed=1)
+    made = sample(learned, 400, seed=1)
     columns = [made.meta[name].to_pylist() for name in ("protocol", "server_port")]
     sizes = made.values[:, 0, 0].astype(int).tolist()
     rows = zip(made.label_names.tolist(), *columns, made.lengths.tolist(), sizes, strict=True)
@@ -129,10 +198,51 @@ def test_meta_and_points_are_drawn_together() -> None:
     assert all(50 <= found[kind] <= 150 for kind in kinds)
 
 
-def test_a_run_with_other_columns_is_not_resumed(tmp_path: object) -> None:
+@pytest.mark.parametrize(
+    ("where", "label", "length"),
+    [
+        ({"protocol": "udp"}, "a", 3),
+        ({"server_port": 22}, "b", 6),
+        ({"server_port": None}, "b", 4),
+        ({"label": "a", "protocol": "tcp"}, "a", 8),
+        ({"server_port": [22, 80]}, None, None),
+    ],
+)
+def test_what_is_given_is_kept_and_the_rest_follows(
+    learned: Model, where: dict[str, object], label: str | None, length: int | None
+) -> None:
+    if label is None:
+        with pytest.raises(InputError, match="server_port=80 is not among the values"):
+            sample(learned, 9, where=where)
+        return
+    made = sample(learned, 100, seed=1, where=where)
+    for name, value in where.items():
+        cells = made.label_names.tolist() if name == "label" else made.meta[name].to_pylist()
+        assert set(cells) == {value}
+    assert (made.label_names == label).mean() > 0.8
+    assert (made.lengths == length).mean() > 0.8
+    again = sample(learned, 100, seed=1, where=where, fast=False, batch_size=9)
+    assert made.equals(again)
+
+
+def test_a_class_is_given_in_turn_where_that_is_asked(learned: Model) -> None:
+    made = sample(learned, 40, seed=1, where={"protocol": "tcp"}, mix="balanced")
+    assert made.counts() == {"a": 20, "b": 20}
+    drawn = sample(learned, 400, seed=1, where={"protocol": "tcp"}).counts()
+    assert 2 / 3 - 0.15 < drawn["b"] / 400 < 2 / 3 + 0.15  # as in training
+    counts = sample(learned, label={"b": 7}, seed=1, where={"protocol": "tcp"}).counts()
+    assert counts["b"] == 7
+    with pytest.raises(InputError, match="a label stands in where and in label"):
+        sample(learned, 4, label="a", where={"label": "b"})
+
+
+@pytest.mark.filterwarnings("ignore::netdiffus.errors.Note")
+def test_a_run_with_other_columns_is_not_resumed(tmp_path: Path) -> None:
     recipe = Recipe(steps=2, batch_size=8)
-    train(traffic(), tmp_path, recipe=recipe, width=8)  # type: ignore[arg-type]
+    train(traffic(), tmp_path, recipe=recipe, width=8)
     traces = traffic()
     plain = Traces(traces.values, traces.lengths, traces.channels, traces.labels, traces.classes)
+    with pytest.raises(InputError, match="column 'protocol' is not in the meta-data"):
+        train(plain, tmp_path, recipe=recipe, width=8, resume=True)
     with pytest.raises(InputError, match="resume: columns was"):
-        train(plain, tmp_path, recipe=recipe, width=8, resume=True)  # type: ignore[arg-type]
+        train(traces, tmp_path, recipe=recipe, width=8, resume=True, columns=["protocol"])

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import packets
 
-from netdiffus import sample, train
+from netdiffus import complete, sample, train
 from netdiffus.channels import Channel
 from netdiffus.codec import TokenCodec
 from netdiffus.codec.runs import merge, split
@@ -158,6 +158,8 @@ def test_runs_of_sizes_directions_and_times_train(tmp_path: Path) -> None:
         model = train(traces, tmp_path / "m", recipe=Recipe(steps=1), codec=codec, width=16)
     made = sample(Model.load(tmp_path / "m"), 6, seed=0)
     assert made.channels == model.codec.channels == traces.channels
+    with pytest.raises(InputError, match="a point of this model is a run of packets"):
+        complete(model, traces[:2].truncate(2))
 
 
 def test_what_takes_no_runs_says_so() -> None:

@@ -38,7 +38,12 @@ def with_columns(n: int = 60) -> Traces:
     """Traces of sizes and gaps with protocol and port."""
     rng = np.random.default_rng(0)
     sizes = [rng.integers(0, 200, k).tolist() for k in rng.integers(2, 9, n)]
-    meta = {"protocol": ["tcp", "udp"] * (n // 2), "server_port": [443] * 30 + [None] * (n - 30)}
+    meta = {
+        "protocol": ["tcp", "udp"] * (n // 2),
+        "server_port": [443] * 30 + [None] * (n - 30),
+        "loss": rng.random(n).tolist(),
+        "points": list(map(len, sizes)),
+    }
     gaps = [rng.exponential(1, len(one)).tolist() for one in sizes]
     return Traces.from_lists(
         {"packet_length": sizes, "iat": gaps}, ["a", "b", "c"] * (n // 3), meta
@@ -54,7 +59,8 @@ def goods(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if preset != "causal":
             scales = {"packet_length": "log", "iat": "minmax"} if preset == "paper" else {}
             codec = GasfCodec(8, border=int(preset == "image"), scales=scales)
-        Model.new(with_columns(), codec, preset=preset, width=8).save(folder / preset)
+        model = Model.new(with_columns(), codec, preset=preset, width=8, columns="all")
+        model.save(folder / preset)
     Model.new(packets(60), TokenCodec(), width=8).save(folder / "packets")
     return folder
 
@@ -81,6 +87,11 @@ def test_mutants_are_refused_or_work(goods: Path) -> None:
 
 def settings(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    return found
+
+
+def column(config: dict[str, Any], j: int) -> dict[str, Any]:
+    found: dict[str, Any] = config["columns"]["learned"][j]
     return found
 
 
@@ -112,7 +123,14 @@ HUGE: list[tuple[str, Callable[[dict[str, Any]], Any], str]] = [
     ("causal", lambda c: c.update(classes=["a", "a", "b"]), "classes must be a list of different"),
     ("causal", lambda c: c.update(shares=[1, float("nan"), 0]), "shares must be"),
     ("causal", lambda c: c["columns"].update(trace_id=[1]), "columns: unknown setting trace_id"),
-    ("causal", lambda c: c["columns"].update(server_port=[10**30]), "columns.server_port: "),
+    ("causal", lambda c: column(c, 1).update(values=[10**30]), r"columns.learned\[1\]: "),
+    ("causal", lambda c: column(c, 1).update(values=[1, 2]), "must be a list of 1 values"),
+    ("causal", lambda c: column(c, 2).update(kind="string"), "kind must be a type of numbers"),
+    ("causal", lambda c: column(c, 2).update(kind="nothing"), r"columns.learned\[2\]: "),
+    ("causal", lambda c: column(c, 2).update(name="protocol"), "must have different names"),
+    ("causal", lambda c: c["columns"]["learned"].pop(), "network.columns must have 2 values"),
+    ("causal", lambda c: c["columns"].update(orders=[["loss", "x"]]), "orders must be pairs"),
+    ("causal", lambda c: c["columns"]["totals"].update(points=["sum", "int64"]), "must be a total"),
 ]
 
 

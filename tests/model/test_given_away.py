@@ -107,7 +107,13 @@ def test_where_one_trace_is_enough_all_of_this_is_found(
     kind: str, preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The search works: a folder that keeps the numbers of single traces does not pass."""
-    for module in ("codec.vocabulary", "codec.series", "codec.columns", "model.model"):
+    for module in (
+        "codec.vocabulary",
+        "codec.series",
+        "codec.column",
+        "codec.columns",
+        "model.model",
+    ):
         monkeypatch.setattr(f"netdiffus.{module}.K", 1)
     traces = MAKERS[kind](2)
     model = learned(traces, tmp_path / "m", preset)

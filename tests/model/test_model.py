@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -62,13 +63,25 @@ class TestFolder:
 
     def test_columns_come_back_the_same(self, tmp_path: Path) -> None:
         lists = [[i % 3] * (2 + i % 4) for i in range(40)]
-        meta = {"protocol": ["tcp", "udp"] * 20, "server_port": [443] * 30 + [None] * 10}
+        noon = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+        meta = {
+            "protocol": ["tcp", "udp"] * 20,
+            "server_port": [443] * 30 + [None] * 10,
+            "begin": [noon + timedelta(seconds=37 * i % 1000) for i in range(40)],
+            "loss": [0.1 * (i % 7) for i in range(40)],
+            "more": [0.1 * (i % 7) + 0.01 * i for i in range(40)],
+            "points": [2 + i % 4 for i in range(40)],
+        }
         traces = Traces.from_lists({"x": lists}, ["a", "b"] * 20, meta)
         for preset in PRESETS:
-            model = made(preset, traces)
+            model = made(preset, traces, columns="all")
             model.save(tmp_path / preset)
             again = Model.load(tmp_path / preset)
-            assert again.columns.values == model.columns.values
+            assert again.columns.settings() == model.columns.settings()
+            assert again.columns.chosen == tuple(meta)
+            assert [one.type for one in again.columns.learned] == [
+                traces.meta[name].type for name in again.columns.names
+            ]
             np.testing.assert_array_equal(
                 again.columns.encode(traces), model.columns.encode(traces)
             )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from netdiffus.codec import TokenCodec
 from netdiffus.model.model import Model
-from netdiffus.networks.build import build
+from netdiffus.networks.build import Network, build
 from netdiffus.networks.causal import CausalNetwork
 from netdiffus.networks.draws import Draws
 from netdiffus.traces.traces import Traces
@@ -51,8 +51,9 @@ def network(traces: Traces, seed: int = 0, **shape: object) -> CausalNetwork:
     assert isinstance(net, CausalNetwork)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+        for name, parameter in net.named_parameters():
+            scale = 0.06 if name.startswith("conditions.") else 0.2  # no cell is all but certain
+            parameter.add_(scale * torch.randn(parameter.shape, generator=generator))
     return net.eval()
 
 
@@ -61,6 +62,14 @@ def coded(traces: Traces) -> tuple[Tensor, Tensor, Tensor]:
     model = Model.new(traces, TokenCodec(), width=16)
     columns = torch.from_numpy(model.columns.encode(traces))
     return model.codec.encode(traces).long(), torch.from_numpy(traces.labels), columns
+
+
+def made(net: Network, draws: Draws, *how: object) -> tuple[Tensor, Tensor]:
+    """Points and columns of traces, both drawn; the last of `how` may be a backend."""
+    backend = how[-1] if how and isinstance(how[-1], str) else "auto"
+    with torch.inference_mode():
+        _, columns = net.conditions.draw(draws.label, draws, backend=backend)
+    return net.generate(draws, columns, *how), columns  # type: ignore[arg-type]
 
 
 def asked(label: Tensor, seed: int, index: Tensor) -> Draws:

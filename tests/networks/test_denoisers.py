@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from nets import asked, tiny, with_ports
+from nets import asked, made, tiny, with_ports
 from scipy import stats
 from scipy.special import ndtri
 from torch import Tensor
@@ -81,8 +81,8 @@ def test_the_loss_of_a_network_that_knows_nothing(preset: str) -> None:
     model = Model.new(traces, TokenCodec(), preset=preset, width=16)
     net, repeats = model.network.eval(), 60
     for logits in net.conditions.logits:
-        torch.nn.init.zeros_(logits.weight)
-        torch.nn.init.zeros_(logits.bias)
+        for parameter in logits.parameters():
+            torch.nn.init.zeros_(parameter)
     batch = batch_of(model, traces)
     points = int(traces.lengths.clip(max=model.codec.length).sum())
     sizes = (
@@ -90,7 +90,7 @@ def test_the_loss_of_a_network_that_knows_nothing(preset: str) -> None:
         if preset == "masked"
         else (model.codec.sizes[0] - 1, *model.codec.sizes[1:])
     )
-    expected = sum(np.log(sizes)) + len(traces) / points * sum(np.log(model.columns.sizes))
+    expected = sum(np.log(sizes)) + len(traces) / points * sum(np.log((3, *model.columns.sizes)))
     with torch.no_grad():
         draws = (batch._replace(draws=batch.draws + 60 * k) for k in range(repeats))
         found = np.array([float(net.loss(one)) for one in draws])
@@ -137,13 +137,11 @@ class TestWhatMatters:
 
     def test_class_and_columns(self, model: Model) -> None:
         index = torch.arange(40)
-        made = [
-            model.network.generate(
-                asked(torch.full((40,), k), 3, index), plan_of(model, 4), "torch"
-            )
+        found = [
+            made(model.network, asked(torch.full((40,), k), 3, index), plan_of(model, 4), "torch")
             for k in range(2)
         ]
-        assert (made[0][0] != made[1][0]).flatten(1).any(1).float().mean() > 0.5
+        assert (found[0][0] != found[1][0]).flatten(1).any(1).float().mean() > 0.5
 
     def test_points_behind_the_end_do_not(self, model: Model) -> None:
         traces = varied()
@@ -164,16 +162,16 @@ class TestGenerate:
     def test_a_trace_does_not_depend_on_the_others(self, model: Model, backend: str) -> None:
         """But for rounding, which changes a token where a uniform number lies at a limit."""
         net, plan, index = model.network, plan_of(model, 5), torch.arange(40)
-        whole, columns = net.generate(asked(index % 2, 3, index), plan, backend)
-        parts = [net.generate(asked(i % 2, 3, i), plan, backend) for i in index.split(7)]
+        whole, columns = made(net, asked(index % 2, 3, index), plan, backend)
+        parts = [made(net, asked(i % 2, 3, i), plan, backend) for i in index.split(7)]
         apart = torch.cat([part[0] for part in parts])
         assert (apart == whole).flatten(1).all(1).sum() >= 39
         assert torch.equal(torch.cat([part[1] for part in parts]), columns)
-        assert len({tuple(one.flatten().tolist()) for one in whole}) > 30
+        assert len({tuple(one.flatten().tolist()) for one in whole}) > 20
 
     def test_lengths_are_those_of_the_column(self, model: Model) -> None:
         draws = asked(torch.zeros(100).long(), 3, torch.arange(100))
-        tokens, columns = model.network.generate(draws, plan_of(model, 3))
+        tokens, columns = made(model.network, draws, plan_of(model, 3))
         lengths = (tokens[:, :, 0] != model.network.end).sum(1)
         asked_for = model.columns.lengths.decode(columns[:, -1].numpy(), np.full(100, 0.5))
         assert np.array_equal(lengths, asked_for.round())
@@ -185,7 +183,7 @@ class TestGenerate:
         net = model.network
         assert isinstance(net, MaskedNetwork)
         label = torch.zeros(n).long()
-        tokens, columns = net.generate(asked(label, 5, torch.arange(n)), 2, "torch")
+        tokens, columns = made(net, asked(label, 5, torch.arange(n)), 2, "torch")
         two = (columns == torch.tensor([1, 1])).all(1)  # of a protocol, and of two points
         assert two.sum() > 500
         assert (tokens[two, :, 0] != net.end).all()
@@ -195,7 +193,7 @@ class TestGenerate:
         assert float(p.sum()) == pytest.approx(1, abs=1e-4)
         rows = tokens[two].flatten(1).tolist()
         counts = [rows.count(one.flatten().tolist()) for one in every]
-        expected = (p / p.sum() * len(rows)).numpy()
+        expected = (p.double() / p.double().sum() * len(rows)).numpy()
         wide = expected >= 5
         cells = [np.append(v[wide], v[~wide].sum()) for v in map(np.asarray, (counts, expected))]
         assert stats.chisquare(*cells).pvalue > 1e-3

@@ -99,7 +99,9 @@ def test_a_batch_holds_the_traces_with_their_classes_and_columns() -> None:
     batch = data.batch(1)
     assert torch.equal(batch.data, model.codec.encode(traces)[rows].long())
     assert batch.label.tolist() == traces.labels[rows].tolist()
-    assert [model.columns.values[0][k - 1] for k in batch.columns[:, 0]] == [ports[r] for r in rows]
+    assert [model.columns.learned[0].values[k] for k in batch.columns[:, 0]] == [
+        ports[r] for r in rows
+    ]
     assert batch.draws.tolist() == list(range(16, 32))
 
 

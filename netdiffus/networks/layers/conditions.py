@@ -1,78 +1,206 @@
-"""What a trace is asked to be: its class, and columns that are drawn for it."""
+"""What a trace is asked to be: its class and its columns, each given or drawn."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from netdiffus.codec.column import UNKNOWN
 from netdiffus.codec.vocabulary import Vocabulary
+from netdiffus.networks.batch import Batch
 from netdiffus.networks.draws import Draws
+from netdiffus.networks.layers.tokens import TokenEmbedding, TokenLogits
 from netdiffus.ops.draw_tokens import draw_tokens
+from netdiffus.ops.noise import uniforms
 
-COLUMN_DRAW = 2**30  # Philox step of the first column; later ones follow
+COLUMN_DRAW = 2**30  # Philox step of the class, if it is drawn, and of the columns behind it
+TRY_DRAW = 2**30 + 2**28  # of the first try, where several columns have ranges
+ORDER_DRAW = 2**30  # of training: which cells are given
 LENGTH_DRAW = 2**31  # of the place of a length inside its bin
 LABEL_SCALE = 0.5  # standard deviation of a class's first features: classes differ from the start
+BLOCKS = 2
+TRIES = 64  # of which one is taken, where several columns have ranges
 
 
 class Conditions(nn.Module):
-    """Features of class and columns, and the distribution of the columns of a class.
+    """Features of class and columns, and their distribution given any of them.
 
-    p(columns | class) is the product over columns j of p(column j | class, columns before j). Each
-    factor is softmax(W_j gelu(V s) + b_j), where s is the sum of the embeddings of the class and of
-    the columns before j. The sum over all columns is what the rest of a network is given.
+    The cells of a trace are its class and its columns. A cell that is not known has a token of its
+    own. The sum s of the embeddings of all cells is what the rest of a network is given. The
+    distribution of a cell, given those that are known, is softmax(W_j norm(x) + b_j), where x is s
+    after residual blocks, x + W gelu(V norm(x)). Training gives random cells, as many as chance
+    says, and learns the others (Uria et al., 2014); so any cells can be given and the rest is
+    drawn, one after another.
 
     Args:
         classes: Number of classes.
-        columns: Number of values of each column.
+        columns: Number of tokens of each column.
         width: Features w.
     """
 
     def __init__(self, classes: int, columns: tuple[int, ...], width: int) -> None:
         super().__init__()
         self.label = nn.Embedding(classes, width)
-        self.columns = nn.ModuleList(nn.Embedding(size, width) for size in columns)
-        # Without columns nothing would use its weights: they would get no gradient and no moments.
-        self.hidden = nn.Linear(width, width) if columns else nn.Identity()
-        self.logits = nn.ModuleList(nn.Linear(width, size) for size in columns)
         nn.init.normal_(self.label.weight, std=LABEL_SCALE)
+        self.columns = nn.ModuleList(TokenEmbedding(size, width) for size in columns)
         for column in self.columns:
-            nn.init.normal_(column.weight, std=LABEL_SCALE)  # type: ignore[arg-type]
+            nn.init.normal_(column.free.weight, std=LABEL_SCALE)  # type: ignore[union-attr, arg-type]
+        if not columns:  # nothing would use the rest
+            return
+        self.unknown = nn.Parameter(LABEL_SCALE * torch.randn(1 + len(columns), width))
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.LayerNorm(width),
+                nn.Linear(width, width),
+                nn.GELU(),
+                nn.Linear(width, width),
+            )
+            for _ in range(BLOCKS)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.logits = nn.ModuleList(TokenLogits(width, size) for size in (classes, *columns))
 
     def forward(self, label: Tensor, columns: Tensor) -> Tensor:
-        """Features (B, w) of classes (B,) and column values (B, J), int64."""
-        s: Tensor = self.label(label)
-        for j, embed in enumerate(self.columns):
-            s = s + embed(columns[:, j])
-        return s
+        """Features (B, w) of classes (B,) and column tokens (B, J), int64; -1 is not known."""
+        return self._sum(torch.cat([label.unsqueeze(1), columns], 1))
 
-    def loss(self, label: Tensor, columns: Tensor) -> Tensor:
-        """-log p(columns | class) of each trace, (B,), in nats."""
-        s: Tensor = self.label(label)
-        lost = s.new_zeros(len(s))
-        for j, embed in enumerate(self.columns):
-            lost = lost + F.cross_entropy(self._logits(j, s), columns[:, j], reduction="none")
-            s = s + embed(columns[:, j])
+    def loss(self, batch: Batch) -> Tensor:
+        """What training lowers, (B,): its mean is that of -log p(class, columns) over all orders.
+
+        Cells that are not known are left out. Which are given depends on `batch.draws` alone.
+        """
+        cells = torch.cat([batch.label.unsqueeze(1), batch.columns], 1)
+        b, n = cells.shape
+        if not self.columns:
+            return self.label.weight.new_zeros(b)
+        drawn = uniforms(0, batch.draws, ORDER_DRAW, n + 1)
+        place = drawn[:, :n].argsort(1).argsort(1)
+        given = (drawn[:, n:] * n).long()
+        x = self._features(torch.where(place < given, cells, UNKNOWN))
+        lost = torch.stack([self._losses(j, x, cells[:, j]) for j in range(n)], 1)
+        return (lost * (place >= given)).sum(1) * (n / (n - given[:, 0]))
+
+    def log_loss(self, label: Tensor, columns: Tensor) -> Tensor:
+        """-log p(columns | class) of each trace, (B,), in nats, one column after another.
+
+        Cells that are not known are left out.
+        """
+        cells = torch.cat([label.unsqueeze(1), columns], 1)
+        lost = self.label.weight.new_zeros(len(label))
+        for j in range(1, cells.shape[1]):
+            before = torch.cat([cells[:, :j], torch.full_like(cells[:, j:], UNKNOWN)], 1)
+            lost = lost + self._losses(j, self._features(before), cells[:, j])
         return lost
 
-    def draw(self, label: Tensor, uniforms: Tensor, backend: str = "auto") -> Tensor:
-        """Column values (B, J) of classes (B,), from uniform numbers (B, J) in [0, 1)."""
-        s, drawn = self.label(label), []
-        for j, embed in enumerate(self.columns):
-            logits = self._logits(j, s)
-            drawn.append(draw_tokens(logits, uniforms[:, j].contiguous(), backend=backend))
-            s = s + embed(drawn[-1])
-        return torch.stack(drawn, 1) if drawn else label.new_zeros(len(label), 0)
+    def draw(
+        self,
+        label: Tensor,
+        draws: Draws,
+        weights: Sequence[Tensor | None] | None = None,
+        backend: str = "auto",
+        columns: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Draws what is not given.
 
-    def _logits(self, j: int, s: Tensor) -> Tensor:
-        logits: Tensor = self.logits[j](F.gelu(self.hidden(s)))
+        Args:
+            label: int64 (B,), -1 for a class that is drawn; the same for all.
+            draws: Of which traces, and their random numbers.
+            weights: Of the class and of each column, how much of each token is asked for, (S,) from
+                0 to 1; None asks for nothing. Tokens then have the probability
+                p(all cells) prod_j weights_j, over its sum. If more than one cell has several
+                tokens that are asked for, one of 64 draws of these is taken by its importance.
+            backend: Of the native ops.
+            columns: int64 (B, J), -1 for what is drawn; None draws all.
+
+        Returns:
+            Classes (B,) and columns (B, J).
+        """
+        if not self.columns:
+            return label, label.new_zeros(len(label), 0)
+        weights = weights or [None] * (1 + len(self.columns))
+        if columns is None:
+            columns = label.new_full((len(label), len(self.columns)), UNKNOWN)
+        cells = torch.cat([label.unsqueeze(1), columns], 1)
+        ranged = []
+        for j, weight in enumerate(weights):
+            if weight is not None and int((weight > 0).sum()) == 1:
+                cells[:, j] = int(weight.argmax())
+            elif weight is not None and bool((cells[:, j] == UNKNOWN).all()):
+                ranged.append(j)
+        if len(ranged) > 1:
+            cells = self._tried(cells, ranged, weights, draws, backend)
+        for j in [*ranged, *range(len(weights))]:
+            if bool((cells[:, j] == UNKNOWN).any()):
+                u = draws.uniforms(COLUMN_DRAW + j, 1)[:, 0]
+                drawn, _ = self._draw(j, cells, weights[j], u, backend)
+                cells[:, j] = torch.where(cells[:, j] == UNKNOWN, drawn, cells[:, j])
+        return cells[:, 0], cells[:, 1:]
+
+    def _tried(
+        self,
+        cells: Tensor,
+        ranged: Sequence[int],
+        weights: Sequence[Tensor | None],
+        draws: Draws,
+        backend: str,
+    ) -> Tensor:
+        """Cells (B, J + 1) with those of `ranged` drawn: one of several tries, by importance."""
+        b, n = cells.shape
+        tries = cells.repeat_interleave(TRIES, 0)
+        uniforms = draws.uniforms(TRY_DRAW, len(ranged) * TRIES + 1)
+        importance = torch.zeros(b, TRIES, dtype=torch.float64, device=cells.device)
+        for k, j in enumerate(ranged):
+            u = uniforms[:, k * TRIES : (k + 1) * TRIES].reshape(-1)
+            tries[:, j], share = self._draw(j, tries, weights[j], u, backend)
+            if k:  # the share of the first is the same in all tries
+                importance += share.view(b, TRIES)
+        chosen = draw_tokens(importance, uniforms[:, -1].contiguous(), backend=backend)
+        return tries.view(b, TRIES, n)[torch.arange(b, device=cells.device), chosen]
+
+    def _draw(
+        self, j: int, cells: Tensor, weight: Tensor | None, uniforms: Tensor, backend: str
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens (B,) of cell j, and the log of the probability of what is asked for."""
+        logits = self._logits(j, self._features(cells))
+        everything = logits.double().logsumexp(1)
+        if weight is not None:
+            logits = logits + weight.to(logits).log()
+        tokens = draw_tokens(logits, uniforms.contiguous(), backend=backend)
+        return tokens, logits.double().logsumexp(1) - everything
+
+    def _losses(self, j: int, x: Tensor, tokens: Tensor) -> Tensor:
+        """-log p of tokens (B,) of cell j; 0 where there is none."""
+        return F.cross_entropy(self._logits(j, x), tokens, ignore_index=UNKNOWN, reduction="none")
+
+    def _sum(self, cells: Tensor) -> Tensor:
+        """Sum (B, w) of the embeddings of cells (B, J + 1)."""
+        if not self.columns:
+            s: Tensor = self.label(cells[:, 0])
+            return s
+        tables = [self.label.weight, *(one.table() for one in self.columns)]  # type: ignore[operator]
+        parts = [
+            torch.where(
+                (cells[:, j] == UNKNOWN).unsqueeze(1),
+                self.unknown[j],
+                F.embedding(cells[:, j].clamp(min=0), table),
+            )
+            for j, table in enumerate(tables)
+        ]
+        return torch.stack(parts).sum(0)
+
+    def _features(self, cells: Tensor) -> Tensor:
+        x = self._sum(cells)
+        for block in self.blocks:
+            x = x + block(x)
+        normed: Tensor = self.norm(x)
+        return normed
+
+    def _logits(self, j: int, x: Tensor) -> Tensor:
+        logits: Tensor = self.logits[j](x)
         return logits
-
-
-def draw_columns(conditions: Conditions, draws: Draws, backend: str) -> Tensor:
-    """Column values (B, J) of traces."""
-    drawn = draws.uniforms(COLUMN_DRAW, len(conditions.columns))
-    return conditions.draw(draws.label, drawn, backend)
 
 
 def draw_points(lengths: Vocabulary, columns: Tensor, draws: Draws, most: int) -> Tensor:
