@@ -20,6 +20,9 @@ from capture_oracle import flows
 
 from netdiffus.capture import Rules, convert_captures, import_captures
 
+# What is made repeats itself, which reading says.
+pytestmark = pytest.mark.filterwarnings("ignore::netdiffus.errors.Note")
+
 GIGABYTES = float(os.environ.get("NETDIFFUS_BENCH_GB", "0.2"))
 PACKETS_PER_S = 500_000  # on one core
 SIZES = (66, 1514, 66, 1514, 583, 342, 90, 1514)  # frames of one round: bytes, and to whom they go
