@@ -1,9 +1,8 @@
-"""GASF fields and images and area resizing, beside what people use today and beside memory."""
+"""GASF fields and images, beside what people use today and beside memory."""
 
 from __future__ import annotations
 
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import pytest
@@ -11,7 +10,7 @@ import torch
 from conftest import Ratio
 from torch import Tensor
 
-from netdiffus.ops import area_matrix, area_resize, gasf, gasf_image
+from netdiffus.ops import area_matrix, gasf, gasf_image
 
 
 @pytest.fixture
@@ -92,21 +91,3 @@ def test_gasf_beside_torch(ratio: Ratio) -> None:
 def test_gasf_of_one_small_trace(ratio: Ratio) -> None:
     x = torch.rand(1, 8)
     ratio(lambda: gasf(x), lambda: eager_field(x), bar=1, guard=1)
-
-
-def test_area_resize_beside_opencv(ratio: Ratio) -> None:
-    image, out = torch.rand(64, 500, 500), torch.empty(64, 128, 128)
-    arrays = list(zip(image.numpy(), out.clone().numpy(), strict=True))
-    cv2.setNumThreads(1)  # its own threads would help little within one image; a pool has them all
-
-    def resize(pair: tuple[object, object]) -> None:
-        cv2.resize(pair[0], (128, 128), dst=pair[1], interpolation=cv2.INTER_AREA)
-
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        ours = lambda: area_resize(image, 128, out=out)  # noqa: E731
-        ratio(ours, lambda: list(pool.map(resize, arrays, chunksize=32)), bar=5, guard=3.5)
-
-
-def test_area_resize_of_one_small_image(ratio: Ratio) -> None:
-    image, resize = torch.rand(1, 8, 8), area_matrix(8, 4, dtype=torch.float32)
-    ratio(lambda: area_resize(image, 4), lambda: resize @ image @ resize.T, bar=1, guard=0.5)

@@ -21,7 +21,6 @@ import netdiffus
 from netdiffus.ops import (
     Step,
     area_matrix,
-    area_resize,
     denoise_step,
     gasf,
     gasf_decode,
@@ -86,14 +85,6 @@ def test_gasf_image_beside_torch(ratio: Ratio, backend: str) -> None:
     out = x.new_empty(BATCH, 128, 128)
     ours = lambda: gasf_image(x, 128, gamma=0.25, out=out, backend=backend)  # noqa: E731
     ratio(ours, lambda: eager_image(x, resize) ** 0.25, bar=3, guard=4)
-
-
-@each_dtype
-@each_kernel
-def test_area_resize_beside_copy(beside_copy: Ratio, backend: str, dtype: torch.dtype) -> None:
-    image = rand(1024, 500, 500, dtype=dtype)
-    out = image.new_empty(1024, 128, 128)
-    beside_copy(lambda: area_resize(image, 128, out=out, backend=backend), image, out)
 
 
 @pytest.mark.parametrize("symmetric", [True, False])

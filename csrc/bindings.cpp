@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "cpu/loops.h"
@@ -18,105 +19,82 @@ using namespace netdiffus;
 
 namespace {
 
-void gasf_image_py(uintptr_t x, int64_t batch, int64_t n, int64_t size, double gamma,
-                   uintptr_t image, bool is_double, int threads) {
+// Calls with a null pointer of the numbers' type, which names it.
+template <class Call>
+void by_type(bool is_double, const Call& call) {
   py::gil_scoped_release release;
   if (is_double)
-    gasf_image(at<const double>(x), batch, n, size, gamma, at<double>(image), threads);
+    call(static_cast<double*>(nullptr));
   else
-    gasf_image(at<const float>(x), batch, n, size, gamma, at<float>(image), threads);
+    call(static_cast<float*>(nullptr));
 }
 
 void gasf_py(uintptr_t x, int64_t batch, int64_t n, uintptr_t field, bool is_double, int threads) {
-  py::gil_scoped_release release;
-  if (is_double)
-    gasf(at<const double>(x), batch, n, at<double>(field), threads);
-  else
-    gasf(at<const float>(x), batch, n, at<float>(field), threads);
+  by_type(is_double, [=](auto* t) {
+    using T = std::remove_pointer_t<decltype(t)>;
+    gasf(at<const T>(x), batch, n, at<T>(field), threads);
+  });
 }
 
-void area_resize_py(uintptr_t image, int64_t batch, int64_t h, int64_t w, int64_t h2, int64_t w2,
-                    uintptr_t resized, bool is_double, int threads) {
-  py::gil_scoped_release release;
-  if (is_double)
-    area_resize(at<const double>(image), batch, h, w, h2, w2, at<double>(resized), threads);
-  else
-    area_resize(at<const float>(image), batch, h, w, h2, w2, at<float>(resized), threads);
+void gasf_image_py(uintptr_t x, int64_t batch, int64_t n, int64_t size, double gamma,
+                   uintptr_t image, bool is_double, int threads) {
+  by_type(is_double, [=](auto* t) {
+    using T = std::remove_pointer_t<decltype(t)>;
+    gasf_image(at<const T>(x), batch, n, size, gamma, at<T>(image), threads);
+  });
 }
 
 void normal_py(Draws draw, Shape shape, uintptr_t noise, bool is_double, int threads) {
-  py::gil_scoped_release release;
-  if (is_double)
-    normal(draw_of(draw), as<Planes>(shape), at<double>(noise), threads);
-  else
-    normal(draw_of(draw), as<Planes>(shape), at<float>(noise), threads);
-}
-
-template <class T>
-void q_sample_as(uintptr_t x0, uintptr_t signal, uintptr_t sigma, const Draws& draw,
-                 const Shape& shape, int target, uintptr_t xt, uintptr_t goal, int threads) {
-  q_sample(at<const T>(x0), at<const T>(signal), at<const T>(sigma), draw_of(draw),
-           as<Planes>(shape), static_cast<Target>(target), at<T>(xt), at<T>(goal), threads);
+  by_type(is_double, [&](auto* t) {
+    using T = std::remove_pointer_t<decltype(t)>;
+    normal(draw_of(draw), as<Planes>(shape), at<T>(noise), threads);
+  });
 }
 
 void q_sample_py(uintptr_t x0, uintptr_t signal, uintptr_t sigma, Draws draw, Shape shape,
                  int target, uintptr_t xt, uintptr_t goal, bool is_double, int threads) {
-  py::gil_scoped_release release;
-  (is_double ? q_sample_as<double> : q_sample_as<float>)(x0, signal, sigma, draw, shape, target, xt,
-                                                         goal, threads);
-}
-
-template <class T>
-void denoise_step_as(const Factors& f, uintptr_t xt, uintptr_t out, uintptr_t x0_prev,
-                     const Draws& draw, const Shape& shape, uintptr_t x_next, uintptr_t x0,
-                     int threads) {
-  denoise_step(as<Coefficients>(f), at<const T>(xt), at<const T>(out), at<const T>(x0_prev),
-               draw_of(draw), as<Planes>(shape), at<T>(x_next), at<T>(x0), threads);
+  by_type(is_double, [&](auto* t) {
+    using T = std::remove_pointer_t<decltype(t)>;
+    q_sample(at<const T>(x0), at<const T>(signal), at<const T>(sigma), draw_of(draw),
+             as<Planes>(shape), static_cast<Target>(target), at<T>(xt), at<T>(goal), threads);
+  });
 }
 
 void denoise_step_py(Factors factors, uintptr_t xt, uintptr_t out, uintptr_t x0_prev, Draws draw,
                      Shape shape, uintptr_t x_next, uintptr_t x0, bool is_double, int threads) {
-  py::gil_scoped_release release;
-  (is_double ? denoise_step_as<double> : denoise_step_as<float>)(factors, xt, out, x0_prev, draw,
-                                                                 shape, x_next, x0, threads);
+  by_type(is_double, [&](auto* t) {
+    using T = std::remove_pointer_t<decltype(t)>;
+    denoise_step(as<Coefficients>(factors), at<const T>(xt), at<const T>(out), at<const T>(x0_prev),
+                 draw_of(draw), as<Planes>(shape), at<T>(x_next), at<T>(x0), threads);
+  });
 }
 
 void gasf_decode_py(uintptr_t image, int64_t batch, int64_t m, double gamma, int iterations,
                     double exact, uintptr_t x, uintptr_t residual, bool is_double, int threads) {
-  py::gil_scoped_release release;
-  if (is_double)
-    gasf_decode(at<const double>(image), batch, m, gamma, iterations, exact, at<double>(x),
+  by_type(is_double, [=](auto* t) {
+    using T = std::remove_pointer_t<decltype(t)>;
+    gasf_decode(at<const T>(image), batch, m, gamma, iterations, exact, at<double>(x),
                 at<double>(residual), threads);
-  else
-    gasf_decode(at<const float>(image), batch, m, gamma, iterations, exact, at<double>(x),
-                at<double>(residual), threads);
-}
-
-template <class T>
-void cached_attention_as(uintptr_t qkv, int64_t batch, int64_t heads, int64_t length, int64_t width,
-                         int64_t place, uintptr_t keys, uintptr_t values, uintptr_t out,
-                         int threads) {
-  cached_attention(at<const T>(qkv), batch, heads, length, width, place, at<T>(keys), at<T>(values),
-                   at<T>(out), threads);
+  });
 }
 
 void cached_attention_py(uintptr_t qkv, int64_t batch, int64_t heads, int64_t length, int64_t width,
                          int64_t place, uintptr_t keys, uintptr_t values, uintptr_t out,
                          bool is_double, int threads) {
-  py::gil_scoped_release release;
-  (is_double ? cached_attention_as<double> : cached_attention_as<float>)(qkv, batch, heads, length,
-                                                                         width, place, keys, values,
-                                                                         out, threads);
+  by_type(is_double, [=](auto* t) {
+    using T = std::remove_pointer_t<decltype(t)>;
+    cached_attention(at<const T>(qkv), batch, heads, length, width, place, at<T>(keys),
+                     at<T>(values), at<T>(out), threads);
+  });
 }
 
 void draw_tokens_py(uintptr_t logits, uintptr_t uniforms, int64_t batch, int64_t size,
                     uintptr_t tokens, bool is_double, int threads) {
-  py::gil_scoped_release release;
-  const double* u = at<const double>(uniforms);
-  if (is_double)
-    draw_tokens(at<const double>(logits), u, batch, size, at<int64_t>(tokens), threads);
-  else
-    draw_tokens(at<const float>(logits), u, batch, size, at<int64_t>(tokens), threads);
+  by_type(is_double, [=](auto* t) {
+    using T = std::remove_pointer_t<decltype(t)>;
+    draw_tokens(at<const T>(logits), at<const double>(uniforms), batch, size, at<int64_t>(tokens),
+                threads);
+  });
 }
 
 using Map = std::tuple<uintptr_t, uintptr_t, uintptr_t, uintptr_t, int64_t, int64_t, float, bool>;
@@ -158,34 +136,15 @@ void set_isa_py(const std::string& name) {
 }  // namespace
 
 PYBIND11_MODULE(_C, module) {
-  module.def("gasf", &gasf_py, py::arg("x"), py::arg("batch"), py::arg("n"), py::arg("field"),
-             py::arg("double"), py::arg("threads"));
-  module.def("area_resize", &area_resize_py, py::arg("image"), py::arg("batch"), py::arg("h"),
-             py::arg("w"), py::arg("h2"), py::arg("w2"), py::arg("resized"), py::arg("double"),
-             py::arg("threads"));
-  module.def("gasf_image", &gasf_image_py, py::arg("x"), py::arg("batch"), py::arg("n"),
-             py::arg("size"), py::arg("gamma"), py::arg("image"), py::arg("double"),
-             py::arg("threads"));
-  module.def("normal", &normal_py, py::arg("draw"), py::arg("shape"), py::arg("noise"),
-             py::arg("double"), py::arg("threads"));
-  module.def("q_sample", &q_sample_py, py::arg("x0"), py::arg("signal"), py::arg("sigma"),
-             py::arg("draw"), py::arg("shape"), py::arg("target"), py::arg("xt"), py::arg("goal"),
-             py::arg("double"), py::arg("threads"));
-  module.def("denoise_step", &denoise_step_py, py::arg("factors"), py::arg("xt"), py::arg("out"),
-             py::arg("x0_prev"), py::arg("draw"), py::arg("shape"), py::arg("x_next"),
-             py::arg("x0"), py::arg("double"), py::arg("threads"));
-  module.def("gasf_decode", &gasf_decode_py, py::arg("image"), py::arg("batch"), py::arg("m"),
-             py::arg("gamma"), py::arg("iterations"), py::arg("exact"), py::arg("x"),
-             py::arg("residual"), py::arg("double"), py::arg("threads"));
-  module.def("cached_attention", &cached_attention_py, py::arg("qkv"), py::arg("batch"),
-             py::arg("heads"), py::arg("length"), py::arg("width"), py::arg("place"),
-             py::arg("keys"), py::arg("values"), py::arg("out"), py::arg("double"),
-             py::arg("threads"));
-  module.def("draw_tokens", &draw_tokens_py, py::arg("logits"), py::arg("uniforms"),
-             py::arg("batch"), py::arg("size"), py::arg("tokens"), py::arg("double"),
-             py::arg("threads"));
-  module.def("linear", &linear_py, py::arg("map"), py::arg("x"), py::arg("added"), py::arg("rows"),
-             py::arg("out"), py::arg("threads"));
+  module.def("gasf", &gasf_py);
+  module.def("gasf_image", &gasf_image_py);
+  module.def("normal", &normal_py);
+  module.def("q_sample", &q_sample_py);
+  module.def("denoise_step", &denoise_step_py);
+  module.def("gasf_decode", &gasf_decode_py);
+  module.def("cached_attention", &cached_attention_py);
+  module.def("draw_tokens", &draw_tokens_py);
+  module.def("linear", &linear_py);
 #ifdef NETDIFFUS_CUDA
   add_cuda(module);
   module.attr("cuda_built") = true;
@@ -202,5 +161,5 @@ PYBIND11_MODULE(_C, module) {
   module.attr("compiler") = __VERSION__;
   module.def("isa", [] { return isas()[static_cast<int>(isa())]; });
   module.def("isas", &isas);
-  module.def("set_isa", &set_isa_py, py::arg("name"));
+  module.def("set_isa", &set_isa_py);
 }

@@ -38,11 +38,6 @@ template <class T>
 void gasf_image(const T* x, int64_t batch, int64_t n, int64_t m, double gamma, T* image,
                 int threads);
 
-// image (batch, h, w) -> resized (batch, h2, w2): means over areas, as OpenCV's INTER_AREA.
-template <class T>
-void area_resize(const T* image, int64_t batch, int64_t h, int64_t w, int64_t h2, int64_t w2,
-                 T* resized, int threads);
-
 // Standard normal noise, by Philox(counter=(element / 4, step, index)).
 template <class T>
 void normal(Draw draw, Planes shape, T* noise, int threads);
@@ -99,9 +94,6 @@ int gasf_cuda(const T* x, int64_t batch, int64_t n, T* field, void* stream);
 template <class T>
 int gasf_image_cuda(const T* x, int64_t batch, int64_t n, int64_t m, double gamma, T* image,
                     void* stream);
-template <class T>
-int area_resize_cuda(const T* image, int64_t batch, int64_t h, int64_t w, int64_t h2, int64_t w2,
-                     T* resized, void* stream);
 template <class T>
 int gasf_decode_cuda(const T* image, int64_t batch, int64_t m, double gamma, int iterations,
                      double exact, double* x, double* residual, void* stream);

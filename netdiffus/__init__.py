@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from netdiffus.capture import Rules as Rules
     from netdiffus.capture import convert_captures as convert_captures
     from netdiffus.capture import import_captures as import_captures
+    from netdiffus.capture.import_parts import import_to_parts as import_to_parts
     from netdiffus.channels import Channel as Channel
     from netdiffus.codec import GasfCodec as GasfCodec
     from netdiffus.codec import Images as Images
@@ -34,9 +35,11 @@ if TYPE_CHECKING:
     from netdiffus.export.capture import write_capture as write_capture
     from netdiffus.export.flow_tables import write_flows as write_flows
     from netdiffus.model.model import Model as Model
+    from netdiffus.parts import Dataset as Dataset
     from netdiffus.privacy.privatise import privatise as privatise
     from netdiffus.sampling import sample as sample
     from netdiffus.sampling import sample_to_parquet as sample_to_parquet
+    from netdiffus.sampling_parts import sample_to_parts as sample_to_parts
     from netdiffus.traces.lab import lab_traffic as lab_traffic
     from netdiffus.traces.traces import Traces as Traces
     from netdiffus.traces.traces import concat as concat
@@ -48,6 +51,7 @@ _HOMES = {
     "Rules": "capture",
     "convert_captures": "capture",
     "import_captures": "capture",
+    "import_to_parts": "capture.import_parts",
     "GasfCodec": "codec",
     "Images": "codec",
     "TokenCodec": "codec",
@@ -59,6 +63,7 @@ _HOMES = {
     "evaluate": "evaluation",
     "Comparison": "evaluation.compare",
     "compare": "evaluation.compare",
+    "Dataset": "parts",
     "lab_traffic": "traces.lab",
     "Model": "model.model",
     "Audit": "attacks.audit",
@@ -66,6 +71,7 @@ _HOMES = {
     "privatise": "privacy.privatise",
     "sample": "sampling",
     "sample_to_parquet": "sampling",
+    "sample_to_parts": "sampling_parts",
     "Channel": "channels",
     "Traces": "traces.traces",
     "concat": "traces.traces",

@@ -159,6 +159,38 @@ def write_bytes(path: Path, content: bytes) -> None:
         part.write_bytes(content)
 
 
+def write_new(path: Path, text: str) -> bool:
+    """Writes `text` to `path`, whole or not at all, unless it is there: the first of several wins.
+
+    Where the file system has no hard links, and several write at the same moment, it is the last.
+
+    Returns:
+        Whether this call wrote it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part, handle = _new_part(path)
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.fsync(handle)
+        try:
+            os.link(part, path)
+        except FileExistsError:
+            return False
+        except OSError:
+            if path.exists():
+                return False
+            part.replace(path)
+        _sync(path.parent)
+        return True
+    except OSError as error:
+        if error.errno in OF_DISKS or error.filename == str(part):
+            raise _named(error, path) from error
+        raise
+    finally:
+        part.unlink(missing_ok=True)
+        os.close(handle)
+
+
 def write_together(texts: Mapping[Path, str]) -> None:
     """Writes texts that belong together, so that a crash never leaves an old one beside a new one.
 

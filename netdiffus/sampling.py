@@ -104,7 +104,7 @@ def sample(
         InputError: n, label, where, mix, sampler, steps, seed, batch_size or device cannot be used.
     """
     n = number_of(n, label)
-    parts = _batches(
+    parts = batches(
         model,
         n,
         label=label,
@@ -148,12 +148,12 @@ def sample_to_parquet(
     check_is_parquet(path)
     refuse_existing(path, force)
     n = number_of(n, options.get("label"))
-    parts, found = _batches(model, n, **options), _Counts(model.classes)
+    parts, found = batches(model, n, **options), Counts(model.classes)
     write_parts((found.counted(part).to_arrow() for part in parts), path)
     return found.said()
 
 
-class _Counts:
+class Counts:
     """What there is to say of traces that are written and forgotten."""
 
     def __init__(self, classes: tuple[str, ...]) -> None:
@@ -161,6 +161,7 @@ class _Counts:
         self.residuals: list[float] = []
 
     def counted(self, part: Traces) -> Traces:
+        """Counts traces, which are given back."""
         for name, count in part.counts().items():
             self.classes[name] += count
         if "residual" in part.meta.column_names:
@@ -168,6 +169,7 @@ class _Counts:
         return part
 
     def said(self) -> dict[str, Any]:
+        """How many of each class; of a model of images the mean `residual`, too."""
         mean = {"residual": sum(self.residuals) / len(self.residuals)} if self.residuals else {}
         return {"classes": self.classes, **mean}
 
@@ -195,7 +197,7 @@ def _gathered(parts: Iterator[Traces], n: int, model: Model) -> Traces:
     )
 
 
-def _batches(
+def batches(
     model: Model,
     n: int,
     *,
@@ -210,10 +212,16 @@ def _batches(
     batch_size: int | None = None,
     device: str | torch.device | None = None,
     progress: Callable[[float, str], None] | None = None,
+    within: tuple[int, int] | None = None,
 ) -> Iterator[Traces]:
-    """The traces of `sample`, batch by batch; what cannot be used is refused at once."""
+    """The traces of `sample`, batch by batch; what cannot be used is refused at once.
+
+    Args are those of `sample`, and `within`: of the n traces only those from the first of two
+    numbers up to the second, as 0 to n are all.
+    """
     target = usable(device)
     n, start = whole("n", n, 1), whole("start", start, 0)
+    begin, end = within or (0, n)
     if start + n > 2**63 - 1:
         raise InputError(f"start and n must add up to at most 2**63 - 1, got {start} and {n}")
     batch_size = _usual_batch(model, target) if batch_size is None else batch_size
@@ -238,8 +246,8 @@ def _batches(
         model.network.to(target).eval()
         try:
             with given_or_bar(progress, "sample", float(n)) as shown:
-                for first in range(start, start + n, batch_size):
-                    index = torch.arange(first, min(first + batch_size, start + n))
+                for first in range(start + begin, start + end, batch_size):
+                    index = torch.arange(first, min(first + batch_size, start + end))
                     draws = Draws(seed, index, *turns(index)).to(target)
                     made = _made(model, draws, plan, backend, asked, drawn)
                     yield replace(made, ledger=model.ledger)

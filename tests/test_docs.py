@@ -15,6 +15,8 @@ from netdiffus.export.capture import write_capture
 from netdiffus.traces.lab import lab_traffic
 from netdiffus.traces.traces import Traces
 
+# That reports are written is looked at, not their figures.
+pytestmark = pytest.mark.usefixtures("quick_judges")
 GUIDES = sorted(path.stem for path in (ROOT / "docs" / "guides").glob("*.md"))
 # All lines of a guide are run, but less is trained, made and judged.
 BUDGETS: dict[str, dict[str, str]] = {
@@ -35,6 +37,7 @@ BUDGETS: dict[str, dict[str, str]] = {
         '("causal", "series")': '("series",)',  # an evaluation takes half a minute
     },
     "reproducibility": {"4000": "2", "6000": "4"},
+    "scale": {"--minutes 5": "--steps 2", "-n 1000": "-n 20", "--part-size 256": "--part-size 8"},
     "tables": {"--minutes 5": "--steps 2", "-n 1000": "-n 9"},
     "volumes": {"--minutes 5": "--steps 2", "-n 1000": "-n 9"},
 }
@@ -59,6 +62,7 @@ GIVEN = {
     "volumes": write_captures,
     "columns": write_table,
     "parts": write_table,
+    "scale": write_captures,
     "images": write_table,
     "reproducibility": write_table,
 }

@@ -12,6 +12,8 @@ from netdiffus.export.capture import write_capture
 from netdiffus.traces.lab import lab_traffic
 from netdiffus.traces.traces import Traces
 
+# That reports are written is looked at, not their figures.
+pytestmark = pytest.mark.usefixtures("quick_judges")
 README = read("README.md")
 PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/decisions.md", "docs/limits.md")
 

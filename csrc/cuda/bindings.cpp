@@ -41,15 +41,6 @@ void gasf_image_py(uintptr_t x, int64_t batch, int64_t n, int64_t size, double g
   });
 }
 
-void area_resize_py(uintptr_t image, int64_t batch, int64_t h, int64_t w, int64_t h2, int64_t w2,
-                    uintptr_t resized, const std::string& dtype, uintptr_t stream) {
-  launch("area_resize", dtype, [=](auto* t) {
-    using T = std::remove_pointer_t<decltype(t)>;
-    return area_resize_cuda(at<const T>(image), batch, h, w, h2, w2, at<T>(resized),
-                            at<void>(stream));
-  });
-}
-
 void gasf_decode_py(uintptr_t image, int64_t batch, int64_t m, double gamma, int iterations,
                     double exact, uintptr_t x, uintptr_t residual, const std::string& dtype,
                     uintptr_t stream) {
@@ -112,28 +103,14 @@ void draw_tokens_py(uintptr_t logits, uintptr_t uniforms, int64_t batch, int64_t
 }  // namespace
 
 void add_cuda(pybind11::module_& module) {
-  using pybind11::arg;
-  module.def("gasf_cuda", &gasf_py, arg("x"), arg("batch"), arg("n"), arg("field"), arg("dtype"),
-             arg("stream"));
-  module.def("gasf_image_cuda", &gasf_image_py, arg("x"), arg("batch"), arg("n"), arg("size"),
-             arg("gamma"), arg("image"), arg("dtype"), arg("stream"));
-  module.def("area_resize_cuda", &area_resize_py, arg("image"), arg("batch"), arg("h"), arg("w"),
-             arg("h2"), arg("w2"), arg("resized"), arg("dtype"), arg("stream"));
-  module.def("gasf_decode_cuda", &gasf_decode_py, arg("image"), arg("batch"), arg("m"),
-             arg("gamma"), arg("iterations"), arg("exact"), arg("x"), arg("residual"), arg("dtype"),
-             arg("stream"));
-  module.def("normal_cuda", &normal_py, arg("draw"), arg("shape"), arg("noise"), arg("dtype"),
-             arg("stream"));
-  module.def("q_sample_cuda", &q_sample_py, arg("x0"), arg("signal"), arg("sigma"), arg("draw"),
-             arg("shape"), arg("target"), arg("xt"), arg("goal"), arg("dtype"), arg("stream"));
-  module.def("denoise_step_cuda", &denoise_step_py, arg("factors"), arg("xt"), arg("out"),
-             arg("x0_prev"), arg("draw"), arg("shape"), arg("x_next"), arg("x0"), arg("dtype"),
-             arg("stream"));
-  module.def("cached_attention_cuda", &cached_attention_py, arg("qkv"), arg("batch"), arg("heads"),
-             arg("length"), arg("width"), arg("place"), arg("keys"), arg("values"), arg("out"),
-             arg("dtype"), arg("stream"));
-  module.def("draw_tokens_cuda", &draw_tokens_py, arg("logits"), arg("uniforms"), arg("batch"),
-             arg("size"), arg("tokens"), arg("dtype"), arg("stream"));
+  module.def("gasf_cuda", &gasf_py);
+  module.def("gasf_image_cuda", &gasf_image_py);
+  module.def("gasf_decode_cuda", &gasf_decode_py);
+  module.def("normal_cuda", &normal_py);
+  module.def("q_sample_cuda", &q_sample_py);
+  module.def("denoise_step_cuda", &denoise_step_py);
+  module.def("cached_attention_cuda", &cached_attention_py);
+  module.def("draw_tokens_cuda", &draw_tokens_py);
 }
 
 }  // namespace netdiffus

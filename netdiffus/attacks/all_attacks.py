@@ -1,4 +1,4 @@
-"""All attacks that tell members from others, each with its figures."""
+"""All membership attacks, each with its figures."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from netdiffus.model.model import Model
 from netdiffus.traces.traces import Floats, Traces, concat
 
 TREES, FOLDS = 100, 5  # of the control
-FEWEST_REFITS = 4  # for LiRA: of each trace two models that learned from it and two that did not
+FEWEST_REFITS = 4  # for LiRA: two models that learned from a trace, and two that did not
 Say = Callable[[str, float, str], None]  # step, share of it that is done, a note
 
 
-_BLIND = "A forest tells training from held-out traces and never sees the model; 0.5 is right."
+_BLIND = "A forest that never sees the model tells training from held-out traces. Expected: 0.5."
 _LOSS = "The network's own loss of the trace."
-_REFERENCE = "The loss below that of models that did not learn from the trace."
+_REFERENCE = "How far the loss is below that of models that did not learn from the trace."
 _LIRA = "Likelihood ratio of the loss, by models that learned from the trace and that did not."
-_DENSITY = "Density of made traces at the trace, over that of real ones (as DOMIAS)."
-_NEAREST = "Distance to the nearest made trace of the class."
-_CELLS = "How often made traces have its values at their places, over how often real ones have."
+_DENSITY = "Density of synthetic traces at the trace, over that of real ones (as DOMIAS)."
+_NEAREST = "Distance to the nearest synthetic trace of the class."
+_CELLS = "How often synthetic traces have its values at their places, over how often real ones do."
 
 
 def white_box(
     model: Model, found: Sides, refits: int, minutes: float | None, seed: int, say: Say
 ) -> list[Figure]:
-    """Attacks on the network: its loss, plain and, with refits, beside that of other models."""
+    """Attacks on the network: by its loss alone and, with refits, against that of other models."""
     pool = concat([found.members, found.others])
     n = len(found.members)
     lost = losses(model, pool, lambda done: say("loss", done, "loss of each trace"))
@@ -56,7 +56,7 @@ def white_box(
 
 
 def black_box(found: Sides, made: Traces, seed: int) -> list[Figure]:
-    """Attacks that see made traces alone."""
+    """Attacks that see synthetic traces alone."""
     sets = found.members, found.others, made
     pairs = [
         ("density ratio", _DENSITY, density_ratio(*sets, seed)),
@@ -68,7 +68,7 @@ def black_box(found: Sides, made: Traces, seed: int) -> list[Figure]:
 
 
 def blind(found: Sides, seed: int) -> Figure:
-    """A forest that tells members from others by the traces alone, and never sees the model."""
+    """The control: a forest that tells members from non-members without any model."""
     both = concat([found.members, found.others])
     places = Embedding(found.others.with_gaps())(both.with_gaps())
     x = np.column_stack([places, both.lengths, both.labels])

@@ -1,4 +1,4 @@
-"""Attacks a model, or the traces that any generator made, as somebody who wants to know would."""
+"""The privacy audit: all attacks on a model, or on the traces that any generator made."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from netdiffus.model.model import Model
 from netdiffus.sampling import sample
 from netdiffus.traces.traces import Traces
 
-MOST = 2000  # traces of either side that are attacked
-TIMES, MOST_MADE = 5, 10_000  # traces that are made for each member, and in all
-BLIND = 0.55  # above this the split itself tells members from others
+MOST = 2000  # members, and non-members, that are attacked
+TIMES, MOST_MADE = 5, 10_000  # synthetic traces for each member, and in all at most
+BLIND = 0.55  # above this AUC members and non-members differ even without the model
 Figures = dict[str, Any]
 Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """What the attacks found.
+    """The result of all attacks.
 
     Attributes:
         figures: Nested mappings, lists, numbers and text: `guarantee` (the ledger, or None),
@@ -103,18 +103,18 @@ def audit(
     Args:
         model: A model or its folder; None attacks `synthetic` alone.
         train: The traces that were learned from.
-        holdout: Real traces from the same source that were not; 1,000 at least to state what is
-            found at 0.1 % false alarms.
+        holdout: Real traces from the same source that were not learned from. A rate at 0.1 % false
+            positives needs at least 1,000 of them.
         synthetic: What the generator made; None has the model make it.
         samples: How many traces the model makes; None is five for each member, 10,000 at most.
-        refits: Models to train, each on half of the traces that are attacked: one pair gives the
-            loss against a reference, four models or more give LiRA.
-        canaries: Odd traces to plant in a training of the audit's own; 1,000 at least for a lower
-            bound on epsilon. 0 trains none.
-        minutes: Of each of these trainings; None is the budget of the model.
+        refits: Reference models to train, each on a random half of the attacked traces. Two give
+            the attack "loss minus reference", four or more also LiRA.
+        canaries: Unusual traces that are added to a training of the audit's own. A lower bound on
+            epsilon needs at least 1,000. 0: there is no such training.
+        minutes: The budget of each of these trainings; None is the budget of the model.
         drop_repeats: Attack only traces that occur once, where the two sets share traces.
-        most: Attack at most so many traces of either set.
-        seed: Of who is attacked, of what is made, of trainings and canaries.
+        most: Attack at most so many members and so many non-members.
+        seed: Of the choice of traces, of the sampling, of the trainings and of the canaries.
         progress: Called with (share done, a note).
 
     Returns:
@@ -168,7 +168,7 @@ def audit(
 
 
 def ledger_of(source: Model | Traces | None) -> Figures | None:
-    """What a model, or traces, say of their guarantee of differential privacy; None without one."""
+    """The ledger of a model or of traces: its guarantee of differential privacy, or None."""
     found = getattr(source, "ledger", None) or getattr(source, "about", {}).get("ledger")
     return dict(found) if isinstance(found, dict) and found else None
 
@@ -202,7 +202,7 @@ def _check_trainable(
 
 
 def _steps(progress: Progress | None, model: bool, refits: int, canaries: int) -> Say:
-    """A function of (step, share of it, note) that tells how much of all steps is done."""
+    """A function of (step, share of that step, note) that reports the progress of the audit."""
     weights = {"sample": 2.0, "loss": 2.0 * model, "refits": 5.0 * refits}
     weights["canaries"] = 10.0 * bool(canaries)
     ends = np.cumsum(list(weights.values()))
@@ -224,7 +224,7 @@ def _made(
     seed: int,
     say: Say,
 ) -> Traces:
-    """What black boxes are asked for: traces in the classes of the members, times as gaps."""
+    """The synthetic traces of the black-box attacks: in the classes of the members, with gaps."""
     known = found.train.with_gaps()
     if synthetic is not None:
         return as_learned(synthetic.with_gaps(), known, "synthetic")
@@ -261,7 +261,7 @@ def _canaries(
 
 
 def _copies(found: Sides, made: Traces) -> Figures:
-    """Exact copies, near copies, and how many lie closer to members than to others."""
+    """Exact copies, near copies, and the share that is closer to members than to non-members."""
     ours, theirs, of_made = (keys(t) for t in (found.train, found.holdout, made))
     known, held = set(ours), set(theirs)
     embed = Embedding(found.others.with_gaps())
@@ -304,6 +304,6 @@ def _notes(attacks: Sequence[Figures]) -> list[str]:
         return []
     return [
         f"Training and holdout differ by themselves: a forest that never sees the model tells them "
-        f"apart with an AUC of {blind['mean']:.3f}. Part of what attacks find may be this; split "
-        "one set at random to know."
+        f"apart with an AUC of {blind['mean']:.3f}. The attacks may find this difference, not what "
+        "the model learned. Split one set at random to rule it out."
     ]

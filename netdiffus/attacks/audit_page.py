@@ -67,7 +67,7 @@ def _rows(path: str, value: Any) -> Any:
 
 
 def _draw_roc(figure: Figure, attacks: list[dict[str, Any]]) -> None:
-    """ROC curves, both axes logarithmic: what matters is who is found without false alarms."""
+    """ROC curves, both axes logarithmic: what matters is the true positives at few false ones."""
     frame(figure, HEIGHT, left=0.7, right=3.2, bottom=0.5, top=0.15)
     axis = figure.add_subplot()
     floor = min(1 / max(attack["others"], attack["members"]) for attack in attacks) / 2

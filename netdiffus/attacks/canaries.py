@@ -1,8 +1,8 @@
-"""Canaries: odd traces put among the training traces of an audited training, and looked for after.
+"""Canaries: unusual traces that are added to a training, to see what of them was memorised.
 
-Each is taken in by a coin. Those that are left out have the same law, so whatever tells the two
-apart was learned: exposure (Carlini et al., 2019), and a lower bound on epsilon from this one
-training (Steinke et al., 2023).
+A fair coin decides for each canary whether it is added. Added and left-out canaries have the same
+distribution, so any difference between them comes from the training. It gives exposure (Carlini et
+al., 2019) and a lower bound on epsilon from this one training (Steinke et al., 2023).
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from netdiffus.channels import Channel
 from netdiffus.errors import InputError, whole
 from netdiffus.traces.traces import Floats, Traces, concat
 
-FEWEST_CANARIES = 2 * FEWEST + 20  # of both kinds there are then enough, but once in a million
+FEWEST_CANARIES = 2 * FEWEST + 20  # either kind is then too few once in a million times
 LEAST_GAP = 1e-6  # seconds
 Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Learned:
-    """What an audited training ends with.
+    """The result of an audited training.
 
     Attributes:
-        score: Of traces: (n,), a higher one says that a trace was learned from.
-        made: Traces that the generator made.
+        score: A function of traces to (n,) scores; a higher one says that a trace was learned from.
+        made: Synthetic traces of the generator.
     """
 
     score: Callable[[Traces], Floats]
@@ -51,19 +51,19 @@ def canary_audit(
     """Trains with canaries and looks for them.
 
     Args:
-        traces: What is learned from, beside canaries.
-        learn: The whole training, with whatever protects it; called once with `traces` and the
-            canaries that were taken in.
-        canaries: How many are made; half of them, by coins, are taken in. 1,000 at least for a
-            bound on epsilon.
+        traces: What is learned from, with the canaries.
+        learn: The whole training, with all that protects privacy. It is called once, with `traces`
+            and the added canaries.
+        canaries: How many are made; about half of them are added. A bound on epsilon needs at least
+            1,000.
         delta: Of the guarantee that is tested.
         seed: Of the canaries and the coins.
 
     Returns:
-        `attack`, as of `told_apart`; `exposure`, in bits, its `mean` and its `most`, and `at_most`,
-        the share of canaries that have the most; `regenerated`, the share of canaries that were
-        made with every point; `values`, the share that came out of the numbers that only canaries
-        have, `included` and, by chance, `left_out`; `epsilon`, see `epsilon_bound`.
+        `attack`, see `told_apart`; `exposure` in bits, see `exposure`; `regenerated`, the share of
+        added canaries that are among the synthetic traces, with every point; `values`, the share of
+        numbers of canaries alone that synthetic traces have: of added (`included`) and, as chance,
+        of `left_out` canaries; `epsilon`, see `epsilon_bound`.
 
     Raises:
         InputError: Fewer than 60 canaries.
@@ -87,10 +87,10 @@ def canary_audit(
 
 
 def make_canaries(traces: Traces, count: int, seed: int = 0) -> Traces:
-    """Traces unlike the real ones: class, and every point by itself, drawn evenly.
+    """Unusual traces: the class and each point are drawn by themselves, from uniform distributions.
 
-    Lengths and meta-data are those of real traces. Sizes, volumes and numbers are drawn evenly from
-    the least to the greatest real one, whole where those are, gaps evenly by their logarithm.
+    Lengths and meta-data are those of real traces. Sizes, volumes and numbers are uniform between
+    the smallest and the largest real one, and whole if those are; gaps are log-uniform.
     """
     rng = np.random.default_rng((seed, 0))
     base = traces[rng.integers(len(traces), size=count)]
@@ -103,14 +103,15 @@ def make_canaries(traces: Traces, count: int, seed: int = 0) -> Traces:
 
 
 def coins(count: int, seed: int = 0) -> Bools:
-    """(count,): which canaries are taken in."""
+    """(count,): which canaries are added."""
     return np.random.default_rng((seed, 1)).random(count) < 0.5
 
 
 def exposure(included: Floats, left_out: Floats) -> dict[str, Any]:
-    """Bits by which the rank of a canary among those left out is above that of chance.
+    """How early an added canary ranks among the R that were left out, in bits.
 
-    ``log2(R + 1) - log2(rank)``, R how many were left out. Equal scores rank behind.
+    ``log2(R + 1) - log2(rank)``; of equal scores the worst rank counts. `mean`, `chance` (the mean
+    of random ranks), `most` (of rank 1), and `at_most`, the share of canaries with rank 1.
     """
     ordered = np.sort(left_out)
     rank = 1 + len(ordered) - np.searchsorted(ordered, included, side="left")
@@ -133,7 +134,7 @@ def _drawn(known: Floats, channel: Channel, shape: tuple[int, ...], rng: Any) ->
 
 
 def _times(known: Floats, is_time: bool, shape: tuple[int, ...], rng: Any) -> Floats:
-    """Gaps, the first of which is 0, or the times that they add up to."""
+    """Gaps, of which the first is 0, or the times that they add up to."""
     most = max(float(known.max()) / (shape[1] if is_time else 1), 10 * LEAST_GAP)
     gaps = np.exp(rng.uniform(np.log(LEAST_GAP), np.log(most), shape))
     gaps[:, 0] = 0.0
@@ -146,7 +147,7 @@ def _regenerated(included: Traces, made: Traces) -> dict[str, Any]:
 
 
 def _values(traces: Traces, planted: Traces, inside: Bools, made: Traces) -> dict[str, Any]:
-    """Of numbers that only canaries of one kind have, all but lengths and ports."""
+    """Shares of numbers that only added, or only left-out, canaries have; no lengths, no ports."""
     real, kept, left, come = (
         _numbers(t) for t in (traces, planted[inside], planted[~inside], made)
     )

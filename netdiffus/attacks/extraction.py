@@ -1,6 +1,6 @@
-"""What of the training traces stands verbatim in what was made, or in a model's folder.
+"""Training traces and rare values that stand verbatim in synthetic traces or in a model folder.
 
-Beside each count stands the same of the holdout, which nobody learned from: so much is chance.
+Beside each count stands the same count for the holdout, which was not learned from: that is chance.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Numbers = dict[str, set[float]]
 
 
 def whole_traces(train: Traces, holdout: Traces, made: Traces) -> dict[str, Any]:
-    """How many different traces come out with every point.
+    """How many different real traces are among the synthetic ones, with every point.
 
     Returns:
-        `train` and `holdout`: of their different traces the share that is among the made ones.
-        Those on both sides count on neither.
+        `train` and `holdout`: the share of their different traces that is among the synthetic ones.
+        Traces that are in both are not counted.
     """
     ours, theirs, found = (set(keys(t)) for t in (train, holdout, made))
     both = ours & theirs
@@ -38,10 +38,10 @@ def whole_traces(train: Traces, holdout: Traces, made: Traces) -> dict[str, Any]
 
 
 def rare_values(train: Traces, holdout: Traces, made: Traces) -> dict[str, dict[str, Any]]:
-    """For each kind of number, how many rare values of either side come out.
+    """For each kind of number, how many rare values are among those of the synthetic traces.
 
-    Rare are values that fewer than 5 traces of a side have and no trace of the other. The side with
-    more traces has more of them, but the share that comes out can be compared.
+    A value of `train` is rare if fewer than 5 of its traces and no trace of `holdout` have it, and
+    the other way round. A larger set has more rare values, but the shares can be compared.
     """
     ours, theirs, found = (values_of(t) for t in (train, holdout, made))
     told = {}
@@ -60,17 +60,17 @@ def rare_values(train: Traces, holdout: Traces, made: Traces) -> dict[str, dict[
 
 
 def from_folder(folder: Path, train: Traces, holdout: Traces) -> dict[str, Any]:
-    """What a model folder, without its checkpoint, holds of numbers that few traces have.
+    """How many rare numbers, and whole traces, a model folder without its checkpoint holds.
 
     Args:
         folder: Of the model.
-        train: What it learned from, cut as it was learned.
+        train: The traces that it learned from, cut to the points that it learned.
         holdout: Other traces, cut likewise.
 
     Returns:
-        `rebuilt` and `values`, each for `train` and `holdout`: the share of traces that have no
-        number but those in the folder; of rare numbers those that stand there. `checkpoint`,
-        whether the folder holds what must not be given away.
+        For `train` and `holdout`: `rebuilt`, the share of traces all of whose numbers are in the
+        folder; `values`, the share of rare numbers that are there. `checkpoint`, whether the folder
+        has a checkpoint, which must not be given away.
     """
     numbers = numbers_in(folder)
     sides = {"train": (train, holdout), "holdout": (holdout, train)}
@@ -91,12 +91,12 @@ def leaked(folder: Path, traces: Traces) -> dict[str, dict[float, str]]:
 
 
 def rebuilt(folder: Path, traces: Traces) -> int:
-    """How many traces have no number but those that stand in the folder."""
+    """How many traces have all their numbers in the folder."""
     return _rebuilt(set(numbers_in(folder)), traces)
 
 
 def values_of(traces: Traces) -> dict[str, list[set[float]]]:
-    """For each kind of number the set that each trace has."""
+    """For each kind of number the set of values of each trace."""
     found: dict[str, list[set[float]]] = defaultdict(list)
     for c, channel in enumerate(traces.channels):
         for row, length in zip(traces.values[:, c], traces.lengths, strict=True):
@@ -115,8 +115,7 @@ def values_of(traces: Traces) -> dict[str, list[set[float]]]:
 def rare_of(traces: Traces) -> Numbers:
     """The numbers of each kind that fewer than five traces have.
 
-    But for the greatest length, to which traces were cut: it is one that five reach, or whole bins
-    of it.
+    Without the greatest length: traces were cut to it, and at least five are that long.
     """
     rare = {kind: _rare(sets) for kind, sets in values_of(traces).items()}
     return rare | {"length": rare["length"] - {float(traces.lengths.max())}}
@@ -125,8 +124,7 @@ def rare_of(traces: Traces) -> Numbers:
 def numbers_in(folder: Path) -> dict[float, str]:
     """Every number in every file of a folder but its checkpoint, and where it stands.
 
-    Numbers of tokens and traces, and the hash of the weights, are left out: they are none of a
-    trace.
+    Counts of tokens and of traces and the hash of the weights are left out: no trace has them.
     """
     found: dict[float, str] = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
@@ -139,7 +137,7 @@ def numbers_in(folder: Path) -> dict[float, str]:
 
 
 def forms(value: float, kind: str = "packet_length") -> set[float]:
-    """How a number may stand in a folder: a size is signed and one larger, weights are float32."""
+    """The forms of a number in a folder: sizes are signed and one larger, weights float32."""
     exact = {value, -value, value + 1, -value - 1} if kind == "packet_length" else {value}
     return exact | {float(np.float32(v)) for v in exact}
 
@@ -204,7 +202,7 @@ _READERS = {
     ".jsonl": _in_json,
     ".md": _in_lines,
 }
-# How many tokens or traces there are is no number of a trace, nor is the hash of the weights.
+# Counts of tokens and traces, and the hash of the weights: none is a number of a trace.
 _COUNTS = re.compile(
     r"config\.json: (id$|network\.(sizes|columns)|about\.(traces|longer_traces))"
     r"|README\.md: - (traces|longer_traces)"

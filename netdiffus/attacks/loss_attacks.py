@@ -1,8 +1,9 @@
-"""White box: the network's own loss of a trace tells whether it was learned from.
+"""White-box attacks: a member has a lower loss than a non-member.
 
-Plain; minus that of models that did not learn from the trace (Watson et al., 2022); and by the
-likelihood ratio of models that did and that did not (LiRA: Carlini et al., 2022). A network with
-noise is asked at several amounts of noise, the same noise for every trace.
+Three scores: the loss itself; the loss minus that of models that did not learn from the trace
+(Watson et al., 2022); the likelihood ratio of the loss under models that did and models that did
+not (LiRA: Carlini et al., 2022). The loss of a network that learns from
+noisy traces is measured at several amounts of noise, with the same noise for every trace.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ from netdiffus.traces.traces import Floats, Ints, Traces
 from netdiffus.training.batches import Batches
 
 TIMES = 16  # of the noise process at which a loss is measured
-LEVELS = 4  # amounts of noise that are told apart, of 4 times each
+LEVELS = 4  # of noise; each has 4 of these times
 FIRST_DRAW = 2**61  # above the numbers of all draws that training takes
 AT_ONCE = 64
 Bools = npt.NDArray[np.bool_]
 
 
 def losses(model: Model, traces: Traces, progress: Callable[[float], None] | None = None) -> Floats:
-    """(N, levels): the network's own loss of each trace, as a batch of its own, without dropout.
+    """(N, levels): the network's own loss of each trace, without dropout.
 
-    Of an autoregressive network, one level: -log p in nats a point. Of others the mean at fixed
-    times and noise, the same for every trace, one level for each quarter of the process.
+    An autoregressive network has one level: -log p in nats a point. Others have one level for each
+    quarter of the noise process: the mean loss at fixed times, with the same noise for every trace.
 
     Args:
         model: A trained model.
@@ -79,14 +80,14 @@ def fixed_draws() -> Tensor:
 
 
 def calibrated(target: Floats, refits: Floats, inside: Bools) -> Floats:
-    """(N,): by how much the loss is below that of models that did not learn from the trace.
+    """(N,): how far the loss is below that of models that did not learn from the trace.
 
-    The mean over the levels.
+    The mean over the levels of noise.
 
     Args:
         target: (N, levels) losses of the model that is attacked.
         refits: (R, N, levels) losses of other models, trained alike.
-        inside: (R, N), which traces each of them learned from; each trace is outside of one.
+        inside: (R, N), whether a model learned from a trace. At least one did not, for each trace.
     """
     gap: Floats = (_mean_of(refits, ~inside) - target).mean(axis=1)
     return gap
@@ -95,8 +96,9 @@ def calibrated(target: Floats, refits: Floats, inside: Bools) -> Floats:
 def lira(target: Floats, refits: Floats, inside: Bools) -> Floats:
     """(N,): log-likelihood ratio of the loss, under models that learned from the trace or did not.
 
-    Normal laws of the levels, with means of each trace's own and one covariance of all. Arguments
-    as of `calibrated`; each trace is inside of one model and outside of one.
+    Both are normal distributions over the levels: the means are those of the trace, the covariance
+    is one for all traces. Arguments as for `calibrated`; for each trace at least one model learned
+    from it and one did not.
     """
     of_in, of_out = _mean_of(refits, inside), _mean_of(refits, ~inside)
     residual = refits - np.where(inside[..., None], of_in, of_out)
@@ -111,7 +113,7 @@ def lira(target: Floats, refits: Floats, inside: Bools) -> Floats:
 
 
 def halves(labels: Ints, refits: int, seed: int) -> Bools:
-    """(R, N): which traces each refit learns from, half of each class; of two the other's rest."""
+    """(R, N): which traces each refit learns from: half of each class, the next refit the rest."""
     rng, found = np.random.default_rng(seed), np.zeros((refits, len(labels)), dtype=bool)
     for one in range(0, refits, 2):
         for label in np.unique(labels):
@@ -122,7 +124,7 @@ def halves(labels: Ints, refits: int, seed: int) -> Bools:
 
 
 def _mean_of(refits: Floats, which: Bools) -> Floats:
-    """(N, levels), over those refits that are marked for a trace."""
+    """(N, levels): the mean loss of each trace over the refits that `which` marks for it."""
     weight = which[..., None].astype(np.float64)
     mean: Floats = (refits * weight).sum(axis=0) / weight.sum(axis=0)
     return mean

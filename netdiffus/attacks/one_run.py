@@ -1,4 +1,4 @@
-"""A lower bound on epsilon from one training, whose canaries were each taken in by a coin.
+"""A lower bound on epsilon from one training, to which canaries were added by fair coins.
 
 Steinke, Nasr and Jagielski, "Privacy auditing with one (1) training run", 2023.
 """
@@ -14,40 +14,40 @@ from scipy.stats import binom
 from netdiffus.errors import InputError
 from netdiffus.traces.traces import Floats
 
-CANARIES = 1000  # fewer show too little for a bound to be stated
+CANARIES = 1000  # that a stated bound needs
 CONFIDENCE = 0.95
 DELTA = 1e-5
-SHARES = (1.0, 0.5, 0.25, 0.1, 0.05, 0.02)  # of the canaries that are guessed; others are left out
-MOST, HALVINGS = 100.0, 40  # epsilon that is looked at, and how exactly
+SHARES = (1.0, 0.5, 0.25, 0.1, 0.05, 0.02)  # of the canaries that are guessed
+MOST, HALVINGS = 100.0, 40  # of the search: the largest epsilon, and its steps
 Bools = npt.NDArray[np.bool_]
 
 
 def epsilon_bound(
     scores: Floats, included: Bools, delta: float = DELTA, confidence: float = CONFIDENCE
 ) -> dict[str, Any]:
-    """The epsilon below which a training cannot lie, given how well canaries are guessed.
+    """A lower bound on the epsilon of a training, by how well the added canaries are guessed.
 
-    The canaries of the highest scores are guessed to be in, as many of the lowest to be out, the
-    others are not guessed. Several shares of canaries are tried, and the best bound counts; the
-    chance of error is divided among them, so the bound holds for all at once.
+    The canaries with the highest scores are guessed to be added, as many with the lowest to be left
+    out; the rest is not guessed. Several shares of canaries are tried, and the best bound counts;
+    the chance of error is divided among them, so the confidence holds for all together.
 
     Args:
         scores: (m,); a higher one says that a canary was learned from.
-        included: (m,), whether it was, each by a fair coin of its own.
+        included: (m,), whether it was added, by a fair coin.
         delta: Of the guarantee that is tested.
         confidence: With which the bound holds.
 
     Returns:
-        `epsilon` and its `delta` and `confidence`; `canaries`, `guesses` and `right`, how many were
-        guessed and how many of them right; `most`, the bound if all guesses were right. With fewer
-        than 1,000 canaries `epsilon` is None, with the `reason`.
+        `epsilon` with `delta` and `confidence`; the numbers of `canaries`, of `guesses` and of
+        `right` guesses; `most`, the bound if all guesses were right. With fewer than 1,000 canaries
+        `epsilon` is None, and there is a `reason`.
     """
     if len(scores) != len(included):
         raise InputError(f"{len(scores)} scores and {len(included)} canaries: one each is needed")
     m, error = len(scores), (1 - confidence) / len(SHARES)
     found: dict[str, Any] = {"delta": delta, "confidence": confidence, "canaries": m}
     if m < CANARIES:
-        reason = f"not stated: a bound needs {CANARIES:,} canaries at least, there are {m:,}"
+        reason = f"not stated: a bound needs at least {CANARIES:,} canaries, there are {m:,}"
         return {**found, "epsilon": None, "reason": reason}
     guesses = [max(int(part * m) // 2, 1) for part in SHARES]
     right = [_right(scores, included, half) for half in guesses]
@@ -59,7 +59,7 @@ def epsilon_bound(
 
 
 def bound(canaries: int, guesses: int, right: int, delta: float, error: float) -> float:
-    """The least epsilon under which so many right guesses have a chance above `error`."""
+    """The smallest epsilon under which so many right guesses have a probability above `error`."""
     if chance(canaries, guesses, right, 0.0, delta) >= error:
         return 0.0
     low, high = 0.0, MOST
@@ -71,10 +71,10 @@ def bound(canaries: int, guesses: int, right: int, delta: float, error: float) -
 
 
 def chance(canaries: int, guesses: int, right: int, epsilon: float, delta: float) -> float:
-    """At most how likely so many right guesses are, under (epsilon, delta) (their theorem 5.2).
+    """Upper limit of the probability of so many right guesses under (epsilon, delta), theorem 5.2.
 
-    ``P[B >= v] + 2 m delta max_i P[v > B >= v - i] / i``, B binomial of r guesses that are right
-    with chance ``e^eps / (1 + e^eps)``.
+    ``P[B >= v] + 2 m delta max_i P[v > B >= v - i] / i``, B the number of right ones of r
+    guesses, each right with probability ``e^eps / (1 + e^eps)``.
     """
     q = 1 / (1 + np.exp(-epsilon))
     at_least = float(binom.sf(right - 1, guesses, q))
@@ -86,6 +86,6 @@ def chance(canaries: int, guesses: int, right: int, epsilon: float, delta: float
 
 
 def _right(scores: Floats, included: Bools, half: int) -> int:
-    """How many of the `half` highest are in, and of the `half` lowest out."""
+    """How many of the `half` highest were added, and of the `half` lowest left out."""
     order = np.argsort(scores, kind="stable")
     return int(included[order[-half:]].sum() + (~included[order[:half]]).sum())

@@ -1,4 +1,4 @@
-"""How well a score tells members, which were learned from, from others, which were not."""
+"""How well a score tells members from non-members: AUC, rates and ROC curve."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from netdiffus.evaluation.intervals import Z, auc_figure
 from netdiffus.traces.traces import Floats
 
 FALSE_ALARMS = (0.01, 0.001)  # false-positive rates at which the true-positive rate is stated
-FEWEST = 20  # members, and others, below which nothing is stated
+FEWEST = 20  # members, and non-members, that an attack needs
 CURVE = 60  # points of a ROC curve that are kept
 Figure = dict[str, Any]
 
@@ -22,11 +22,11 @@ def told_apart(members: Floats, others: Floats) -> Figure:
 
     Args:
         members: (N,) scores; a higher one says that a trace was learned from.
-        others: (M,) scores.
+        others: (M,) scores of non-members.
 
     Returns:
-        `auc` with its 95 % interval; `tpr`, by false-positive rate, see `tpr_at`; `members` and
-        `others`, how many there were; `roc`, pairs of false- and true-positive rate.
+        `auc` with its 95 % interval; `tpr` by false-positive rate, see `tpr_at`; `members` and
+        `others`, their numbers; `roc`, pairs of false- and true-positive rate.
 
     Raises:
         InputError: Fewer than 20 of either.
@@ -44,19 +44,19 @@ def told_apart(members: Floats, others: Floats) -> Figure:
 
 
 def tpr_at(members: Floats, others: Floats, rate: float) -> Figure:
-    """The share of members found by a threshold that at most `rate` of the others pass.
+    """True-positive rate at a threshold whose false-positive rate is at most `rate`.
 
     Returns:
-        `mean` with `low` and `high`, 95 % by Clopper and Pearson over the members; `false_alarms`,
-        how many others pass; `fpr_high`, up to which the true false-positive rate of this
-        threshold may lie (97.5 %). Where the others are fewer than one in `rate`, only `reason`.
+        `mean` with `low` and `high`, 95 % by Clopper and Pearson over members; `false_alarms`,
+        the number of false positives; `fpr_high`, the upper limit (97.5 %) of the false-positive
+        rate of this threshold. `mean` is None, with a `reason`, for fewer than 1 / `rate` others.
     """
     needed = round(1 / rate)
     if len(others) < needed:
         return {
             "mean": None,
-            "reason": f"not stated: {rate:.1%} false alarms need {needed:,} non-members at least, "
-            f"there are {len(others):,}",
+            "reason": f"not stated: a false-positive rate of {rate:.1%} needs at least {needed:,} "
+            f"non-members, there are {len(others):,}",
         }
     pair = rates(members, others, int(rate * len(others) + 1e-9))
     alarms, found = round(pair[0] * len(others)), round(pair[1] * len(members))
@@ -77,9 +77,9 @@ def share(found: int, of: int) -> Figure:
 
 
 def roc(members: Floats, others: Floats) -> list[tuple[float, float]]:
-    """False- and true-positive rates of thresholds, evenly spread over the logarithm of the first.
+    """False- and true-positive rates of thresholds, from no false positive to all.
 
-    From no false alarm to all; each pair is of a threshold that passes at most so many others.
+    The allowed numbers of false positives are spread evenly over their logarithm.
     """
     m = len(others)
     allowed = np.unique(np.geomspace(1, m, CURVE).round().astype(int) - 1)
@@ -93,16 +93,17 @@ def roc(members: Floats, others: Floats) -> list[tuple[float, float]]:
 
 
 def rates(members: Floats, others: Floats, allowed: int) -> tuple[float, float]:
-    """False- and true-positive rate of the threshold that at most `allowed` others pass."""
+    """False- and true-positive rate of the threshold with at most `allowed` false positives."""
     threshold = np.sort(others)[::-1][allowed]
     return float((others > threshold).mean()), float((members > threshold).mean())
 
 
 def _auc(members: Floats, others: Floats) -> Figure:
-    """Area under the ROC curve; its interval is Wilson's, of as many trials as give its error.
+    """Area under the ROC curve, with an interval of Wilson's.
 
-    They are at most as many as would give the error that a score by chance has. So an area of 1,
-    whose error by DeLong is 0, still has an interval.
+    The number of trials is the one that gives the area its standard error by DeLong. It is at most
+    the one that gives the error of a random score: so an area of 1, with an error of 0, still has
+    an interval.
     """
     found = auc_figure([(others, members)])
     p, sd = float(found["mean"] or 0.0), float(found["sd"] or 0.0)

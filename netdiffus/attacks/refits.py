@@ -1,4 +1,4 @@
-"""Trainings of the audit's own, like the one that made the model."""
+"""Trainings for the audit, with the settings of the model that is attacked."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Progress = Callable[[float, str], None]
 
 
 def recipe_of(model: Model, minutes: float | None, seed: int) -> Recipe:
-    """That of the model, with `minutes` for its budget if given.
+    """The recipe of the model, with `minutes` as its budget if given.
 
     Raises:
         InputError: The model does not say how long it was trained.
@@ -50,7 +50,7 @@ def trained_alike(
         KeyboardInterrupt: It was interrupted: figures of half a training would be wrong.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Note)  # of small classes and cut traces: said of the model
+        warnings.simplefilter("ignore", Note)  # they were given when the model was trained
         found = train(
             traces,
             recipe=recipe,
@@ -73,10 +73,10 @@ def refit_losses(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> tuple[Floats, Bools]:
-    """Losses of all traces under models that each learned from a random half of them.
+    """Losses of all traces under reference models, each trained on a random half of them.
 
     Args:
-        model: What they are trained like.
+        model: The model whose settings they have.
         pool: N traces with its classes.
         refits: R, how many; rounded up to an even number.
         minutes: Of each training; None is the model's own budget.
@@ -84,7 +84,7 @@ def refit_losses(
         progress: Called with (share done, a note).
 
     Returns:
-        (R, N, levels) losses and (R, N), who learned from which.
+        (R, N, levels) losses, and (R, N), which model learned from which trace.
     """
     inside = halves(pool.labels, refits + refits % 2, seed)
     found = []
@@ -98,9 +98,9 @@ def refit_losses(
 def audited(
     model: Model, minutes: float | None, made: int, seed: int, progress: Progress | None = None
 ) -> Callable[[Traces], Learned]:
-    """The training that a canary audit runs, like the model's own.
+    """The training that a canary audit runs, with the settings of `model`.
 
-    The score of a trace is by how much its loss is below that under `model`, which has not seen it.
+    The score of a canary is how far its loss is below that of `model`, which has not seen it.
     """
     recipe = recipe_of(model, minutes, seed)
 

@@ -1,8 +1,8 @@
-"""Black box: traces that a generator made tell which traces it learned from.
+"""Black-box attacks: synthetic traces are nearer to members than to non-members.
 
-Everything is done class by class, as the class of a made trace is known. The non-members serve as
-the attacker's own sample of real traces; each trace is compared with all of its class but one, a
-non-member with those that it is not, so that both sides are treated alike.
+Everything is done class by class, as the class of a synthetic trace is known. Non-members serve as
+the attacker's own sample of real traces. A non-member is compared with all of these but itself, a
+member with all but a random one, so that both are treated alike.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from netdiffus.traces.traces import Floats, Ints, Traces
 DIGITS = 3  # of a value with fractions, when values are compared cell by cell
 NEIGHBOURS = (1, 3, 10)
 TINY = 1e-6  # added to distances, which are standard deviations: of copies they are 0
-NOTHING = -1e9  # score of a trace of whose class nothing was made
+NOTHING = -1e9  # score of a trace whose class has no synthetic trace
 Scores = tuple[Floats, Floats]  # of members, of others
 
 
 def nearest(members: Traces, others: Traces, made: Traces) -> Scores:
-    """Minus the distance to the nearest made trace of the class."""
+    """Minus the distance to the nearest synthetic trace of the class."""
     embed = Embedding(others.with_gaps())
     places = [embed(t.with_gaps()).astype(np.float64) for t in (members, others, made)]
     labels = [t.labels for t in (members, others, made)]
@@ -34,10 +34,10 @@ def nearest(members: Traces, others: Traces, made: Traces) -> Scores:
 
 
 def density_ratio(members: Traces, others: Traces, made: Traces, seed: int = 0) -> Scores:
-    """Logarithm of the density of made traces over that of real ones (van Breugel et al., 2023).
+    """Log-ratio of the densities of synthetic and of real traces (van Breugel et al., 2023).
 
-    Up to a factor and a constant: densities fall with the distance to the k-th nearest trace, so it
-    is the mean over k of 1, 3 and 10 of ``log(distance to real) - log(distance to made)``.
+    Up to a factor and a constant. A density is estimated by the distance to the k-th nearest trace:
+    the mean of ``log(distance to real) - log(distance to synthetic)`` over k = 1, 3 and 10.
     """
     embed, rng = Embedding(others.with_gaps()), np.random.default_rng(seed)
     ours, theirs, of_made = (
@@ -58,10 +58,10 @@ def density_ratio(members: Traces, others: Traces, made: Traces, seed: int = 0) 
 
 
 def cell_ratio(members: Traces, others: Traces, made: Traces, seed: int = 0) -> Scores:
-    """The same with densities of single cells: how often a class has a value at a place.
+    """The same log-ratio by cells; a cell is a value of a class at a place.
 
-    Mean over the cells of a trace of ``log((a + 1/2) / (n + 1)) - log((b + 1/2) / (m + 1))``: a of
-    n made traces and b of m real ones have it. It finds generators that draw from counts.
+    Mean of ``log((a + 1/2) / (n + 1)) - log((b + 1/2) / (m + 1))`` over the cells of a trace, which
+    a of n synthetic traces and b of m real ones have. It finds generators that draw from counts.
     """
     ours, theirs, of_made = cells((members, others, made))
     n_cells = 1 + max(int(side.max()) for side in (ours, theirs, of_made))
@@ -78,10 +78,10 @@ def cell_ratio(members: Traces, others: Traces, made: Traces, seed: int = 0) -> 
 
 
 def cells(sets: Sequence[Traces]) -> list[Ints]:
-    """For each set (N, C L): a number for each class, channel, place and value; -1 behind the end.
+    """For each set (N, C L): the number of each cell (class, channel, place, value); -1 after ends.
 
-    The same numbers in all sets, which have the same channels and classes. Values with fractions
-    are rounded to three digits, gaps taken for times.
+    A cell has the same number in all sets, which share channels and classes. Values with fractions
+    are rounded to three digits; times are replaced by gaps.
     """
     gaps = [t.with_gaps() for t in sets]
     longest = max(t.values.shape[2] for t in gaps)
@@ -99,7 +99,7 @@ def cells(sets: Sequence[Traces]) -> list[Ints]:
 
 
 def _renumbered(numbers: list[Ints]) -> list[Ints]:
-    """The same numbers from 0 on, without those that nothing has; -1 stays."""
+    """The cells that occur, numbered from 0; -1 stays."""
     flat = np.concatenate([one.ravel() for one in numbers])
     inverse = np.unique(np.append(flat, -1), return_inverse=True)[1]
     parts = np.split(inverse[:-1] - 1, np.cumsum([one.size for one in numbers])[:-1])
@@ -125,7 +125,7 @@ def _cell_score(side: Ints, seen: Ints, known: Ints, lost: Ints, made: Ints, rea
 
 
 def _left_out(members: Traces, others: Traces, rng: np.random.Generator) -> Ints:
-    """For each member the row of the non-member of its class that it is not compared with."""
+    """For each member a random non-member of its class, with which it is not compared."""
     rows = np.zeros(len(members), dtype=np.int64)
     for label in np.unique(members.labels):
         mine = members.labels == label
@@ -134,13 +134,13 @@ def _left_out(members: Traces, others: Traces, rng: np.random.Generator) -> Ints
 
 
 def _all_but_one(apart: Floats, rng: np.random.Generator) -> Floats:
-    """Distances (n, m), of each row one by chance set to infinity."""
+    """Distances (n, m), with one random entry of each row set to infinity."""
     apart[np.arange(len(apart)), rng.integers(apart.shape[1], size=len(apart))] = np.inf
     return apart
 
 
 def _far(apart: Floats) -> Floats:
-    """(n,): mean logarithm of the k-th least distance, or of the greatest where there are fewer."""
+    """(n,): mean logarithm of the k-th smallest distances; of the largest where there are fewer."""
     ordered = np.sort(apart, axis=1)
     last = int(np.isfinite(ordered[0]).sum()) - 1
     found: Floats = np.log(ordered[:, [min(k - 1, last) for k in NEIGHBOURS]] + TINY).mean(axis=1)

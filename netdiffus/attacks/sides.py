@@ -1,4 +1,4 @@
-"""Who is attacked: members, which were learned from, beside others of the same classes."""
+"""The traces that are attacked: members, which were learned from, and non-members."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Sides:
         train: What was learned from.
         holdout: What was not.
         members: Traces of `train` that are attacked.
-        others: Traces of `holdout` they are told from, with the same share of each class.
+        others: Non-members: traces of `holdout`, with the same share of each class as `members`.
         notes: What was left out, and why.
     """
 
@@ -48,18 +48,18 @@ def sides(
     most: int | None = None,
     seed: int = 0,
 ) -> Sides:
-    """Checks the sets, and draws who is attacked.
+    """Checks the sets, and draws the traces that are attacked.
 
     Args:
         train: What was learned from.
         holdout: Other traces from the same source.
-        model: What learned; it gives channels, classes and length. Else `train` gives the first
-            two, and the longest of `synthetic` the last.
-        synthetic: What a generator made.
+        model: The model that is attacked; it gives channels, classes and length. Without it `train`
+            gives channels and classes, and the longest trace of `synthetic` the length.
+        synthetic: Traces that a generator made.
         drop_repeats: Attack only traces that occur once in `train` and `holdout` together, where
             the two share traces. They are refused without.
-        most: Attack at most so many of each side.
-        seed: Of who is drawn.
+        most: Attack at most so many members and so many non-members.
+        seed: Of the choice of traces.
 
     Raises:
         InputError: Other channels or classes, shared traces, or too few traces.
@@ -81,9 +81,9 @@ def sides(
     for name, found in zip(("train", "holdout"), rows, strict=True):
         if len(found) < FEWEST:
             raise InputError(
-                f"{name}: {len(found)} traces of the classes that both sides have are too few to "
-                f"tell members from others by; {FEWEST} are needed, and 1,000 of the holdout to "
-                "state a rate at 0.1 % false alarms: hold out more traces"
+                f"{name}: {len(found)} traces of the classes that both sets have are too few for "
+                f"an attack; {FEWEST} are needed, and 1,000 of the holdout to state a rate at 0.1 "
+                "% false positives: hold out more traces"
             )
     return Sides(train, holdout, members[rows[0]], others[rows[1]], tuple(notes))
 
@@ -115,7 +115,7 @@ def as_learned(traces: Traces, known: Model | Traces, name: str) -> Traces:
 
 
 def keys(traces: Traces) -> list[bytes]:
-    """For each trace bytes that are equal where all points are, times to the microsecond."""
+    """For each trace a key: equal keys mean equal points, times to the microsecond."""
     return point_keys(traces.with_gaps())
 
 
@@ -124,7 +124,7 @@ def _named(train: Traces, holdout: Traces) -> tuple[tuple[Traces, str], tuple[Tr
 
 
 def _check_learned(train: Traces, model: Model, notes: list[str]) -> None:
-    """Looks whether these may be the traces that the model learned from."""
+    """Checks that these can be the traces that the model learned from."""
     if absent := [k for k, n in train.counts().items() if not n]:
         raise InputError(
             f"train: no trace of {_some(absent)}, of which the model learned; give the traces that "
@@ -134,7 +134,7 @@ def _check_learned(train: Traces, model: Model, notes: list[str]) -> None:
     if isinstance(learned, int) and learned != len(train):
         notes.append(
             f"The model learned from {learned:,} traces, and {len(train):,} were given as its "
-            "training traces. Attacks look weaker than they are where it did not learn from these."
+            "training traces. If it did not learn from these, attacks look weaker than they are."
         )
 
 
@@ -147,7 +147,7 @@ def _check_columns(traces: Traces, model: Model, name: str) -> None:
 
 
 def _length(model: Model | None, synthetic: Traces | None) -> int | None:
-    """Points that are compared: those that the model learns, or that the longest made trace has."""
+    """How many points are compared: those that the model learns, or of the longest made trace."""
     if model is not None:
         return model.codec.length
     return None if synthetic is None else int(synthetic.lengths.max())
@@ -165,9 +165,9 @@ def _unshared(
         where = f" in the first {cut} points, which are learned" if cut else ""
         raise InputError(
             f"holdout: {len(shared)} of {len(holdout)} traces are also training traces{where} (row "
-            f"{shared[0]} is row {ours.index(theirs[shared[0]])} of train): as others they would "
-            "hide what was learned of them. Split again with `netdiffus split`, which keeps equal "
-            "traces on one side, or attack only traces that occur once: drop_repeats=True "
+            f"{shared[0]} is row {ours.index(theirs[shared[0]])} of train): they are members, so "
+            "they cannot serve as non-members. Split again with `netdiffus split`, which keeps "
+            "equal traces on one side, or attack only traces that occur once: drop_repeats=True "
             "(--drop-repeats)"
         )
     count = Counter(ours + theirs)
@@ -191,7 +191,7 @@ def _check_any(rows: Sequence[npt.NDArray[np.bool_]], shared: Sequence[int]) -> 
 
 
 def _same_classes(members: Traces, others: Traces, notes: list[str]) -> tuple[Traces, Traces]:
-    """Only classes of which both have two traces at least."""
+    """Only classes with at least two members and two non-members."""
     counts = [np.bincount(t.labels, minlength=len(t.classes)) for t in (members, others)]
     both = np.minimum(*counts) >= 2
     left = np.flatnonzero(~both & (np.add(*counts) > 0)).tolist()
@@ -209,9 +209,10 @@ def _same_classes(members: Traces, others: Traces, notes: list[str]) -> tuple[Tr
 def _rows(
     ours: Ints, theirs: Ints, most: int | None, rng: np.random.Generator
 ) -> tuple[Ints, Ints]:
-    """Rows of either side in which each class has the same share: else it would tell them apart.
+    """Rows of members and of non-members, with the same share of each class.
 
-    Of each class the lesser number; then one side is made larger, as far as all its classes allow.
+    Else the class alone would tell members from non-members. Of each class both sets give the
+    smaller number; then each set grows by one factor, as far as all its classes allow.
     """
     sizes = max(ours.max(), theirs.max()) + 1
     counts = [np.bincount(side, minlength=sizes) for side in (ours, theirs)]

@@ -1,8 +1,8 @@
-"""Singling out: can made traces name a property that exactly one training trace has?
+"""Singling out: do synthetic traces show properties that exactly one training trace has?
 
-After Anonymeter (Giomi et al., 2023): each guess is the class of a made trace and its values at a
-few places. It succeeds where exactly one real trace has them. What also succeeds on as many
-held-out traces is general knowledge, no risk of those who were learned from.
+After Anonymeter (Giomi et al., 2023): a guess is the class of a synthetic trace and its values at a
+few places. It succeeds if exactly one real trace has them. Guesses succeed on held-out traces, too:
+that share is chance, and no risk for the training traces.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def singled_out(train: Traces, holdout: Traces, made: Traces, seed: int = 0) -> 
 
     Args:
         train: What was learned from.
-        holdout: Other traces of the same share of each class; both are cut to equal number.
-        made: What guesses are made from.
+        holdout: Other traces, with the same share of each class. As many of both are used.
+        made: Synthetic traces, from which the guesses are made.
         seed: Of the guesses.
 
     Returns:
@@ -54,12 +54,12 @@ def _attack(ours: Ints, theirs: Ints, made: Ints, places: int, rng: Any) -> dict
 
 
 def _guess(row: Ints, places: int, rng: Any) -> tuple[int, ...]:
-    """Some cells of a made trace, in order of their number."""
+    """Some cells of a synthetic trace, in the order of their numbers."""
     return tuple(sorted(rng.permutation(row[row >= 0])[:places].tolist()))
 
 
 def _having(side: Ints) -> dict[int, set[int]]:
-    """For each cell the traces that have it."""
+    """For each cell the rows that have it."""
     found: dict[int, set[int]] = defaultdict(set)
     for row, numbers in enumerate(side):
         for number in numbers[numbers >= 0].tolist():

@@ -1,18 +1,19 @@
-"""Is it private? The answer that the figures of an audit give, by rules that it states."""
+"""Is it private? The answer of an audit, by stated rules."""
 
 from __future__ import annotations
 
 from typing import Any
 
-FAR_AUC = 0.6  # an attack whose AUC surely lies above this tells who was learned from
-ERRORS = 3.0  # standard errors above 0.5 that are no chance, of several attacks at once
+FAR_AUC = 0.6  # an attack whose interval of the AUC lies above this is a leak
+ERRORS = 3.0  # standard errors above 0.5; several attacks are tried at once
 RULES = (
     "No: the 95% interval of the AUC of an attack lies above 0.6; or training traces are rebuilt "
     "from the folder, or come out with every point more often than held-out ones, beyond both "
     "intervals; or a canary was made again; or the lower bound of epsilon is above the guarantee. "
-    "In doubt: the AUC of an attack lies over 3 standard errors above 0.5, or its true-positive "
-    "rate at 1% or 0.1% false alarms surely lies above the true false-positive rate. Otherwise: "
-    "guaranteed, where there is a guarantee, or no leak found, which is no proof of none."
+    "In doubt: the AUC of an attack lies over 3 standard errors above 0.5, or the interval of "
+    "its true-positive rate, at a false-positive rate of 1% or 0.1%, lies above that of the "
+    "false-positive rate. Otherwise: guaranteed, if there is a guarantee; or no leak found, which "
+    "does not prove that there is none."
 )
 Answer = dict[str, str]
 _NONE = "No attack did better than chance."
@@ -46,10 +47,10 @@ def attacks(figures: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def strongest(figures: dict[str, Any]) -> str:
-    """The attack with the highest AUC, in words, and what so few others cannot show."""
+    """The attack with the highest AUC, in words."""
     best = max(attacks(figures), key=lambda a: float(a["auc"]["mean"]))
     auc, rate = best["auc"], best["tpr"]["0.01"]
-    found = "" if rate["mean"] is None else f", {rate['mean']:.1%} found at 1% false alarms"
+    found = "" if rate["mean"] is None else f", {rate['mean']:.1%} found at 1% FPR"
     return (
         f"The strongest attack ({best['name']}) has an AUC of {auc['mean']:.3f} "
         f"({auc['low']:.3f} to {auc['high']:.3f}; 0.5 is a guess){found}, with "
@@ -58,13 +59,13 @@ def strongest(figures: dict[str, Any]) -> str:
 
 
 def _leaks(figures: dict[str, Any]) -> list[str]:
-    """What makes the answer a no."""
+    """The reasons for which the answer is no."""
     best = max(attacks(figures), key=lambda a: float(a["auc"]["low"]))
     found = [strongest(figures)] if best["auc"]["low"] > FAR_AUC else []
     folder, whole = figures["folder"], figures["extraction"]["whole"]
     if folder and _is_more(folder["rebuilt"]):
         n = folder["rebuilt"]["train"]["found"]
-        found.append(f"{n:,} training traces have no number but those in the model's folder.")
+        found.append(f"{n:,} training traces have all their numbers in the model's folder.")
     if _is_more(whole):
         found.append(
             f"{whole['train']['found']:,} different training traces came out with every point."
@@ -73,7 +74,7 @@ def _leaks(figures: dict[str, Any]) -> list[str]:
 
 
 def _is_more(sides: dict[str, Any]) -> bool:
-    """Whether it is surely true of more training than held-out traces, of which it is by chance."""
+    """Whether the interval for training traces lies above that for held-out ones."""
     ours, theirs = sides["train"], sides["holdout"]
     return bool(ours["found"] and ours["low"] > (theirs["high"] or 0.0))
 
@@ -86,7 +87,8 @@ def _of_canaries(figures: dict[str, Any]) -> list[str]:
     if n := canaries["regenerated"]["found"]:
         found.append(f"{n:,} canaries were made again with every point.")
     if canaries["attack"]["auc"]["low"] > FAR_AUC:
-        found.append(f"Canaries are told with an AUC of {canaries['attack']['auc']['mean']:.3f}.")
+        auc = canaries["attack"]["auc"]["mean"]
+        found.append(f"Added canaries are told from others with an AUC of {auc:.3f}.")
     bound, promised = canaries["epsilon"]["epsilon"], _promised(guarantee or {}).get("epsilon")
     if bound is not None and isinstance(promised, (int, float)) and bound > promised:
         found.append(f"Epsilon is at least {bound:.2f}, more than the guarantee of {promised:g}.")
@@ -113,6 +115,6 @@ def _promise(guarantee: dict[str, Any] | None) -> str:
 
 
 def _promised(guarantee: dict[str, Any]) -> dict[str, Any]:
-    """Of all releases of the data together, where the ledger says it."""
+    """The guarantee for all releases of the data together, if the ledger has one."""
     total = guarantee.get("total")
     return total if isinstance(total, dict) and "epsilon" in total else guarantee

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet
 
+from netdiffus.capture.files.finding import find_captures
 from netdiffus.capture.reading import Progress, Source
 from netdiffus.capture.report import CaptureReport
 from netdiffus.capture.rules import Rules
@@ -67,7 +68,7 @@ def import_captures(
         InputError: No captures, no traces (with the packets counted by reason), or labels that
             cannot be.
     """
-    source = Source(_listed(paths), label_from, rules or Rules(), threads, progress)
+    source = Source(find_captures(listed(paths)), label_from, rules or Rules(), threads, progress)
     traces = Traces.from_arrow(pa.concat_tables(source.tables()))
     for hint in source.report.hints:
         warnings.warn(hint, Note, stacklevel=2)
@@ -108,7 +109,7 @@ def convert_captures(
     if out.suffix != ".parquet":
         raise InputError(f"{out}: captures are imported to Parquet; end the name in .parquet")
     refuse_existing(out, force)
-    source = Source(_listed(paths), label_from, rules or Rules(), threads, progress)
+    source = Source(find_captures(listed(paths)), label_from, rules or Rules(), threads, progress)
     with whole_file(out) as part, closing(source.tables()) as found:
         tables = _gathered(found)
         first = next(tables)
@@ -121,7 +122,8 @@ def convert_captures(
     return source.report
 
 
-def _listed(paths: Paths) -> list[str | Path]:
+def listed(paths: Paths) -> list[str | Path]:
+    """The paths as a list, where there may be one alone."""
     return [paths] if isinstance(paths, (str, Path)) else list(paths)
 
 

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from netdiffus.capture.ahead import in_order
 from netdiffus.capture.files import kinds
-from netdiffus.capture.files.finding import START, Capture, find_captures, opened
+from netdiffus.capture.files.finding import START, Capture, Found, opened
 from netdiffus.capture.files.streams import PIECE, Stream
 from netdiffus.capture.labels import labeller
 from netdiffus.capture.report import CaptureReport, hints
@@ -74,7 +74,7 @@ class Source:
 
     def __init__(
         self,
-        paths: Sequence[str | Path],
+        found: Found,
         label_from: str | Path | None,
         rules: Rules,
         threads: int | None,
@@ -85,7 +85,6 @@ class Source:
         self.report = CaptureReport(rules.about())
         self._rules, self._label_from = rules, label_from
         self._label = labeller(label_from)
-        found = find_captures(paths)
         self._captures = found.captures
         self.report.skipped, self.report.problems = found.skipped, found.problems
         self._stop = Event()  # nobody takes tables any more
@@ -98,6 +97,13 @@ class Source:
         Raises:
             InputError: After the last capture, if none had a trace.
         """
+        yield from self.tables_if_any()
+        if not self.report.traces:
+            raise InputError(self.report.why_empty())
+        self.report.hints += hints(self._label_from, self.report)
+
+    def tables_if_any(self) -> Generator[pa.Table, None, None]:
+        """The same of captures that need not have a trace, without hints on all of them."""
         jobs = [partial(self._read, capture) for capture in self._captures]
         for found in in_order(jobs, self._threads, self._stop):
             if isinstance(found, pa.Table):
@@ -105,9 +111,7 @@ class Source:
                 yield found
             else:
                 self._count(found)
-        if not self.report.traces:
-            raise InputError(self.report.why_empty())
-        self.report.hints += self._label.hints() + hints(self._label_from, self.report)
+        self.report.hints += self._label.hints()
 
     def _count(self, read: _Read | _Other) -> None:
         if isinstance(read, _Other):

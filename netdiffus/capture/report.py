@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -85,6 +86,32 @@ class CaptureReport:
         }
         self.largest = max(self.largest, reader.largest)
         self.notes.update({what: packets for what, packets in notes.items() if packets})
+
+    def merge(self, other: CaptureReport) -> None:
+        """Adds what a report of other captures counts."""
+        for one in fields(self):
+            mine, more = getattr(self, one.name), getattr(other, one.name)
+            if isinstance(mine, Counter):
+                mine.update(more)
+            elif isinstance(mine, list):
+                mine += more
+            elif one.name == "largest":
+                self.largest = max(mine, more)
+            elif one.name != "rules":
+                setattr(self, one.name, mine + more)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as JSON holds it."""
+        return {k: dict(v) if isinstance(v, Counter) else v for k, v in vars(self).items()}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> CaptureReport:
+        """The report as `to_json` gave it."""
+        report = cls(**found)
+        for one in fields(report):
+            if isinstance(getattr(report, one.name), Mapping) and one.name != "rules":
+                setattr(report, one.name, Counter(getattr(report, one.name)))
+        return report
 
     def summary(self) -> dict[str, Any]:
         """Everything but the rules, for printing; what is empty is left out."""

@@ -27,7 +27,7 @@ from netdiffus.cli.progress import bar
 
 def audit(
     train: Annotated[Path, typer.Option(help="The traces that were learned from.")],
-    holdout: Annotated[Path, typer.Option(help="Real traces that were not; 1,000 tell more.")],
+    holdout: Annotated[Path, typer.Option(help="Real traces that were not; best 1,000 or more.")],
     out: Annotated[
         Path, typer.Option("-o", "--out", help="HTML page; figures go to .json beside it.")
     ],
@@ -39,13 +39,14 @@ def audit(
         int | None, typer.Option("-n", help="Traces that the model makes  [default: 5 a member]")
     ] = None,
     refits: Annotated[
-        int, typer.Option(help="Models to train for comparison: 2 a reference, 4 or more LiRA.")
+        int, typer.Option(help="Reference models to train: 2, or at least 4 for LiRA.")
     ] = 0,
     canaries: Annotated[
-        int, typer.Option(help="Odd traces in a training of its own; 1000 bound epsilon.")
+        int, typer.Option(help="Unusual traces in an extra training; 1000 for a bound on epsilon.")
     ] = 0,
     minutes: Annotated[
-        float | None, typer.Option(help="Of each of these trainings  [default: as the model]")
+        float | None,
+        typer.Option(help="Budget of each training  [default: as the model]"),
     ] = None,
     drop_repeats: Annotated[
         bool, typer.Option("--drop-repeats", help="Attack only traces that occur once.")
@@ -60,7 +61,7 @@ def audit(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Attack a model, or synthetic traces: what do they tell of those they were made from?"""
+    """Attack a model, or synthetic traces: do they tell which traces were learned from?"""
     need_eval()
     from netdiffus.attacks.audit import audit as run
     from netdiffus.attacks.audit_page import page

@@ -44,7 +44,7 @@ def evaluate(
         typer.Option("--attack", help="Answer 'is it private?' by attacks, too; needs --holdout."),
     ] = False,
     by: Annotated[
-        str | None, typer.Option(help="Column whose groups are not independent within.")
+        str | None, typer.Option(help="Column of groups, within which traces depend on each other.")
     ] = None,
     sep: Annotated[str | None, typer.Option(help="Group by the text before this only.")] = None,
     length: Length = None,

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from netdiffus.cli.options import Force, Json
-from netdiffus.cli.output import say, show
+from netdiffus.cli.options import OF_FOLDERS, Force, Json, Ray, Shard, refuse_unused
+from netdiffus.cli.output import aside, say, say_missing, show
 from netdiffus.cli.progress import bar
 from netdiffus.errors import InputError
 
 
 def import_(
+    ctx: typer.Context,
     captures: Annotated[
         list[Path],
         typer.Argument(help="pcap, pcapng, snoop, packed or not; folders of them; -."),
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Traces: a .parquet file.")],
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", help="Traces: a .parquet file; a folder for many."),
+    ],
     label_from: Annotated[
         str | None,
         typer.Option(
@@ -66,12 +70,16 @@ def import_(
         bool, typer.Option("--lenient", help="Damaged captures are no failure.")
     ] = False,
     threads: Annotated[int | None, typer.Option(help="Captures read at a time.")] = None,
+    shard: Shard = None,
+    ray: Ray = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Turn captures into labelled traces. Exit code 1 if one was damaged."""
     from netdiffus.capture import Rules, convert_captures
     from netdiffus.capture.files.finding import legible
+    from netdiffus.capture.import_parts import import_to_parts
+    from netdiffus.parts.building import is_folder
 
     if packets is not None and bin_width is not None:
         raise InputError(
@@ -90,17 +98,26 @@ def import_(
         tunnels=tunnels,
         dedup=dedup,
     )
-    with bar("import", 1.0) as progress:
-        report = convert_captures(
-            captures,
-            out,
-            label_from=label_from,
-            rules=rules,
-            threads=threads,
-            force=force,
-            progress=progress,
-        )
-    show({"written": legible(out), **report.summary(), "rules": report.rules}, as_json)
+    choices: dict[str, Any] = {
+        "label_from": label_from,
+        "rules": rules,
+        "threads": threads,
+        "force": force,
+    }
+    made = None
+    if not is_folder(out):
+        refuse_unused(ctx, f"{out}: a file", OF_FOLDERS)
+    with aside(ray), bar("import", 1.0) as progress:
+        if is_folder(out):
+            made, report = import_to_parts(
+                captures, out, shard=shard, ray=ray, progress=progress, **choices
+            )
+        else:
+            report = convert_captures(captures, out, progress=progress, **choices)
+    parts = {} if made is None else made.summary()
+    show({"written": legible(out), **parts, **report.summary(), "rules": report.rules}, as_json)
+    if made is not None:
+        say_missing(made)
     for problem in report.problems:
         say(f"warning: {problem}")
     if report.problems and not lenient:

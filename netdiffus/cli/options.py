@@ -33,6 +33,15 @@ Columns = Annotated[
 FlowColumn = Annotated[
     str | None, typer.Option(help="Column of the trace, where one row is one packet.")
 ]
+Shard = Annotated[
+    str | None,
+    typer.Option(help="Of a folder: only this share of its parts, as 0/4 is the first of four."),
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(help="Of a folder: parts are made by Ray: local, auto or HOST:PORT of its head."),
+]
+OF_FOLDERS = ("shard", "ray")  # a file has no use for them
 TABLE_HELP = "Traces: .parquet, .csv, .npz, .feather, .json, .npy; .gz and the like; a folder."
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any, TextIO
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from typing import TYPE_CHECKING, Any, TextIO
 
 from netdiffus.errors import Note, visible
+
+if TYPE_CHECKING:
+    from netdiffus.parts.building import Made
 
 # Threads of scikit-learn 1.9 empty each other's list of warning filters, and then complain of that.
 _OF_THREADS = "`sklearn.utils.parallel.delayed` should be used with"
@@ -24,6 +28,20 @@ def show(result: dict[str, Any], as_json: bool) -> None:
 def say(line: str) -> None:
     """One line to stderr."""
     _put(line, sys.stderr)
+
+
+def say_missing(made: Made) -> None:
+    """What is still to be done for a data set, if anything."""
+    if not made.is_whole:
+        say(
+            f"note: {made.folder} is not whole: {made.missing} of {made.parts} parts are missing; "
+            "the shard that ends last writes the manifest, and the same command makes lost parts"
+        )
+
+
+def aside(ray: str | None) -> AbstractContextManager[Any]:
+    """What Ray prints of lost nodes and workers goes to stderr: stdout is for the result."""
+    return nullcontext() if ray is None else redirect_stdout(sys.stderr)
 
 
 def _put(line: str, stream: TextIO) -> None:

@@ -20,8 +20,8 @@ from netdiffus.cli.capture_options import (
     Small,
     Version,
 )
-from netdiffus.cli.options import Force, Json, refuse_unused
-from netdiffus.cli.output import show
+from netdiffus.cli.options import OF_FOLDERS, Force, Json, Ray, Shard, refuse_unused
+from netdiffus.cli.output import aside, say_missing, show
 from netdiffus.cli.progress import bar
 from netdiffus.errors import InputError
 
@@ -30,7 +30,10 @@ def sample(
     ctx: typer.Context,
     model: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
     out: Annotated[
-        Path, typer.Option("-o", "--out", help=".parquet, .csv, .npz, .pcap or .pcapng.")
+        Path,
+        typer.Option(
+            "-o", "--out", help=".parquet, .csv, .npz, .pcap, .pcapng; a folder for many traces."
+        ),
     ],
     n: Annotated[int | None, typer.Option("-n", help="How many traces  [default: 1000]")] = None,
     label: Annotated[
@@ -81,6 +84,11 @@ def sample(
         bool,
         typer.Option("--for-spreadsheets", help="Of a .csv: no cell is run as a formula."),
     ] = False,
+    part_size: Annotated[
+        int | None, typer.Option(help="Of a folder: traces of a part  [default: 16384]")
+    ] = None,
+    shard: Shard = None,
+    ray: Ray = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -89,10 +97,28 @@ def sample(
     from netdiffus.export.packets import check_channels
     from netdiffus.files import claim
     from netdiffus.model.model import Model
+    from netdiffus.parts.building import is_folder
     from netdiffus.sampling import number_of, sample_to_parquet
     from netdiffus.sampling import sample as run
     from netdiffus.tables.writing import check_is_csv, check_suffix
 
+    sampling: dict[str, Any] = {
+        "where": _where(where or []),
+        "mix": mix,
+        "fast": fast,
+        "sampler": sampler,
+        "steps": steps,
+        "seed": seed,
+        "start": start,
+        "batch_size": batch_size,
+        "device": device,
+    }
+    if is_folder(out):
+        unused = (*OF_CAPTURES, "starts", "for_spreadsheets")
+        refuse_unused(ctx, f"{out}: a folder", unused)
+        several = {"part_size": part_size, "shard": shard, "ray": ray, "force": force}
+        return _sample_parts(model, n, label, out, several, sampling, as_json)
+    refuse_unused(ctx, f"{out}: a file", (*OF_FOLDERS, "part_size"))
     is_capture = out.suffix in CAPTURES
     if for_spreadsheets:
         check_is_csv(out)
@@ -107,18 +133,7 @@ def sample(
         asked = _numbered(label, loaded.classes)
         n = 1000 if n is None and not isinstance(asked, dict) else n
         total = number_of(n, asked)
-        choices: dict[str, Any] = {
-            "label": asked,
-            "where": _where(where or []),
-            "mix": mix,
-            "fast": fast,
-            "sampler": sampler,
-            "steps": steps,
-            "seed": seed,
-            "start": start,
-            "batch_size": batch_size,
-            "device": device,
-        }
+        choices = {"label": asked, **sampling}
         with bar("sample", float(total)) as progress:
             if out.suffix.lower() == ".parquet":  # however many, they are never all in memory
                 found = sample_to_parquet(loaded, n, out, force=force, progress=progress, **choices)
@@ -134,6 +149,39 @@ def sample(
     if "residual" in traces.meta.column_names:
         found["residual"] = sum(traces.meta["residual"].to_pylist()) / len(traces)
     show(found | written, as_json)
+
+
+def _sample_parts(
+    model: Path,
+    n: int | None,
+    label: list[str] | None,
+    out: Path,
+    several: dict[str, Any],
+    sampling: dict[str, Any],
+    as_json: bool,
+) -> None:
+    """Traces in parts, of which others may make some."""
+    from netdiffus.model.model import Model
+    from netdiffus.sampling import number_of
+    from netdiffus.sampling_parts import PART_SIZE, sample_to_parts
+
+    loaded = Model.load(model)
+    asked = _numbered(label, loaded.classes)
+    n = 1000 if n is None and not isinstance(asked, dict) else n
+    size = several.pop("part_size")
+    with aside(several["ray"]), bar("sample", float(number_of(n, asked))) as progress:
+        found = sample_to_parts(
+            loaded,
+            n,
+            out,
+            label=asked,
+            part_size=PART_SIZE if size is None else size,
+            progress=progress,
+            **several,
+            **sampling,
+        )
+    show({"traces": str(out), **found.summary(), "classes": found.classes}, as_json)
+    say_missing(found)
 
 
 def _numbered(

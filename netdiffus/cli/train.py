@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -27,7 +28,10 @@ from netdiffus.errors import InputError
 if TYPE_CHECKING:
     from netdiffus.codec.columns import Choice
     from netdiffus.networks.build import Codec
+    from netdiffus.parts import Dataset
     from netdiffus.traces.traces import Traces
+
+LOOKED_AT = 1_000  # traces of a data set by which the size of images is chosen
 
 
 def train(
@@ -115,7 +119,7 @@ def train(
         seed=seed,
     )
     _check_folder(out, resume, force)
-    traces = load(data, read_options(None, channels, label_column, columns, flow_column))
+    traces = _read(data, (channels, label_column, columns, flow_column))
     images = {"size": size, "resize": resize, "gamma": gamma, "scale": scale or None}
     codec = _codec(preset, traces, length, runs, {k: v for k, v in images.items() if v is not None})
     with bar("train", 1.0) as progress:
@@ -133,7 +137,8 @@ def train(
             device=device,
             progress=progress,
         )
-    show({"model": str(out), **model.about, "privacy": statement(model.ledger)}, as_json)
+    if os.environ.get("RANK", "0") == "0":  # of several processes one tells
+        show({"model": str(out), **model.about, "privacy": statement(model.ledger)}, as_json)
     if model.about["ended"] == "interrupted":
         raise typer.Exit(130)
 
@@ -152,19 +157,35 @@ def _check_folder(out: Path, resume: bool, force: bool) -> None:
     refuse_model(out, force or resume)
 
 
+def _read(data: Path, options: tuple[Any, ...]) -> Traces | Dataset:
+    """The traces; a data set stays where it is, unless an option asks for other columns of it."""
+    from netdiffus.parts import Dataset
+    from netdiffus.tables.manifest import MANIFEST
+
+    if (data / MANIFEST).exists() and not any(options):
+        return Dataset(data)
+    return load(data, read_options(None, *options))
+
+
 def _codec(
-    preset: str, traces: Traces, length: int | None, runs: int | None, images: dict[str, Any]
+    preset: str,
+    traces: Traces | Dataset,
+    length: int | None,
+    runs: int | None,
+    images: dict[str, Any],
 ) -> Codec:
     """The codec that the options of `train` ask for; those in `images` are of images alone."""
     from netdiffus.codec import GasfCodec, TokenCodec, default_size
     from netdiffus.networks.build import IMAGES, check_preset
+    from netdiffus.traces.traces import Traces
 
     check_preset(preset)
     if preset in IMAGES:
         if runs:
             raise InputError(f"--runs: preset {preset!r} draws images; leave it out")
         chosen = _scales(images.pop("scale", []))
-        size = images.pop("size", default_size(traces))
+        some = traces if isinstance(traces, Traces) else traces.head(LOOKED_AT)
+        size = images.pop("size", default_size(some))
         return GasfCodec(size, length=length, scales=chosen, **images)
     if images:
         names = ", ".join(f"--{name}" for name in images)

@@ -1,4 +1,4 @@
-"""Traces to GASF images and back, on one page."""
+"""Traces to GASF images and back."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ DEFAULT_SCALES: dict[str, ScaleChoice] = {
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """N traces as GASF images, with what else decoding needs.
+    """N traces as GASF images, and what decoding needs besides.
 
     Attributes:
         pixels: (N, C, m, m) in [0, 1], one GASF image per channel.
@@ -124,8 +124,9 @@ class GasfCodec:
 
         Args:
             traces: What to learn from.
-            owners: (N,) whose each trace is. If given, every number that the codec keeps is made
-                from the traces of 5 owners at least, and rarer values are no longer coded exactly.
+            owners: (N,) the owner of each trace, as a number. If given, every number that the codec
+                keeps is made from the traces of at least 5 owners, and rarer values are no longer
+                coded exactly.
 
         Raises:
             InputError: The codec is fitted already, or fewer than 5 owners.
@@ -147,7 +148,7 @@ class GasfCodec:
         return self
 
     def kept(self, traces: Traces, owners: Ints | None = None) -> int:
-        """Points of a trace that a codec keeps which was, or would be, fitted on these traces."""
+        """How many points of a trace a codec keeps that is fitted on these traces."""
         longest = int(traces.lengths.max()) if owners is None else shared_length(traces, owners)
         if self.length is not None or self.size is None:
             return self.length or longest
@@ -169,8 +170,8 @@ class GasfCodec:
     def decode(self, images: Images, method: str = "image", backend: str = "auto") -> Traces:
         """Traces of images, in real units, with a meta column `residual`.
 
-        Integer channels come back whole, directions ±1; times run backwards only where those of
-        the traces that were fitted do.
+        Integer channels come back whole, directions ±1. Times run backwards only if those of
+        the traces do that the codec was fitted on.
 
         Args:
             images: Pixels (N, C, m, m) and the length of each trace.
@@ -261,7 +262,7 @@ class GasfCodec:
     def _points_of(
         self, traces: Traces, c: int, n: int, owners: Ints | None
     ) -> tuple[Floats, Ints | None]:
-        """One channel of all points, one after another, and whose each is, if that is known."""
+        """One channel at all points of all traces; and the owner of each point, if given."""
         found, counts = [], []
         for rows in parts_of(len(traces)):
             values, lengths = self._values(traces, rows, n)
@@ -271,7 +272,7 @@ class GasfCodec:
         return points, None if owners is None else np.repeat(owners, np.concatenate(counts))
 
     def _values(self, traces: Traces, rows: slice, n: int) -> tuple[Floats, Ints]:
-        """Real units (N, C, k) of some traces, gaps for times; and points of each of them."""
+        """Some traces in real units (N, C, k), gaps in place of times; and their points."""
         lengths = np.minimum(traces.lengths[rows], n)
         values = as_gaps(traces.values[rows, :, :n], lengths, traces.channels)
         values = np.pad(values, ((0, 0), (0, 0), (0, n - values.shape[2])))

@@ -19,7 +19,7 @@ from netdiffus.traces.traces import Floats, Traces
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-POINTS = 64  # of a trace that a codec of our own draws
+POINTS = 64  # of a trace that the default codec draws
 MOST_ROWS = 24
 INCHES = 2.4, 3.0, 2.6  # height of a row, width of a trace, width of its image
 LONGEST = 26  # characters of a name

@@ -13,7 +13,7 @@ from netdiffus.errors import InputError
 
 Floats = npt.NDArray[np.float64]
 
-KNOTS = 1024  # rows of a quantile table, but for common values
+KNOTS = 1024  # rows of a quantile table, besides those of common values
 COMMON = 64  # a value is common if its share of the data is above 1/COMMON
 
 
@@ -123,10 +123,10 @@ def _fit_quantile(points: Floats, lo: float, hi: float) -> Floats:
 
 
 def _widths(share: Floats) -> Floats:
-    """How much of [0, 1] each distinct value gets, from its share of the data.
+    """The part of [0, 1] that each distinct value gets, from its share of the data.
 
-    Common values, and the runs of rare ones between them, get the square root of their share, so
-    that zeros that are nine tenths of the data leave room for the rest; inside a run, widths are as
+    Common values, and the runs of rare ones between them, get parts like the square roots of their
+    shares: if nine tenths of the data are 0, the rest still has room. Inside a run, parts are like
     the shares.
     """
     common = share > 1 / COMMON

@@ -1,4 +1,4 @@
-"""Traces as arrays of one length in real units, and back: what every codec begins and ends with."""
+"""Traces as arrays of one length in real units, and back: the first and last step of all codecs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 MOST_BINS, MOST_PACKETS = 512, 256  # points of a trace by default
-PART = 2_048  # traces that are brought into another form at a time, which bounds memory
+PART = 2_048  # traces that are converted at a time, which bounds memory
 
 
 def parts_of(n: int) -> list[slice]:
@@ -26,10 +26,10 @@ def parts_of(n: int) -> list[slice]:
 
 
 def default_size(traces: Traces) -> int:
-    """Points of a trace that a small machine can bear, and that average no bins if they can.
+    """The default number of points of a trace, so that a small machine is enough.
 
-    The length of the longest trace; but of packets at most the first 256, and of volumes of more
-    than 512 bins as few of them to a point as make 512 points at most.
+    The length of the longest trace, but at most 256 for packets. Volumes of more than 512 bins are
+    averaged: as few bins to a point as give at most 512 points.
     """
     longest = int(traces.lengths.max())
     if not is_binned(traces):
@@ -53,7 +53,7 @@ def check_channels(traces: Traces, channels: tuple[Channel, ...]) -> None:
 
 
 def shared_length(traces: Traces, owners: Ints) -> int:
-    """The greatest length that K owners reach: that of the longest trace would tell of one alone.
+    """The greatest length that K owners reach. The longest of all would be that of a single trace.
 
     Raises:
         InputError: Fewer than K owners.
@@ -91,12 +91,12 @@ def mask_of(lengths: Ints, n: int) -> npt.NDArray[np.bool_]:
 def averages(values: Floats, m: int, lengths: Ints | None = None) -> Floats:
     """(N, C, n) averaged over m equal windows, fewer or more than n; sums are kept.
 
-    A window that a trace ends in averages over the points that are there.
+    A window in which a trace ends averages over the points that the trace has there.
     """
     n = values.shape[2]
     edges = np.arange(m + 1) * n / m
     whole = np.minimum(edges.astype(np.int64), n - 1)
-    # What lies before each point; cumsum less the point could round below the sum before it.
+    # Sums before each point; cumsum minus the point could round below the sum before it.
     totals = np.pad(np.cumsum(values, axis=2)[:, :, :-1], ((0, 0), (0, 0), (1, 0)))
     at_edges = totals[:, :, whole] + (edges - whole) * values[:, :, whole]
     inside = edges if lengths is None else np.minimum(edges, lengths[:, None, None])
@@ -106,7 +106,7 @@ def averages(values: Floats, m: int, lengths: Ints | None = None) -> Floats:
 
 
 def in_units(values: Floats, lengths: Ints, channels: tuple[Channel, ...]) -> Floats:
-    """As on disk: whole numbers, ±1, times for gaps, float32 where that is the element type."""
+    """Values as on disk: whole numbers, ±1, times in place of gaps, in the channel's type."""
     for c, channel in enumerate(channels):
         if channel.kind == "direction":
             values[:, c] = np.where(values[:, c] < 0, -1.0, 1.0)
@@ -118,7 +118,7 @@ def in_units(values: Floats, lengths: Ints, channels: tuple[Channel, ...]) -> Fl
 
 
 def _as_type(values: Floats, kind: Any) -> npt.NDArray[Any]:
-    """Rounded if need be, and to the nearest that there is."""
+    """Values of an element type: rounded for whole numbers, and clipped to its range."""
     if np.issubdtype(kind, np.floating):
         return values.astype(kind)
     least, most = (0, 1) if kind is np.bool_ else (np.iinfo(kind).min, np.iinfo(kind).max)

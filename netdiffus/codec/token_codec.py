@@ -94,7 +94,7 @@ class TokenCodec:
 
         Args:
             traces: What to learn from.
-            owners: (N,) whose each trace is; None takes each trace as an owner.
+            owners: (N,) the owner of each trace, as a number; None: each trace has its own.
 
         Raises:
             InputError: The codec is fitted already, or fewer than 5 owners.
@@ -107,7 +107,7 @@ class TokenCodec:
         self.features = _features(self._coded)
         points = self._counts(traces)
         self.vocabularies = tuple(
-            Vocabulary.fit(  # which alone holds its arguments, and lets go of them
+            Vocabulary.fit(  # frees its arguments early, as nobody else holds them
                 self._points_of(traces, feature, int(points.sum())),
                 np.repeat(_numbers(owners), points),
                 FEWER_TOKENS,
@@ -164,7 +164,7 @@ class TokenCodec:
 
         Args:
             tokens: int64 (N, T, F); the first is not `end`.
-            uniforms: float64 (N, T, F) in [0, 1): which of the values inside a bin.
+            uniforms: float64 (N, T, F) in [0, 1): they choose the values inside bins.
             labels: (N,) index into `classes`.
             classes: Their names.
             meta: One Arrow row per trace.
@@ -276,7 +276,7 @@ class TokenCodec:
         return self._coded[feature.channel].kind in EXACT
 
     def _points_of(self, traces: Traces, feature: Feature, points: int) -> Floats:
-        """The values of one feature at all points, one after another."""
+        """The values of one feature at all points of all traces."""
         found, end = np.empty(points), 0
         for rows in parts_of(len(traces)):
             values, lengths = self._series(traces, rows)
@@ -285,7 +285,7 @@ class TokenCodec:
         return found
 
     def _series(self, traces: Traces, rows: slice) -> tuple[Floats, Ints]:
-        """Real units (N, C, T), gaps for times, of some traces; and points of each of them."""
+        """Some traces in real units (N, C, T), gaps in place of times; and their points."""
         length = self.length or 0
         lengths = np.minimum(traces.lengths[rows], length)
         values = as_gaps(traces.values[rows, :, :length], lengths, traces.channels)
@@ -313,7 +313,7 @@ def _features(channels: tuple[Channel, ...]) -> tuple[Feature, ...]:
 
 
 def _numbers(owners: Ints) -> Ints:
-    """The same in half the memory, which there is of each point."""
+    """The same numbers as int32 if they fit: there is one for each point."""
     return owners.astype(np.int32) if owners.max() < 2**31 else owners
 
 

@@ -13,10 +13,10 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 K = 5  # traces (or groups of traces) that every number in a vocabulary is made from, at least
-MOST_CHUNKS = 2**16  # places where cells may end: many more than bins, few enough to count fast
-PART = 2**16  # values that are looked at at a time
-AT_A_TIME = 64  # points whose owners are looked at
-PARTS = 4  # of a bin, each with as many values: what is drawn inside a bin then follows them
+MOST_CHUNKS = 2**16  # places where cells may end: many more than bins, and few enough to be fast
+PART = 2**16  # values that are checked at a time
+AT_A_TIME = 64  # points whose owners are counted at a time
+PARTS = 4  # of a bin, with equally many values each: values drawn inside a bin follow them
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class Vocabulary:
 
         Args:
             values: (P,) the points of all traces.
-            owners: (P,) whose each point is: the number of its trace, or of its group.
+            owners: (P,) the owner of each point: the number of its trace, or of its group.
             bins: Bins at most.
             atoms: Atoms at most, the most frequent first.
             least_share: Share of the points that an atom has, at least.
@@ -54,7 +54,7 @@ class Vocabulary:
         """
         check_owners(owners)
         order = _order(values)
-        owners = owners[order]  # one after the other, so that memory is free as soon as it can be
+        owners = owners[order]  # before the values, so that memory is freed early
         values = values[order]
         del order
         shared, runs = _shared_values(values, owners, atoms, least_share)
@@ -90,7 +90,7 @@ class Vocabulary:
     def encode(self, values: Floats) -> Ints:
         """Tokens of values, any shape: the atom that is this value, or else the bin around it.
 
-        Where there is neither it is the nearest of both.
+        If there is neither, it is the nearest atom or bin.
         """
         low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
         if high - low < values.size and _are_whole(values):  # each number is looked for once
@@ -128,7 +128,7 @@ class Vocabulary:
 
 
 def check_owners(owners: Ints) -> None:
-    """Refuses fewer than K owners, of whom nothing can be kept."""
+    """Refuses fewer than K owners: no number could be kept."""
     found = len(np.unique(owners))
     if found < K:
         raise InputError(
@@ -158,7 +158,7 @@ def without_rare(values: Floats, owners: Ints) -> Floats:
 
 
 def _order(values: Floats) -> Ints:
-    """What sorts the values; equal ones may come in any order."""
+    """The order that sorts the values; equal ones may come in any order."""
     low, high = values.min(), values.max()
     if high - low < 2**16 and _are_whole(values):
         return np.argsort((values - low).astype(np.uint16), kind="stable")  # by radix: faster
@@ -219,11 +219,11 @@ def _are_whole(values: Floats) -> bool:
 def _cell_means(values: Floats, owners: Ints) -> Floats:
     """Means of cells of sorted values, (M,) and rising: each holds those of K owners or more.
 
-    A cell ends where it has K owners, and equal values stay together. None if there are too few.
+    A cell ends where it has K owners; equal values stay together. Empty if owners are too few.
     """
     ends, inside, start = [], set(), 0
     for end in _chunk_ends(values):
-        # Few points tell of K owners already, where they are many.
+        # In a large cell a few points already have K owners.
         for first in range(start, end, AT_A_TIME):
             inside.update(owners[first : min(first + AT_A_TIME, end)].tolist())
             if len(inside) >= K:
@@ -240,7 +240,7 @@ def _cell_means(values: Floats, owners: Ints) -> Floats:
 
 
 def _chunk_ends(values: Floats) -> list[int]:
-    """Where cells may end: behind each distinct value, or of many points at 2**16 of them."""
+    """Where cells may end: behind each distinct value, or at 2**16 places if there are more."""
     is_end = np.append(values[1:] > values[:-1], True)[: len(values)]
     if np.count_nonzero(is_end) > MOST_CHUNKS:
         wanted = np.ceil(np.linspace(0, len(values), MOST_CHUNKS + 1)[1:]).astype(np.int64)
@@ -252,7 +252,7 @@ def _chunk_ends(values: Floats) -> list[int]:
 
 
 def _bins(cells: Floats, most: int) -> Floats:
-    """(n, PARTS + 1) quantiles of n bins, n at most `most`; one that is a point from one cell."""
+    """(n, PARTS + 1) quantiles of n bins, n at most `most`; a single cell gives an atom."""
     if len(cells) < 2:
         return np.repeat(cells[:, None], PARTS + 1, 1)
     n = max(1, min(most, (len(cells) - 1) // PARTS))

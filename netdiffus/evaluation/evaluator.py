@@ -13,6 +13,7 @@ import numpy as np
 from netdiffus.errors import InputError, Note
 from netdiffus.evaluation.baselines import bootstrap, jitter, markov
 from netdiffus.evaluation.candidates import CandidateScorer, Figures
+from netdiffus.evaluation.columns import column_figures
 from netdiffus.evaluation.draws import capped, class_counts, draw_rows
 from netdiffus.evaluation.features.quantities import quantities, scales
 from netdiffus.evaluation.metrics.classification import FOLDS
@@ -91,6 +92,7 @@ def evaluate(
     figures = {
         "protocol": _protocol(comparison, by, seed, repeats),
         **found,
+        "columns": column_figures(comparison, by, seed),
         "about": dict(about or {}),
         "ledger": synthetic.ledger,
         "audit": None if audit is None else dict(audit),

@@ -20,8 +20,8 @@ def group_numbers(
 ) -> tuple[Ints, Ints]:
     """The number of each trace's group, one numbering for both sets.
 
-    Traces of a class that lies in one group, which says nothing of other groups, count as
-    independent; this, and groups on both sides, is added to `notes`.
+    If a class lies in a single group, nothing is known of other groups, and its traces count as
+    independent. This, and groups that are on both sides, is added to `notes`.
 
     Args:
         train: Real traces.

@@ -62,17 +62,17 @@ def write_capture(
 
     Each trace becomes one flow between addresses for documentation, with a 5-tuple of its own.
     Its points become packets of exactly their sizes, directions and times; a TCP flow also gets a
-    handshake and a teardown, which carry no data and are told by their MAC addresses:
+    handshake and a teardown, which carry no data and are recognised by their MAC addresses:
     02:6e:64:66:00:xx sends generated packets, 02:6e:64:66:01:xx the others, where xx is 01 for
     the client and 02 for the server. A pcapng file says in a comment that it is synthetic.
     `import_captures(path, label_from=labels, rules=Rules(packets=None))` gives the same traces
     back, in the order of their starts, times to the file's resolution.
 
-    Payloads are zeros. Where programs expect a message in them that zeros are not, as on the port
-    of DNS, they would call a flow malformed: it goes to port 50000 plus the last four digits of its
-    own, 53 to 50053, and is counted as moved. Which ports those are was measured, on all of them,
-    with tshark 4.0 and tcpdump 4.99. On a few of them long zeros pass, so a flow stays if each of
-    its packets (of TCP, each with data) carries at least 5 bytes on TCP port 22 (SSH), and on UDP
+    Payloads are zeros. On some ports programs parse the payload, as DNS on port 53, and would call
+    zeros malformed. A flow on such a port is moved to port 50000 plus the last four digits of its
+    own, 53 to 50053, and counted as moved. These ports were found by trying all of them with tshark
+    4.0 and tcpdump 4.99. On some of them long payloads of zeros pass. There a flow stays if each of
+    its packets (of TCP, each with data) carries enough bytes: 5 on TCP port 22 (SSH), and on UDP
     ports 300 on 67 and 68 (DHCP), 48 on 123 (NTP), 28 on 500 and 32 on 4500 (IKE). On TCP ports 80
     and 443 and on UDP port 443 every flow stays.
 
@@ -140,7 +140,7 @@ def write_capture(
         flows = on_free_ports(flows, points, payload)
     packets = frame(points, flows, payload)
     _check_times(packets, path)
-    # Labels come under their name first: a capture that is there has them.
+    # Labels get their final name first: so a capture under its final name always has labels.
     with whole_file(path) as part, whole_file(labels) as labels_part:
         pa.csv.write_csv(_labels(traces, points, flows), labels_part)
         with part.open("wb") as opened:
@@ -165,7 +165,7 @@ def check_capture_path(path: Path) -> None:
 
 
 def free_labels(path: Path, force: bool) -> Path:
-    """The file for a capture's labels, once it and the capture can and may be written."""
+    """The file for a capture's labels; refuses it, or the capture, if it cannot be written."""
     labels = path.with_suffix(".labels.csv")
     for file in (path, labels):
         refuse_existing(file, force)

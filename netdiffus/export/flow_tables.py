@@ -193,7 +193,7 @@ def _with_bars(lists: pa.Array) -> pa.Array:
 
 
 def _statistics(points: Points, mine: Bools, n: int) -> dict[str, pa.Array]:
-    """Columns of n rows, over the points that are `mine`."""
+    """Columns of n rows: statistics over the points that `mine` marks."""
     trace, time = points.trace[mine], points.time[mine]
     first = np.diff(trace, prepend=-1) > 0
     table = pa.table(

@@ -36,11 +36,11 @@ NETWORKS = {
     4: (("192.0.2.0/24",), ("198.51.100.0/24", "203.0.113.0/24")),
     6: (("2001:db8:0:1::/64",), ("2001:db8:0:2::/64", "2001:db8:0:3::/64")),
 }
-# RFC 6335: ports that are nobody's. Over UDP tcpdump takes 49152 for one of Broadcom's protocols,
-# tshark 54328 for Elasticsearch's.
+# RFC 6335: dynamic ports. Over UDP tcpdump takes 49152 for a protocol of Broadcom, and tshark 54328
+# for Elasticsearch.
 CLIENT_PORTS = np.setdiff1d(np.arange(49153, 65536), [54328])
 
-# One second after the epoch: a time at which nobody can take it for captured.
+# One second after the epoch: nobody takes such a time for that of a real capture.
 FIRST_START = 10**9
 PAUSE = 10**6  # ns between the packets of a handshake or a teardown
 FIN, SYN, PSH, ACK = 1, 2, 8, 16
@@ -188,7 +188,7 @@ def flows_of(
     start: str | None = None,
     resolution: int = 1,
 ) -> Flows:
-    """A 5-tuple of its own and a start for each trace. See `write_capture`.
+    """A distinct 5-tuple and a start for each trace. See `write_capture`.
 
     A TCP trace whose sizes all leave room for it has the timestamps option in every packet, so
     that a packet of 52 bytes is an acknowledgement without data, as it is where sizes come from.
@@ -251,7 +251,7 @@ def starts_of(
 
 
 def on_free_ports(flows: Flows, points: Points, payload: Ints) -> Flows:
-    """The flows, on free server ports where zeros would be called malformed. See `write_capture`.
+    """The flows, moved to free server ports where zeros would be malformed. See `write_capture`.
 
     Args:
         flows: Flows on the ports that their traces ask for.

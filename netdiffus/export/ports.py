@@ -19,7 +19,7 @@ TRANSPORTS = ("tcp", "udp")
 
 # Where tshark 4.0 or tcpdump 4.99 find fault with zeros. Found by writing zeros of many sizes, in
 # order and at random, to every port.
-_WATCHED = {
+_DISSECTED = {
     TCP: """22 37 42 49 53 88 123 161-162 199 210 323 389 473 513 524 547-548 639 862 873 925
     988 1102 1153 1194 1521 1723 1998 2049 2234 2240 2269 2321-2322 2502 2571 2812 2944
     3002-3003 3006 3014 3016-3019 3268 3306 3357 3369 3632 3724 3863 4058 4222-4224 4249-4250 4321
@@ -54,7 +54,7 @@ def watched_ports(protocol: int) -> Ints:
     Args:
         protocol: 6 for TCP or 17 for UDP.
     """
-    runs = [[int(end) for end in run.split("-")] for run in _WATCHED[protocol].split()]
+    runs = [[int(end) for end in run.split("-")] for run in _DISSECTED[protocol].split()]
     return np.concatenate([np.arange(run[0], run[-1] + 1) for run in runs])
 
 

@@ -63,6 +63,7 @@ BOUNDS: dict[str, Bound] = {
     "network.layers": (1, 64, "each is a step of every point that is made"),
     "network.heads": (1, 2**8, "each has 16 features at the greatest width"),
     "network.expansion": (1, 16, "four times the usual of transformers"),
+    "network.window": (1, 2**17, "no trace has more points"),
     "network.dropout": (0, 1, "it is a share"),
     "network.hidden": (0, 1, "it is a share"),
     "network.channels": (1, 2**8, "a trace has a series for each"),

@@ -140,14 +140,14 @@ class Model:
         found = Columns.fit(kept, owners, columns, per_point)
         config = configure(preset, codec, len(traces.classes), found.sizes, width)
         check_shape(config)
-        counts = np.maximum(np.bincount(traces.labels, minlength=len(traces.classes)), K)
+        counts = np.bincount(traces.labels, minlength=len(traces.classes))
         model = cls(
             preset=preset,
             network=build(config, codec, diffusion, found.lengths, seed),
             codec=codec,
             diffusion=diffusion,
             classes=traces.classes,
-            shares=counts / counts.sum(),
+            shares=shares_of(counts),
             columns=found,
             ledger=traces.ledger,
         )
@@ -544,3 +544,10 @@ def _markdown(value: object) -> str:
     """Text that Markdown and HTML show as it is, in one line."""
     text = html.escape(visible(str(value)), quote=False)
     return re.sub(r"([\\`*\[\]#|!])", r"\\\1", text)
+
+
+def shares_of(counts: Ints) -> Floats:
+    """(K,), how frequent each class is, of a class of fewer than `K` traces as if it had `K`."""
+    at_least: Floats = np.maximum(counts, K).astype(np.float64)
+    shares: Floats = at_least / at_least.sum()
+    return shares

@@ -37,6 +37,8 @@ class CausalConfig:
         dropout: Share of features that training sets to 0.
         hidden: Share of the points before that training hides, at most; each trace has a share of
             its own, drawn evenly from 0 to this.
+        window: Points that a point attends to: itself and those just before it. Of those further
+            back it is told by the blocks between, and by the totals.
         jittered: Of each feature, whether training moves values to bins near by: those of amounts.
     """
 
@@ -51,6 +53,7 @@ class CausalConfig:
     dropout: float = 0.2
     hidden: float = 0.25
     jittered: tuple[bool, ...] = ()
+    window: int = 128
 
 
 class CausalNetwork(nn.Module):
@@ -81,7 +84,7 @@ class CausalNetwork(nn.Module):
             {str(f): Jitter(v) for f, v in enumerate(vocabularies) if config.jittered[f]}
         )
         self.dropout = nn.Dropout(config.dropout)
-        shape = w, config.heads, config.expansion, config.dropout
+        shape = w, config.heads, config.expansion, config.dropout, config.window
         self.blocks = nn.ModuleList(Block(*shape) for _ in range(config.layers))
         self.norm = nn.LayerNorm(w)
         self.logits = PointLogits(config.sizes, w)

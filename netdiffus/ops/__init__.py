@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from netdiffus.ops._backend import backends, isa
-from netdiffus.ops.area_resize import area_matrix, area_resize
+from netdiffus.ops.area_resize import area_matrix
 from netdiffus.ops.decode import gasf_decode, gasf_decode_area
 from netdiffus.ops.denoise import Step, denoise_step
 from netdiffus.ops.gasf import gasf, gasf_image
@@ -12,7 +12,6 @@ from netdiffus.ops.noise import normal, philox4x32, q_sample, uniform
 __all__ = [
     "Step",
     "area_matrix",
-    "area_resize",
     "backends",
     "denoise_step",
     "gasf",

@@ -32,6 +32,13 @@ else:
 
 NAMES = ("auto", "torch", "cpp", "cuda", "triton")
 HALF = (torch.float16, torch.bfloat16)
+DTYPES = (torch.float32, torch.float64, *HALF)
+# The dtypes that the kernels of most ops take.
+KERNELS = {
+    "cpp": (torch.float32, torch.float64),
+    "cuda": (torch.float32, *HALF),
+    "triton": (torch.float32, *HALF),
+}
 _NATIVE = {"cpu": ("cpp",), "cuda": ("cuda", "triton")}
 OLDEST_TRITON = (3, 3)
 _LARGEST_IMAGE = 2**31 - 1  # elements: kernels count within an image in 32 bits

@@ -1,4 +1,4 @@
-"""Resizing by area, as OpenCV's INTER_AREA does it."""
+"""The weights of resizing by area, as OpenCV's INTER_AREA has them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,6 @@ from torch import Tensor
 
 from netdiffus.ops import _backend
 from netdiffus.ops._library import register
-
-_KERNELS = {
-    "cpp": (torch.float32, torch.float64),
-    "cuda": (torch.float32, *_backend.HALF),
-    "triton": (torch.float32, *_backend.HALF),
-}
-_DTYPES = (torch.float32, torch.float64, *_backend.HALF)
 
 
 def _weights(n: int, m: int, like: Tensor) -> Tensor:
@@ -82,99 +75,40 @@ def area_matrix(
     return _make(n, m, dtype, torch.device(device))
 
 
-def area_resize(
-    image: Tensor,
-    size: int | tuple[int, int],
-    *,
-    out: Tensor | None = None,
-    backend: str = "auto",
-) -> Tensor:
-    """Resizes images by area: ``R_h @ image @ R_w.T``. Differentiable.
+def area_resize(image: Tensor, height: int, width: int) -> Tensor:
+    """Resizes images by area: ``R_h @ image @ R_w.T``, by :func:`area_matrix`. Differentiable.
 
-    Equal to ``cv2.resize(..., interpolation=cv2.INTER_AREA)`` as :func:`area_matrix` says, where
-    both axes shrink or both grow. Where one shrinks and the other grows, OpenCV samples linearly
-    along both; here each axis is resized by area.
-
-    Args:
-        image: Tensor (..., h, w), float32 or float64; float16 and bfloat16 are computed in
-            float32 and rounded once. NaN spreads over the outputs that it touches.
-        size: New height and width, or one number for both.
-        out: Contiguous tensor to write the images into; reusing one saves most of the time.
-        backend: ``"auto"``, ``"torch"``, ``"cpp"``, ``"cuda"`` or ``"triton"``.
-
-    Returns:
-        Tensor (..., h2, w2) of the same dtype.
-
-    Raises:
-        ValueError: An argument of the wrong shape, dtype or value.
-        RuntimeError: The asked backend cannot run here.
+    Backward passes use it and :func:`area_spread` under their registered names, which hide the
+    weights from tracing.
     """
-    height, width = (size, size) if isinstance(size, int) else size
-    shape = _check(image, height, width)
-    if out is not None:
-        _backend.check_out(out, shape, image.dtype, image.device)
-        _backend.check_apart(out, "image", image)
-    if backend == "torch":
-        return _backend.into(out, area_resize_reference(image, height, width))
-    if _backend.is_traced(image) or _backend.wants_gradient(image):
-        return _backend.into(out, _area_resize(image, height, width, backend))
-    return _resized(image, shape, backend, out)
-
-
-def area_resize_reference(image: Tensor, height: int, width: int) -> Tensor:
-    """The formula of :func:`area_resize` in torch."""
-    wide = image.float() if image.dtype in _backend.HALF else image
-    rows = _weights(image.shape[-2], height, wide)
-    columns = _weights(image.shape[-1], width, wide)
-    return (rows @ wide @ columns.T).to(image.dtype)
+    resized: Tensor = _area_resize(image, height, width)
+    return resized
 
 
 def area_spread(image: Tensor, height: int, width: int) -> Tensor:
-    """The transpose of :func:`area_resize`: ``R_h.T @ image @ R_w`` of shape (..., height, width).
-
-    Backward passes use it, under its registered name, as it hides the weights from tracing.
-    """
+    """The transpose of :func:`area_resize`: ``R_h.T @ image @ R_w``, (..., height, width)."""
     spread: Tensor = _area_spread(image, height, width)
     return spread
 
 
-def _check(image: Tensor, height: int, width: int) -> tuple[int, ...]:
-    """The shape of the result."""
-    given = tuple(image.shape)
-    if len(given) < 2 or given[-1] < 1 or given[-2] < 1:
-        raise ValueError(f"image: expected (..., h, w) not empty, found {given}")
-    if image.dtype not in _DTYPES:
-        raise ValueError(f"image: expected a floating dtype, found {image.dtype}; use .float()")
-    if height < 1 or width < 1:
-        raise ValueError(f"size: expected at least 1, found {(height, width)}")
-    shape = (*given[:-2], height, width)
-    _backend.check_size("image", given)
-    _backend.check_size("size", shape)
-    return shape
+def _resize(image: Tensor, height: int, width: int) -> Tensor:
+    rows, columns = (
+        _weights(image.shape[-2], height, image),
+        _weights(image.shape[-1], width, image),
+    )
+    return rows @ image @ columns.T
 
 
-def _resized(
-    image: Tensor, shape: tuple[int, ...], backend: str, out: Tensor | None = None
-) -> Tensor:
-    chosen = _backend.choose(backend, image, _KERNELS)
-    if chosen == "torch":
-        return _backend.into(out, area_resize_reference(image, *shape[-2:]))
-    if out is None:
-        out = image.new_empty(shape)
-    if out.numel():
-        _run(chosen, image.contiguous(), out)
-    return out
+def _spread(image: Tensor, height: int, width: int) -> Tensor:
+    rows, columns = (
+        _weights(height, image.shape[-2], image),
+        _weights(width, image.shape[-1], image),
+    )
+    return rows.T @ image @ columns
 
 
-def _run(backend: str, image: Tensor, out: Tensor) -> None:
-    if backend == "triton":
-        from netdiffus.ops.triton import area_resize as kernels
-
-        kernels.area_resize(image, out)
-        return
-    h, w, h2, w2 = image.size(-2), image.size(-1), out.size(-2), out.size(-1)
-    sizes = (image.numel() // (h * w), h, w, h2, w2)
-    _backend.native(backend, "area_resize", image, image.data_ptr(), *sizes, out.data_ptr())
+def _empty(image: Tensor, height: int, width: int) -> Tensor:
+    return image.new_empty((*image.shape[:-2], height, width))
 
 
 def _keep_size(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -182,27 +116,16 @@ def _keep_size(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 _area_resize: Callable[..., Any] = register(
-    "area_resize(Tensor image, SymInt height, SymInt width, str backend) -> Tensor",
-    lambda image, height, width, backend: _resized(
-        image, (*image.shape[:-2], height, width), backend
-    ),
-    fake=lambda image, height, width, backend: image.new_empty((*image.shape[:-2], height, width)),
+    "area_resize(Tensor image, SymInt height, SymInt width) -> Tensor",
+    _resize,
+    fake=_empty,
     save=_keep_size,
-    backward=lambda ctx, g: (_area_spread(g, *ctx.size), None, None, None),
+    backward=lambda ctx, g: (_area_spread(g, *ctx.size), None, None),
 )
-
-
-def _spread(image: Tensor, height: int, width: int) -> Tensor:
-    wide = image.float() if image.dtype in _backend.HALF else image
-    rows = _weights(height, image.shape[-2], wide)
-    columns = _weights(width, image.shape[-1], wide)
-    return (rows.T @ wide @ columns).to(image.dtype)
-
-
 _area_spread: Callable[..., Any] = register(
     "area_spread(Tensor image, SymInt height, SymInt width) -> Tensor",
     _spread,
-    fake=lambda image, height, width: image.new_empty((*image.shape[:-2], height, width)),
+    fake=_empty,
     save=_keep_size,
-    backward=lambda ctx, g: (_area_resize(g, *ctx.size, "auto"), None, None),
+    backward=lambda ctx, g: (_area_resize(g, *ctx.size), None, None),
 )

@@ -6,10 +6,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from netdiffus.ops import _backend
-from netdiffus.ops.noise import KERNELS
 
 _LONGEST_ON_CUDA = 512  # points: the scores of a query stand in shared memory
-_KERNELS_OF_LONGER = {name: KERNELS[name] for name in ("cpp", "triton")}
+_KERNELS_OF_LONGER = {name: _backend.KERNELS[name] for name in ("cpp", "triton")}
 
 
 def cached_attention(
@@ -41,7 +40,7 @@ def cached_attention(
     """
     _check(qkv, keys, values, place)
     wanted = _backend.wants_gradient(qkv, keys, values)
-    kernels = KERNELS if place < _LONGEST_ON_CUDA else _KERNELS_OF_LONGER
+    kernels = _backend.KERNELS if place < _LONGEST_ON_CUDA else _KERNELS_OF_LONGER
     chosen = _backend.choose(backend, qkv, kernels, differentiate=wanted)
     if chosen == "torch" or _backend.is_traced(qkv, keys, values):
         return cached_attention_reference(qkv, keys, values, place)

@@ -10,11 +10,6 @@ from torch import Tensor
 from netdiffus.ops import _backend
 from netdiffus.ops._library import register
 
-_KERNELS = {
-    "cpp": (torch.float32, torch.float64),
-    "cuda": (torch.float32, *_backend.HALF),
-    "triton": (torch.float32, *_backend.HALF),
-}
 _LARGEST_ON_GPU = 1024  # m: one block of threads holds a series
 # The residual that rounding to the dtype alone can leave.
 _EXACT = {
@@ -130,7 +125,7 @@ def _check(image: Tensor, gamma: float, method: str, iterations: int) -> None:
 
 def _decoded(image: Tensor, gamma: float, iterations: int, backend: str) -> tuple[Tensor, Tensor]:
     m, exact = image.shape[-1], _EXACT[image.dtype]
-    kernels = _KERNELS if m <= _LARGEST_ON_GPU else {"cpp": _KERNELS["cpp"]}
+    kernels = _backend.KERNELS if m <= _LARGEST_ON_GPU else {"cpp": _backend.KERNELS["cpp"]}
     chosen = _backend.choose(backend, image, kernels)
     if chosen == "torch":
         return gasf_decode_reference(image, gamma, iterations, exact)

@@ -11,7 +11,6 @@ from torch import Tensor
 from netdiffus.ops import _backend
 from netdiffus.ops._library import register
 from netdiffus.ops.noise import (
-    KERNELS,
     as_signed,
     check_draw,
     check_images,
@@ -173,7 +172,7 @@ def _run(
     k = (a, b, c, d, e, sigma)
     inputs = [v for v in (xt, out_net, x0_prev) if v is not None]
     differentiate = _backend.wants_gradient(*inputs)
-    chosen = _backend.choose(backend, xt, KERNELS, differentiate=differentiate)
+    chosen = _backend.choose(backend, xt, _backend.KERNELS, differentiate=differentiate)
     if chosen == "torch":
         found = denoise_step_reference(k, xt, out_net, x0_prev, seed, index, draw, symmetric)
         return _backend.all_into(out, found)

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from netdiffus.ops import _backend
-from netdiffus.ops.noise import KERNELS
 
 
 def draw_tokens(logits: Tensor, uniforms: Tensor, *, backend: str = "auto") -> Tensor:
@@ -33,7 +32,7 @@ def draw_tokens(logits: Tensor, uniforms: Tensor, *, backend: str = "auto") -> T
         RuntimeError: The asked backend cannot run here.
     """
     _check(logits, uniforms)
-    chosen = _backend.choose(backend, logits, KERNELS)
+    chosen = _backend.choose(backend, logits, _backend.KERNELS)
     if chosen == "torch" or _backend.is_traced(logits, uniforms):
         tokens = draw_tokens_reference(logits, uniforms)
     else:

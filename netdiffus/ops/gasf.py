@@ -11,13 +11,6 @@ from netdiffus.ops import _backend
 from netdiffus.ops._library import register
 from netdiffus.ops.area_resize import _weights, area_resize, area_spread
 
-_KERNELS = {
-    "cpp": (torch.float32, torch.float64),
-    "cuda": (torch.float32, *_backend.HALF),
-    "triton": (torch.float32, *_backend.HALF),
-}
-_DTYPES = (torch.float32, torch.float64, *_backend.HALF)
-
 
 def gasf(x: Tensor, *, out: Tensor | None = None, backend: str = "auto") -> Tensor:
     """Makes the Gramian angular summation field of series. Differentiable.
@@ -133,7 +126,7 @@ def _pixels(row: Tensor, flat: Tensor) -> Tensor:
 def _check(x: Tensor, side: int, out: Tensor | None, name: str) -> tuple[int, ...]:
     if x.ndim < 1 or x.shape[-1] < 1:
         raise ValueError(f"x: expected (..., n) with n of at least 1, found {tuple(x.shape)}")
-    if x.dtype not in _DTYPES:
+    if x.dtype not in _backend.DTYPES:
         raise ValueError(f"x: expected a floating dtype, found {x.dtype}; convert with x.float()")
     shape = (*x.shape[:-1], side, side)
     _backend.check_size(name, shape)
@@ -144,7 +137,7 @@ def _check(x: Tensor, side: int, out: Tensor | None, name: str) -> tuple[int, ..
 
 
 def _field(x: Tensor, backend: str, shape: tuple[int, ...], out: Tensor | None = None) -> Tensor:
-    chosen = _backend.choose(backend, x, _KERNELS)
+    chosen = _backend.choose(backend, x, _backend.KERNELS)
     if chosen == "torch":
         return _backend.into(out, gasf_reference(x))
     out = x.new_empty(shape) if out is None else out
@@ -169,7 +162,7 @@ def _image(
     shape: tuple[int, ...],
     out: Tensor | None = None,
 ) -> Tensor:
-    chosen = _backend.choose(backend, x, _KERNELS)
+    chosen = _backend.choose(backend, x, _backend.KERNELS)
     if chosen == "torch":
         return _backend.into(out, gasf_image_reference(x, size, gamma))
     out = x.new_empty(shape) if out is None else out
@@ -213,7 +206,7 @@ _gasf = register(
 def _gasf_image_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
     (x,), (size, gamma, _) = ctx.saved_tensors, ctx.arguments
     g, wide = _wide(gradient), _wide(x).unsqueeze(-2)
-    mean, drop = (area_resize(v, (1, size)) for v in (wide, _flat(wide)))
+    mean, drop = (area_resize(v, 1, size) for v in (wide, _flat(wide)))
     if gamma != 1:
         g = g * gamma * _pixels(mean, drop) ** (gamma - 1)
     both = 0.5 * (g + g.mT)

@@ -15,12 +15,6 @@ from torch import Tensor
 from netdiffus.ops import _backend
 from netdiffus.ops._library import register
 
-KERNELS = {
-    "cpp": (torch.float32, torch.float64),
-    "cuda": (torch.float32, *_backend.HALF),
-    "triton": (torch.float32, *_backend.HALF),
-}
-DTYPES = (torch.float32, torch.float64, *_backend.HALF)
 PREDICTIONS = ("eps", "v", "x0")  # in the order of the native code's Target
 _MASK = 0xFFFFFFFF
 _UNIFORM_BLOCK = _MASK  # a block that normal() never reaches, so the two never share bits
@@ -85,7 +79,7 @@ def normal(
     full = (len(index) if index.ndim else 0, *shape)
     check_draw(seed, index, step)
     check_planes("shape", full, symmetric)
-    if dtype not in DTYPES:
+    if dtype not in _backend.DTYPES:
         raise ValueError(f"dtype: expected float32, float64 or a half, found {dtype}")
     if out is not None:
         _backend.check_out(out, full, dtype, index.device)
@@ -94,7 +88,7 @@ def normal(
         return _backend.into(out, found)
     if out is None:
         out = torch.empty(full, dtype=dtype, device=index.device)
-    chosen = _backend.choose(backend, out, KERNELS)
+    chosen = _backend.choose(backend, out, _backend.KERNELS)
     if chosen == "torch":
         return out.copy_(normal_reference(seed, index, step, shape, symmetric))
     if not out.numel():
@@ -300,7 +294,7 @@ def check_images(name: str, x: Tensor, index: Tensor | None, symmetric: bool) ->
     Raises:
         ValueError: A wrong dtype, rank, batch size or device, or no such noise.
     """
-    if x.dtype not in DTYPES:
+    if x.dtype not in _backend.DTYPES:
         raise ValueError(f"{name}: expected float32, float64 or a half, found {x.dtype}")
     if x.ndim < 1:
         raise ValueError(f"{name}: expected (B, ...), found a scalar")
@@ -375,7 +369,7 @@ def _q_sample(
     out: Sequence[Tensor] | None = None,
 ) -> Sequence[Tensor]:
     differentiate = _backend.wants_gradient(x0, signal, sigma)
-    chosen = _backend.choose(backend, x0, KERNELS, differentiate=differentiate)
+    chosen = _backend.choose(backend, x0, _backend.KERNELS, differentiate=differentiate)
     if chosen == "torch":
         found = q_sample_reference(x0, signal, sigma, seed, index, step, prediction, symmetric)
         return _backend.all_into(out, found)

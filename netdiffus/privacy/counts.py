@@ -36,8 +36,8 @@ def by_place(codes: Ints, labels: Ints, classes: int, cells: int) -> Ints:
 def clipped(codes: Ints, labels: Ints, classes: int, cells: int, norm: float) -> Ints:
     """(classes, cells): how often each code (N, P) occurs, all places together.
 
-    What a trace adds is made shorter to an L2 norm of `norm` where it is longer: one that has the
-    same code at all P places would add P to one cell.
+    What a trace adds is scaled to an L2 norm of at most `norm`: a trace with the same code at all P
+    places would add P to one cell.
     """
     rows, columns = np.nonzero(codes >= 0)
     found, times = np.unique(rows * cells + codes[rows, columns], return_counts=True)

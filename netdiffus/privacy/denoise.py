@@ -1,4 +1,4 @@
-"""What noisy counts say: which stand out of the noise, and distributions made of them."""
+"""Significant counts among noisy ones, and distributions from noisy counts."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from scipy.special import ndtr
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-FALSE = 0.05  # expected share of counts that are called signal and are noise
+FALSE = 0.05  # expected share of noise among counts that are called signal
 
 
 def is_signal(counts: Floats, sigma: float, false: float = FALSE) -> Bools:
-    """Which counts stand out of noise of standard deviation `sigma`.
+    """Which counts are significant under noise of standard deviation `sigma`.
 
     By the rule of Benjamini and Hochberg (1995): of all that are called signal, a share of `false`
     is expected to be noise, however many cells there are.
@@ -27,9 +27,9 @@ def is_signal(counts: Floats, sigma: float, false: float = FALSE) -> Bools:
 
 
 def smoothed(counts: Floats, sigma: float) -> Floats:
-    """Counts above 0: those that stand out, and the others with the sum that is left for them.
+    """Counts above 0: significant ones as they are, the others scaled to the sum that is left.
 
-    The sum of all counts is not moved up by cutting off what is below 0, as single counts are.
+    So cutting negative counts off does not raise the sum of all.
     """
     kept = np.where(is_signal(counts, sigma), counts, 0.0)
     left = np.maximum(counts.sum(axis=-1) - kept.sum(axis=-1), 0.01 * kept.sum(axis=-1))
@@ -39,16 +39,16 @@ def smoothed(counts: Floats, sigma: float) -> Floats:
 
 
 def shared_rest(counts: Floats, sigma: float, totals: Floats, pooled: Floats) -> Floats:
-    """Distributions over the last axis: what stands out, and the rest nearer to all classes.
+    """Distributions over the last axis: significant counts, and the rest shrunk to all classes.
 
-    Of the rest, m are expected where a class is like all. Classes differ by about as much as there
-    is to differ, so a count is believed by m² / (m² + sigma²), and m for what is missing.
+    If a class is like all, a count of the rest is expected to be m. Classes are taken to differ by
+    about m, so the estimate is m + m² / (m² + sigma²) (count - m).
 
     Args:
         counts: Noisy, (…, K).
         sigma: Of their noise.
-        totals: (…,) how many there are in all.
-        pooled: Distributions, of the shape of counts or wider.
+        totals: (…,) the true sums, about.
+        pooled: Distributions over all classes, of a shape that broadcasts to that of counts.
     """
     kept = np.where(is_signal(counts, sigma), counts, 0.0)
     rest = np.maximum(totals - kept.sum(axis=-1), 0.02 * totals) + 1e-6

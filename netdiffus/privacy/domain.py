@@ -1,4 +1,4 @@
-"""What is public about the data: classes, length, ranges and cells of values; traces as cells."""
+"""The public domain: classes, length, ranges and cells of values; traces as cells."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ RANGES = {
     "volume": (1.0, 1e9),
 }
 PER_DECADE = {"gap": 8, "volume": 16}  # cells, of channels on a logarithmic scale
-MAIN = ("size", "volume", "number", "gap", "direction")  # the first of these leads
+MAIN = ("size", "volume", "number", "gap", "direction")  # the first of these is the leading feature
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Public cells of the values of one channel. What lies outside is moved to the end.
+    """Public cells of the values of one channel. Values outside are clipped.
 
     Attributes:
         channel: The channel; its times are gaps.
-        low: Least value; of a logarithmic scale the least above 0, and cell 0 is what is below.
+        low: Smallest value. On a logarithmic scale it is above 0, and cell 0 has the values below.
         high: Largest value.
-        cells: How many.
+        cells: The number of cells.
     """
 
     channel: Channel
@@ -70,7 +70,7 @@ class Grid:
         return np.clip(rounded, 0, self.cells - 1).astype(np.int64)
 
     def decode(self, cells: Ints, rng: np.random.Generator) -> Floats:
-        """A value of each cell: its only one, or one at random inside."""
+        """A value of each cell: the only one, or a random one inside."""
         if self._is_exact():
             return np.asarray(self.low + cells * self._width(), dtype=np.float64)
         inside = rng.random(cells.shape)
@@ -83,7 +83,7 @@ class Grid:
         return np.rint(values) if self.channel.is_integer else values
 
     def _is_exact(self) -> bool:
-        """Whether a cell has one value."""
+        """Whether each cell has exactly one value."""
         if self.channel.kind in PER_DECADE:
             return False
         return self.channel.kind == "direction" or (
@@ -98,10 +98,10 @@ class Grid:
 
 @dataclass(frozen=True)
 class Feature:
-    """One channel, or size and direction together: what a point is made of.
+    """One channel, or size and direction together.
 
     Attributes:
-        grids: Of its channels.
+        grids: The cells of its channels.
     """
 
     grids: tuple[Grid, ...]
@@ -123,9 +123,9 @@ class Domain:
 
     Attributes:
         classes: Names of the classes.
-        length: Points of a trace that are looked at.
-        features: The leading one first.
-        given: Which of the inputs the caller gave; the others are defaults.
+        length: How many points of a trace are used.
+        features: All features, the leading one first.
+        given: The inputs that the caller gave; the others are defaults.
     """
 
     classes: tuple[str, ...]
@@ -145,7 +145,7 @@ class Domain:
         }
 
     def encode(self, traces: Traces) -> list[Ints]:
-        """For each feature the cells (N, length); -1 is no point. Times of the traces are gaps."""
+        """For each feature the cells (N, length), -1 where there is no point. Traces have gaps."""
         names = [channel.name for channel in traces.channels]
         inside = np.arange(self.length)[None] < traces.lengths[:, None]
         found = []
@@ -175,13 +175,13 @@ def domain(
     length: int | None,
     ranges: Mapping[str, tuple[float, float]],
 ) -> Domain:
-    """The public inputs, given or by default; of the traces only their form is looked at.
+    """The public inputs, given or by default; of the traces only channels and class names are used.
 
     Args:
-        traces: Whose times are gaps.
-        classes: Their names; None takes those of the traces' schema.
-        length: Points of a trace that are looked at; None is 64.
-        ranges: Of channels by name, least and largest value.
+        traces: The traces, with gaps in place of times.
+        classes: Public names of the classes; None takes those of the traces.
+        length: How many points of a trace are used; None is 64.
+        ranges: Smallest and largest value of channels, by name.
 
     Raises:
         InputError: A class of the traces is not among `classes`, a range is impossible or of no
@@ -222,8 +222,8 @@ def _classes(traces: Traces, classes: Sequence[str] | None) -> tuple[str, ...]:
 def _bounds(channel: Channel, given: tuple[float, float] | None) -> tuple[float, float]:
     if given is None and channel.kind not in RANGES:
         raise InputError(
-            f"channel {channel.name!r} is a plain number whose range is not known; finding it in "
-            f"the traces would give them away: give it (--range {channel.name}=LO:HI)"
+            f"channel {channel.name!r} is a plain number without a known range, and a range "
+            f"read from the traces would not be private: give one (--range {channel.name}=LO:HI)"
         )
     low, high = RANGES[channel.kind] if given is None else given
     low_is_wrong = low <= 0 if channel.kind in PER_DECADE else not math.isfinite(low)

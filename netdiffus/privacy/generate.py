@@ -1,12 +1,13 @@
-"""Private traces made from noisy answers: post-processing, which looks at no data.
+"""Private traces from noisy counts: post-processing, which sees no data.
 
-As long as the tokens of a trace of class k are a frequent prefix of the class, it goes on as often
-as that prefix did. When it leaves, it takes a pattern of halves and a length that begins as it did,
-and goes on among the tokens that the pattern allows, by
+While the tokens of a trace of class k are a frequent prefix of its class, the next token is drawn
+by the counts of longer prefixes. After that the trace takes a pattern (its length, and for each
+point the lower or the upper half of the values) that fits its tokens so far. Further tokens are
+drawn among those that the pattern allows, by
 
     p(b | a, k, t) ~ pairs(b | a, k) places(b | k, t) / places(b | k) balance(t, b).
- `balance` is fitted so that all traces together
-have the values at each place that were counted.
+
+`balance` is fitted so that all traces together have the counted values at each place.
 """
 
 from __future__ import annotations
@@ -26,24 +27,24 @@ Bools = npt.NDArray[np.bool_]
 
 ROUNDS, FITTED = 4, 10_000  # of the fit of `balance`, and traces that it makes in each
 BLOCK = 1 << 13  # traces made at a time
-LEAST, MOST = 0.05, 20.0  # of what places and classes change
+LEAST, MOST = 0.05, 20.0  # limits of the factors of places and classes
 ROUND_LEAST, ROUND_MOST, ROUND_POWER = 0.2, 5.0, 0.8
-KNOWN = 0.05  # how often a token that the prefix counts is taken from elsewhere
-HARDLY = 1e-9  # chance of tokens that nothing was counted of
+KNOWN = 0.05  # factor for tokens that the counts of prefixes already give
+HARDLY = 1e-9  # probability of tokens without counts
 
 
 @dataclass(frozen=True)
 class Chain:
-    """How the leading feature goes on.
+    """Distributions of the leading feature.
 
     Attributes:
-        lead: What was counted.
+        lead: Its noisy counts.
         totals: (C,) traces of each class.
-        pattern: (C, patterns) chances.
-        places: (C, length, K + 1) chances.
-        pairs: (C, K + 1, K + 1) chances of the next token.
-        lifts: (C, length, K + 1) chance at a place over that at all places.
-        balance: (length, K + 1).
+        pattern: (C, patterns) probabilities.
+        places: (C, length, K + 1) probabilities.
+        pairs: (C, K + 1, K + 1) probabilities of the next token.
+        lifts: (C, length, K + 1) probability at a place over that at all places.
+        balance: (length, K + 1) factors, see above.
     """
 
     lead: Lead
@@ -64,7 +65,7 @@ def make(
         measured: Noisy answers.
         domain: The public inputs.
         labels: (N,) the classes to make.
-        rng: Chance of the making; its seed matters for no guarantee.
+        rng: Random numbers; the guarantee does not depend on them.
     """
     chain = balanced(_chain(measured), labels, rng)
     others = [_conditionals(other, chain) for other in measured.others]
@@ -113,7 +114,7 @@ def _chain(measured: Measured) -> Chain:
 
 
 def _counted(answer: Noisy, totals: Floats) -> float:
-    """The share of what there is that was counted, as clipping leaves some out; rather too low."""
+    """The share that was counted, as clipping leaves some out; rather too low than too high."""
     counts, sigma = answer.counts, answer.sigma
     surely = counts.sum() - sigma * np.sqrt(counts.size)
     least = np.where(is_signal(counts, sigma), counts, 0.0).sum()
@@ -121,7 +122,7 @@ def _counted(answer: Noisy, totals: Floats) -> float:
 
 
 def _patterns(lead: Lead, totals: Floats) -> Floats:
-    """(C, patterns): what stands out in a class, and the rest as in all classes."""
+    """(C, patterns): significant counts of a class, and the rest as in all classes."""
     counts, sigma = lead.pattern.counts, lead.pattern.sigma
     pooled = counts.sum(axis=0)
     stands_out = is_signal(pooled, sigma * np.sqrt(len(counts)))
@@ -130,7 +131,7 @@ def _patterns(lead: Lead, totals: Floats) -> Floats:
 
 
 def balanced(chain: Chain, labels: Ints, rng: np.random.Generator) -> Chain:
-    """The chain with a balance by which traces have the values that were counted at each place."""
+    """The chain with the fitted balance: traces have the counted values at each place."""
     if len(labels) > FITTED:
         labels = np.sort(rng.permutation(labels)[:FITTED])
     answer = chain.lead.all_places
@@ -147,7 +148,7 @@ def balanced(chain: Chain, labels: Ints, rng: np.random.Generator) -> Chain:
 
 
 def _occurrences(chain: Chain, labels: Ints, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """(length, K + 1) how often each token is made at each place; and outside of prefixes."""
+    """(length, K + 1): how often each token is made at each place; and that outside of prefixes."""
     length, many = chain.balance.shape
     made, free = np.zeros((length, many)), np.zeros((length, many))
     for first in range(0, len(labels), BLOCK):
@@ -167,10 +168,10 @@ def walk(
     """Tokens (N, length) of traces of these classes; -1 behind the end.
 
     Args:
-        chain: How they go on.
+        chain: The distributions.
         labels: (N,) classes.
-        rng: Chance.
-        is_free: (N, length), set to whether a token went on from no prefix.
+        rng: Random numbers.
+        is_free: (N, length); becomes true where a token was not drawn by a prefix.
     """
     lead = chain.lead
     length, many = chain.balance.shape
@@ -201,7 +202,7 @@ def walk(
 
 
 def _stays(lead: Lead, node: Ints, place: int, rng: np.random.Generator) -> Bools:
-    """(N,): which traces go on as a frequent prefix did, by how many of it did so."""
+    """(N,): which traces follow a frequent prefix further, with its counted probability."""
     if place >= len(lead.levels):
         return np.zeros(len(node), dtype=bool)
     level = lead.levels[place]
@@ -211,14 +212,14 @@ def _stays(lead: Lead, node: Ints, place: int, rng: np.random.Generator) -> Bool
 
 
 def _next(lead: Lead, node: Ints, drawn: Ints, place: int) -> Ints:
-    """(N,): the longer prefixes of traces that stay in one."""
+    """(N,): the longer prefixes of traces that follow one."""
     if place >= len(lead.levels):
         return node
     return lead.levels[place].ids[np.maximum(node, 0), drawn]
 
 
 def _free_chance(chain: Chain, labels: Ints, tokens: Ints, place: int) -> Floats:
-    """(N, K + 1) chances of the next token of a trace that is in no frequent prefix."""
+    """(N, K + 1): probabilities of the next token of a trace that follows no prefix."""
     if place == 0:
         chance = chain.places[labels, 0] * chain.balance[0]
     else:
@@ -228,7 +229,7 @@ def _free_chance(chain: Chain, labels: Ints, tokens: Ints, place: int) -> Floats
 
 
 def _unlike_prefixes(lead: Lead, chance: Floats, node: Ints, place: int) -> Floats:
-    """The chances without what the frequent prefixes of the traces go on with."""
+    """The probabilities with less weight for tokens that continue a frequent prefix."""
     at = np.flatnonzero(node >= 0)
     if place < len(lead.levels) and len(at):
         children = lead.levels[place].children[node[at]]
@@ -276,13 +277,13 @@ def _draw(weights: Floats, rng: np.random.Generator) -> Ints:
 
 @dataclass(frozen=True)
 class Conditionals:
-    """How a further feature goes along with the leading one.
+    """Distributions of a further feature, given the leading one.
 
     Attributes:
-        places: (C, length, K) chances.
-        with_lead: (C, K of the lead + 1, K) chances.
-        pairs: (C, K, K) chances of the next token.
-        ofclass: (C, K) chances in a class.
+        places: (C, length, K) probabilities.
+        with_lead: (C, K of the lead + 1, K) probabilities.
+        pairs: (C, K, K) probabilities of the next token.
+        ofclass: (C, K) probabilities in a class.
     """
 
     places: Floats
@@ -338,7 +339,7 @@ def _along(
 
 
 def _column(column: Column, labels: Ints, rng: np.random.Generator) -> Ints:
-    """Codes (N,) of a column; -1 for none of its frequent values."""
+    """Codes (N,) of a column; -1 where no frequent value was drawn."""
     counts = column.classes.counts
     chance = normalised(np.where(is_signal(counts, column.classes.sigma), counts, 0.0) + HARDLY)
     token = _draw(chance[labels], rng)

@@ -1,7 +1,7 @@
-"""Everything that is counted of the traces, by releases whose shares of mu² add up to 1.
+"""All noisy counts of the traces; the shares of mu² of these releases add up to 1.
 
-Nothing but the answers of the meter depends on the traces: what is counted next is chosen by noisy
-answers alone.
+Only the noisy answers of the meter depend on the traces: what is counted next is chosen by them
+alone.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ LEAD = {
     "all pairs": 0.07,
 }
 OTHER = {"values": 0.10, "places": 0.30, "with lead": 0.30, "pairs": 0.30}
-OTHER_WEIGHT = 0.5  # budget of each further feature, beside 1 of the leading one
+OTHER_WEIGHT = 0.5  # budget of each further feature; the leading one has 1
 
 DEPTH = 10  # points of a prefix and of a pattern
 MOST_TOKENS, MOST_OTHER, FEWEST_TOKENS = 256, 24, 8
 MOST_CELLS = 600_000  # of one release: OpenDP takes about 20 µs to draw the noise of a cell
 MOST_PREFIX_CELLS = 120_000
-VALUES_NORM, PAIRS_NORM = 1.6, 1.3  # times what different values at all places add
+VALUES_NORM, PAIRS_NORM = 1.6, 1.3  # of a trace, in units of different values at all places
 
 
 @dataclass(frozen=True)
@@ -285,16 +285,16 @@ def _with_end(tokens: Ints, end: int) -> Ints:
 
 
 def _pairs(codes: Ints, many: int) -> Ints:
-    """(N, P - 1) codes of neighbours; of traces of one point there is one code, never counted."""
+    """(N, P - 1) codes of neighbouring points; -1 where there is no pair."""
     if codes.shape[1] == 1:
         return np.full((len(codes), 1), -1)
     return np.asarray(np.where(codes[:, 1:] >= 0, codes[:, :-1] * many + codes[:, 1:], -1))
 
 
 def pattern_codes(symbols: Ints, codes: Ints, end: int, depth: int) -> Ints:
-    """(N,): which halves the first points of a trace are in, and how many they are, as one code.
+    """(N,): a code of the number of first points, and of the half of the values that each is in.
 
-    Of n points with halves s(0) … s(n - 1) it is 2^n - 2 + sum of s(i) 2^i; n is at most `depth`.
+    For n points with halves s(0) … s(n - 1) it is 2^n - 2 + sum of s(i) 2^i; n is at most `depth`.
     """
     points = np.minimum(((codes >= 0) & (codes != end)).sum(axis=1), depth)
     place = np.arange(codes.shape[1])
@@ -311,7 +311,7 @@ def pattern_parts(codes: Ints) -> tuple[Ints, Ints]:
 def _prefixes(
     codes: Ints, labels: Ints, sizes: Noisy, many: int, share: float, meter: Meter
 ) -> list[Level]:
-    """The frequent prefixes of each class, point by point: only what stands out goes on."""
+    """The frequent prefixes of each class, point by point: only significant ones are continued."""
     depth = min(DEPTH, codes.shape[1])
     node, traces = labels, np.maximum(sizes.counts, 0.0)
     levels: list[Level] = []
@@ -329,18 +329,18 @@ def _prefixes(
         node = np.where(here >= 0, level.ids.reshape(-1)[here], -1)
         traces = level.children[level.ids >= 0]
         if not len(traces):
-            break  # what was meant for longer prefixes is not spent
+            break  # the budget of longer prefixes is not spent
     return levels
 
 
 def _level_shares(share: float, depth: int) -> list[float]:
-    """More for short prefixes, which all longer ones begin with."""
+    """Shares of the budget: more for short prefixes, as all longer ones begin with them."""
     weights = 1 / np.sqrt(np.arange(1, depth + 1))
     return [float(one) for one in share * weights / weights.sum()]
 
 
 def _level(counts: Floats, sigma: float, traces: Floats) -> Level:
-    """What the noisy counts (M, K) of prefixes with so many traces (M,) say."""
+    """A level of the tree, from noisy counts (M, K) of prefixes that (M,) traces have."""
     signal = is_signal(counts, sigma)
     children = np.where(signal, counts, 0.0)
     total = children.sum(axis=1)

@@ -37,8 +37,8 @@ from netdiffus.traces.traces import Traces
 Ints = npt.NDArray[np.int64]
 Progress = Callable[[float, str], None]
 
-NEEDED = 150  # traces of a class times mu, below which little of the class is left
-COLUMNS = {"protocol": 256, "server_port": 65536}  # of the meta, and their values
+NEEDED = 150  # traces of a class times mu; with less the class is mostly noise
+COLUMNS = {"protocol": 256, "server_port": 65536}  # of the meta-data, with how many values
 
 
 def privatise(
@@ -58,26 +58,26 @@ def privatise(
 ) -> Traces:
     """Makes a table of private traces: (epsilon, delta)-differentially private.
 
-    All that is done with the result (train, sample, give away) keeps the guarantee. It is counted
-    with noise how often what occurs in the traces, and new traces are made from these counts. The
-    noise is drawn anew at every call, from the system's source of chance, and is not kept.
+    Values, their order and their lengths are counted with noise, class by class, and new traces are
+    made from these counts. All that is done with the result (train, sample, publish) keeps the
+    guarantee. The noise is drawn anew at every call, from the system's random source, and not kept.
 
     Args:
         traces: What to protect.
         epsilon: Above 0; 1 is strong, 8 is weak.
         delta: Below 1 / N, N the number of traces or groups.
-        by: Column of the meta that names a group, such as a user or a host. A group is then
-            protected, not a trace.
-        most: Traces of a group that are kept, at random; only with `by`.
-        classes: Their public names; None takes those of the traces as public.
-        length: Points of a trace that are looked at; None is 64. Take what the data need: noise
-            grows with its square root.
-        ranges: Of channels by name, least and largest value; None is 0 to 1500 B for sizes, 1 µs
-            to 100 s for gaps and times, 1 to 1e9 for volumes. What lies outside is moved there.
+        by: Column of the meta-data that names a group, such as a user or a host. Then a group is
+            protected, not a single trace.
+        most: At most so many traces of a group are kept, at random; only with `by`.
+        classes: The public names of the classes; None takes those of the traces as public.
+        length: How many points of a trace are used; None is 64. Do not use more than you need: the
+            noise grows with the square root.
+        ranges: Smallest and largest value of channels, by name; None is 0 to 1500 B for sizes, 1 µs
+            to 100 s for gaps and times, 1 to 1e9 for volumes. Values outside are clipped.
         mix: `real` makes about as many traces of each class as there were, `balanced` as many in
             all with the classes equal.
-        anyway: Go on where a class has too few traces to be of use.
-        ledger: File that adds up all releases of one data set; made if it is not there.
+        anyway: Go on although a class has too few traces to be useful.
+        ledger: File that adds up all releases of one data set; a new one is made.
         progress: Called with (share done, a note).
 
     Returns:
@@ -93,8 +93,8 @@ def privatise(
     library()
     if traces.ledger is not None:
         raise InputError(
-            "these traces are private already, with a ledger of their own: all work on them keeps "
-            "its guarantee; privatise the real traces"
+            "these traces are private already: they have a ledger, and all work on them keeps its "
+            "guarantee. Give the real traces"
         )
     if mix not in ("real", "balanced"):
         raise InputError(f"mix must be 'real' or 'balanced', got {mix!r}")
@@ -155,7 +155,7 @@ def _kept(groups: Ints, most: int, rng: np.random.Generator) -> Ints:
 
 
 def _encode(traces: Traces, public: Domain) -> Encoded:
-    """Traces as public cells."""
+    """Traces as numbers of cells of the public domain."""
     number = np.array([public.classes.index(c) if c in public.classes else 0
                        for c in traces.classes])  # fmt: skip
     columns = {
@@ -169,7 +169,7 @@ def _encode(traces: Traces, public: Domain) -> Encoded:
 
 
 def _column_codes(column: pa.ChunkedArray, values: int) -> Ints | None:
-    """Codes of a column of whole numbers or names of protocols; the last for all else."""
+    """Codes of a column of whole numbers or names of protocols; `values` for all other cells."""
     if pa.types.is_string(column.type) and values == COLUMNS["protocol"]:
         cells: list[Any] = [NUMBERS.get(str(one).lower()) for one in column.to_pylist()]
     elif pa.types.is_integer(column.type):
@@ -220,7 +220,7 @@ def _refuse(
     raise InputError(
         f"{len(small)} class(es) have fewer traces than the {NEEDED * most / mu:,.0f} that are "
         f"needed of each for {NEEDED} traces * mu{' / most' if most > 1 else ''}: {shown}{more}. "
-        "Little would be left of them: join or drop classes, raise epsilon, or go on with "
+        "They would be mostly noise: join or drop classes, raise epsilon, or go on with "
         "anyway=True (--anyway). Class sizes were counted for this, which cost epsilon "
         f"{epsilon_of(spent, delta):.3g}"
     )
@@ -267,8 +267,8 @@ def _labels(sizes: Noisy, mix: str) -> Ints:
         many = np.where(many > 0, -(-many.sum() // max(1, np.count_nonzero(many))), 0)
     if not many.sum():
         raise InputError(
-            "the noisy count of every class is 0: nothing can be told of so few traces at this "
-            "epsilon; add traces, or raise epsilon"
+            "the noisy count of every class is 0: there are too few traces for this epsilon; add "
+            "traces, or raise epsilon"
         )
     return np.repeat(np.arange(len(many)), many)
 
@@ -307,12 +307,12 @@ def _made(
 
 
 def _names_as_gaps(traces: Traces) -> list[str]:
-    """Names of the channels once times are gaps."""
+    """Names of the channels, gaps in place of times."""
     return [channel.name for channel in traces[:1].with_gaps().channels]
 
 
 def _cells(kind: pa.DataType, codes: Ints, values: int) -> pa.Array:
-    """A column of the meta from its codes; what is none of its values is empty."""
+    """A column of the meta-data from its codes; other codes give empty cells."""
     if pa.types.is_string(kind):
         return pa.array([PROTOCOLS.get(code) for code in codes.tolist()], kind)
     return pa.array([code if 0 <= code < values else None for code in codes.tolist()], kind)

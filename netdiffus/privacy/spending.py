@@ -20,11 +20,11 @@ FORM = "netdiffus privacy ledger 1"
 
 @dataclass
 class Spending:
-    """One release on the account of a data set.
+    """One release of a data set, and those before it.
 
     Attributes:
-        path: The file; None keeps no account.
-        unit: Whose privacy is counted.
+        path: The ledger file; None writes none.
+        unit: What is protected: a trace, or a group.
         entries: All releases, this one the last.
     """
 
@@ -33,7 +33,7 @@ class Spending:
     entries: list[dict[str, Any]]
 
     def settle(self, mu: float, note: str) -> None:
-        """Writes down what this release did spend, where it is less than was foreseen."""
+        """Writes down that this release spent less than was planned."""
         self.entries[-1] |= {"mu": mu, "note": note}
         self._write()
 
@@ -55,9 +55,9 @@ class Spending:
 def spend(
     path: Path | None, unit: str, mu: float, epsilon: float, delta: float
 ) -> Iterator[Spending]:
-    """Writes a release into a ledger file before any of the data is looked at.
+    """Writes a release into a ledger file before any data are used.
 
-    Should the run break off, the file says more than was spent, never less.
+    So after a crash the file says more than was spent, never less.
 
     Raises:
         InputError: The file is none of a ledger, or counts for another unit.

@@ -13,7 +13,7 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 BINS = 24  # at most, of each group of cells
-WINDOW = 9  # cells that the mass of a bin is smoothed over
+WINDOW = 9  # cells of the moving average by which bins are chosen
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Tokens:
 
     Attributes:
         of_cell: (cells,) the token of each.
-        inside: (cells,) chance of each cell, given its token.
+        inside: (cells,) probability of each cell, given its token.
         many: K, how many tokens.
     """
 

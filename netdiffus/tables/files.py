@@ -17,6 +17,7 @@ from netdiffus.errors import InputError
 from netdiffus.tables import bounds
 from netdiffus.tables.columns.names import is_label
 from netdiffus.tables.formats import arff, json_text, npz, parquet, text
+from netdiffus.tables.manifest import MANIFEST, PLAN, Manifest
 from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.report import Findings
 
@@ -52,9 +53,16 @@ _PICKLE = (
 def read_files(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
     """The table in a file, in all Parquet files of a folder, or in all files of a glob.
 
+    A folder with a manifest is a data set: its parts in the order of the manifest, which must fit.
+
     Raises:
         InputError: Names the file and what is wrong with it.
     """
+    if (path / MANIFEST).exists() or (path / PLAN).exists():
+        parts = [path / part.file for part in Manifest.read(path).parts]
+        return _joined_tables(
+            path, parts, [read_file(p, options, findings) for p in parts], findings
+        )
     if path.is_dir():
         return _read_parts(path, _parts_of(path, findings), options, findings)
     if not path.exists() and glob.has_magic(str(path)):
@@ -168,6 +176,12 @@ def _read_parts(
     tables = [_with_partition(path, read_file(path, options, findings)) for path in paths]
     if whole.is_dir():
         tables = _with_folders(whole, paths, tables, options, findings)
+    return _joined_tables(whole, paths, tables, findings)
+
+
+def _joined_tables(
+    whole: Path, paths: list[Path], tables: list[pa.Table], findings: Findings
+) -> pa.Table:
     findings.form += f", {len(paths)} files"
     if len({frozenset(table.column_names) for table in tables}) > 1:
         first = set(tables[0].column_names)

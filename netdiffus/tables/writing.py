@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from netdiffus.tables.lists import SCHEMA_KEY
 
 SUFFIXES = (".parquet", ".csv", ".npz")
 GROUP = 4_096  # traces that are written to a Parquet file at a time, where they come bit by bit
+GROUP_BYTES = 256 << 20  # after which they are written, even if they are fewer
 FORMULA = r"^([=+\-@\t\r])"  # how a cell begins that Excel and LibreOffice take for a formula
 
 
@@ -40,17 +41,31 @@ def write(
 def write_parts(tables: Iterable[pa.Table], path: Path) -> None:
     """Writes tables of one schema as one Parquet file while they come, whole or not at all."""
     with whole_file(path) as part, ExitStack() as stack:
-        writer, waiting = None, []
-        for table in tables:
+        writer = None
+        for table in _groups(tables):
             if writer is None:
                 writer = pa.parquet.ParquetWriter(part, table.schema, compression="zstd")
                 stack.enter_context(writer)
-            waiting.append(table)
-            if sum(one.num_rows for one in waiting) >= GROUP:
-                writer.write_table(pa.concat_tables(waiting))
-                waiting = []
-        if writer is not None and waiting:
-            writer.write_table(pa.concat_tables(waiting))
+            writer.write_table(table)
+
+
+def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows GROUP at a time, so that a file does not depend on how they came.
+
+    Where so many take much memory they are fewer.
+    """
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        while sum(one.num_rows for one in waiting) >= GROUP:
+            whole = pa.concat_tables(waiting)
+            yield whole.slice(0, GROUP)
+            waiting = [whole.slice(GROUP)]
+        if sum(one.nbytes for one in waiting) > GROUP_BYTES:
+            yield pa.concat_tables(waiting)
+            waiting = []
+    if sum(one.num_rows for one in waiting):
+        yield pa.concat_tables(waiting)
 
 
 def check_is_parquet(path: Path) -> None:

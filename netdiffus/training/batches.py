@@ -7,12 +7,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from netdiffus.codec import TokenCodec
-from netdiffus.codec.series import parts_of
 from netdiffus.model.model import Model
 from netdiffus.networks.batch import Batch
-from netdiffus.networks.build import Codec
+from netdiffus.parts import Dataset
 from netdiffus.traces.traces import Traces
+from netdiffus.training.encoded import encoded
 
 FEWEST, MOST = 16, 256  # validation traces, about: fewer judge by chance, more are missed
 VALIDATION_DRAWS = 2**62  # numbers of the noise of validation traces, which no batch has
@@ -38,7 +37,7 @@ class Batches:
     def __init__(
         self,
         model: Model,
-        traces: Traces,
+        traces: Traces | Dataset,
         batch_size: int,
         validation: float,
         seed: int,
@@ -47,12 +46,13 @@ class Batches:
         device: torch.device | None = None,
     ) -> None:
         self.seed, self.batch_size, self.rank, self.world = seed, batch_size, rank, world
-        codec = model.codec
-        kept = traces.truncate(codec.length) if codec.length else traces
-        self.data = _inputs(codec, traces).to(device)
-        self.labels = torch.from_numpy(traces.labels).to(device)
-        self.columns = torch.from_numpy(model.columns.encode(kept)).to(device)
-        learned, held = split(traces.labels, kept.duplicates(), validation, seed)
+        self.device = device
+        found = encoded(model, traces)
+        learned, held = split(found.labels.numpy(), found.same, validation, seed)
+        # What is too much for the memory of the host is too much for that of a GPU, too.
+        place = None if isinstance(traces, Dataset) else device
+        self.data, self.labels, self.columns = (one.to(place) for one in found[:3])
+        self.longer = found.longer
         self.learned, self.held = torch.from_numpy(learned), torch.from_numpy(held)
         self.order: tuple[int, Tensor] = (-1, torch.empty(0))
 
@@ -81,9 +81,10 @@ class Batches:
 
     def _of(self, rows: Tensor, draws: Tensor) -> Batch:
         rows, draws = rows.to(self.data.device), draws.to(self.data.device)
-        data = self.data[rows]
+        data = self.data[rows].to(self.device)
         data = data.long() if data.dtype == torch.int16 else data
-        return Batch(data, self.labels[rows], self.columns[rows], draws)
+        parts = data, self.labels[rows], self.columns[rows], draws
+        return Batch(*(part.to(self.device) for part in parts))
 
     def _rows(self, draws: Tensor) -> Tensor:
         """Every trace that is learned from once an epoch, in an order of its own."""
@@ -97,17 +98,6 @@ class Batches:
             order = torch.randperm(len(self.learned), generator=seeded)
             self.order = (epoch, self.learned[order])
         return self.order[1]
-
-
-def _inputs(codec: Codec, traces: Traces) -> Tensor:
-    """Tokens of all traces, or the series that images are drawn of."""
-    if isinstance(codec, TokenCodec):
-        return codec.encode(traces)
-    parts = parts_of(len(traces))
-    found = torch.empty(len(traces), *codec.series(traces[parts[0]]).shape[1:])
-    for rows in parts:
-        found[rows] = codec.series(traces[rows]).float()
-    return found
 
 
 def split(labels: Ints, same: Ints, share: float, seed: int) -> tuple[Ints, Ints]:

@@ -10,7 +10,7 @@ import torch
 
 from netdiffus.errors import InputError
 from netdiffus.training.checkpoint import log
-from netdiffus.training.processes import agreed
+from netdiffus.training.processes import agreed, mean
 from netdiffus.training.run import Run
 from netdiffus.training.saving import save
 from netdiffus.training.validation import calibrate, set_temperature, validate
@@ -59,7 +59,7 @@ def _step(run: Run) -> float:
     batch = run.data.batch(state.step)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(hash((recipe.seed, state.step, run.accelerator.process_index)))
-        loss = float(run.step(*batch))
+        loss = mean(run.accelerator, float(run.step(*batch)))
     state.average(recipe.ema_width)
     if agreed(run.accelerator, not math.isfinite(loss)):
         raise InputError(

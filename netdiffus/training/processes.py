@@ -15,6 +15,11 @@ from netdiffus.device import usable
 from netdiffus.errors import InputError
 
 
+def joined() -> Accelerator:
+    """Knows the processes. Without a GPU accelerate must be told so, or each would work alone."""
+    return Accelerator(device_placement=False, cpu=not torch.cuda.is_available())
+
+
 def target_device(accelerator: Accelerator, device: str | None) -> torch.device:
     """The device of this process.
 
@@ -44,6 +49,14 @@ def agreed(accelerator: Accelerator, wish: bool) -> bool:
         return wish
     wishes = torch.tensor(float(wish), device=accelerator.device)
     return float(accelerator.reduce(wishes)) > 0
+
+
+def mean(accelerator: Accelerator, value: float) -> float:
+    """The mean of a number over all processes."""
+    if accelerator.num_processes == 1:
+        return value
+    number = torch.tensor(value, dtype=torch.float64, device=accelerator.device)
+    return float(accelerator.reduce(number, "mean"))
 
 
 def leave_group() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from netdiffus.codec.series import parts_of
 from netdiffus.errors import InputError
 from netdiffus.model.model import Model
+from netdiffus.parts import Dataset
 from netdiffus.traces.traces import Traces
 from netdiffus.training.recipe import Recipe
 
@@ -38,9 +39,13 @@ def recipe_of(model: Model) -> Recipe:
         raise InputError(f"resume: the settings of the model cannot be used: {error}") from None
 
 
-def hash_of(traces: Traces, columns: Sequence[str] = ()) -> str:
+def hash_of(traces: Traces | Dataset, columns: Sequence[str] = ()) -> str:
     """Of all that is learned from; a resumed run is checked against it."""
     digest = hashlib.sha256()
+    if isinstance(traces, Dataset):
+        for one in traces.manifest.parts:
+            digest.update(one.sha256.encode())
+        return digest.hexdigest()
     for rows in parts_of(len(traces)):
         digest.update(traces.values[rows].tobytes())
     for part in (traces.lengths, traces.labels):

@@ -24,15 +24,23 @@ from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError, Note
 from netdiffus.files import alone_in
 from netdiffus.model.files import refuse_model
-from netdiffus.model.model import Model
+from netdiffus.model.model import Model, shares_of
 from netdiffus.networks.build import IMAGES, Codec, check_preset, default_codec
+from netdiffus.parts import Dataset
 from netdiffus.progress import given_or_bar
 from netdiffus.traces.splitting import group_names
 from netdiffus.traces.traces import Ints, Traces
 from netdiffus.training.batches import Batches
 from netdiffus.training.checkpoint import State, start_folder
+from netdiffus.training.encoded import fits, sample_of
 from netdiffus.training.loop import learn
-from netdiffus.training.processes import check_batch, interruptible, leave_group, target_device
+from netdiffus.training.processes import (
+    check_batch,
+    interruptible,
+    joined,
+    leave_group,
+    target_device,
+)
 from netdiffus.training.recipe import Recipe
 from netdiffus.training.resume import check_same, hash_of, recipe_of, settings_of
 from netdiffus.training.run import Run
@@ -44,7 +52,7 @@ FEW = 10  # traces of a class below which a note says what to expect
 
 
 def train(
-    traces: Traces,
+    traces: Traces | Dataset,
     path: str | Path | None = None,
     *,
     recipe: Recipe | None = None,
@@ -66,7 +74,9 @@ def train(
     step is a CUDA graph, but of `series` and `masked`.
 
     Args:
-        traces: What to learn from, at least 5.
+        traces: What to learn from, at least 5. Of a data set that is not read into memory at once
+            the vocabularies and columns are found in a random sample, and its tokens lie in a
+            temporary file.
         path: Folder for the model, its checkpoints and its log; None keeps all in memory.
         recipe: Budget and settings; None trains for two minutes, or is that of the resumed run.
         codec: Not yet fitted; None is `TokenCodec()`, or for `paper` `GasfCodec(default_size(…))`.
@@ -98,7 +108,10 @@ def train(
     before = Model.load(_require_path(folder)) if resume else None
     recipe = recipe or (recipe_of(before) if before else Recipe(minutes=2))
     recipe = _with_decay(recipe, preset)
-    traces = traces.without_empty_classes()
+    data = traces
+    traces = _to_fit_on(data, recipe.seed)
+    if isinstance(data, Traces) or fits(data):
+        data = traces = traces.without_empty_classes()
     if folder is not None:
         refuse_model(folder, force or resume)
     codec = copy.deepcopy(codec) or default_codec(preset, default_size(traces))
@@ -113,23 +126,25 @@ def train(
         columns=before.columns.chosen if before and columns is None else columns,
         seed=recipe.seed,
     )
-    _warn(traces, model.codec.length or 0)
+    if isinstance(data, Dataset):
+        model.shares = shares_of(np.array(list(data.counts().values())))
+    _warn(traces, model.codec.length or 0, data.counts())
     if before:
         check_same(before, model)
     with given_or_bar(progress, "train", 1.0) as shown:
-        return _train(model, traces, recipe, folder, resume, device, shown)
+        return _train(model, data, recipe, folder, resume, device, shown)
 
 
 def _train(
     model: Model,
-    traces: Traces,
+    traces: Traces | Dataset,
     recipe: Recipe,
     folder: Path | None,
     resume: bool,
     device: str | None,
     progress: Callable[[float, str], None],
 ) -> Model:
-    accelerator = Accelerator(device_placement=False)
+    accelerator = joined()
     check_batch(recipe.batch_size, accelerator.num_processes)
     with alone_in(folder if accelerator.is_main_process else None), interruptible() as interrupted:
         run = _new_run(model, traces, recipe, accelerator, folder, device, progress)
@@ -146,7 +161,7 @@ def _train(
 
 def _new_run(
     model: Model,
-    traces: Traces,
+    traces: Traces | Dataset,
     recipe: Recipe,
     accelerator: Accelerator,
     folder: Path | None,
@@ -159,27 +174,34 @@ def _new_run(
     state = State.new(model.network.to(target), recipe)
     place = accelerator.process_index, accelerator.num_processes, target
     shares = recipe.batch_size, recipe.validation_fraction, recipe.seed
+    data = Batches(model, traces, *shares, *place)
     return Run(
         accelerator=accelerator,
         recipe=recipe,
         model=model,
         state=state,
-        data=Batches(model, traces, *shares, *place),
+        data=data,
         step=prepared_step(accelerator, state, target),
         target=target,
         folder=folder if accelerator.is_main_process else None,
         log=None,
         fingerprint={"traces": hash_of(traces, model.columns.chosen), **settings},
-        learned={**_learned(model, traces), "budget": recipe.budget(), **settings},
+        learned={**_learned(model, data), "budget": recipe.budget(), **settings},
         progress=progress,
     )
 
 
-def _learned(model: Model, traces: Traces) -> dict[str, int]:
+def _to_fit_on(data: Traces | Dataset, seed: int) -> Traces:
+    """The traces that vocabularies and columns are found in: all, or a sample of a data set."""
+    if isinstance(data, Traces):
+        return data
+    return data.load() if fits(data) else sample_of(data, seed)
+
+
+def _learned(model: Model, data: Batches) -> dict[str, int]:
     """How much of the traces is learned from."""
-    length = model.codec.length or 0
-    cut = int((traces.lengths > length).sum())
-    counts = {"traces": len(traces), "length": length, "points": model.codec.points}
+    length, cut = model.codec.length or 0, data.longer
+    counts = {"traces": len(data.labels), "length": length, "points": model.codec.points}
     return counts | ({"longer_traces": cut} if cut else {})
 
 
@@ -195,8 +217,8 @@ def _with_decay(recipe: Recipe, preset: str) -> Recipe:
     return recipe if recipe.weight_decay is not None else replace(recipe, weight_decay=usual)
 
 
-def _warn(traces: Traces, kept: int) -> None:
-    """Says which traces are cut, and which classes are small."""
+def _warn(traces: Traces, kept: int, counts: dict[str, int]) -> None:
+    """Says which traces, of those that are looked at, are cut, and which classes are small."""
     if cut := int((traces.lengths > kept).sum()):
         warnings.warn(
             f"{cut} of {len(traces)} traces are longer than {kept} points; only their first {kept} "
@@ -205,7 +227,7 @@ def _warn(traces: Traces, kept: int) -> None:
             Note,
             stacklevel=3,
         )
-    few = sorted((n, name) for name, n in traces.counts().items() if n < FEW)
+    few = sorted((n, name) for name, n in counts.items() if n < FEW)
     if few:
         more = f", and {len(few) - 1} more classes have fewer than {FEW}" if len(few) > 1 else ""
         warnings.warn(

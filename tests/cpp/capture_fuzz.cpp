@@ -2,9 +2,9 @@
 // that reach new code are kept and damaged further; nothing is written. Compile the reader's
 // sources with -fsanitize-coverage=trace-pc and this file without.
 #include <bitset>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -182,15 +182,15 @@ extern "C" void __sanitizer_cov_trace_pc() {
 
 int main(int count, char** arguments) {
   if (count < 4) return std::fprintf(stderr, "capture_fuzz SECONDS SEED FOLDER...\n"), 2;
-  const std::chrono::duration<double> limit(std::atof(arguments[1]));
+  const double limit = std::atof(arguments[1]) * CLOCKS_PER_SEC;  // of processor time
   random_bits.seed(std::strtoull(arguments[2], nullptr, 10));
   std::vector<Input> corpus = load(count - 3, arguments + 3);
   if (corpus.empty()) return std::fprintf(stderr, "no seeds\n"), 2;
   for (const Input& input : corpus) run(input);
   const size_t seeds = corpus.size(), known = reached.count();
   size_t runs = 0;
-  const auto start = std::chrono::steady_clock::now();
-  while (std::chrono::steady_clock::now() - start < limit) {
+  const std::clock_t start = std::clock();
+  while (static_cast<double>(std::clock() - start) < limit) {
     Input input = corpus[below(corpus.size())];
     for (size_t i = 1 + below(4); i > 0; --i) damage(input, corpus);
     if (run(input)) corpus.push_back(std::move(input));

@@ -35,13 +35,6 @@ void check_field(int64_t batch, int64_t n, int threads) {
   for (T cosine : field) expect(cosine >= -1 && cosine <= 1, "a cosine outside [-1, 1]");
 }
 
-template <class T>
-void check_resize(int64_t batch, int64_t h, int64_t w, int64_t h2, int64_t w2, int threads) {
-  std::vector<T> image(batch * h * w, T(3)), resized(batch * h2 * w2, T(9));
-  netdiffus::area_resize(image.data(), batch, h, w, h2, w2, resized.data(), threads);
-  for (T mean : resized) expect(std::abs(mean - 3) < 1e-4, "a mean of threes that is no three");
-}
-
 std::vector<int64_t> numbers(int64_t batch) {
   std::vector<int64_t> index(batch);
   std::iota(index.begin(), index.end(), -1);
@@ -157,12 +150,6 @@ void check_all() {
       check_field<double>(batch, n, 1);
     }
   check_field<float>(170, 257, 3);  // 45 MB
-  for (int64_t batch : {0, 1, 3})
-    for (int64_t h : {1, 7, 70, 300})
-      for (int64_t h2 : {1, 5, 64, 125}) {
-        check_resize<float>(batch, h, h + 3, h2, h2, 3);
-        check_resize<double>(batch, h, 50, h2, 9, 1);
-      }
   for (int64_t batch : {0, 1, 3})
     for (int64_t count : {0, 1, 5, 1024, 70001}) {
       check_noise<float>({batch, 1, 1, count, false}, 3);

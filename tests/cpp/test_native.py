@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not shutil.which(COMPILER), reason=f"no C++ comp
 
 
 def build(target: Path, sources: list[Path], *flags: str) -> Path:
-    command = [COMPILER, "-std=c++20", "-O1", "-g", "-ffp-contract=off", "-pthread"]
+    command = [COMPILER, "-std=c++20", "-O1", "-g1", "-ffp-contract=off", "-pthread"]
     includes = ["-I", str(CSRC), "-I", str(HERE)]
     subprocess.check_call([*command, *flags, *includes, *map(str, sources), "-o", str(target)])
     return target

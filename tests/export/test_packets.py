@@ -548,6 +548,26 @@ def test_tshark_finds_nothing_wrong(lab_capture: Path) -> None:
     assert listed.stdout.count("\n") == len(read(lab_capture))
 
 
+def trained(folder: Path, traces: Traces) -> Path:
+    traces.save(folder / "train.parquet")
+    small = ("--steps", 2, "--width", 8)
+    assert run("train", folder / "train.parquet", *small, "-o", folder / "model").code == 0
+    return folder / "model"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tmp_path_factory.mktemp("small"), packets(60))
+
+
+@pytest.fixture(scope="module")
+def model_of_large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of packets above the usual MTU."""
+    traces = packets(60)
+    traces.values[:, 0][traces.mask] += 1500
+    return trained(tmp_path_factory.mktemp("large"), traces)
+
+
 class TestCommand:
     def test_export(self, tmp_path: Path) -> None:
         packets().save(tmp_path / "t.parquet")
@@ -557,19 +577,15 @@ class TestCommand:
         write_capture(packets(), tmp_path / "python.pcapng")
         assert (tmp_path / "t.pcapng").read_bytes() == (tmp_path / "python.pcapng").read_bytes()
 
-    def test_sample_writes_a_capture_that_export_would(self, tmp_path: Path) -> None:
-        model = small_model(tmp_path, packets(60))
+    def test_sample_writes_a_capture_that_export_would(self, model: Path, tmp_path: Path) -> None:
         made = ("sample", model, "-n", 6, "--seed", 1, "-o")
         assert run(*made, tmp_path / "t.pcap").code == 0
         assert run(*made, tmp_path / "t.parquet").code == 0
         assert run("export", tmp_path / "t.parquet", "-o", tmp_path / "e.pcap").code == 0
         assert (tmp_path / "t.pcap").read_bytes() == (tmp_path / "e.pcap").read_bytes()
 
-    def test_sample_takes_the_choices_of_export(self, tmp_path: Path) -> None:
-        traces = packets(60)
-        traces.values[:, 0][traces.mask] += 1500
-        model = small_model(tmp_path, traces)
-        made = ("sample", model, "-n", 6, "--seed", 1, "-o")
+    def test_sample_takes_the_choices_of_export(self, model_of_large: Path, tmp_path: Path) -> None:
+        made = ("sample", model_of_large, "-n", 6, "--seed", 1, "-o")
         choices = ("--mtu", 9000, "--ip", 6, "--server-port", 8443, "--resolution", "us")
         choices += ("--small", "raise", "--ports", "keep", "--protocol", "udp")
         assert run(*made, tmp_path / "t.parquet").code == 0
@@ -581,11 +597,10 @@ class TestCommand:
         assert refused.code == 2
         assert "a table has no use for --mtu" in refused.err
 
-    def test_sampled_traces_that_are_refused_are_kept(self, tmp_path: Path) -> None:
-        traces = packets(60)
-        traces.values[:, 0][traces.mask] += 1500
-        model = small_model(tmp_path, traces)
-        done = run("sample", model, "-n", 6, "-o", tmp_path / "t.pcap")
+    def test_sampled_traces_that_are_refused_are_kept(
+        self, model_of_large: Path, tmp_path: Path
+    ) -> None:
+        done = run("sample", model_of_large, "-n", 6, "-o", tmp_path / "t.pcap")
         assert done.code == 2
         assert "MTU of 1500" in done.err
         assert len(Traces.load(tmp_path / "t.parquet")) == 6
@@ -593,7 +608,7 @@ class TestCommand:
         there = ["t.parquet", "t.traces.parquet"]
         for name in there:
             (tmp_path / name).write_text("mine")
-        asked = ("sample", model, "-n", 6, "-o", tmp_path / "t.pcap")
+        asked = ("sample", model_of_large, "-n", 6, "-o", tmp_path / "t.pcap")
         for kept, force in (("t.traces-2.parquet", ()), ("t.traces-3.parquet", ("--force",))):
             done = run(*asked, *force)
             assert "MTU of 1500" in done.err
@@ -602,21 +617,13 @@ class TestCommand:
         assert {(tmp_path / name).read_text() for name in there} == {"mine"}
 
     def test_volumes_are_refused_before_the_work(self, tmp_path: Path) -> None:
-        model = small_model(tmp_path, volumes(60))
+        model = trained(tmp_path, volumes(60))
         done = run("sample", model, "-n", 10**9, "-o", tmp_path / "t.pcap")
         assert done.code == 2
         assert "volumes per bin" in done.err
 
-    def test_files_that_are_there_are_refused_first(self, tmp_path: Path) -> None:
-        model = small_model(tmp_path, packets(60))
+    def test_files_that_are_there_are_refused_first(self, model: Path, tmp_path: Path) -> None:
         (tmp_path / "t.labels.csv").write_text("mine")
         done = run("sample", model, "-n", 10**9, "-o", tmp_path / "t.pcap")
         assert done.code == 2
         assert "t.labels.csv exists" in done.err
-
-
-def small_model(folder: Path, traces: Traces) -> Path:
-    traces.save(folder / "train.parquet")
-    small = ("--steps", 2, "--width", 8)
-    assert run("train", folder / "train.parquet", *small, "-o", folder / "model").code == 0
-    return folder / "model"

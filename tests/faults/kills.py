@@ -1,11 +1,13 @@
-"""Kills each command before each of its calls that change the disk, and looks at what is left.
+"""Kills each command wherever its calls have changed the disk, and looks at what is left.
 
     python kills.py FOLDER
 
 The calls are found by a run that is not killed: audit events of Python for files that are opened
 for writing, renamed, removed, and folders that are made or removed, and `os.fsync`. Libraries that
-write by themselves write into files that were opened so before. Each run that is killed is a fork
-of this process. Prints a JSON object: for each command the calls and the faults.
+write by themselves write into files that were opened so before. That run also notes what the disk
+is like before each call; of several calls that find it alike, the command is killed before the
+first. Each run that is killed is a fork of this process. Prints a JSON object: for each command the
+calls and the faults.
 """
 
 from __future__ import annotations
@@ -48,11 +50,13 @@ class Watch:
         folder: Below which calls count.
         kill: The number of the call; 0 kills at none.
         calls: Those so far.
+        trees: What the folder was like before each of them; only where none is killed.
     """
 
     folder: Path
     kill: int = 0
     calls: tuple[tuple[str, str], ...] = ()
+    trees: tuple[str, ...] = ()
 
     def start(self) -> None:
         fsync = os.fsync
@@ -76,7 +80,9 @@ class Watch:
         if not where.startswith(f"{self.folder}{os.sep}") and where != str(self.folder):
             return
         self.calls += ((event, TOKEN.sub(".*.", os.path.relpath(where, self.folder))),)
-        if len(self.calls) == self.kill:
+        if not self.kill:
+            self.trees += (tree(self.folder),)
+        elif len(self.calls) == self.kill:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -309,7 +315,7 @@ def tree(folder: Path) -> str:
 
 
 def kill_all(command: Command, work: Path) -> dict[str, Any]:
-    """Kills a command before each of its calls."""
+    """Kills a command before the first of all calls that find the disk alike."""
     start, folder = work / "start", work / "run"
     start.mkdir(parents=True)
     command.before(start)
@@ -331,25 +337,21 @@ def kill_all(command: Command, work: Path) -> dict[str, Any]:
         watch.start()
         with mock.patch.object(os, "replace", noted):
             command.act(folder)
-        return [watch.calls, states]
+        return [watch.calls, watch.trees, states]
 
     fresh()
     before = command.state(folder)
-    calls, states = must(lambda: watched(0))
+    calls, trees, states = must(lambda: watched(0))
     after = command.state(folder)
     known = [before, *states, after]
-    faults, seen = missed(start, folder, calls), set()
-    for kill in range(1, len(calls) + 1):
+    faults = missed(start, folder, calls)
+    kills = [trees.index(one) + 1 for one in dict.fromkeys(trees)]
+    for kill in kills:
         fresh()
         status, told = forked(lambda kill=kill: watched(kill))
         if not os.WIFSIGNALED(status):
             faults.append(f"{calls[kill - 1]}: was not killed: {told}")
             continue
-        left = tree(folder)
-        if left in seen:
-            continue
-        seen.add(left)
-
         try:
             found = command.state(folder)
             wrong = [] if command.allowed(found, known) else [f"left {found}"]
@@ -358,7 +360,7 @@ def kill_all(command: Command, work: Path) -> dict[str, Any]:
             wrong = [f"{type(error).__name__}: {error}"]
         wrong += [f"not cleared: {name}" for name in leavings(folder)]
         faults += [f"{kill}, before {calls[kill - 1]}: {one}" for one in wrong]
-    return {"calls": calls, "states": len(seen), "faults": faults}
+    return {"calls": calls, "states": len(kills), "faults": faults}
 
 
 def missed(start: Path, folder: Path, calls: list[list[str]]) -> list[str]:

@@ -43,12 +43,6 @@ int gasf_image(int dtype, void* x, int64_t batch, int64_t n, int64_t m, double g
   return WITH(dtype, gasf_image_cuda(AS(const T, x), batch, n, m, gamma, AS(T, image), nullptr));
 }
 
-int area_resize(int dtype, void* image, int64_t batch, int64_t h, int64_t w, int64_t h2, int64_t w2,
-                void* resized) {
-  return WITH(dtype,
-              area_resize_cuda(AS(const T, image), batch, h, w, h2, w2, AS(T, resized), nullptr));
-}
-
 int gasf_decode(int dtype, void* image, int64_t batch, int64_t m, double gamma, int iterations,
                 double exact, double* x, double* residual) {
   return WITH(dtype, gasf_decode_cuda(AS(const T, image), batch, m, gamma, iterations, exact, x,

@@ -22,8 +22,6 @@ void gasfs(int64_t n, int64_t m) {
   std::vector<T> x(batch * n), field(batch * n * n), image(batch * m * m);
   expect(gasf_cuda(x.data(), batch, n, field.data(), nullptr));
   expect(gasf_image_cuda(x.data(), batch, n, m, 0.3, image.data(), nullptr));
-  std::vector<T> resized(batch * m * 3);
-  expect(area_resize_cuda(field.data(), batch, n, n, m, 3, resized.data(), nullptr));
 }
 
 template <class T>

@@ -42,7 +42,6 @@ class Coefficients(ctypes.Structure):
 SIGNATURES: dict[str, tuple[Any, ...]] = {
     "gasf": (POINTER, LONG, LONG, POINTER),
     "gasf_image": (POINTER, LONG, LONG, LONG, DOUBLE, POINTER),
-    "area_resize": (POINTER, LONG, LONG, LONG, LONG, LONG, POINTER),
     "gasf_decode": (POINTER, LONG, LONG, DOUBLE, INT, DOUBLE, POINTER, POINTER),
     "normal": (Draw, Planes, POINTER),
     "q_sample": (POINTER, POINTER, POINTER, Draw, Planes, INT, POINTER, POINTER),
@@ -112,8 +111,6 @@ def extents(op: str, item: int, a: tuple[Any, ...]) -> dict[int, int]:
         return {0: a[1] * a[2] * item, 3: a[1] * a[2] ** 2 * item}
     if op == "gasf_image":
         return {0: a[1] * a[2] * item, 5: a[1] * a[3] ** 2 * item}
-    if op == "area_resize":
-        return {0: math.prod(a[1:4]) * item, 6: a[1] * a[4] * a[5] * item}
     if op == "gasf_decode":
         return {0: a[1] * a[2] ** 2 * item, 6: a[1] * a[2] * 8, 7: a[1] * 8}
     if op == "normal":

@@ -11,7 +11,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 CSRC = HERE.parents[1] / "csrc"
-STEMS = ("area_resize", "cached_attention", "decode", "denoise", "draw_tokens", "gasf", "noise")
+STEMS = ("cached_attention", "decode", "denoise", "draw_tokens", "gasf", "noise")
 COMPILER = os.environ.get("CXX", "g++")
 MEMORY = ("-DSHIM_THREADS", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 RACES = ("-DSHIM_THREADS", "-fsanitize=thread")

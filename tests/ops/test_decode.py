@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from everywhere import DTYPES, assert_same_everywhere
+from everywhere import DTYPES
 from torch import Tensor
 
 from netdiffus.ops import gasf_decode, gasf_image
@@ -84,6 +84,22 @@ def test_random_images_as_the_reference_does(backend: str, device: str, m: int) 
     torch.testing.assert_close(residual.cpu(), least, rtol=0, atol=TOLERANCE[backend])
 
 
+@pytest.mark.parametrize("backend", ["cuda", "triton"], indirect=True)
+@pytest.mark.parametrize("m", [7, 24])
+def test_starts_anywhere(backend: str, device: str, m: int) -> None:
+    """Also where Gauss-Newton's matrix is singular, or its slope 0."""
+    generator = torch.Generator().manual_seed(7)
+    bits = (torch.rand(6, m, m, generator=generator) < 0.4).float()
+    eye = torch.eye(m).unsqueeze(0)
+    image = torch.cat([bits, eye, 1 - eye, 0 * eye, 1 + 0 * eye])
+    found, residual = gasf_decode(image.to(device), backend=backend)
+    assert found.min() >= 0
+    assert found.max() <= 1
+    expected = gasf_decode(image, backend="torch")[1]
+    # Measured: 1.5e-6, in images whose six steps end before the minimum; 0.2 is to get stuck.
+    torch.testing.assert_close(residual.cpu(), expected, rtol=0, atol=5e-6)
+
+
 @pytest.mark.parametrize("backend", NATIVE, indirect=True)
 @pytest.mark.parametrize("gamma", [0.25, 0.3, 0.5, 2.2])
 def test_undoes_gamma(backend: str, device: str, gamma: float) -> None:
@@ -138,30 +154,6 @@ def test_leading_dimensions(backend: str, device: str, shape: tuple[int, ...]) -
     assert residual.shape == shape[:-2]
 
 
-def test_any_strides(backend: str, device: str) -> None:
-    image = noisy("any", 6, 16, 0.1).to(dtype_of(backend)).to(device)[::2, ::2, ::2].mT
-    found, expected = (gasf_decode(v, backend=backend) for v in (image, image.contiguous()))
-    assert all(map(torch.equal, found, expected))
-
-
-@pytest.mark.parametrize("backend", NATIVE, indirect=True)
-def test_batches_change_nothing(backend: str, device: str) -> None:
-    image = noisy("any", 20, 33, 0.2).to(dtype_of(backend)).to(device)
-    parts = [gasf_decode(part, backend=backend) for part in image.split(7)]
-    for found, whole in zip(
-        zip(*parts, strict=True), gasf_decode(image, backend=backend), strict=True
-    ):
-        assert torch.equal(torch.cat(found), whole)
-
-
-@pytest.mark.parametrize("backend", NATIVE, indirect=True)
-def test_the_same_bits_everywhere(backend: str, device: str) -> None:
-    for dtype in DTYPES[backend]:
-        image = noisy("any", 60, 37, 0.2).to(dtype).to(device)
-        image[7, 0, 0] = torch.nan
-        assert_same_everywhere(lambda image=image: gasf_decode(image, gamma=0.3, backend=backend))
-
-
 def test_result_has_no_gradient(backend: str, device: str) -> None:
     image = torch.rand(2, 5, 5, device=device, requires_grad=True)
     assert not any(v.requires_grad for v in gasf_decode(image, backend=backend))
@@ -174,18 +166,6 @@ def test_large_images_on_a_gpu_are_left_to_torch(backend: str, device: str) -> N
             gasf_decode(image, backend=backend)
     found, _ = gasf_decode(image, iterations=0)
     torch.testing.assert_close(found, torch.full_like(found, 0.5))
-
-
-@pytest.mark.parametrize("backend", NATIVE, indirect=True)
-def test_compiles_into_one_graph(backend: str, device: str) -> None:
-    image = noisy("any", 2, 6, 0.1).to(dtype_of(backend)).to(device)
-    compiled = torch.compile(
-        lambda v: gasf_decode(v, gamma=0.5, backend=backend), fullgraph=True, backend="eager"
-    )
-    for found, expected in zip(
-        compiled(image), gasf_decode(image, gamma=0.5, backend=backend), strict=True
-    ):
-        torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
 def test_registered_op_keeps_torchs_rules() -> None:

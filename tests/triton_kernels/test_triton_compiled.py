@@ -15,7 +15,6 @@ import torch
 from triton_cases import STEPS, indices, random
 
 from netdiffus.ops.triton import (
-    area_resize,
     cached_attention,
     decode,
     denoise,
@@ -41,17 +40,13 @@ ELEMENTWISE = {
 }
 # A tile of keys or values, a query and a mean at once; sums of float64 take two registers each.
 REGISTERS = ELEMENTWISE | {"_attend": 64, "_draw": 48}
-REGISTERS |= {"_area_means": 40, "_area_resize": 64, "_nearest": 128}
+REGISTERS |= {"_area_means": 40, "_nearest": 128}
 
 
 def launch_gasf(dtype: torch.dtype) -> None:
     x, image = random(2, 500, dtype=dtype), torch.empty(2, M, M, dtype=dtype)
     gasf.gasf_image(x, M, 0.25, image)
     gasf.gasf(x[:, :M].contiguous(), image)
-
-
-def launch_area_resize(dtype: torch.dtype) -> None:
-    area_resize.area_resize(random(2, 500, 500, dtype=dtype), torch.empty(2, M, M, dtype=dtype))
 
 
 def launch_decode(dtype: torch.dtype) -> None:
@@ -86,7 +81,6 @@ def launch_draw_tokens(dtype: torch.dtype) -> None:
 
 LAUNCHES = (
     launch_gasf,
-    launch_area_resize,
     launch_decode,
     launch_noise,
     launch_denoise,

@@ -37,10 +37,6 @@ MUTANTS: dict[str, tuple[str, str, str, Check, tuple[Any, ...]]] = {
         "gasf", "(row * n + column)", "(row * (n + 1) + column)",
         cases.check_gasf, (1, 40, single),
     ),
-    "a stride of the other axis": (
-        "area_resize", "(i * w + j)", "(i * h + j)",
-        cases.check_area_resize, (1, (20, 30), (7, 9), single),
-    ),
     "a mirror image that is not transposed": (
         "noise", "tl.trans(z), mask", "z, mask",
         cases.check_normal, ((1, 64, 64), True, single),

@@ -18,7 +18,6 @@ from triton_cases import (
     Check,
     assert_near,
     cases,
-    check_area_resize,
     check_cached_attention,
     check_denoise_step,
     check_draw_tokens,
@@ -49,12 +48,6 @@ AWKWARD: dict[Check, list[tuple[Any, ...]]] = {
         (16, 448, 128, 1.0, single),
         (2, 70, 125, 2.2, single),
         (2, 500, 96, 0.5, half),
-    ],
-    check_area_resize: [
-        (1, (1, 1), (1, 1), single),
-        (2, (131, 97), (61, 13), single),
-        (2, (61, 200), (127, 64), half),
-        (1, (70, 33), (125, 97), brain),
     ],
     check_normal: [
         ((5, 1031), False, single),
@@ -103,23 +96,24 @@ def test_results(offline: Callable[..., Any], check: Check, arguments: tuple[Any
     assert used.launched
 
 
-def last_of(tensor: Tensor) -> Tensor:
-    """70,000 traces of which only the last is there."""
-    return tensor.expand(70_000, *tensor.shape[1:])
+def last_of(tensor: Tensor, traces: int = 70_000) -> Tensor:
+    """So many traces, of which only the last is there."""
+    return tensor.expand(traces, *tensor.shape[1:])
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_more_elements_than_32_bits_count(offline: Callable[..., Any], symmetric: bool) -> None:
-    """The last programs of 4.6 billion elements write where they should."""
-    m, index, noisy = 256, torch.tensor([9]), STEPS["all"]
+    """The last programs of 4.9 billion elements write where they should."""
+    m, traces, index, noisy = 64, 1_200_000, torch.tensor([9]), STEPS["all"]
     made = [torch.full((1, 1, m, m), torch.nan) for _ in range(4)]
     xt, net, before = (random(1, 1, m, m) - k for k in range(3))
-    tensors = [last_of(tensor) for tensor in (xt, net, before)]
-    noise_out, x_next, x0, plain = (last_of(tensor) for tensor in made)
-    used = offline(last=36 if symmetric else 64)  # the programs of one trace
-    noise.normal(SEED, last_of(index), STEP, symmetric, noise_out)
-    denoise.denoise_step(noisy, *tensors, SEED, last_of(index), STEP, symmetric, x_next, x0)
-    used.last = 64
+    tensors = [last_of(tensor, traces) for tensor in (xt, net, before)]
+    noise_out, x_next, x0, plain = (last_of(tensor, traces) for tensor in made)
+    numbers = last_of(index, traces)
+    used = offline(last=3 if symmetric else 4)  # the programs of one trace
+    noise.normal(SEED, numbers, STEP, symmetric, noise_out)
+    denoise.denoise_step(noisy, *tensors, SEED, numbers, STEP, symmetric, x_next, x0)
+    used.last = 4
     denoise.denoise_step(STEPS["ddim"], *tensors, SEED, None, STEP, symmetric, plain, x0)
     z = white(index, (1, m, m), symmetric)
     clean = net.double().clamp(-1, 1)
@@ -142,13 +136,13 @@ def test_caches_of_more_numbers_than_32_bits_count(offline: Callable[..., Any]) 
 
 
 def test_logits_of_more_numbers_than_32_bits_count(offline: Callable[..., Any]) -> None:
-    """The last of 70,000 rows of 65,536 logits."""
-    logits, uniforms = torch.zeros(1, 2**16), torch.tensor([0.75], dtype=torch.float64)
-    logits[:, : 2**15] = -torch.inf
+    """The last of 2,200,000 rows of 2,048 logits."""
+    logits, uniforms = torch.zeros(1, 2**11), torch.tensor([0.75], dtype=torch.float64)
+    logits[:, : 2**10] = -torch.inf
     tokens = torch.tensor([-7])
     offline(last=1)
-    draw_tokens.draw_tokens(last_of(logits), last_of(uniforms), last_of(tokens))
-    assert tokens.tolist() == [2**15 + 3 * 2**13]
+    draw_tokens.draw_tokens(*(last_of(one, 2_200_000) for one in (logits, uniforms, tokens)))
+    assert tokens.tolist() == [2**10 + 3 * 2**8]
 
 
 def test_rows_without_a_token_give_minus_one(offline: Callable[..., Any]) -> None:

@@ -21,7 +21,7 @@ Rows = npt.NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Quantity:
-    """Numbers that each trace has one (length, total, duration) or many of (a channel's points).
+    """Numbers of traces: one each (length, total, duration), or many (points of a channel).
 
     Attributes:
         name: Its name.

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtri
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import QuantileTransformer
+from sklearn.preprocessing import FunctionTransformer, QuantileTransformer
 
 from netdiffus.evaluation.features.vector_set import Vectors
 from netdiffus.traces.traces import Floats, Ints
@@ -27,6 +28,7 @@ HIDDEN = 64  # units of the network's one hidden layer
 EPOCHS = 30
 BATCH = 32
 MOST_BATCHES = 32  # of an epoch
+LEAST = 1e-7 - np.spacing(1)  # of a rank between 0 and 1, as scikit-learn has it
 
 
 def forest(x: Vectors, labels: Ints, classes: int, seed: int) -> Classifier:
@@ -54,12 +56,19 @@ def network(x: Vectors, labels: Ints, classes: int, seed: int) -> Classifier:
     """
     batch = min(max(BATCH, -(-len(x) // MOST_BATCHES)), len(x))
     model = make_pipeline(
-        QuantileTransformer(n_quantiles=min(len(x), 1000), output_distribution="normal"),
+        QuantileTransformer(n_quantiles=min(len(x), 1000)),
+        FunctionTransformer(_normal),
         MLPClassifier(HIDDEN, batch_size=batch, max_iter=EPOCHS, random_state=seed),
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is meant
         return fitted(model, x, labels, classes)
+
+
+def _normal(ranks: Floats) -> Floats:
+    """As QuantileTransformer's `output_distribution="normal"`, for all features at once."""
+    values: Floats = np.clip(ndtri(ranks), ndtri(LEAST), ndtri(1 - LEAST))
+    return values
 
 
 def fitted(model: Any, x: Vectors, labels: Ints, classes: int) -> Classifier:

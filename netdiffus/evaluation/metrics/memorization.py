@@ -48,8 +48,8 @@ class Closeness:
 class CopyDetector:
     """Compares the distances of traces to training and to held-out traces of their class.
 
-    Where one side has more traces of a class than the other, so many of them count as the other
-    has: of all ways to choose them the mean is taken, exactly.
+    Both sets count with equally many traces of a class, the smaller number of the two: the result
+    is the exact mean over all ways to choose them.
 
     Args:
         train: Training traces, at least two of each class.
@@ -58,7 +58,7 @@ class CopyDetector:
             others for `threshold` and `usual_near`.
 
     Attributes:
-        threshold: Closer than this are only 1 % of the training traces to another of their class.
+        threshold: The distance below which 1 % of training traces have another of their class.
     """
 
     def __init__(self, train: VectorSet, holdout: VectorSet, sample: int = 2_000) -> None:
@@ -105,7 +105,7 @@ class CopyDetector:
     def _closeness(
         self, candidate: VectorSet, train_rows: Ints | None, holdout_rows: Ints | None
     ) -> Closeness:
-        """Rows say which training or held-out traces the candidate's traces are, if they are."""
+        """The rows that candidates have among training or held-out traces, if they are of these."""
         n = len(candidate)
         nearest, closer = np.zeros(n), np.zeros(n)
         halves = np.full((DIVISIONS, 2, n), np.nan)
@@ -139,9 +139,10 @@ class CopyDetector:
 def usual_exact(real: Sequence[bytes], drawn: int) -> Floats:
     """How often real traces are exact copies of each other, however they were split.
 
-    A split that keeps identical traces on one side leaves none to be found across it. So every
-    trace is taken as if `drawn` of the others had been learned from: of N traces, k of them like
-    it, one of those is drawn with chance ``1 - C(N - k, drawn) / C(N - 1, drawn)``.
+    A split that keeps identical traces together leaves no copies between its sides. So for each
+    trace `drawn` of all others are chosen, as if a generator had learned from them. If k of N
+    traces are equal to it, itself included, another of these is among the chosen ones with
+    probability ``1 - C(N - k, drawn) / C(N - 1, drawn)``.
 
     Args:
         real: `point_keys` of training and held-out traces together.
@@ -176,7 +177,7 @@ def _classes(labels: Ints) -> list[tuple[int, Ints]]:
 
 
 def _distances(candidate: VectorSet, reference: VectorSet, label: int, own: Ints | None) -> Floats:
-    """(n, m): distances to the reference's traces of a class; infinite to oneself.
+    """(n, m): distances to the reference's traces of a class; infinite to the trace itself.
 
     Args:
         candidate: n traces.
@@ -198,7 +199,7 @@ def _own_place(apart: Floats) -> Ints | None:
 
 
 def _like(divided: tuple[Ints, Ints], place: Ints | None) -> tuple[Ints, Ints] | None:
-    """Rows in either half of the reference, of traces that stand at these places in it."""
+    """The candidates in either half, where they are the reference's traces at these places."""
     if place is None:
         return None
     in_first = np.isin(place, divided[0])

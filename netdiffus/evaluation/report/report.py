@@ -62,6 +62,7 @@ class Report:
             f"{len(self.figures['protocol']['classes'])} classes against {counts['holdout']} "
             f"held-out real ones (learned from {counts['real']})",
             *(f"  {name}: {text}" for name, text in self.summary().items()),
+            *_of_columns(self.figures["columns"]),
             *(f"  {a.question} {a.word}. {a.text}" for a in answers(self.figures)),
             *(f"  note: {note}" for note in self.figures["protocol"]["notes"]),
         ]
@@ -108,6 +109,18 @@ class Report:
         """
         refuse_existing(Path(path), force)
         _save(Path(path), self.to_html(), force)
+
+
+def _of_columns(figures: Mapping[str, Any] | None) -> list[str]:
+    """One line on the columns of the meta-data, if the sets share any."""
+    if figures is None:
+        return []
+    told = []
+    for name, title in (("association", "association error"), ("two_sample_auc", "AUC")):
+        made, real = (figures[name][side]["mean"] for side in ("synthetic", "real"))
+        if made is not None:
+            told.append(f"{title} {made:.2f} (real: {real:.2f})")
+    return [f"  columns {', '.join(figures['names'])}: {', '.join(told)}"]
 
 
 def _save(path: Path, text: str, force: bool) -> None:

@@ -19,23 +19,23 @@ from netdiffus.evaluation.report.grades import (
 from netdiffus.ledger import statement
 
 ANSWER_RULES = (
-    "Good: yes if all headline metrics are at the floor, nearly if none is far, in part if at most "
-    "half are far; neither yes nor nearly while a headline metric has too few traces to tell. "
-    "Private: no if there are more exact or near copies than is usual among real traces, which is "
-    "the share of real traces (training and holdout together) that equals one of as many others as "
-    "were learned from. In doubt if more traces lie closer to training than half, than of the "
-    "holdout, and than of training and holdout together, each without itself. More is by over "
-    "twice the standard error of the difference and, exact copies apart, by over 1 point. Worst: "
-    "how many times as far from real traces a class or a field is as other real traces are, by its "
-    "values (Jensen-Shannon), by their order (autocorrelation) or, for a class, by the share that "
-    "a classifier which learned from synthetic traces misses, whichever is most. 0.01 is added to "
-    "each distance and 0.05 to each share, so that tiny ones do not count."
+    "Good. Yes: all headline metrics are at the floor. Nearly: none is far. In part: at most half "
+    "are far. Neither yes nor nearly while a metric has too few traces to tell. Private. No: there "
+    "are more exact or near copies than usual. Usual is the share of real traces (training and "
+    "holdout together) that equal one of as many other real traces as were learned from. In doubt: "
+    "more synthetic traces are closer to training traces than half, than of the holdout, and than "
+    "of training and holdout together (each without itself). A difference counts if it is over "
+    "twice its standard error and, exact copies apart, over 1 point. Worst. A class or a field is "
+    "rated by how many times as far from real traces it is as other real traces are: in its values "
+    "(Jensen-Shannon), in their order (autocorrelation) or, for a class, in the share that a "
+    "classifier which learned from synthetic traces misses. The largest of these counts. 0.01 is "
+    "added to each distance and 0.05 to each share, so that tiny ones do not count."
 )
 CAVEAT = (
-    "Only copies were looked for, which proves nothing: `netdiffus audit` attacks. Nothing is "
-    "guaranteed (no differential privacy)."
+    "Only copies were looked for, and to find none proves nothing; `netdiffus audit` runs attacks. "
+    "Nothing is guaranteed (no differential privacy)."
 )
-BEYOND = "This report, which compares with real traces, is no part of that guarantee."
+BEYOND = "This report compares with real traces, so that guarantee does not cover it."
 ASPECTS = {"jensen_shannon": "values", "autocorrelation": "order"}
 SETS = ("synthetic", "usual", "jitter", "copy")
 SHOWN = 4  # classes, and as many fields
@@ -69,8 +69,8 @@ class Share:
 
     Attributes:
         title: What is counted.
-        of: The share of each of `SETS`; `usual` is what is to be expected where nothing is copied.
-        more: Whether it is more of the synthetic traces than usual.
+        of: The share in each of `SETS`; `usual` is the expected share if nothing is copied.
+        more: Whether the share of the synthetic traces is above the usual one.
     """
 
     title: str
@@ -79,7 +79,7 @@ class Share:
 
     @property
     def excess(self) -> float:
-        """By how much it is more of the synthetic traces than usual."""
+        """How far the share of the synthetic traces is above the usual one."""
         return self.of["synthetic"] - self.of["usual"]
 
 
@@ -132,7 +132,7 @@ def shares(figures: dict[str, Any]) -> list[Share]:
 
 
 def spots(figures: dict[str, Any]) -> list[Spot]:
-    """The four worst classes, where there are several, and the four worst fields."""
+    """The four worst classes, if there are several, and the four worst fields."""
     synthetic, real = (figures["candidates"][name] for name in ("synthetic", "real"))
     classes, titles = figures["protocol"]["classes"], figures["protocol"]["titles"]
     fields = [
@@ -231,17 +231,18 @@ def _share(title: str, of: Mapping[str, float], usual: float, noise: float) -> S
 def _share_noise(share: float, usual: float, synthetic: int, real: int) -> float:
     """Twice the standard error of the difference between shares of so many traces.
 
-    By the share of both together: none of a few traces is no proof that there are none.
+    By the share of both together: a share of 0 in few traces does not mean that there are none.
     """
     both = (synthetic * share + real * usual) / (synthetic + real)
     return 2 * sqrt(both * (1 - both) * (1 / synthetic + 1 / real))
 
 
 def _usually_closer(figures: dict[str, Any]) -> tuple[float, float]:
-    """The share that is usual, and the least excess over it that counts.
+    """The usual share, and the smallest excess over it that counts.
 
-    Half, if not more. A holdout of groups or of repeats of its own keeps together, and so does
-    training: new traces are then as real ones of both sides are, which are mostly of training.
+    At least half. Where the holdout has groups or repeats of its own, its traces are near each
+    other, and so are those of training. Then new traces are expected to be like the real traces of
+    both sets together, most of which are training traces.
     """
     candidates, holdout = figures["candidates"], figures["sets"]["holdout"]
     synthetic, train, unseen = (
@@ -328,7 +329,7 @@ def _learned(name: str, synthetic: Any, real: Any) -> Spot:
 
 
 def _worst_of(found: list[Spot]) -> list[Spot]:
-    """The worst of each name, the worst names first; what is within the noise comes last."""
+    """The worst spot of each name, in falling order; those within the noise come last."""
     worst: dict[str, Spot] = {}
     for spot in sorted(found, key=lambda s: (s.grade not in WORSE, -s.ratio)):
         worst.setdefault(spot.name, spot)

@@ -22,6 +22,7 @@ ORDER_DRAW = 2**30  # of training: which cells are given
 LENGTH_DRAW = 2**31  # of the place of a length inside its bin
 LABEL_SCALE = 0.5  # standard deviation of a class's first features: classes differ from the start
 BLOCKS = 2
+ORDERS = 4  # of the cells of a trace in one step of training: cells cost little beside points
 TRIES = 64  # of which one is taken, where several columns have ranges
 
 
@@ -72,16 +73,18 @@ class Conditions(nn.Module):
 
         Cells that are not known are left out. Which are given depends on `batch.draws` alone.
         """
-        cells = torch.cat([batch.label.unsqueeze(1), batch.columns], 1)
-        b, n = cells.shape
+        b, n = len(batch.label), 1 + len(self.columns)
         if not self.columns:
             return self.label.weight.new_zeros(b)
-        drawn = uniforms(0, batch.draws, ORDER_DRAW, n + 1)
+        cells = torch.cat([batch.label.unsqueeze(1), batch.columns], 1)
+        cells = cells.repeat_interleave(ORDERS, 0)
+        drawn = uniforms(0, batch.draws, ORDER_DRAW, ORDERS * (n + 1)).view(-1, n + 1)
         place = drawn[:, :n].argsort(1).argsort(1)
         given = (drawn[:, n:] * n).long()
         x = self._features(torch.where(place < given, cells, UNKNOWN))
         lost = torch.stack([self._losses(j, x, cells[:, j]) for j in range(n)], 1)
-        return (lost * (place >= given)).sum(1) * (n / (n - given[:, 0]))
+        lost = (lost * (place >= given)).sum(1) * (n / (n - given[:, 0]))
+        return lost.view(b, ORDERS).mean(1)
 
     def log_loss(self, label: Tensor, columns: Tensor) -> Tensor:
         """-log p(columns | class) of each trace, (B,), in nats, one column after another.

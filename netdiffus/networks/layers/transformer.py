@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,11 +22,12 @@ class Block(nn.Module):
         heads: Attention heads.
         expansion: Hidden features of the two-layer network, as a multiple of w.
         dropout: Share of what is added to the features that training sets to 0.
+        window: Points that a point attends to at most: itself and those just before it.
     """
 
-    def __init__(self, width: int, heads: int, expansion: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, expansion: int, dropout: float, window: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.window = heads, window
         self.attention_norm, self.network_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.join = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.expand = nn.Linear(width, expansion * width)
@@ -33,17 +35,27 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Whole traces at once, (B, T, w): a point attends to itself and those before it."""
+        """Whole traces at once, (B, T, w): a point attends to itself and those just before it."""
         b, t, w = x.shape
         qkv = self.qkv(self.attention_norm(x)).view(b, t, 3, self.heads, w // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        found = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        found = windowed_attention(q, k, v, self.window)
         x = x + self.dropout(self.join(found.transpose(1, 2).reshape(b, t, w)))
         x = x + self.dropout(self._network(x))
         return x
 
     def step(self, x: Tensor, cache: Cache, place: int, backend: str) -> Tensor:
-        """The same for one more point (B, w), whose keys and values go into the cache."""
+        """The same for one more point (B, w), whose keys and values go into the cache.
+
+        The cache has room for a window. Where it is full, the point before moves to the place of
+        the oldest, as the order of the places does not matter, and the new one takes the last.
+        """
+        last = self.window - 1
+        if place > last:
+            for part in cache:
+                if last:
+                    part[:, :, (place - 1) % last] = part[:, :, last]
+            place = last
 
         def mapped(layer: nn.Linear, x: Tensor, **more: Any) -> Tensor:
             return linear(x, layer.weight, layer.bias, backend=backend, **more)
@@ -55,12 +67,47 @@ class Block(nn.Module):
         return mapped(self.contract, hidden, added=x)
 
     def empty_cache(self, batch: int, points: int) -> Cache:
-        """Room for the keys and values of so many traces and points."""
+        """Room for the keys and values of so many traces, and of a window of so many points."""
         w = self.join.in_features
-        shape = batch, self.heads, points, w // self.heads
+        shape = batch, self.heads, min(points, self.window), w // self.heads
         like = self.join.weight
         return like.new_empty(shape), like.new_empty(shape)
 
     def _network(self, x: Tensor) -> Tensor:
         found: Tensor = self.contract(F.gelu(self.expand(self.network_norm(x))))
         return found
+
+
+def windowed_attention(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
+    """Each point attends to itself and to the `window` - 1 points before it.
+
+    The points of a block of `window` find all of those in their own block and in the one before, so
+    that time and memory are linear in T.
+
+    Args:
+        q: Queries (B, heads, T, d).
+        k: Keys, alike.
+        v: Values, alike.
+        window: At least 1.
+
+    Returns:
+        (B, heads, T, d).
+    """
+    b, t = len(q), q.shape[2]
+    if t <= window:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    blocks = -(-t // window)
+    q, k, v = (F.pad(one, (0, 0, 0, blocks * window - t)) for one in (q, k, v))
+    k, v = (F.pad(one, (0, 0, window, 0)) for one in (k, v))  # before the first block
+    asked = q.view(b, -1, blocks, window, q.shape[3])
+    pairs = [one.unfold(2, 2 * window, window).mT for one in (k, v)]  # (B, heads, blocks, 2 W, d)
+    place = torch.arange(window, device=q.device)
+    behind = place.unsqueeze(1) + window - torch.arange(2 * window, device=q.device)
+    mask = ((behind >= 0) & (behind < window)).expand(blocks, window, 2 * window).clone()
+    mask[0, :, :window] = False  # there is nothing before the first
+    asked, keys, values = (one.transpose(1, 2).flatten(0, 1) for one in (asked, *pairs))
+    found = F.scaled_dot_product_attention(
+        asked, keys, values, attn_mask=mask.repeat(b, 1, 1).unsqueeze(1)
+    )
+    joined: Tensor = found.view(b, blocks, *found.shape[1:]).transpose(1, 2).flatten(2, 3)
+    return joined[:, :, :t]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from netdiffus.ops.area_resize import area_matrix
 from netdiffus.ops.triton._launch import launch
-from netdiffus.ops.triton.area_resize import windows
 from netdiffus.ops.triton.power import power, shape_of_power
 from netdiffus.ops.triton.tiles import count_tiles, pixels, tile_at
 
@@ -29,7 +31,7 @@ def gasf_image(x: Tensor, size: int, gamma: float, out: Tensor) -> None:
     """
     n = x.shape[-1]
     means = torch.empty((2, *x.shape[:-1], size), dtype=torch.float32, device=x.device)
-    first, weights = windows(n, size, x.device)
+    first, weights = _windows(n, size, x.device)
     programs = x.shape[:-1].numel() * triton.cdiv(size, OUTPUTS.value)
     launch(_area_means, programs, *means, x, first, weights, len(weights), n, size, warps=4)
     launch(
@@ -42,6 +44,23 @@ def gasf_image(x: Tensor, size: int, gamma: float, out: Tensor) -> None:
         SHAPE=shape_of_power(gamma),
         warps=4,
     )
+
+
+@lru_cache(maxsize=32)
+def _windows(n: int, m: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The matrix of :func:`netdiffus.ops.area_matrix` without most of its zeros.
+
+    Returns:
+        (first, weights): the first input of each output, int32 (m,), and the weights of the inputs
+        from there on, float32 (k, m), k the longest window. Inputs of weight 0 may not exist.
+    """
+    matrix = area_matrix(n, m)
+    used = (matrix != 0).int()
+    first = used.argmax(1)
+    longest = int((n - used.flip(1).argmax(1) - first).max())
+    inputs = first + torch.arange(longest).unsqueeze(1)
+    weights = matrix.gather(1, inputs.T.clamp(max=n - 1)).T * (inputs < n)
+    return first.int().to(device), weights.float().contiguous().to(device)
 
 
 @triton.jit

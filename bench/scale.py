@@ -1,0 +1,143 @@
+"""The command: `python -m bench.scale`, from the root of the repository: data sets in parts.
+
+Time and memory of each step by the number of traces, each in a process of its own. The memory is
+the most that the process had of its own (RssAnon of Linux, looked at 50 times a second), less what
+it had after all imports; files that it maps are not in it. It should not grow with the traces, but
+for 50 bytes of each at the start of a training: their order, classes and hashes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+from unittest import mock
+
+from bench.memory import MB, _be_quiet, _import_all, _mute, _run, _status
+
+POINTS, PART = 32, 4_096
+FITS = 2 << 20  # bytes, so that all sizes are learned from by way of a file
+STEPS, BATCH = 20, 64
+GROWS = 40.0  # MB that the memory of a step may be more for the most traces than for the fewest
+EACH = 50 / MB  # MB of a trace at the start of a training
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints a table; 1 if the memory of a step grows."""
+    parser = argparse.ArgumentParser("python -m bench.scale", description=__doc__)
+    parser.add_argument("--traces", type=int, nargs="+", default=[20_000, 100_000])
+    given = parser.parse_args(arguments)
+    print(f"traces of {POINTS} points and 3 channels; MB = 1e6 bytes of the process's own memory")
+    print("| what | traces | seconds | traces/s | peak, MB |\n| --- | --- | --- | --- | --- |")
+    grown = []
+    with tempfile.TemporaryDirectory() as folder:
+        _run("prepare", folder, 8, POINTS)
+        for name in _STEPS:
+            peaks = [_line(name, folder, n) for n in sorted(given.traces)]
+            more = EACH * (max(given.traces) - min(given.traces)) if name == "train" else 0.0
+            grown += [name for low, high in pairwise(peaks) if high > low + GROWS + more]
+    if grown:
+        print(f"memory grows with the traces: {', '.join(grown)}")
+    return 1 if grown else 0
+
+
+def _line(name: str, folder: str, n: int) -> float:
+    found = json.loads(_measured(folder, name, n).splitlines()[-1])
+    seconds, peak = found["seconds"], found["peak"] / MB
+    print(f"| {name} | {n:,} | {seconds:.1f} | {n / seconds:,.0f} | {peak:.0f} |", flush=True)
+    return peak
+
+
+def _measured(folder: str, name: str, n: int) -> str:
+    code = f"import bench.scale as m; m.measure({folder!r}, {name!r}, {n})"
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(f"{name} {n}: ended with {done.returncode}")
+    return done.stdout
+
+
+def measure(folder: str, name: str, n: int) -> None:
+    """Prints seconds and bytes, as JSON."""
+    _be_quiet()
+    _import_all(Path(folder))
+    with _highest() as peak:
+        began = time.monotonic()
+        _STEPS[name](Path(folder), n)
+        seconds = time.monotonic() - began
+    print(json.dumps({"seconds": seconds, "peak": max(peak) - peak[0]}))
+
+
+@contextmanager
+def _highest() -> Iterator[list[int]]:
+    """What the process has of its own, from time to time."""
+    seen, ended = [_status("RssAnon")], Event()
+
+    def look() -> None:
+        while not ended.wait(0.02):
+            seen.append(_status("RssAnon"))
+
+    looker = Thread(target=look)
+    looker.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        looker.join()
+
+
+def _write(folder: Path, n: int) -> None:
+    from bench.big_traces import big_traces
+    from netdiffus import Dataset
+
+    starts = range(0, n, PART)
+    parts = (big_traces(min(PART, n - start), POINTS, seed=start) for start in starts)
+    Dataset.write(folder / f"set-{n}", parts)
+
+
+def _read(folder: Path, n: int) -> None:
+    from netdiffus import Dataset
+
+    assert sum(map(len, Dataset(folder / f"set-{n}"))) == n
+
+
+def _check(folder: Path, n: int) -> None:
+    from netdiffus import Dataset
+
+    Dataset(folder / f"set-{n}").check()
+
+
+def _train(folder: Path, n: int) -> None:
+    from netdiffus import Dataset, Recipe, train
+
+    recipe = Recipe(steps=STEPS, batch_size=BATCH)
+    with mock.patch("netdiffus.training.encoded.FITS", FITS):
+        train(Dataset(folder / f"set-{n}"), recipe=recipe, progress=_mute)
+
+
+def _sample(folder: Path, n: int) -> None:
+    from netdiffus import Model, sample_to_parts
+
+    model = Model.load(folder / "model")
+    out = folder / f"made-{n}"
+    assert sample_to_parts(model, n, out, part_size=PART, seed=1, progress=_mute).is_whole
+
+
+_STEPS: dict[str, Callable[[Path, int], Any]] = {
+    "write": _write,
+    "read": _read,
+    "check": _check,
+    "train": _train,
+    "sample": _sample,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,242 @@
+"""A data set on disk: a folder of Parquet parts that is read bit by bit, never whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from netdiffus.channels import Channel
+from netdiffus.errors import InputError, visible, whole
+from netdiffus.files import refuse_existing
+from netdiffus.ledger import Ledger
+from netdiffus.parts.reading import AGAIN, ROWS, OpenPart, named
+from netdiffus.parts.writing import sha256, write_part
+from netdiffus.tables.manifest import MANIFEST, Columns, Manifest, Part
+from netdiffus.traces.traces import SHOWN, Traces
+
+POINTS = 1 << 22  # padded points of a channel at a time
+Ints = npt.NDArray[np.int64]
+
+
+class Dataset:
+    """Traces in a folder of Parquet parts, which may be more than fit into memory.
+
+    `netdiffus import` and `netdiffus sample` write such folders, and `Dataset.write`. Iterating
+    gives `Traces` of a few thousand, in order. What lies in the folder is compared with the
+    manifest when it is opened, by names and sizes; `check` reads everything.
+
+    Attributes:
+        folder: Where it is.
+        manifest: What each part holds.
+        classes: Names of all classes.
+
+    Raises:
+        InputError: There is no manifest, it does not fit, or a part is missing, cut, there twice or
+            not in it.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.manifest = Manifest.read(self.folder)
+        self.classes = tuple(self.manifest.counts)
+
+    @classmethod
+    def write(cls, folder: str | Path, parts: Iterable[Traces]) -> Dataset:
+        """Writes traces as a data set, a part each; the manifest comes last.
+
+        Args:
+            folder: A folder without a data set; it is made if need be.
+            parts: All with the same channels, element types and meta columns.
+
+        Raises:
+            InputError: No parts, or parts that differ.
+            FileExistsError: The folder holds a data set.
+        """
+        folder = Path(folder)
+        refuse_existing(folder / MANIFEST, False)
+        written: list[Part] = []
+        first: Columns | None = None
+        for k, traces in enumerate(parts):
+            path = folder / part_name(k)
+            refuse_existing(path, False)
+            table = traces.to_arrow()
+            first = first or Columns.of(table.schema)
+            named(path, first.refuse_others, Columns.of(table.schema))
+            written.append(write_part(path, [table])[0])
+        if first is None:
+            raise InputError(f"{folder}: no traces to write")
+        Manifest(first, tuple(written), {}).write(folder)
+        return cls(folder)
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """What the channels of its traces are."""
+        return self.manifest.columns.channels
+
+    @property
+    def meta(self) -> dict[str, str]:
+        """Names of the meta columns, and their Arrow types."""
+        return self.manifest.columns.meta
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """The guarantee of privacy of its traces; None is none."""
+        return self.manifest.columns.ledger
+
+    @property
+    def longest(self) -> int:
+        """Points of the longest trace."""
+        return max(part.longest for part in self.manifest.parts)
+
+    @property
+    def points(self) -> int:
+        """Points of all traces."""
+        return sum(part.points for part in self.manifest.parts)
+
+    def __len__(self) -> int:
+        return sum(part.rows for part in self.manifest.parts)
+
+    def counts(self) -> dict[str, int]:
+        """How many traces each class has."""
+        return self.manifest.counts
+
+    def __iter__(self) -> Iterator[Traces]:
+        return self.batches()
+
+    def batches(self, rows: int = ROWS, *, length: int | None = None) -> Iterator[Traces]:
+        """All traces in order, so many at a time, or fewer where they are long.
+
+        Args:
+            rows: Traces at a time, at most.
+            length: Keep at most this many points of each trace.
+
+        Raises:
+            InputError: Names the part that cannot be read.
+        """
+        rows = whole("rows", rows, 1)
+        for part in self.manifest.parts:
+            fewer = max(1, min(rows, POINTS // min(part.longest, length or part.longest)))
+            with self._open(part) as file:
+                for batch in file.batches(fewer):
+                    yield self._traces(pa.Table.from_batches([batch]), length)
+
+    def head(self, n: int = 5) -> Traces:
+        """The first n traces."""
+        return self.take(np.arange(min(whole("n", n, 1), len(self))))
+
+    def take(self, rows: Ints | Sequence[int], *, length: int | None = None) -> Traces:
+        """The traces of these rows, in this order; no other row groups are read.
+
+        Raises:
+            InputError: No rows, one that is not there, or a part that cannot be read.
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        if len(rows) == 0:
+            raise InputError("no rows: at least one is needed")
+        if rows.min() < 0 or rows.max() >= len(self):
+            raise InputError(f"rows must lie in 0..{len(self) - 1}, got {rows.min()}..{rows.max()}")
+        order = np.argsort(rows, kind="stable")
+        found = pa.concat_tables(self._taken(rows[order]))
+        return self._traces(found.take(pa.array(np.argsort(order, kind="stable"))), length)
+
+    def _taken(self, rows: Ints) -> Iterator[pa.Table]:
+        """Tables of rows in rising order."""
+        begin = 0
+        for part in self.manifest.parts:
+            first, last = np.searchsorted(rows, [begin, begin + part.rows])
+            if last > first:
+                with self._open(part) as file:
+                    yield from file.taken(rows[first:last] - begin)
+            begin += part.rows
+
+    def load(self, length: int | None = None, **options: Any) -> Traces:
+        """All traces in memory, as `Traces.load` reads them."""
+        return Traces.load(self.folder, length, **options)
+
+    def check(self, progress: Callable[[float, str], None] | None = None) -> None:
+        """Reads every part and compares it with the manifest: columns, rows, classes and hash.
+
+        Raises:
+            InputError: Names the first part that is not as the manifest says, or that is the same
+                as another.
+        """
+        seen: dict[str, str] = {}
+        total = sum(part.bytes for part in self.manifest.parts)
+        done = 0
+        for part in self.manifest.parts:
+            path = self.folder / part.file
+            if sha256(path) != part.sha256:
+                raise InputError(f"{path}: its bytes are not those of the manifest; {AGAIN}")
+            if part.sha256 in seen:
+                raise InputError(f"{path}: the same as {seen[part.sha256]}; take one of them away")
+            seen[part.sha256] = part.file
+            with self._open(part) as file:
+                file.check_sums()
+            done += part.bytes
+            if progress is not None:
+                progress(done / total, part.file)
+
+    def _open(self, part: Part) -> OpenPart:
+        return OpenPart(self.folder, part, self.manifest.columns)
+
+    def _traces(self, table: pa.Table, length: int | None) -> Traces:
+        """Traces of rows as they stand on the disk, with all classes of the data set."""
+        if length is not None:
+            length = whole("length", length, 1)
+            cut = {one.name: pc.list_slice(table[one.name], 0, length) for one in self.channels}
+            for name, column in cut.items():
+                at = table.schema.get_field_index(name)
+                table = table.set_column(at, name, column.cast(table.schema.field(at).type))
+        table = table.combine_chunks()
+        lists = [_one(table[one.name]) for one in self.channels]
+        lengths = pc.list_value_length(lists[0]).to_numpy().astype(np.int64)
+        return Traces(
+            values=_padded(lists, lengths),
+            lengths=lengths,
+            channels=self.channels,
+            labels=pc.index_in(_one(table["label"]), pa.array(self.classes, pa.string()))
+            .to_numpy()
+            .astype(np.int64),
+            classes=self.classes,
+            meta=table.select(list(self.meta)).replace_schema_metadata(None),
+            ledger=self.ledger,
+        )
+
+    def __repr__(self) -> str:
+        counts = [f"{name} {n:,}" for name, n in self.counts().items()]
+        more = [f"and {len(counts) - SHOWN} more"] if len(counts) > SHOWN else []
+        lines = [
+            f"Dataset {self.folder}: {len(self):,} traces of {len(counts)} classes in "
+            f"{len(self.manifest.parts):,} parts, at most {self.longest:,} points",
+            f"  classes: {', '.join(counts[:SHOWN] + more)}",
+            f"  channels: {', '.join(channel.title for channel in self.channels)}",
+            f"  meta: {', '.join(self.meta) or 'none'}",
+        ]
+        return "\n".join(map(visible, lines))
+
+
+def part_name(k: int) -> str:
+    """The file name of the k-th part."""
+    return f"part-{k:06d}.parquet"
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    array = column.combine_chunks()
+    return pa.concat_arrays(array.chunks) if isinstance(array, pa.ChunkedArray) else array
+
+
+def _padded(lists: list[pa.Array], lengths: Ints) -> npt.NDArray[np.float64]:
+    """(N, C, L), zero beyond each trace's length; in memory a channel lies behind the other."""
+    longest = int(lengths.max())
+    values = np.zeros((len(lists), len(lengths), longest))
+    inside = np.arange(longest)[None] < lengths[:, None]
+    for channel, one in zip(values, lists, strict=True):
+        channel[inside] = one.flatten().to_numpy(zero_copy_only=False)
+    padded: npt.NDArray[np.float64] = values.transpose(1, 0, 2)
+    return padded

@@ -1,0 +1,73 @@
+"""One part on disk, and what is known of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from netdiffus.tables.manifest import Columns, Part
+from netdiffus.tables.writing import write_parts
+
+PIECE = 1 << 22  # bytes that are hashed at a time
+
+
+def write_part(path: Path, tables: Iterable[pa.Table]) -> tuple[Part, Columns]:
+    """Writes tables of traces as a part, whole or not at all; at least one must have a row.
+
+    Returns:
+        What it holds, and its columns.
+    """
+    sums = Sums()
+    write_parts(map(sums.add, tables), path)
+    assert sums.columns is not None
+    part = Part(
+        path.name,
+        sum(sums.classes.values()),
+        dict(sorted(sums.classes.items())),
+        sums.points,
+        sums.longest,
+        path.stat().st_size,
+        sha256(path),
+    )
+    return part, sums.columns
+
+
+class Sums:
+    """What tables of traces hold, added up.
+
+    Attributes:
+        columns: Those of the first.
+        classes: Traces of each class.
+        points: Of all traces.
+        longest: Points of the longest trace.
+    """
+
+    def __init__(self) -> None:
+        self.columns: Columns | None = None
+        self.classes: Counter[str] = Counter()
+        self.points, self.longest = 0, 0
+
+    def add(self, table: pa.Table) -> pa.Table:
+        """Counts a table, which is given back."""
+        if self.columns is None:
+            self.columns = Columns.of(table.schema)
+        for pair in pc.value_counts(table["label"]).to_pylist():
+            self.classes[pair["values"]] += pair["counts"]
+        lengths = pc.list_value_length(table[self.columns.channels[0].name])
+        self.points += pc.sum(lengths).as_py() or 0
+        self.longest = max(self.longest, pc.max(lengths).as_py() or 0)
+        return table
+
+
+def sha256(path: Path) -> str:
+    """Of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(PIECE):
+            digest.update(piece)
+    return digest.hexdigest()

@@ -1,0 +1,160 @@
+"""Traces as a network learns from them: in memory, or in a file where they are too many."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from hashlib import blake2b
+from tempfile import TemporaryFile, gettempdir
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from netdiffus.codec import TokenCodec
+from netdiffus.codec.series import parts_of
+from netdiffus.errors import Note
+from netdiffus.model.model import Model
+from netdiffus.networks.build import Codec
+from netdiffus.parts import Dataset
+from netdiffus.traces.traces import Traces
+
+FITS = 1 << 30  # bytes of padded numbers, up to which a data set is read into memory
+Ints = npt.NDArray[np.int64]
+
+
+class Encoded(NamedTuple):
+    """What is learned from.
+
+    Attributes:
+        data: (N, …), tokens int16, or series that images are drawn of.
+        labels: (N,), classes.
+        columns: (N, J), tokens of the meta-data.
+        same: (N,), traces of one number are the same.
+        longer: How many traces are longer than the codec keeps.
+    """
+
+    data: Tensor
+    labels: Tensor
+    columns: Tensor
+    same: Ints
+    longer: int
+
+
+def fits(dataset: Dataset) -> bool:
+    """Whether all traces of a data set are read into memory."""
+    return len(dataset) <= _most(dataset)
+
+
+def sample_of(dataset: Dataset, seed: int) -> Traces:
+    """As many traces as are read into memory, drawn at random, in their order.
+
+    Warns:
+        Note: They are not all.
+    """
+    most = max(1, min(len(dataset), _most(dataset)))
+    rows = np.random.default_rng(seed).choice(len(dataset), most, replace=False, shuffle=False)
+    warnings.warn(
+        Note(
+            f"{dataset.folder}: {len(dataset):,} traces are not read into memory at once; "
+            f"vocabularies and columns are those of {most:,} drawn at random (seed {seed}). All "
+            "are learned from, by way of a temporary file (see TMPDIR)"
+        ),
+        stacklevel=4,
+    )
+    return dataset.take(np.sort(rows))
+
+
+def _most(dataset: Dataset) -> int:
+    return FITS // (8 * len(dataset.channels) * dataset.longest)
+
+
+def encoded(model: Model, traces: Traces | Dataset) -> Encoded:
+    """All traces as the model's network takes them; those of a data set lie in a file."""
+    if isinstance(traces, Dataset):
+        return _in_file(model, traces)
+    length = model.codec.length
+    kept = traces.truncate(length) if length else traces
+    return Encoded(
+        _inputs(model.codec, traces),
+        torch.from_numpy(traces.labels),
+        torch.from_numpy(model.columns.encode(kept)),
+        kept.duplicates(),
+        _longer(traces, length),
+    )
+
+
+def _in_file(model: Model, dataset: Dataset) -> Encoded:
+    """As `encoded`, batch by batch; the operating system keeps in memory what it has room for."""
+    n, found = len(dataset), _encoded_batches(model, dataset)
+    first = next(found)
+    arrays = [_file_of(n, one.numpy()) for one in first[:3]]
+    same, longer, begin = np.empty(n, dtype=np.int64), 0, 0
+    for one in _with_first(first, found):
+        end = begin + len(one.labels)
+        for array, part in zip(arrays, one[:3], strict=True):
+            array[begin:end] = part.numpy()
+        same[begin:end] = one.same
+        longer, begin = longer + one.longer, end
+    data, labels, columns = (torch.from_numpy(array) for array in arrays)
+    return Encoded(data, labels, columns, same, longer)
+
+
+def _encoded_batches(model: Model, dataset: Dataset) -> Iterator[Encoded]:
+    length = model.codec.length
+    for traces in dataset.batches():
+        kept = traces.truncate(length) if length else traces
+        yield Encoded(
+            _inputs(model.codec, traces),
+            torch.from_numpy(traces.labels),
+            torch.from_numpy(model.columns.encode(kept)),
+            _hashes(kept),
+            _longer(traces, length),
+        )
+
+
+def _with_first(first: Encoded, rest: Iterator[Encoded]) -> Iterator[Encoded]:
+    yield first
+    yield from rest
+
+
+def _file_of(n: int, like: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """An array of n such rows in a temporary file, which goes with the process."""
+    shape = (n, *like.shape[1:])
+    if 0 in shape:
+        return np.zeros(shape, like.dtype)
+    with TemporaryFile(prefix="netdiffus-") as file:
+        size = like.dtype.itemsize * int(np.prod(shape))
+        try:  # else a full disk ends the process when it writes there
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            text = f"{error.strerror}: {size:,} bytes for a temporary file, see TMPDIR"
+            raise OSError(error.errno, text, gettempdir()) from None
+        return np.memmap(file, like.dtype, "r+", shape=shape)
+
+
+def _hashes(traces: Traces) -> Ints:
+    """(N,), 64 bits of each trace's points: of 10**7 traces two share them once in 370,000 sets."""
+    rows = zip(traces.values, traces.lengths, strict=True)
+    found = b"".join(
+        blake2b(row[:, :length].tobytes(), digest_size=8).digest() for row, length in rows
+    )
+    return np.frombuffer(found, dtype=np.int64)
+
+
+def _longer(traces: Traces, length: int | None) -> int:
+    return int((traces.lengths > (length or 0)).sum())
+
+
+def _inputs(codec: Codec, traces: Traces) -> Tensor:
+    """Tokens of all traces, or the series that images are drawn of."""
+    if isinstance(codec, TokenCodec):
+        return codec.encode(traces)
+    parts = parts_of(len(traces))
+    found = torch.empty(len(traces), *codec.series(traces[parts[0]]).shape[1:])
+    for rows in parts:
+        found[rows] = codec.series(traces[rows]).float()
+    return found
