@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from netdiffus.evaluation import evaluate as evaluate
     from netdiffus.evaluation.compare import Comparison as Comparison
     from netdiffus.evaluation.compare import compare as compare
+    from netdiffus.export.arrays import write_arrays as write_arrays
     from netdiffus.export.capture import write_capture as write_capture
     from netdiffus.export.flow_tables import write_flows as write_flows
     from netdiffus.model.model import Model as Model
@@ -81,6 +82,7 @@ _HOMES = {
     "Recipe": "training",
     "train": "training",
     "write_capture": "export.capture",
+    "write_arrays": "export.arrays",
     "write_flows": "export.flow_tables",
 }
 

@@ -197,6 +197,16 @@ def _known(partial: Traces, known: Any) -> Bools:
 
 def _check(model: Model, codec: TokenCodec, partial: Traces, mask: Bools) -> None:
     """Refuses points that the network cannot be given."""
+    if codec.runs:
+        raise InputError(
+            "a point of this model is a run of packets, of which a part cannot be given; train "
+            "with runs=0 (--runs 0)"
+        )
+    if codec.runs:
+        raise InputError(
+            "a point of this model is a run of packets, which cannot be given in part; train with "
+            "runs=0"
+        )
     longest = int(partial.lengths.max())
     if longest > codec.points:
         row = int(partial.lengths.argmax())

@@ -37,11 +37,14 @@ def export(
     ctx: typer.Context,
     data: Annotated[Path, typer.Argument(help="Traces of packets: .parquet, .csv or .npz.")],
     out: Annotated[
-        Path, typer.Option("-o", "--out", help=".pcap or .pcapng; of a table .csv or .parquet.")
+        Path,
+        typer.Option(
+            "-o", "--out", help=".pcap or .pcapng; of a table .csv or .parquet; of arrays .npz."
+        ),
     ],
     kind: Annotated[
-        Literal["capture", "flows", "ppi", "splt"],
-        typer.Option("--as", help="A capture, or one of the tables."),
+        Literal["capture", "flows", "ppi", "splt", "arrays"],
+        typer.Option("--as", help="A capture, one of the tables, or X and y of equal lengths."),
     ] = "capture",
     size: SizeOf = "ip",
     ip: Version = 4,
@@ -62,7 +65,8 @@ def export(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Write traces of packets as a capture with its labels, or as a table of flows."""
+    """Write traces of packets as a capture with its labels, as a table of flows, or as arrays."""
+    from netdiffus.export.arrays import write_arrays
     from netdiffus.export.capture import check_capture_path, free_labels, write_capture
     from netdiffus.export.flow_tables import write_flows
     from netdiffus.files import claim
@@ -73,7 +77,10 @@ def export(
     if kind != "capture":
         with claim(out, force=force):
             traces = load(data, options)
-            write_flows(traces, out, kind, force=force)
+            if kind == "arrays":
+                write_arrays(traces, out, length, force=force)
+            else:
+                write_flows(traces, out, kind, force=force)
         show({"table": str(out), "traces": len(traces)}, as_json)
         return
     check_capture_path(out)

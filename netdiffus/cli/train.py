@@ -43,6 +43,13 @@ def train(
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps in all.")] = None,
     length: Length = None,
+    runs: Annotated[
+        int | None,
+        typer.Option(
+            help="Learn so many runs of equal packets of each trace as points with a count, for "
+            "long sequences; 0 is none."
+        ),
+    ] = None,
     channels: Channels = None,
     label_column: LabelColumn = None,
     columns: Columns = None,
@@ -114,7 +121,7 @@ def train(
     _check_folder(out, resume, force)
     traces = _read(data, (channels, label_column, columns, flow_column))
     images = {"size": size, "resize": resize, "gamma": gamma, "scale": scale or None}
-    codec = _codec(preset, traces, length, {k: v for k, v in images.items() if v is not None})
+    codec = _codec(preset, traces, length, runs, {k: v for k, v in images.items() if v is not None})
     with bar("train", 1.0) as progress:
         model = run(
             traces,
@@ -161,7 +168,11 @@ def _read(data: Path, options: tuple[Any, ...]) -> Traces | Dataset:
 
 
 def _codec(
-    preset: str, traces: Traces | Dataset, length: int | None, images: dict[str, Any]
+    preset: str,
+    traces: Traces | Dataset,
+    length: int | None,
+    runs: int | None,
+    images: dict[str, Any],
 ) -> Codec:
     """The codec that the options of `train` ask for; those in `images` are of images alone."""
     from netdiffus.codec import GasfCodec, TokenCodec, default_size
@@ -170,6 +181,8 @@ def _codec(
 
     check_preset(preset)
     if preset in IMAGES:
+        if runs:
+            raise InputError(f"--runs: preset {preset!r} draws images; leave it out")
         chosen = _scales(images.pop("scale", []))
         some = traces if isinstance(traces, Traces) else traces.head(LOOKED_AT)
         size = images.pop("size", default_size(some))
@@ -180,7 +193,7 @@ def _codec(
             f"{names}: preset {preset!r} draws no images; leave it out, or give --preset image or "
             "paper"
         )
-    return TokenCodec(length)
+    return TokenCodec(length, runs)
 
 
 def _scales(choices: list[str]) -> dict[str, str | tuple[float, float]]:

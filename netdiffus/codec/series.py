@@ -58,9 +58,18 @@ def shared_length(traces: Traces, owners: Ints) -> int:
     Raises:
         InputError: Fewer than K owners.
     """
+    return shared_by(traces.lengths, owners)
+
+
+def shared_by(lengths: Ints, owners: Ints) -> int:
+    """The greatest number of points that K owners reach, of (N,) lengths.
+
+    Raises:
+        InputError: Fewer than K owners.
+    """
     check_owners(owners)
     longest = np.zeros(int(owners.max()) + 1, dtype=np.int64)
-    np.maximum.at(longest, owners, traces.lengths)
+    np.maximum.at(longest, owners, lengths)
     return int(np.sort(longest)[-K])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +13,16 @@ import torch
 from torch import Tensor
 
 from netdiffus.channels import Channel
+from netdiffus.codec.runs import (
+    MOST_RUNS,
+    are_directions,
+    can_be_runs,
+    count_runs,
+    merge,
+    run_channels,
+    split,
+    whole_points,
+)
 from netdiffus.codec.series import (
     as_gaps,
     averages,
@@ -20,10 +31,11 @@ from netdiffus.codec.series import (
     is_binned,
     mask_of,
     parts_of,
+    shared_by,
     shared_length,
 )
 from netdiffus.codec.vocabulary import Vocabulary
-from netdiffus.errors import InputError, whole
+from netdiffus.errors import InputError, Note, whole
 from netdiffus.traces.traces import Traces
 
 Floats = npt.NDArray[np.float64]
@@ -60,13 +72,18 @@ class TokenCodec:
     Args:
         length: Points kept of each trace; None keeps as many as 5 traces have, of packets at most
             256, and averages longer traces of volumes to 512 points at most.
+        runs: Of packets, how many runs of equal sizes and directions are kept of each trace, each
+            a point with a count; of directions alone a point is two runs. `length` None then keeps
+            all packets that lie in them. 0 is none. None takes 512 for directions alone of which 5
+            traces have more than 256, else none.
 
     Raises:
-        InputError: A length that is no whole number above 0.
+        InputError: A length or a number of runs that cannot be.
     """
 
-    def __init__(self, length: int | None = None) -> None:
+    def __init__(self, length: int | None = None, runs: int | None = None) -> None:
         self.length = None if length is None else whole("length", length, at_least=1)
+        self.runs = None if runs is None else whole("runs", runs, at_least=0)
         self.bins_per_point = 1
         self.channels: tuple[Channel, ...] = ()
         self.features: tuple[Feature, ...] = ()
@@ -85,10 +102,10 @@ class TokenCodec:
         if self.channels:
             raise InputError("the codec is fitted already; make a new one for other traces")
         owners = np.arange(len(traces)) if owners is None else owners
-        self.channels, self.features = traces.channels, _features(traces.channels)
+        self.channels = traces.channels
         self._fit_length(traces, owners)
-        kept = np.minimum(traces.lengths, self.length or 0)
-        points = -(-kept // self.bins_per_point)
+        self.features = _features(self._coded)
+        points = self._counts(traces)
         self.vocabularies = tuple(
             Vocabulary.fit(  # frees its arguments early, as nobody else holds them
                 self._points_of(traces, feature, int(points.sum())),
@@ -104,7 +121,12 @@ class TokenCodec:
     @property
     def points(self) -> int:
         """Points T of a trace that are tokens."""
-        return -(-(self.length or 0) // self.bins_per_point)
+        return self.runs or -(-(self.length or 0) // self.bins_per_point)
+
+    @property
+    def _coded(self) -> tuple[Channel, ...]:
+        """The channels of the points that are tokens."""
+        return run_channels(self.channels) if self.runs else self.channels
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -114,7 +136,7 @@ class TokenCodec:
     @property
     def are_amounts(self) -> tuple[bool, ...]:
         """Of each feature, whether its values are amounts, which few traces share exactly."""
-        return tuple(self.channels[f.channel].kind not in EXACT for f in self.features)
+        return tuple(self._coded[f.channel].kind not in EXACT for f in self.features)
 
     @property
     def end(self) -> int:
@@ -155,13 +177,15 @@ class TokenCodec:
         ended = found[:, :, 0] == self.end
         points = np.where(ended.any(1), ended.argmax(1), self.points)
         inside = mask_of(points, self.points)
-        values = np.zeros((len(found), len(self.channels), self.points))
+        values = np.zeros((len(found), len(self._coded), self.points))
         for f, (feature, vocabulary) in enumerate(
             zip(self.features, self.vocabularies, strict=True)
         ):
             known = np.where(inside, found[:, :, f], 0)
             value = vocabulary.decode(known, uniforms[:, :, f].numpy())
             _put(values, feature, value)
+        if self.runs:
+            values, points = split(values, points, self.channels, self.length or 0)
         lengths = np.minimum(points * self.bins_per_point, self.length or 0)
         if self.bins_per_point > 1:
             values = np.repeat(values, self.bins_per_point, axis=2)
@@ -178,6 +202,8 @@ class TokenCodec:
             "channels": [asdict(channel) for channel in self.channels],
             "is_whole": [vocabulary.is_whole for vocabulary in self.vocabularies],
         }
+        if self.runs:
+            settings["runs"] = self.runs
         tables = {
             f"vocabulary.{f}": torch.from_numpy(v.table) for f, v in enumerate(self.vocabularies)
         }
@@ -186,10 +212,10 @@ class TokenCodec:
     @classmethod
     def from_state(cls, settings: Mapping[str, Any], tables: Mapping[str, Tensor]) -> TokenCodec:
         """The codec that gave this `state`."""
-        codec = cls(settings["length"])
+        codec = cls(settings["length"], settings.get("runs", 0))
         codec.bins_per_point = settings["bins_per_point"]
         codec.channels = tuple(Channel(**one) for one in settings["channels"])
-        codec.features = _features(codec.channels)
+        codec.features = _features(codec._coded)
         codec.vocabularies = tuple(
             Vocabulary(tables[f"vocabulary.{f}"].numpy(), settings["is_whole"][f])
             for f in range(len(codec.features))
@@ -199,6 +225,12 @@ class TokenCodec:
     def _fit_length(self, traces: Traces, owners: Ints) -> None:
         """As many points as K owners have, or fewer."""
         shared = shared_length(traces, owners)
+        if self.runs is None:
+            long = shared > MOST_POINTS // 2
+            self.runs = MOST_RUNS if are_directions(self.channels) and long else 0
+        if self.runs:
+            self._fit_runs(traces, owners, shared)
+            return
         most = shared if self.length is None else min(shared, self.length)
         if is_binned(traces):
             self.bins_per_point = -(-most // MOST_POINTS) if self.length is None else 1
@@ -206,8 +238,42 @@ class TokenCodec:
             most = min(most, MOST_POINTS // 2)
         self.length = most
 
+    def _fit_runs(self, traces: Traces, owners: Ints, shared: int) -> None:
+        """As many runs as K owners have, and the points in them, or fewer."""
+        if not can_be_runs(self.channels):
+            raise InputError(
+                "runs are of packets with packet_length or direction; leave runs out for "
+                f"{', '.join(channel.title for channel in self.channels)}"
+            )
+        length = shared if self.length is None else min(shared, self.length)
+        most, counts = self.runs or 0, np.zeros(len(traces), np.int64)
+        points = np.zeros(len(traces), np.int64)
+        for rows in parts_of(len(traces)):
+            values = traces.values[rows, :, :length]
+            kept = np.minimum(traces.lengths[rows], length)
+            counts[rows] = count_runs(values, kept, self.channels)
+            points[rows] = whole_points(values, kept, self.channels, most)
+        if cut := int((counts > most).sum()):
+            warnings.warn(
+                Note(
+                    f"{cut} of {len(traces)} traces have more than {most} runs of equal packets; "
+                    "what follows is not learned. runs=… keeps another number"
+                ),
+                stacklevel=4,
+            )
+        self.runs = min(most, shared_by(counts, owners))
+        self.length = shared_by(points, owners)
+
+    def _counts(self, traces: Traces) -> Ints:
+        """(N,), points of each trace that are tokens."""
+        kept = np.minimum(traces.lengths, self.length or 0)
+        if not self.runs:
+            return np.asarray(-(-kept // self.bins_per_point), dtype=np.int64)
+        parts = [self._series(traces, rows)[1] for rows in parts_of(len(traces))]
+        return np.concatenate(parts)
+
     def _is_exact(self, feature: Feature) -> bool:
-        return self.channels[feature.channel].kind in EXACT
+        return self._coded[feature.channel].kind in EXACT
 
     def _points_of(self, traces: Traces, feature: Feature, points: int) -> Floats:
         """The values of one feature at all points of all traces."""
@@ -223,6 +289,8 @@ class TokenCodec:
         length = self.length or 0
         lengths = np.minimum(traces.lengths[rows], length)
         values = as_gaps(traces.values[rows, :, :length], lengths, traces.channels)
+        if self.runs:
+            return merge(values, lengths, self.channels, self.runs)
         whole_points = self.points * self.bins_per_point
         if short := whole_points - values.shape[2]:
             values = np.pad(values, ((0, 0), (0, 0), (0, short)))

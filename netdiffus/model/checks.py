@@ -19,6 +19,7 @@ from torch import Tensor
 
 from netdiffus.channels import KINDS, Channel
 from netdiffus.codec.column import Column
+from netdiffus.codec.runs import EQUAL, TIMED
 from netdiffus.codec.totals import total_names
 from netdiffus.codec.vocabulary import PARTS
 from netdiffus.diffusion import Diffusion
@@ -71,6 +72,7 @@ BOUNDS: dict[str, Bound] = {
     "diffusion.shift": (1e-3, 1e3, "the cosine schedule has no more noise to give"),
     "codec.length": _POINTS,
     "codec.bins_per_point": _POINTS,
+    "codec.runs": _POINTS,
     "codec.size": _IMAGE,
     "codec.border": (0, 2**10, "one constant point is enough"),
     "codec.gamma": (1e-3, 1e3, "beyond, all pixels are 0 or 1"),
@@ -395,13 +397,14 @@ def _is_list_of(values: Any, kind: type) -> bool:
 
 
 def _check_codec(codec: Any, is_image: bool) -> None:
-    _check_keys("codec", codec, PIXELS if is_image else TOKENS)
+    _check_keys("codec", codec, PIXELS if is_image else (*TOKENS, "runs"), ("runs",))
     numbers = ("size", "length", "border") if is_image else ("length", "bins_per_point")
     for name in numbers:
         _check_type(f"codec.{name}", codec[name], int)
     _check_channels(codec["channels"])
     if not is_image:
         _check_type("codec.is_whole", codec["is_whole"], list[bool])
+        _check_runs(codec)
         return
     _check_type("codec.gamma", codec["gamma"], float)
     _check_type("codec.resize", codec["resize"], str)
@@ -410,6 +413,15 @@ def _check_codec(codec: Any, is_image: bool) -> None:
         raise InputError(f"codec.scales must be minmax, log or quantile, got {_short(kinds)}")
     if len(kinds) != len(codec["channels"]):
         raise InputError("codec.scales must be one for each channel")
+
+
+def _check_runs(codec: Mapping[str, Any]) -> None:
+    if "runs" not in codec:
+        return
+    _check_type("codec.runs", codec["runs"], int)
+    kinds = {channel["kind"] for channel in codec["channels"]}
+    if not kinds & set(EQUAL) or not kinds <= {*EQUAL, *TIMED} or codec["bins_per_point"] != 1:
+        raise InputError("codec.runs is for packets with a size or a direction")
 
 
 def _check_channels(channels: Any) -> None:
@@ -448,7 +460,9 @@ def _check_network(config: Mapping[str, Any]) -> None:
         side = min(codec["size"], codec["length"]) + codec["border"]
         wanted |= {"channels": channels, "size": side}
     else:
-        wanted["points"] = -(-codec["length"] // codec["bins_per_point"])
+        wanted["points"] = codec.get("runs") or -(-codec["length"] // codec["bins_per_point"])
+        if "runs" in codec:  # a count, and for times how they pass inside a run
+            channels += 1 + sum(one["kind"] in TIMED for one in codec["channels"])
         features = len(network["sizes"])
         counts = {"codec.is_whole": len(codec["is_whole"])}
         if config["preset"] not in LENGTHS:

@@ -26,6 +26,7 @@ from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError, visible, whole
 from netdiffus.files import alone_in
 from netdiffus.ledger import statement
+from netdiffus.model import hub
 from netdiffus.model.checks import (
     FORMAT,
     Weights,
@@ -130,6 +131,8 @@ class Model:
         _check_parts(preset, codec, diffusion)
         owners = np.arange(len(traces)) if owners is None else owners
         _check_sizes(codec)
+        if isinstance(codec, TokenCodec) and preset in LENGTHS:
+            codec.runs = _no_runs(codec.runs, preset)
         codec.fit(traces, owners)
         diffusion = diffusion or default_diffusion(preset)
         kept = traces.truncate(codec.length) if codec.length else traces
@@ -220,6 +223,74 @@ class Model:
             f"{folder}: {CONFIG} and {WEIGHTS} are not of one save (id {config['id']} and "
             f"{found[:32]}); copy both from one folder, or train again"
         )
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        license: str | None = None,
+        private: bool = True,
+        revision: str | None = None,
+        token: str | None = None,
+        message: str = "A netdiffus model",
+    ) -> str:
+        """Puts the model into a repository of Hugging Face's hub, or of the one of `HF_ENDPOINT`.
+
+        What goes there are the three files that `save` writes, as one commit: never the log or the
+        checkpoint of a training. Without differential privacy the weights tell more about the
+        training traces than made traces do, so a new repository is private unless you say
+        otherwise.
+
+        Args:
+            repo_id: `user/name`; it is made where it is not there.
+            license: Identifier for the card's front matter, such as `apache-2.0`. None says none.
+            private: Whether a new repository is seen by its owner alone.
+            revision: The branch; None is the main one.
+            token: Of the hub; None is the one that `hf auth login` keeps.
+            message: Of the commit.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            InputError: The hub refuses it, or cannot be reached.
+        """
+        _, config, parts = self.parts(self.network.state_dict())
+        card = hub.with_license(self.card(), license)
+        files = parts | {CONFIG: config.encode(), CARD: card.encode()}
+        return hub.push(
+            files, repo_id, private=private, revision=revision, token=token, message=message
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        repo_id: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+        cache_dir: str | Path | None = None,
+    ) -> Model:
+        """Reads a model from a repository of Hugging Face's hub, or from a folder.
+
+        It is checked as `load` checks a folder of a stranger. Nothing in it is run.
+
+        Args:
+            repo_id: `user/name`, or a folder.
+            revision: Branch, tag or commit; None is the main branch.
+            token: Of the hub; None is the one that `hf auth login` keeps.
+            cache_dir: Where files from the hub are kept; None is its own cache.
+
+        Raises:
+            InputError: There is no such model, or `load` refuses it.
+        """
+        if Path(repo_id).is_dir():
+            return cls.load(repo_id)
+        folder = hub.pull(str(repo_id), revision=revision, token=token, cache_dir=cache_dir)
+        try:
+            return cls.load(folder)
+        except InputError as error:
+            raise InputError(f"{repo_id}: {error}") from error
 
     @classmethod
     def _checked(cls, folder: Path, config: dict[str, Any], weights: Weights) -> Model:
@@ -347,13 +418,23 @@ _WHAT = {
     "paper": "diffusion on GASF images by the U-Net of the NetDiffus paper",
 }
 
-_CARD = """# A netdiffus model
+_CARD = """---
+library_name: netdiffus
+tags:
+- network-traffic
+- synthetic-data
+- time-series
+- {preset}
+---
+
+# A netdiffus model
 
 Makes synthetic network traces of the classes below. Made by netdiffus {version}.
 
 ```python
 import netdiffus
-traces = netdiffus.sample(netdiffus.Model.load("THIS FOLDER"), 100, label="…")
+model = netdiffus.Model.from_pretrained("THIS FOLDER, OR user/name ON THE HUB")
+traces = netdiffus.sample(model, 100, label="…")
 ```
 
 | class | share of the training traces |
@@ -409,10 +490,17 @@ def _check_parts(preset: str, codec: Codec, diffusion: Diffusion | None) -> None
 
 def _check_sizes(codec: Codec) -> None:
     """Refuses sizes that memory is not enough for, before traces are brought to them."""
-    for name in ("length", "size", "border", "gamma"):
+    for name in ("length", "runs", "size", "border", "gamma"):
         value = getattr(codec, name, None)
-        if value is not None:
+        if value is not None and (name, value) != ("runs", 0):
             check_bound(f"codec.{name}", value)
+
+
+def _no_runs(runs: int | None, preset: str) -> int:
+    """0: these presets draw how many points a trace has before its runs are known."""
+    if runs:
+        raise InputError(f"preset {preset!r} takes no runs; leave runs out, or take 'causal'")
+    return 0
 
 
 def _network_config(settings: dict[str, Any], preset: str) -> Config:

@@ -18,6 +18,7 @@ import pyarrow.ipc
 
 from netdiffus.errors import InputError
 from netdiffus.tables import bounds
+from netdiffus.tables.columns.names import is_label
 from netdiffus.tables.formats import arff, json_text, npz, parquet, text
 from netdiffus.tables.manifest import MANIFEST, PLAN, Manifest
 from netdiffus.tables.options import ReadOptions
@@ -67,7 +68,7 @@ def read_files(path: Path, options: ReadOptions, findings: Findings) -> pa.Table
             path, parts, [read_file(p, options, findings) for p in parts], findings
         )
     if path.is_dir():
-        return _read_parts(path, _parts_of(path), options, findings)
+        return _read_parts(path, _parts_of(path, findings), options, findings)
     if not path.exists() and glob.has_magic(str(path)):
         found = [Path(one) for one in sorted(glob.glob(str(path), recursive=True))]
         if not found:
@@ -145,21 +146,41 @@ def _refuse_others(path: Path, start: bytes, suffix: str) -> None:
         raise InputError(_PICKLE.format(path.name))
 
 
-def _parts_of(folder: Path) -> list[Path]:
-    found = sorted(
+def _parts_of(folder: Path, findings: Findings) -> list[Path]:
+    """The Parquet files in a folder; where there are none, all that can be read."""
+    inside = sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in _PARTS and not path.name.startswith(("_", "."))
+        if not path.name.startswith(("_", ".")) and path.is_file()
     )
-    if not found:
-        raise InputError(f"{folder}: a folder without {' or '.join(_PARTS)} files; name a file")
-    return found
+    tables = [path for path in inside if _is_table(path)]
+    parts = [path for path in tables if path.suffix.lower() in _PARTS]
+    if not tables:
+        raise InputError(f"{folder}: a folder without tables of traces; name a file")
+    if parts and len(parts) < len(tables):
+        other = next(path for path in tables if path not in parts)
+        findings.mended.append(
+            f"of the files of the folder only those of Parquet were read, not {other.name}"
+            + (f" and {len(tables) - len(parts) - 1} more" if len(tables) > len(parts) + 1 else "")
+        )
+    return parts or tables
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file in a folder holds traces; y.npy stands beside those of X.npy."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] in PACKED:
+        suffixes.pop()
+    kind = suffixes[-1] if suffixes else ""
+    return kind in READERS and (kind != ".npy" or npz.classes_beside(path) is not None)
 
 
 def _read_parts(
     whole: Path, paths: list[Path], options: ReadOptions, findings: Findings
 ) -> pa.Table:
     tables = [_with_partition(path, read_file(path, options, findings)) for path in paths]
+    if whole.is_dir():
+        tables = _with_folders(whole, paths, tables, options, findings)
     return _joined_tables(whole, paths, tables, findings)
 
 
@@ -193,6 +214,26 @@ def _with_partition(path: Path, table: pa.Table) -> pa.Table:
     return table
 
 
+def _with_folders(
+    root: Path,
+    paths: list[Path],
+    tables: list[pa.Table],
+    options: ReadOptions,
+    findings: Findings,
+) -> list[pa.Table]:
+    """Tables without a column of classes with that of the folder just below the root."""
+    folders = [path.relative_to(root).parts[:-1] for path in paths]
+    if options.label_column is not None or not all(folders):
+        return tables
+    if any(is_label(name) for table in tables for name in table.column_names):
+        return tables
+    findings.mended.append("the class of a trace is the folder just below the one that was given")
+    return [
+        table.append_column("label", pa.array([parts[0]] * table.num_rows, pa.string()))
+        for table, parts in zip(tables, folders, strict=True)
+    ]
+
+
 def content(path: Path) -> pa.Buffer:
     """The bytes of a file, decompressed where it is compressed.
 
@@ -206,13 +247,24 @@ def content(path: Path) -> pa.Buffer:
     if packer is None and not start.startswith(_XZ):
         if stored > MAX_TEXT:
             raise InputError(f"{stored} bytes of text; a text file may have 2 GiB: use .parquet")
-        return pa.memory_map(str(path)).read_buffer()
+        with _mapped(path) as source:
+            return source.read_buffer()
     with _opened(path, packer) as stream:
         return _joined(iter(lambda: stream.read(1 << 22), b""), stored)
 
 
 def _opened(path: Path, packer: str | None) -> Any:
-    return lzma.open(path) if packer is None else pa.input_stream(str(path), compression=packer)
+    if packer is None:
+        return lzma.open(path)
+    return pa.CompressedInputStream(pa.PythonFile(path.open("rb"), "r"), packer)
+
+
+def _mapped(path: Path) -> Any:
+    """The file for Arrow, which takes no name that is not UTF-8."""
+    try:
+        return pa.memory_map(str(path))
+    except UnicodeEncodeError:
+        return pa.PythonFile(path.open("rb"), "r")
 
 
 def _joined(pieces: Iterator[bytes], stored: int) -> pa.Buffer:
@@ -231,6 +283,14 @@ def _read_text(path: Path, options: ReadOptions, findings: Findings) -> pa.Table
     return text.read_text(content(path), options, findings)
 
 
+def _read_log(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
+    """Zeek writes JSON or columns between tabs, both as .log."""
+    data = content(path)
+    if data.slice(0, min(len(data), 1024)).to_pybytes().lstrip().startswith(b"{"):
+        return json_text.read_json(data, findings)
+    return text.read_text(data, options, findings)
+
+
 def _read_arff(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
     return arff.read_arff(content(path), options, findings)
 
@@ -242,7 +302,7 @@ def _read_json(path: Path, options: ReadOptions, findings: Findings) -> pa.Table
 def _read_feather(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
     findings.form = "Arrow"
     stored = path.stat().st_size
-    with pa.memory_map(str(path)) as source:
+    with _mapped(path) as source:
         try:
             reader = pa.ipc.open_file(source)
             batches = (reader.get_batch(k) for k in range(reader.num_record_batches))
@@ -268,11 +328,14 @@ READERS: dict[str, Callable[[Path, ReadOptions, Findings], pa.Table]] = {
     ".npy": npz.read_npy,
     ".pq": parquet.read_parquet,
     ".tsv": _read_text,
-    ".txt": _read_text,
+    ".txt": _read_log,
     ".arff": _read_arff,
     ".feather": _read_feather,
     ".arrow": _read_feather,
     ".json": _read_json,
     ".jsonl": _read_json,
     ".ndjson": _read_json,
+    ".log": _read_log,
+    ".labeled": _read_log,  # Zeek's logs of IoT-23
+    ".binetflow": _read_text,  # Argus, of CTU-13
 }

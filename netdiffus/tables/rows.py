@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from netdiffus.errors import InputError
+from netdiffus.tables.columns.directions import from_words
 from netdiffus.tables.columns.labels import find_label, shown
 from netdiffus.tables.columns.names import meaning
 from netdiffus.tables.columns.numbers import is_number, one_array
@@ -36,7 +37,7 @@ def gather(table: pa.Table, options: ReadOptions, findings: Findings) -> pa.Tabl
     label = find_label(table.column_names, options.label_column)
     columns: dict[str, pa.Array] = {"trace_id": one_array(table[by]).take(pa.array(first))}
     for name in (one for one in table.column_names if one != by):
-        column = one_array(table[name])
+        column = _directions(name, one_array(table[name]))
         if _is_channel(name, column.type, options):
             columns[name] = _lists(column.take(pa.array(order)), lengths)
             continue
@@ -52,6 +53,13 @@ def gather(table: pa.Table, options: ReadOptions, findings: Findings) -> pa.Tabl
             findings.left_out[name] = f"it changes inside a trace of {by!r} and is no channel"
     findings.form += f", one row per packet of {by!r}"
     return pa.table(columns)
+
+
+def _directions(name: str, column: pa.Array) -> pa.Array:
+    """A column of directions as numbers, where they are words."""
+    known = meaning(name)
+    words = from_words(column) if known is not None and known.channel == "direction" else None
+    return column if words is None else words
 
 
 def _numbers(by: str, column: pa.ChunkedArray) -> Ints:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
+from netdiffus.tables.columns.names import meaning
 from netdiffus.tables.columns.numbers import is_list, is_number, one_array
 from netdiffus.tables.formats.arrays import arrays_table
 from netdiffus.tables.options import ReadOptions
@@ -14,47 +17,74 @@ from netdiffus.tables.report import Findings
 
 
 def gather_wide(table: pa.Table, label: str, options: ReadOptions, findings: Findings) -> pa.Table:
-    """A table with one list column, of one with numbered columns and one channel asked for.
+    """A table with list columns, of one with numbered columns.
 
-    Any other table is returned unchanged.
+    They are those with the names of channels, as `packet_length_1`, or the only ones, where one
+    channel is asked for. Any other table is returned unchanged.
     """
-    names = _series(table)
-    if not names or options.channels is None or len(options.channels) != 1:
+    if any(is_list(field.type) for field in table.schema):
+        return table
+    found = _series(table.drop_columns([label]))
+    known = {stem: names for stem, names in found.items() if _is_channel(stem, options)}
+    if known:
+        longest = max(map(len, known.values()))
+        known = {stem: names for stem, names in known.items() if len(names) == longest}
+        return _gathered(table, known, findings)
+    if not found or options.channels is None or len(options.channels) != 1:
         return table
     if options.channels[0] in table.column_names:
         return table
-    values = np.column_stack(
-        [one_array(table[name]).cast(pa.float64()).to_numpy(zero_copy_only=False) for name in names]
+    return _gathered(table, {options.channels[0]: max(found.values(), key=len)}, findings)
+
+
+def _is_channel(stem: str, options: ReadOptions) -> bool:
+    known = meaning(stem)
+    if options.channels is None:
+        return known is not None
+    return stem in options.channels or (known is not None and known.channel in options.channels)
+
+
+def _gathered(table: pa.Table, series: dict[str, list[str]], findings: Findings) -> pa.Table:
+    cube = np.stack([_values(table, names) for names in series.values()], axis=2)
+    whole = all(
+        pa.types.is_integer(table.schema.field(name).type)
+        for names in series.values()
+        for name in names
     )
-    whole = all(pa.types.is_integer(table.schema.field(name).type) for name in names)
-    lists = arrays_table(
-        values.astype(np.int64) if whole and not np.isnan(values).any() else values,
-        np.zeros(len(values), np.int8),
-        options.channels,
-        findings,
-    ).drop_columns(["label"])
-    findings.mended.append(
-        f"columns {names[0]!r} to {names[-1]!r} were read as the points of one series"
-    )
-    kept = table.drop_columns(names)
+    if whole and not np.isnan(cube).any():
+        cube = cube.astype(np.int64)
+    y = np.zeros(len(cube), np.int8)
+    lists = arrays_table(cube, y, list(series), findings).drop_columns(["label"])
+    for stem, names in series.items():
+        findings.mended.append(
+            f"columns {names[0]!r} to {names[-1]!r} were read as the points of one series"
+            + (f", {stem}" if len(series) > 1 else "")
+        )
+        table = table.drop_columns(names)
     for name in lists.column_names:
-        kept = kept.append_column(name, lists[name])
-    return kept
+        table = table.append_column(name, lists[name])
+    return table
 
 
-def _series(table: pa.Table) -> list[str]:
+def _values(table: pa.Table, names: Sequence[str]) -> npt.NDArray[np.float64]:
+    """(N, L), NaN in empty cells."""
+    columns = [one_array(table[name]).cast(pa.float64()) for name in names]
+    return np.column_stack([column.to_numpy(zero_copy_only=False) for column in columns])
+
+
+def _series(table: pa.Table) -> dict[str, list[str]]:
     """Columns of numbers with one name and the numbers 0, 1, 2 … or 1, 2, 3 …, in this order."""
-    if any(is_list(field.type) for field in table.schema):
-        return []
     found: dict[str, dict[int, str]] = {}
     for field in table.schema:
-        parts = re.fullmatch(r"(.*?)([0-9]{1,7})", field.name)
+        parts = re.fullmatch(r"(.*?)[ _.-]?([0-9]{1,7})", field.name)
         if parts and is_number(field.type):
             found.setdefault(parts[1], {})[int(parts[2])] = field.name
-    if not found:
-        return []
-    longest = max(found.values(), key=len)
-    numbers = sorted(longest)
-    if len(numbers) < 2 or numbers[0] > 1 or numbers[-1] - numbers[0] != len(numbers) - 1:
-        return []
-    return [longest[k] for k in numbers]
+    return {
+        stem: [numbered[k] for k in sorted(numbered)]
+        for stem, numbered in found.items()
+        if len(numbered) >= 2 and min(numbered) <= 1 and _are_counted(sorted(numbered))
+    }
+
+
+def _are_counted(numbers: list[int]) -> bool:
+    return numbers[-1] - numbers[0] == len(numbers) - 1

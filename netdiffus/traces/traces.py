@@ -105,11 +105,12 @@ class Traces:
         return cls.from_arrow(pa.table(arrays))
 
     @classmethod
-    def from_arrow(cls, table: pa.Table, length: int | None = None, **options: Any) -> Traces:
+    def from_arrow(cls, table: Any, length: int | None = None, **options: Any) -> Traces:
         """Traces from an Arrow table with a column of classes and one list column per channel.
 
         Args:
-            table: One row per trace; list columns become channels, the others meta.
+            table: One row per trace; list columns become channels, the others meta. A record batch
+                or a stream of them will do, or whatever gives Arrow (`__arrow_c_stream__`).
             length: Keep at most this many points of each trace.
             **options: `channels`, `label_column`, `columns` and `by`; see `load`.
 
@@ -119,7 +120,8 @@ class Traces:
         Warns:
             Note: Of each thing that was changed or left out.
         """
-        return cls._read([table], ReadOptions(length=length, **options), Findings(), "table")[0]
+        chosen = ReadOptions(length=length, **options)
+        return cls._read([to_arrow(table)], chosen, Findings(), "table")[0]
 
     @classmethod
     def from_frame(cls, data: Any, length: int | None = None, **options: Any) -> Traces:
@@ -187,6 +189,10 @@ class Traces:
         """One row per trace: `label`, meta, then one list column per channel."""
         lists = {channel: self.points(c) for c, channel in enumerate(self.channels)}
         return to_table(self.label_names.tolist(), self.meta, lists, self.lengths, self.ledger)
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """The table of `to_arrow` as a stream, which polars, DuckDB and others read."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def to_pandas(self) -> pandas.DataFrame:
         """The same as a pandas DataFrame (pandas must be installed)."""

@@ -60,6 +60,7 @@ def trained_alike(
             diffusion=model.diffusion,
             preset=model.preset,
             width=model.network.config.width,
+            columns=model.columns.chosen,
             device=device,
             progress=progress,
         )
@@ -71,7 +72,7 @@ def trained_alike(
 def _codec(codec: Codec) -> Codec:
     """The same settings, not yet fitted."""
     if isinstance(codec, TokenCodec):
-        return TokenCodec(None if codec.bins_per_point > 1 else codec.length)
+        return TokenCodec(None if codec.bins_per_point > 1 else codec.length, codec.runs or 0)
     scales = {c.name: scale.kind for c, scale in zip(codec.channels, codec.scales, strict=True)}
     return GasfCodec(
         codec.size,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.feather
 import pytest
+import torch
 from small import packets
 
 from netdiffus.errors import InputError, Note
@@ -66,6 +70,35 @@ class TestArrays:
     def test_one_sequence_per_trace_and_one_hot(self) -> None:
         traces = Traces.from_arrays([[1, 2, 3], [4]], np.eye(2), "value")
         assert (lists(traces, "value"), traces.classes) == ([[1, 2, 3], [4]], ("0", "1"))
+
+    def test_signed_times_without_a_name(self) -> None:
+        """As WFlib and Tik-Tok write them."""
+        x = np.array([[0.0, -0.5, 0.75, 0.0], [0.0, 0.25, -1.0, 2.0]])
+        assert lists(from_arrays(x, Y), "timestamp") == [[0, 0.5, 0.75], [0, 0.25, 1, 2]]
+        for other in (x[:, ::-1], np.abs(x), x + 5, np.rint(x)):
+            if not set(np.unique(other)) <= {-1.0, 0.0, 1.0}:
+                with pytest.raises(InputError, match="without a name"):
+                    Traces.from_arrays(other, Y)
+
+    def test_several_channels_of_traces_of_several_lengths(self) -> None:
+        x: list[Any] = [[(60, 1), (1500, -1), (52, 1)], [(60, 1)]]
+        for rows in (x, [np.array(one) for one in x], [np.array(x[0]).T, np.array(x[1])]):
+            traces = Traces.from_arrays(rows, Y, ["packet_length", "direction"])
+            assert lists(traces, "packet_length") == [[60, 1500, 52], [60]]
+            assert lists(traces, "direction") == [[1, -1, 1], [1]]
+        with pytest.raises(InputError, match=r"trace 1 of X has the shape \(1, 2\), not \(n, 3\)"):
+            Traces.from_arrays(x, Y, ["packet_length", "direction", "timestamp"])
+
+    def test_tensors_of_torch(self) -> None:
+        x = torch.tensor([[60.0, 1500.0], [44.0, 52.0]], requires_grad=True)
+        for one in (x, x.bfloat16(), x.half(), list(x)):
+            traces = from_arrays(one, torch.tensor([0, 1]), "value")
+            expected = (
+                [[60, 1504 if one.dtype == torch.bfloat16 else 1500], [44, 52]]
+                if isinstance(one, torch.Tensor)
+                else [[60, 1500], [44, 52]]
+            )
+            assert lists(traces, "value") == expected
 
     @pytest.mark.parametrize(
         ("x", "y", "channels", "message"),
@@ -181,3 +214,101 @@ class TestFrames:
         frame["f"] = [1, None, 2]
         with pytest.raises(InputError, match="column 'f' is empty in row 1"):
             Traces.from_frame(frame, by="f")
+
+
+def test_arrow_streams_both_ways() -> None:
+    """By the Arrow PyCapsule interface, which pandas, polars and DuckDB speak, too."""
+    traces = packets()
+    table = pa.table(traces)
+    assert table.equals(traces.to_arrow())
+    for one in (table, table.to_reader(), table.combine_chunks().to_batches()[0], traces):
+        assert Traces.from_arrow(one).equals(traces)
+
+
+def test_frames_with_an_index_of_the_users() -> None:
+    frame = pd.DataFrame({"label": ["a", "b"], "value": [[1, 2], [3]]})
+    assert Traces.from_frame(frame.set_index("label")).counts() == {"a": 1, "b": 1}
+    assert Traces.from_frame(frame[::-1]).meta.column_names == []
+    rows = pd.DataFrame(
+        {"label": ["a", "a", "b"], "value": [1, 2, 3]}, index=pd.Index([0, 0, 1], name="flow")
+    )
+    assert lists(Traces.from_frame(rows, by="flow"), "value") == [[1, 2], [3]]
+
+
+def test_frames_with_lists_as_text_and_rows_of_mappings() -> None:
+    """As `read_csv` gives them."""
+    frame = pd.DataFrame({"label": ["a", "b"], "value": ["[1, 2]", "[3]"], "note": ["[1]", "[2]"]})
+    traces = Traces.from_frame(frame)
+    assert lists(traces, "value") == [[1, 2], [3]]
+    assert traces.meta["note"].to_pylist() == ["[1]", "[2]"]
+    rows = [{"label": "a", "value": [1, 2]}, {"label": "b", "value": [3]}]
+    assert lists(Traces.from_frame(rows), "value") == [[1, 2], [3]]
+
+
+class TestNamedArrays:
+    def test_npz_of_channels(self, tmp_path: Path) -> None:
+        sizes, signs = np.array([[60, 1500, 0], [44, 52, 60]]), np.array([[1, -1, 0], [1, 1, -1]])
+        np.savez(tmp_path / "t.npz", packet_length=sizes, directions=signs, labels=Y)
+        with pytest.warns(Note, match="padding"):
+            traces = Traces.load(tmp_path / "t.npz")
+        assert lists(traces, "packet_length") == [[60, 1500], [44, 52, 60]]
+        assert lists(traces, "direction") == [[1, -1], [1, 1, -1]]
+        np.savez(tmp_path / "t.npz", packet_length=sizes, direction=signs[:, :2], labels=Y)
+        with pytest.raises(InputError, match=r"have the shapes .*\(traces, points\)"):
+            Traces.load(tmp_path / "t.npz")
+
+    @pytest.mark.parametrize(("x", "y"), [("X", "y"), ("X_train", "y_train"), ("data", "labels")])
+    def test_npy_and_folders_of_them(self, x: str, y: str, tmp_path: Path) -> None:
+        np.save(tmp_path / f"{x}.npy", np.array([[1, -1], [-1, 1]]))
+        np.save(tmp_path / f"{y}.npy", Y)
+        for path in (tmp_path / f"{x}.npy", tmp_path):
+            assert lists(Traces.load(path), "direction") == [[1, -1], [-1, 1]]
+
+
+class TestWide:
+    def test_numbered_columns_of_several_channels(self, tmp_path: Path) -> None:
+        names = [f"{name}_{k}" for k in (1, 2, 3) for name in ("packet_length", "dir", "iat_ms")]
+        frame = pd.DataFrame(
+            [[60, 1, 0, 1500, -1, 250, 52, 1, 500], [60, 1, 0, 44, -1, 125] + [np.nan] * 3],
+            columns=names,
+        )
+        frame.assign(label=Y, port=[443, 53]).to_csv(tmp_path / "t.csv", index=False)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            traces = Traces.load(tmp_path / "t.csv")
+            chosen = Traces.load(tmp_path / "t.csv", channels="iat")
+        assert any("'iat_ms_1' to 'iat_ms_3' were read as the" in str(one.message) for one in said)
+        assert [one.name for one in chosen.channels] == ["iat"]
+        assert lists(traces, "packet_length") == [[60, 1500, 52], [60, 44]]
+        assert lists(traces, "direction") == [[1, -1, 1], [1, -1]]
+        assert lists(traces, "iat") == [[0, 0.25, 0.5], [0, 0.125]]
+        assert traces.meta["port"].to_pylist() == [443, 53]
+
+
+class TestFolders:
+    def test_tables_in_folders_of_classes(self, tmp_path: Path) -> None:
+        for name in ("a", "b"):
+            (tmp_path / name / "day").mkdir(parents=True)
+            (tmp_path / name / "day" / "t.csv").write_text('value\n"[1,2]"\n')
+        with pytest.warns(Note, match="the folder just below the one that was given"):
+            assert Traces.load(tmp_path).counts() == {"a": 1, "b": 1}
+
+    def test_other_files_beside_parquet_are_named(self, tmp_path: Path) -> None:
+        packets().save(tmp_path / "a.parquet")
+        packets().save(tmp_path / "b.csv")
+        with pytest.warns(Note, match=r"only those of Parquet were read, not b\.csv"):
+            assert len(Traces.load(tmp_path)) == len(packets())
+
+    @pytest.mark.parametrize("suffix", ["parquet", "csv", "csv.gz", "feather", "jsonl", "npz"])
+    def test_names_that_are_not_utf8(self, suffix: str, tmp_path: Path) -> None:
+        plain, odd = tmp_path / f"t.{suffix}", tmp_path / os.fsdecode(b"caf\xe9." + suffix.encode())
+        if suffix == "feather":
+            pyarrow.feather.write_feather(packets().to_arrow(), plain)
+        elif suffix == "jsonl":
+            plain.write_text('{"label": "a", "value": [1]}')
+        elif suffix == "csv.gz":
+            plain.write_bytes(gzip.compress(b'label,value\na,"[1]"\n'))
+        else:
+            packets().save(plain)
+        os.replace(plain, odd)
+        assert len(Traces.load(odd)) in (1, len(packets()))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import array
 import bz2
+import collections
+import decimal
 import gzip
 import lzma
 import warnings
@@ -54,6 +57,21 @@ FORMS = {
     "spaces": lambda one: " ".join(map(str, one)),
     "bars": lambda one: "[" + "|".join(map(str, one)) + "]",
     "semicolons": lambda one: ";".join(map(str, one)),
+    "sets of PostgreSQL": lambda one: "{" + ",".join(map(str, one)) + "}",
+    "array of Python": lambda one: repr(array.array("d", one)),
+    "deque": lambda one: repr(collections.deque(one)),
+    "bytes": lambda one: repr(str(one).encode()),
+    "Decimal": lambda one: repr([decimal.Decimal(str(item)) for item in one]),
+    "tensor on a GPU": lambda one: f"tensor({one}, device='cuda:0')",
+    "jax": lambda one: f"Array({one}, dtype=float32)",
+    "R": lambda one: f"c({', '.join(map(str, one))})",
+    "Julia": lambda one: f"Float64{one}",
+    "comma at the end": lambda one: str(one).replace("]", ",]"),
+    "blanks that do not break": lambda one: str(one).replace(" ", "\u00a0"),
+    "wide commas": lambda one: str(one).replace(",", "\uff0c"),
+    "minus signs": lambda one: str(one).replace("-", "\u2212"),
+    "one list in a list": lambda one: str([one]),
+    "columns of matrices": lambda one: str([[item] for item in one]),
 }
 
 
@@ -100,6 +118,66 @@ def test_compressed_text(suffix: str, pack: object, tmp_path: Path) -> None:
     assert callable(pack)
     packed.write_bytes(pack(plain.read_bytes()))
     assert Traces.load(packed).equals(expected())
+
+
+def test_lists_that_were_shortened_in_print(tmp_path: Path) -> None:
+    for cell in (str(np.arange(2000)), "[1, 2, ..., 9]", "[1, 2, … 9]"):
+        with pytest.raises(InputError, match="row 0: 'value' was shortened where it was printed"):
+            Traces.load(write_value(tmp_path / "t.csv", cell))
+
+
+def write_value(path: Path, cell: str) -> Path:
+    path.write_text(f'label,value\na,"{cell}"\n')
+    return path
+
+
+@pytest.mark.parametrize("words", [("out", "in"), ("UP", "DOWN"), ("->", "<-"), ("c2s", "s2c")])
+def test_directions_in_words(words: tuple[str, str], tmp_path: Path) -> None:
+    out, back = words
+    for cell in (str([out, back, out]), f"{out}|{back}|{out}"):
+        (tmp_path / "t.csv").write_text(f'label,direction\na,"{cell}"\n')
+        assert Traces.load(tmp_path / "t.csv").points("direction").tolist() == [1, -1, 1]
+    frame = pd.DataFrame({"flow": [1, 1], "label": "a", "dir": [out, back], "value": [1, 2]})
+    traces = Traces.from_frame(frame, by="flow")
+    assert traces.points("direction").tolist() == [1, -1]
+    lists = pa.table({"label": ["a"], "direction": [[out, back]]})
+    assert Traces.from_arrow(lists).points("direction").tolist() == [1, -1]
+
+
+@pytest.mark.parametrize(
+    ("name", "channel"),
+    [
+        ("Packet Size", "packet_length"), ("pkt_lens", "packet_length"), ("sizes", "packet_length"),
+        ("dirs", "direction"), ("timestamps", "timestamp"), ("inter_arrival_times", "iat"),
+    ],
+)  # fmt: skip
+def test_names_that_are_clear_in_tables_of_packets(name: str, channel: str, tmp_path: Path) -> None:
+    for cell in ("[1, 1]", "1 1", "1|1"):
+        (tmp_path / "t.csv").write_text(f"label,{name}\na,{cell!r}\n".replace("'", '"'))
+        with pytest.warns(Note) if channel == "timestamp" else warnings.catch_warnings():
+            traces = Traces.load(tmp_path / "t.csv")
+        assert [one.name for one in traces.channels] == [channel]
+
+
+def test_a_unit_in_a_name(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('label,packet_times_us\na,"[0,250000]"\n')
+    assert Traces.load(tmp_path / "t.csv").points("timestamp").tolist() == [0, 0.25]
+
+
+def test_channels_that_we_wrote_keep_their_names(tmp_path: Path) -> None:
+    """`length` and `size` would else be the same channel."""
+    table = Traces.from_lists({"size": [[1]]}, ["a"]).to_arrow()
+    assert table.column_names[-1] == "packet_length"
+    (tmp_path / "t.csv").write_text('label,length,note\na,"[1,2]","a 1"\nb,"[1,2]","b 2"\n')
+    assert Traces.load(tmp_path / "t.csv").meta["note"].to_pylist() == ["a 1", "b 2"]
+
+
+@pytest.mark.parametrize("name", ["attack_cat", "Attack", "website", "app_name", "family"])
+def test_less_usual_names_of_the_class(name: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(f'{name},value\n1,"[1]"\n2,"[1]"\n')
+    assert Traces.load(tmp_path / "t.csv").classes == ("1", "2")
+    (tmp_path / "t.csv").write_text(f'{name},Class,value\n1,x,"[1]"\n2,y,"[1]"\n')
+    assert Traces.load(tmp_path / "t.csv").classes == ("x", "y")
 
 
 def test_zstd(tmp_path: Path) -> None:

@@ -162,6 +162,112 @@ def test_netflow(tmp_path: Path) -> None:
     assert traces.meta["protocol"].to_pylist() == ["UDP"]
 
 
+def flows(path: Path, text: str, **options: Any) -> tuple[dict[str, list[float]], Traces, str]:
+    """The channels of a table of flows, its traces, and what was said."""
+    path.write_text(text)
+    traces, said = read(path, **options)
+    found = {one.name: traces.points(one.name).tolist() for one in traces.channels}
+    return found, traces, said[-1]
+
+
+def test_cicflowmeter_with_dates(tmp_path: Path) -> None:
+    """Its `Timestamp` is when a flow began, in one of several ways of writing."""
+    for date in (
+        "7/7/2017 3:30",
+        "14/02/2018 08:31:01",
+        "2024-06-28 23:17:41",
+        "28/06/2017 1:17:41 AM",
+    ):
+        found, traces, _ = flows(
+            tmp_path / "t.csv",
+            " Protocol, Timestamp, Flow Duration, Total Fwd Packets,Flow Bytes/s, Label\n"
+            f"6,{date},3,2,Infinity,BENIGN\n17,{date},1,1,NaN,DDoS\n",
+        )
+        assert found == {"Flow Duration": [3, 1], "Total Fwd Packets": [2, 1]}
+        assert traces.meta.column_names == ["protocol", "Timestamp", "Flow Bytes/s"]
+
+
+ZEEK = (
+    "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tconn\n"
+    "#fields\tts\tuid\tid.orig_h\tid.resp_p\tproto\tservice\tduration\torig_bytes\torig_pkts"
+    "\tresp_pkts\ttunnel_parents{0}\n#types\ttime\tstring\taddr\tport\tenum\tstring\tinterval"
+    "\tcount\tcount\tcount\tset[string]{1}\n"
+    "1521911721.25\tC1\t192.0.2.1\t53\tudp\tdns\t0.5\t62\t2\t2\t(empty){2}\n"
+    "1521911722.25\tC2\t192.0.2.1\t443\ttcp\tssl\t-\t-\t1\t0\t(empty){2}\n#close\t2024\n"
+)
+
+
+@pytest.mark.parametrize("name", ["conn.log", "conn.csv", "conn.txt"])
+def test_zeek(name: str, tmp_path: Path) -> None:
+    plain = ZEEK.format("", "", "")
+    found, traces, said = flows(tmp_path / name, plain, label_column="service")
+    assert found == {"orig_pkts": [2, 1], "resp_pkts": [2, 0]}
+    assert traces.classes == ("dns", "ssl")
+    assert traces.meta["server_port"].to_pylist() == [53, 443]
+    assert traces.meta["duration"].to_pylist() == [0.5, None]
+    assert "duration, orig_bytes, which have cells without a number" in said
+
+
+@pytest.mark.parametrize("mark", ["\t", "   "])
+def test_zeek_of_iot23(mark: str, tmp_path: Path) -> None:
+    extra = [mark + mark.join(one) for one in (("label", "detailed-label"), "ss", ("Benign", "-"))]
+    _, traces, _ = flows(tmp_path / "conn.log.labeled", ZEEK.format(*extra))
+    assert traces.counts() == {"Benign": 2}
+
+
+def test_zeek_in_json(tmp_path: Path) -> None:
+    line = {"ts": 1.5, "id.resp_p": 53, "proto": "udp", "orig_pkts": 2, "resp_pkts": 1}
+    text = "".join(json.dumps(line | {"service": name}) + "\n" for name in ("dns", "ntp"))
+    found, *_ = flows(tmp_path / "conn.log", text, label_column="service")
+    assert found == {"orig_pkts": [2, 2], "resp_pkts": [1, 1]}
+
+
+def test_flows_of_argus_silk_nfdump_and_netflow5(tmp_path: Path) -> None:
+    argus = (
+        "StartTime,Dur,Proto,Dir,Dport,TotPkts,TotBytes,Label\n"
+        "2011/08/10 09:46:59.607825,1.5,tcp,   ->,6881,4,276,x\n"
+    )
+    found, traces, _ = flows(tmp_path / "t.binetflow", argus)
+    assert found == {"Dur": [1.5], "TotPkts": [4], "TotBytes": [276]}
+    assert traces.meta["server_port"].to_pylist() == [6881]
+    silk = (
+        "      sIP|dPort|pro|   packets|     bytes|                  sTime| duration|label|\n"
+        "192.0.2.1|  443|  6|         4|     11214|2024/06/28T23:17:41.100|    3.500|    a|\n"
+    )
+    found, traces, _ = flows(tmp_path / "t.txt", silk)
+    assert found == {"packets": [4], "bytes": [11214], "duration": [3.5]}
+    assert traces.classes == ("a",)
+    nfdump = (
+        "firstSeen,duration,proto,dstPort,packets,bytes,label\n2024-06-28,3.5,TCP,443,4,112,a\n"
+    )
+    assert flows(tmp_path / "t.csv", nfdump)[0] == {
+        "packets": [4],
+        "bytes": [112],
+        "duration": [3.5],
+    }
+    five = "#:srcaddr,dPkts,dOctets,first,last,dstport,prot,label\n192.0.2.1,10,4000,1,2,443,6,a\n"
+    assert flows(tmp_path / "t.csv", five)[0] == {"dPkts": [10], "dOctets": [4000]}
+
+
+def test_signed_sizes_of_appscanner_and_fsnet(tmp_path: Path) -> None:
+    for name in ("lengths", "packet_sizes", "signed_sizes"):
+        (tmp_path / "t.csv").write_text(f'label,{name}\na,"[60,-1500,52]"\nb,"[60,-44]"\n')
+        traces, said = read(tmp_path / "t.csv")
+        assert traces.to_arrow()["packet_length"].to_pylist() == SIZES
+        assert traces.to_arrow()["direction"].to_pylist() == DIRECTIONS
+        assert "signed sizes were read as sizes and directions" in said[-1]
+
+
+def test_fields_of_tshark(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(
+        "tcp.stream,frame.time_epoch,frame.len,label\n"
+        "0,1500.0,60,a\n1,1500.25,60,b\n0,1500.5,1500,a\n1,1500.375,44,b\n0,1500.75,52,a\n"
+    )
+    traces, _ = read(tmp_path / "t.csv", by="tcp.stream")
+    assert traces.to_arrow()["packet_length"].to_pylist() == SIZES
+    assert traces.to_arrow()["timestamp"].to_pylist() == TIMES
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 @pytest.mark.parametrize("kind", ["ppi", "splt"])
 def test_what_export_writes_is_read_back(kind: str, suffix: str, tmp_path: Path) -> None:

@@ -11,20 +11,31 @@ import pyarrow.compute as pc
 import pyarrow.json
 
 from netdiffus.errors import InputError
+from netdiffus.tables.columns.directions import from_words
 
 # What looks like a list of numbers or times, in brackets; nested ones have exactly two levels.
 _PART = (
-    r"(?:[-+0-9.eE,;|\s'\"()]|nan|NaN|inf|None|null|[Tt]rue|[Ff]alse|np\.[a-z]+[0-9]*\(|[0-9]T|:)*"
+    r"(?:[-+0-9.eE,;|\s'\"()]|nan|NaN|inf|None|null|[Tt]rue|[Ff]alse|np\.[a-z]+[0-9]*\(|[0-9]T|:|"
+    r"Decimal\()*"
 )
+# What Python, NumPy, torch and Julia write before a list: deque(, array('i', Int64
+_BEFORE = r"(?:[A-Za-z_.]+\(\s*(?:'\w'\s*,\s*)?|[A-Z]\w*)?\s*"
+_AFTER = r"\s*(?:,\s*\w+=[^()]*)*\)?\s*$"  # dtype=float32, device='cuda:0'
 _LIST = (
-    r"^\s*(?:np\.)?(?:array\(|tensor\()?\s*\[" + _PART
+    rf"^\s*{_BEFORE}\[" + _PART
     + r"(?:[0-9]\s|[0-9]['\",;|.)\]eE]|nan|NaN|None|null|[Tt]rue|[Ff]alse)" + _PART
-    + r"\]?\s*(?:,\s*d?type=[^()]*)?\)?\s*$"
+    + r"\]?" + _AFTER
+    + r"|^\s*\{[-+0-9.eE,;\s]*[0-9][-+0-9.eE,;\s]*\}\s*$"
 )  # fmt: skip
 _ONE_LIST = r"^\[[^\[\](){}]*\]$|^\([^\[\](){}]*\)$|^[^\[\](){}]+$"
 _NESTED = r"^\s*[\[(]\s*(?:[\[(][-+0-9.eE,;|\s]*[\])]\s*,?\s*)+[\])]\s*$"
 _NUMBER = r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?$|^[-+]?(?i:nan|inf|infinity)$"
 _TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9:]+(?:\.[0-9]*)?(?:Z|[-+][0-9:]+)?)?$"
+_DATE = (
+    r"^\s*[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}"
+    r"(?:[T ]+[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?)?"
+    r"\s*(?:[AaPp][Mm]|Z|[-+][0-9:]+)?\s*$"
+)
 _MISSING = ("", "None", "null", "NA", "NULL", "<NA>")
 _SEPARATORS = ("|", ";", ",", " ")
 
@@ -32,6 +43,11 @@ _SEPARATORS = ("|", ";", ",", " ")
 def looks_like_lists(column: pa.ChunkedArray) -> bool:
     """Whether a cell of a text column looks like a list of numbers; then all must be lists."""
     return bool(pc.any(pc.match_substring_regex(column, f"{_LIST}|{_NESTED}")).as_py())
+
+
+def are_dates(column: pa.ChunkedArray) -> bool:
+    """Whether each cell of a text column is one date, with or without a time of day."""
+    return bool(pc.all(pc.match_substring_regex(column, _DATE)).as_py())
 
 
 def parse(name: str, column: pa.ChunkedArray, *, decimal_comma: bool = False) -> pa.Array:
@@ -49,7 +65,7 @@ def parse(name: str, column: pa.ChunkedArray, *, decimal_comma: bool = False) ->
     text = column.combine_chunks()
     if isinstance(text, pa.ChunkedArray):
         text = pa.concat_arrays(text.chunks)
-    text = text.cast(pa.large_string())
+    text = _plain_signs(text.cast(pa.large_string()))
     if pc.all(pc.match_substring_regex(text, _NESTED)).as_py():
         return _nested(name, text)
     _refuse(name, text, pc.equal(pc.utf8_trim_whitespace(text), ""), "is not a list")
@@ -61,17 +77,30 @@ def parse(name: str, column: pa.ChunkedArray, *, decimal_comma: bool = False) ->
     return _lists(name, text, bare, separator, decimal_comma and separator in "|;")
 
 
+def _plain_signs(text: pa.Array) -> pa.Array:
+    """Cells with plain blanks, commas and minus signs."""
+    for sign, plain in (("\u00a0", " "), ("\uff0c", ","), ("\u2212", "-")):
+        if pc.any(pc.match_substring(text, sign)).as_py():
+            text = pc.replace_substring(text, sign, plain)
+    return text
+
+
 def _without_types(text: pa.Array) -> pa.Array:
-    """Cells without quotes, and without NumPy's and torch's words for an array and a number."""
-    for sign, pattern in (
-        ("np.", r"np\.\w+\(([^()\[\]]*)\)"),
-        ("(", r"^\s*(?:np\.)?(?:array|tensor)\(\s*([^()]*?)\s*(?:,\s*d?type=[^()]*)?\)\s*$"),
-        (",)", r",(\))"),
-        ("'", r"'()"),
-        ('"', r'"()'),
+    """Cells without quotes, and without a language's words for a list and a number."""
+    for sign, pattern, plain in (
+        ("np.", r"np\.\w+\(([^()\[\]]*)\)", r"\1"),
+        ("Decimal(", r"Decimal\(([^()\[\]]*)\)", r"\1"),
+        ("(", rf"^\s*[A-Za-z_.]+\(\s*(?:'\w'\s*,\s*)?([^()]*?){_AFTER}", r"\1"),
+        ("b'", r"^\s*b'(.*)'\s*$", r"\1"),
+        ('b"', r'^\s*b"(.*)"\s*$', r"\1"),
+        ("[", r"^\s*[A-Z]\w*\[", "["),
+        ("{", r"^\s*\{([^:{}]*)\}\s*$", r"[\1]"),
+        (",", r",\s*([\])])", r"\1"),
+        ("'", "'", ""),
+        ('"', '"', ""),
     ):
         if pc.any(pc.match_substring(text, sign)).as_py():
-            text = pc.replace_substring_regex(text, pattern, r"\1")
+            text = pc.replace_substring_regex(text, pattern, plain)
     return pc.utf8_trim_whitespace(text)
 
 
@@ -131,6 +160,11 @@ def _typed(column: _Column, items: pa.Array) -> pa.Array:
         return _times(column, items)
     if pc.all(pc.match_substring_regex(items, "^(?i:true|false)$")).as_py():
         return pc.utf8_lower(items).cast(pa.bool_())
+    words = from_words(items)
+    if words is not None:
+        return words
+    cut = pc.match_substring_regex(items, r"\.\.\.|…")
+    column.refuse(cut, "was shortened where it was printed; write the table with whole lists")
     wrong = pc.invert(pc.match_substring_regex(items, _NUMBER))
     column.refuse(wrong, "is not a list of numbers like [1, 2, 3]")
     return items.cast(pa.float64())

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from netdiffus.errors import InputError
-from netdiffus.tables.columns.names import LABELS
+from netdiffus.tables.columns.names import LABELS, LESS_USUAL_LABELS
 from netdiffus.tables.columns.numbers import one_array
 
 
@@ -25,7 +25,7 @@ def find_label(names: list[str], chosen: str | None) -> str:
     if "label" in names:
         return "label"
     same = [name for name in names if name.strip().lower() == "label"]
-    found = same or [name for name in names if name.strip().lower() in LABELS]
+    found = same or _of(names, LABELS) or _of(names, LESS_USUAL_LABELS)
     if len(found) == 1:
         return found[0]
     if not found:
@@ -37,6 +37,10 @@ def find_label(names: list[str], chosen: str | None) -> str:
         f"columns {' and '.join(map(repr, found))} could each be the class; say which is: "
         "label_column=… (--label-column)"
     )
+
+
+def _of(names: list[str], usual: tuple[str, ...]) -> list[str]:
+    return [name for name in names if name.strip().lower() in usual]
 
 
 def shown(names: list[str], most: int = 30) -> str:

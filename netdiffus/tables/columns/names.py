@@ -11,6 +11,12 @@ LABELS = (
     "label", "labels", "class", "class1", "classes", "app", "application", "application_name",
     "bf_label", "flow_metadata_bf_label", "category", "target", "traffic_type", "y",
 )  # fmt: skip
+# Taken for the class where there is no column of the names above.
+LESS_USUAL_LABELS = (
+    "attack_cat", "attack_category", "attack_type", "attack", "app_name", "appname", "website",
+    "web_site", "site", "traffic_class", "class_name", "label_name", "service_name",
+    "l7_proto_name", "app_proto", "protocolname", "malware_family", "family",
+)  # fmt: skip
 
 PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "µs": 1e6, "ns": 1e9}
 
@@ -25,6 +31,7 @@ class Meaning:
         zero_is_client: Whether direction 0 is from the client and 1 to it.
         padding: Number that fills the list where there is no packet.
         tool: Who writes such columns.
+        sure: Whether the name is hardly used for anything else.
     """
 
     channel: str
@@ -32,6 +39,7 @@ class Meaning:
     zero_is_client: bool = False
     padding: float | None = None
     tool: str = ""
+    sure: bool = True
 
 
 # tcbench: pkts_dir is 0 for upload and 1 for download (https://tcbenchstack.github.io/tcbench).
@@ -64,6 +72,32 @@ _KNOWN = {
     "ppi_2": Meaning("packet_length", padding=0, tool="CESNET PPI"),
 }  # fmt: skip
 
+# Names without a tool that are clear in tables of packets.
+_PLAIN = {
+    "packet_length": (
+        "packet_lengths", "packet length", "packet_size", "packet_sizes", "packet size",
+        "packet_len", "packet_lens", "pkt_len", "pkt_lens", "pkt_length", "pkt_lengths",
+        "pkt_size", "pkt_sizes", "size", "sizes", "length", "lengths", "len", "signed_size",
+        "signed_sizes", "signed_length", "signed_lengths", "frame.len", "frame_len", "ip.len",
+        "ip_len",
+    ),
+    "direction": (
+        "directions", "packet_direction", "packet_directions", "packet_dir", "packet_dirs",
+        "pkt_direction", "pkt_directions", "pkt_dir", "pkt_dirs", "dir", "dirs",
+    ),
+    "timestamp": (
+        "timestamps", "time", "times", "ts", "packet_time", "packet_times", "packet_timestamp",
+        "packet_timestamps", "pkt_time", "pkt_times", "arrival_time", "arrival_times",
+        "frame.time_epoch", "frame_time_epoch", "frame.time_relative", "frame_time_relative",
+    ),
+    "iat": (
+        "iats", "ipt", "ipts", "packet_iat", "packet_iats", "pkt_iat", "pkt_iats",
+        "inter_arrival_time", "inter_arrival_times", "interarrival_time", "interarrival_times",
+        "inter_packet_time", "inter_packet_times", "arrive_time_delta",
+    ),
+}  # fmt: skip
+_SYNONYMS = {name: channel for channel, names in _PLAIN.items() for name in names}
+
 # Tables with one row of numbers per flow: the columns that become channels of one point.
 _FLOWS = {
     "nfstream flows": (
@@ -79,18 +113,59 @@ _FLOWS = {
         "totlen bwd pkts", "total length of bwd packet", "total length of bwd packets",
         "totlen_bwd_pkts", "bwd packets length total",
     ),
+    # Until 2017 its tables were called by the data sets: ISCXVPN2016 and ISCXTor2016.
+    "CICFlowMeter of ISCX": ("duration", "flowpktspersecond", "flowbytespersecond"),
     "NetFlow": (
         "td", "ipkt", "ibyt", "opkt", "obyt", "in_bytes", "in_pkts", "out_bytes", "out_pkts",
         "flow_duration_milliseconds",
     ),
+    "NetFlow 5": ("dpkts", "doctets", "d_pkts", "d_octets"),
+    # Information elements: https://www.iana.org/assignments/ipfix
+    "IPFIX": (
+        "octetdeltacount", "packetdeltacount", "octettotalcount", "packettotalcount",
+        "reverseoctetdeltacount", "reversepacketdeltacount", "reverseoctettotalcount",
+        "reversepackettotalcount", "flowdurationmilliseconds",
+    ),
+    # https://docs.zeek.org/en/master/logs/conn.html; TON_IoT names the ends src and dst.
+    "Zeek conn.log": (
+        "duration", "orig_bytes", "resp_bytes", "orig_pkts", "resp_pkts", "orig_ip_bytes",
+        "resp_ip_bytes", "missed_bytes",
+    ),
+    "Zeek conn.log of TON_IoT": (
+        "duration", "src_bytes", "dst_bytes", "src_pkts", "dst_pkts", "src_ip_bytes",
+        "dst_ip_bytes", "missed_bytes",
+    ),
+    # https://openargus.org; UNSW-NB15, BoT-IoT and CTU-13 are its tables.
+    "Argus": (
+        "dur", "spkts", "dpkts", "sbytes", "dbytes", "pkts", "bytes", "totpkts", "totbytes",
+        "srcpkts", "dstpkts", "srcbytes", "dstbytes",
+    ),
+    "Suricata": (
+        "flow_pkts_toserver", "flow_pkts_toclient", "flow_bytes_toserver", "flow_bytes_toclient",
+    ),
+    # nfdump 1.7, SiLK, cloud providers
+    "flow records": ("duration", "packets", "bytes"),
+}  # fmt: skip
+# One of these columns alone says whose table it is.
+_TELLING = {
+    "ibyt", "in_bytes", "flow duration", "flow_duration", "doctets", "d_octets", "octetdeltacount",
+    "octettotalcount",
 }  # fmt: skip
 
 # In tables of these tools: what the model learns with the class, under our names.
 META = {
     "dst_port": "server_port", "dst port": "server_port", "destination port": "server_port",
-    "dp": "server_port", "l4_dst_port": "server_port",
-    "protocol": "protocol", "proto": "protocol", "pr": "protocol",
+    "dp": "server_port", "l4_dst_port": "server_port", "dstport": "server_port",
+    "dport": "server_port", "dest_port": "server_port", "id.resp_p": "server_port",
+    "destinationtransportport": "server_port",
+    "protocol": "protocol", "proto": "protocol", "pr": "protocol", "prot": "protocol",
+    "pro": "protocol", "protocolidentifier": "protocol",
 }  # fmt: skip
+
+
+def is_label(name: str) -> bool:
+    """Whether a column of this name may hold the classes."""
+    return name.strip().lower() in (*LABELS, *LESS_USUAL_LABELS)
 
 
 def meaning(name: str) -> Meaning | None:
@@ -101,8 +176,15 @@ def meaning(name: str) -> Meaning | None:
     known = _KNOWN.get(lower)
     if known is not None:
         return known
-    timed = re.fullmatch(r"(timestamp|iat|gap)_(s|ms|us|µs|ns)", lower)
-    return Meaning(timed[1], PER_SECOND[timed[2]]) if timed else None
+    if lower in _SYNONYMS:
+        return Meaning(_SYNONYMS[lower], sure=False)
+    timed = re.fullmatch(r"(.*)_(s|ms|us|µs|ns)", lower)
+    if timed is None:
+        return None
+    channel = _SYNONYMS.get(timed[1], timed[1])
+    if KINDS.get(channel, ("", ""))[0] not in ("time", "gap"):
+        return None
+    return Meaning(channel, PER_SECOND[timed[2]], sure=channel == timed[1])
 
 
 def flow_table(names: list[str]) -> tuple[str, list[str]] | None:
@@ -110,6 +192,6 @@ def flow_table(names: list[str]) -> tuple[str, list[str]] | None:
     by_lower = {name.strip().lower(): name for name in names}
     for tool, columns in _FLOWS.items():
         found = [by_lower[column] for column in columns if column in by_lower]
-        if len(found) >= 2 or (tool == "NetFlow" and {"ibyt", "in_bytes"} & set(by_lower)):
+        if len(found) >= 2 or (found and _TELLING & set(by_lower) & set(columns)):
             return tool, found
     return None

@@ -19,6 +19,7 @@ def unnest(table: pa.Table) -> pa.Table:
 
     - A struct `packet_data` with a field `iat` gives the column `packet_data_iat`.
     - A list of structs gives one list column per field, under the field's name.
+    - Lists of a single list, and lists of lists of a single number, are one list.
     - A column `PPI` of three or four lists per row (CESNET) gives `ppi_0`, `ppi_1`, `ppi_2`:
       gaps in ms, directions, sizes.
 
@@ -45,10 +46,28 @@ def _parts(name: str, column: pa.ChunkedArray) -> Iterator[tuple[str, pa.Chunked
             yield from _parts(f"{name}_{field.name}", values)
     elif is_list(kind) and pa.types.is_struct(kind.value_type):
         yield from _struct_lists(name, column)
-    elif is_list(kind) and is_list(kind.value_type) and name.strip().lower() == "ppi":
-        yield from _ppi(name, column)
+    elif is_list(kind) and is_list(kind.value_type):
+        if name.strip().lower() == "ppi":
+            yield from _ppi(name, column)
+        else:
+            yield name, _flat(name, column)
     else:
         yield name, column
+
+
+def _flat(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
+    """Lists of one list as that list, lists of lists of one number as a list of those numbers."""
+    if column.null_count:
+        return column
+    outer = large_lists(name, column)
+    inner = outer.flatten()
+    counts = pc.list_value_length(outer)
+    if pc.all(pc.equal(counts, 1)).as_py():
+        return inner
+    if inner.null_count or not pc.all(pc.equal(pc.list_value_length(inner), 1)).as_py():
+        return column
+    offsets = np.concatenate([[0], np.cumsum(counts.to_numpy(zero_copy_only=False))])
+    return pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), pc.list_flatten(inner))
 
 
 def _struct_lists(name: str, column: pa.ChunkedArray) -> Iterator[tuple[str, pa.Array]]:

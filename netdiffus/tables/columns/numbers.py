@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from netdiffus.errors import InputError
+from netdiffus.tables.columns.directions import from_words
 from netdiffus.tables.columns.names import PER_SECOND
 
 Ints = npt.NDArray[np.int64]
@@ -129,6 +130,9 @@ def _plain(name: str, items: pa.Array) -> tuple[pa.Array, pa.DataType, float | N
     if pa.types.is_dictionary(kind):
         items, kind = items.dictionary_decode(), kind.value_type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        words = from_words(items)
+        if words is not None:
+            return words, pa.int8(), None
         try:
             items = items.cast(pa.float64())
         except pa.ArrowInvalid as error:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from netdiffus.channels import KINDS, Channel
 from netdiffus.errors import InputError
@@ -49,20 +50,42 @@ def choose(table: pa.Table, label: str, options: ReadOptions, findings: Findings
         for name in lists.keys() - channels.keys():
             findings.left_out[name] = "not among the channels that were asked for"
         return Roles(channels, {name: name for name in scalars if name not in channels})
-    _refuse_scalars(table, scalars)
-    channels = _of_lists(lists, findings)
+    channels = _of_lists(lists, set(declared(table.schema)), findings)
     flows = None if channels else flow_table(list(scalars))
-    if flows is None and not channels:
-        raise InputError(_advice(scalars))
     if flows is None:
+        _refuse_scalars(table, scalars)
+        if not channels:
+            raise InputError(_advice(scalars, findings))
         return Roles(channels, {name: _meta_name(name, rest, channels) for name in scalars})
-    findings.form += f", {flows[0]}"
-    channels = {name: Meaning(name) for name in flows[1] if is_number(scalars[name])}
+    tool, found = flows
+    findings.form += f", {tool}"
+    channels = {name: Meaning(name) for name in found if _is_whole(table[name])}
+    _refuse_scalars(table, {n: kind for n, kind in scalars.items() if not _is_time_of_flow(n)})
+    gaps = [name for name in found if name not in channels]
+    if not channels:
+        raise InputError(
+            f"a table of flows ({tool}), but {shown(gaps)} have cells without a number; remove "
+            "those rows"
+        )
     findings.mended.append(
-        f"one row is one flow ({flows[0]}): each is a trace of one point, of the channels "
+        f"one row is one flow ({tool}): each is a trace of one point, of the channels "
         f"{shown(list(channels))}; other columns are meta-data"
+        + (f", and so are {shown(gaps)}, which have cells without a number" if gaps else "")
     )
     return Roles(channels, {n: META.get(n.lower(), n) for n in scalars if n not in channels})
+
+
+def _is_whole(column: pa.ChunkedArray) -> bool:
+    """Whether each cell is a number."""
+    if not is_number(column.type) or column.null_count:
+        return False
+    return not pa.types.is_floating(column.type) or bool(pc.all(pc.is_finite(column)).as_py())
+
+
+def _is_time_of_flow(name: str) -> bool:
+    """Whether the column holds when a flow began, which is no channel."""
+    known = meaning(name)
+    return known is not None and known.channel == "timestamp"
 
 
 def _meta_name(name: str, rest: dict[str, Any], channels: dict[str, Meaning]) -> str:
@@ -163,12 +186,14 @@ def _refuse_scalars(table: pa.Table, scalars: dict[str, pa.DataType]) -> None:
         )
 
 
-def _of_lists(lists: dict[str, pa.DataType], findings: Findings) -> dict[str, Meaning]:
-    """The list columns that are channels; one of each meaning."""
+def _of_lists(
+    lists: dict[str, pa.DataType], ours: set[str], findings: Findings
+) -> dict[str, Meaning]:
+    """The list columns that are channels; one of each meaning, but for those that we wrote."""
     found: dict[str, Meaning] = {}
     first: dict[str, str] = {}  # our name of a channel to its column
-    for name in sorted(lists, key=lambda name: name not in KINDS):
-        known, items = meaning(name), lists[name].value_type
+    for name in sorted(lists, key=_surest):
+        known, items = (None if name in ours else meaning(name)), lists[name].value_type
         if pa.types.is_dictionary(items):
             items = items.value_type
         text = pa.types.is_string(items) or pa.types.is_large_string(items)
@@ -185,7 +210,19 @@ def _of_lists(lists: dict[str, pa.DataType], findings: Findings) -> dict[str, Me
     return {name: found[name] for name in lists if name in found}
 
 
-def _advice(scalars: dict[str, pa.DataType]) -> str:
+def _surest(name: str) -> int:
+    """Our own names first, then those of tools, then those that others use, too."""
+    known = meaning(name)
+    return 0 if name in KINDS else 1 if known and known.sure else 2
+
+
+def _advice(scalars: dict[str, pa.DataType], findings: Findings) -> str:
+    if findings.left_out:
+        left = "; ".join(f"{name!r} was left out: {why}" for name, why in findings.left_out.items())
+        return (
+            f"no column is a channel, which is a list of numbers per trace; {left}. Columns: "
+            f"{shown(list(scalars)) or 'no others'}"
+        )
     numbers = [name for name, kind in scalars.items() if is_number(kind)]
     numbered = [name for name in numbers if re.fullmatch(r".*[0-9]+", name)]
     text = (

@@ -38,15 +38,13 @@ def arrays_table(
     Raises:
         InputError: Shapes that do not fit, or channels that are not named.
     """
+    x, y = _on_host(x), _on_host(y)
     labels = np.asarray(y)
     if labels.ndim == 2 and labels.shape[1] > 1:
         labels = _one_hot(labels)
     labels = labels.reshape(-1)
     if _is_ragged(x):
-        names = _named(channels, 1, None)
-        lists = [np.asarray(one).reshape(-1) for one in x]
-        _check_rows(len(lists), len(labels))
-        return _table(labels, {names[0]: pa.array(lists, pa.list_(_kind(lists)))})
+        return _ragged_table([np.asarray(one) for one in x], labels, channels)
     values = np.asarray(x)
     if values.dtype.kind not in "iufb":
         raise InputError(f"X holds {values.dtype}, not numbers")
@@ -66,6 +64,45 @@ def arrays_table(
             for name, column in columns.items()
         },
     )
+
+
+def _on_host(array: Any) -> Any:
+    """A tensor of torch, or a list of them, for NumPy; anything else as it is."""
+    if isinstance(array, list | tuple) and any(hasattr(one, "detach") for one in array):
+        return [_on_host(one) for one in array]
+    if not hasattr(array, "detach"):
+        return array
+    plain = array.detach().cpu()
+    if plain.is_nested:
+        return [_on_host(one) for one in plain.unbind()]
+    # NumPy has no bfloat16.
+    return plain.float().numpy() if str(plain.dtype) == "torch.bfloat16" else plain.numpy()
+
+
+def _ragged_table(
+    arrays: list[npt.NDArray[Any]], labels: npt.NDArray[Any], channels: Sequence[str] | None
+) -> pa.Table:
+    """Traces of several lengths: (n,), or (n, C) or (C, n) of C channels."""
+    _check_rows(len(arrays), len(labels))
+    count = 1 if channels is None else len(channels)
+    flat = np.concatenate([one.reshape(-1) for one in arrays])
+    names = _named(channels, count, flat)
+    rows = [_by_channel(k, one, count) for k, one in enumerate(arrays)]
+    columns = {name: [row[c] for row in rows] for c, name in enumerate(names)}
+    return _table(
+        labels, {name: pa.array(one, pa.list_(_kind(one))) for name, one in columns.items()}
+    )
+
+
+def _by_channel(row: int, one: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
+    """One trace as (C, n)."""
+    if count == 1:
+        return np.asarray(one.reshape(1, -1))
+    if one.ndim == 2 and one.shape[1] == count:
+        return np.asarray(one.T)
+    if one.ndim == 2 and one.shape[0] == count:
+        return np.asarray(one)
+    raise InputError(f"trace {row} of X has the shape {one.shape}, not (n, {count}): {ASK}")
 
 
 def _one_hot(y: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -97,6 +134,8 @@ def _named(
     if channels is None:
         if count == 1 and values is not None and _are_directions(values):
             return ("direction",)
+        if count == 1 and values is not None and _are_signed_times(values):
+            return ("timestamp",)
         raise InputError(f"X has {count} channel(s) without a name: {ASK}")
     if len(channels) != count:
         raise InputError(f"X has {count} channels, but {len(channels)} names: {ASK}")
@@ -107,6 +146,23 @@ def _are_directions(values: npt.NDArray[Any]) -> bool:
     """Whether the numbers are +1, -1 and, at the end, 0, as Deep Fingerprinting's are."""
     return bool((values == 1).any() and (values == -1).any() and (np.abs(values) <= 1).all()
                 and (values == np.rint(values)).all())  # fmt: skip
+
+
+def _are_signed_times(values: npt.NDArray[Any]) -> bool:
+    """Whether the numbers are times with the sign of a direction, as WFlib's and Tik-Tok's are.
+
+    That is so if without their sign they begin near 0 and rise in each trace, to zeros at its end.
+    """
+    if values.dtype.kind != "f" or values.ndim != 2 or not (values < 0).any():
+        return False
+    if not ((values > 0).any() and np.isfinite(values).all() and (values != np.rint(values)).any()):
+        return False
+    times = np.abs(values)
+    after = np.arange(values.shape[1])[None] > np.where(
+        times > 0, np.arange(values.shape[1]), 0
+    ).max(1, keepdims=True)
+    rises = (np.diff(times, axis=1) >= 0) | after[:, 1:]
+    return bool(rises.all() and times[:, 0].max() < 1)
 
 
 def _cube(

@@ -15,8 +15,8 @@ def to_arrow(data: Any) -> pa.Table:
 
     Args:
         data: A pandas or polars frame, an Arrow table, record batch or stream, whatever offers
-            Arrow as a PyCapsule (`__arrow_c_stream__`), a data set of Hugging Face, or a mapping of
-            columns.
+            Arrow as a PyCapsule (`__arrow_c_stream__`), a data set of Hugging Face, a mapping of
+            columns, or a list of mappings, one per trace.
 
     Raises:
         InputError: It is none of these, or Arrow cannot hold one of its columns.
@@ -35,13 +35,17 @@ def _to_arrow(data: Any) -> pa.Table:
     if isinstance(data, pa.RecordBatchReader):
         return data.read_all()
     if type(data).__module__.startswith("pandas"):
-        return pa.Table.from_pandas(data, preserve_index=False)
+        # An index with a name is a column of the user's; one without is the number of the row.
+        named = any(name is not None for name in data.index.names)
+        return pa.Table.from_pandas(data, preserve_index=named).replace_schema_metadata(None)
     if hasattr(data, "with_format"):  # of Hugging Face: a view of rows, perhaps selected
         return data.with_format("arrow")[:]
     if hasattr(data, "__arrow_c_stream__"):
         return pa.table(data)
     if isinstance(data, Mapping):
         return pa.table(dict(data))
+    if isinstance(data, list) and data and all(isinstance(row, Mapping) for row in data):
+        return pa.Table.from_pylist([dict(row) for row in data])
     raise InputError(
         f"a frame must be of pandas, polars, Arrow or Hugging Face, got {type(data).__name__}"
     )

@@ -12,14 +12,26 @@ import pyarrow as pa
 
 from netdiffus.errors import InputError
 from netdiffus.tables import bounds
+from netdiffus.tables.columns.names import meaning
 from netdiffus.tables.columns.roles import declared
 from netdiffus.tables.formats.arrays import arrays_table
 from netdiffus.tables.lists import SCHEMA_KEY
 from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.report import Findings
 
-_X = ("X", "x", "data", "features", "data_feature", "X_train", "traces")
-_Y = ("y", "Y", "label", "labels", "target", "data_attribute", "y_train", "classes")
+_X = (
+    "X", "x", "data", "feature", "features", "data_feature", "X_train", "x_train", "train_x",
+    "train_X", "traces", "sequences", "arr_0",
+)  # fmt: skip
+_Y = (
+    "y", "Y", "label", "labels", "target", "targets", "data_attribute", "y_train", "train_y",
+    "classes", "arr_1",
+)  # fmt: skip
+# The array of the classes that stands beside one of traces, by its file name.
+_BESIDE = (
+    ("X", "y"), ("x", "y"), ("data", "labels"), ("data", "label"), ("features", "labels"),
+    ("traces", "labels"), ("sequences", "labels"),
+)  # fmt: skip
 
 
 def read_npz(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
@@ -36,10 +48,15 @@ def read_npz(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
             return _our_table(arrays)
         stems = [name.removesuffix(".npy") for name in archive.namelist()]
         x, y = _found(stems, _X), _found(stems, _Y)
+        named = [stem for stem in stems if meaning(stem) is not None]
+        if x is None and y is not None and named:
+            arrays = {stem: _array(archive, f"{stem}.npy") for stem in named}
+            return _named_table(arrays, _array(archive, f"{y}.npy"), findings)
         if x is None or y is None:
             raise InputError(
-                "an .npz file of traces has arrays X (traces) and y (classes), or 'offsets', "
-                f"'netdiffus' and one array per column; found {', '.join(stems)}"
+                "an .npz file of traces has arrays X (traces) and y (classes), or one array for "
+                "each channel, such as packet_length, and y, or 'offsets', 'netdiffus' and one "
+                f"array per column; found {', '.join(stems)}"
             )
         findings.form = f"NPZ of {x} and {y}"
         lengths = _array(archive, "data_gen_flag.npy").sum(1) if "data_gen_flag" in stems else None
@@ -53,10 +70,10 @@ def read_npy(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
     Raises:
         InputError: An array is a pickle or too large for its file, or there are no classes.
     """
-    beside = path.with_name(_name_of_y(path.name))
-    if beside == path or not beside.is_file():
+    beside = classes_beside(path)
+    if beside is None:
         raise InputError(
-            f"traces without classes: put them into {beside.name} beside it, or write both into "
+            "traces without classes: put them into y.npy beside X.npy, or write both into "
             f"one file: python -c \"import numpy; numpy.savez('traces.npz', "
             f"X=numpy.load('{path.name}'), y=…)\""
         )
@@ -73,8 +90,25 @@ def _load(path: Path) -> npt.NDArray[Any]:
     return array
 
 
-def _name_of_y(name: str) -> str:
-    return name.replace("X", "y", 1) if "X" in name else name.replace("x", "y", 1)
+def classes_beside(path: Path) -> Path | None:
+    """The file of the classes of the traces in this one."""
+    names = (path.name.replace(x, y, 1) for x, y in _BESIDE if x in path.name)
+    return next((one for name in names if (one := path.with_name(name)).is_file()), None)
+
+
+def _named_table(
+    arrays: dict[str, npt.NDArray[Any]], y: npt.NDArray[Any], findings: Findings
+) -> pa.Table:
+    """A table of arrays (N, L), each of one channel."""
+    findings.form = f"NPZ of {', '.join(arrays)}"
+    shapes = {array.shape for array in arrays.values()}
+    if len(shapes) > 1 or len(next(iter(shapes))) != 2:
+        raise InputError(
+            f"arrays {', '.join(arrays)} have the shapes {sorted(map(str, shapes))}; all must be "
+            "(traces, points)"
+        )
+    names = [one.channel if (one := meaning(name)) else name for name in arrays]
+    return arrays_table(np.stack(list(arrays.values()), axis=2), y, names, findings)
 
 
 def _found(names: list[str], usual: tuple[str, ...]) -> str | None:

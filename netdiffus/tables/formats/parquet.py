@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,8 +27,11 @@ def read_parquet(path: Path, options: ReadOptions, findings: Findings) -> pa.Tab
         InputError: The file says that it holds far more than its size can.
     """
     findings.form = "Parquet"
-    # Without it Arrow holds the whole compressed file until the last row is decoded.
-    with pa.parquet.ParquetFile(path, pre_buffer=False) as file:
+    # Without `pre_buffer` Arrow holds the whole compressed file until the last row is decoded.
+    with (
+        path.open("rb") as opened,
+        pa.parquet.ParquetFile(_source(path, opened), pre_buffer=False) as file,
+    ):
         names = _wanted(file.schema_arrow, options)
         needed = _bytes(file.metadata, set(names))
         bounds.check_expansion(needed, path.stat().st_size, "its numbers")
@@ -47,6 +51,15 @@ def read_parquet(path: Path, options: ReadOptions, findings: Findings) -> pa.Tab
 def _batches(file: pa.parquet.ParquetFile, names: list[str]) -> Iterator[pa.RecordBatch]:
     """The rows, some at a time, by this thread: what others free stays with them."""
     return iter(file.iter_batches(batch_size=ROWS, columns=names, use_threads=False))
+
+
+def _source(path: Path, opened: IO[bytes]) -> Any:
+    """The file for Arrow, which takes no name that is not UTF-8, but is faster with a name."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return opened
+    return path
 
 
 def _wanted(schema: pa.Schema, options: ReadOptions) -> list[str]:

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
+import re
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from netdiffus.channels import KINDS
 from netdiffus.errors import InputError
-from netdiffus.tables.columns import cells
-from netdiffus.tables.columns.names import LABELS, meaning
+from netdiffus.tables.columns.names import is_label
+from netdiffus.tables.columns.texts import TEXT_COLUMNS, parse_lists
+from netdiffus.tables.formats.header import RARE, SAMPLE, SEPARATORS, Header, header_of
+from netdiffus.tables.formats.preamble import body_of
 from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.report import Findings
 
-SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-# Names and numbers of things are text even where they look like numbers ("007").
-TEXT_COLUMNS = ("trace_id", "group")
-SAMPLE = 1 << 16  # characters after the header from which the separator is found
-_BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+_BOMS = (
+    (b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"),
+    (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"),
+)  # fmt: skip
 
 
 def read_text(data: pa.Buffer, options: ReadOptions, findings: Findings) -> pa.Table:
@@ -32,24 +30,33 @@ def read_text(data: pa.Buffer, options: ReadOptions, findings: Findings) -> pa.T
         InputError: Names the column and row that cannot be read.
     """
     data, encoding = _utf8(data)
-    form = _form(data.slice(0, min(len(data), _first_line(data) + SAMPLE)).to_pybytes())
-    findings.form = f"CSV, separator {SEPARATORS[form.separator]}, {encoding}"
-    if encoding not in ("UTF-8", "utf-8-sig", "utf-16"):
-        findings.mended.append(f"the file is no UTF-8; it was read as {encoding}")
-    table = _parse(data, form, options)
-    arrays = [
-        _column(form, options, findings, name, column)
-        for name, column in zip(form.names, table.columns, strict=True)
+    body = body_of(data, findings)
+    sample = body.data.slice(0, min(len(body.data), _first_line(body.data) + SAMPLE)).to_pybytes()
+    header = header_of(sample, body.separator, findings)
+    form = _Form(header, body.missing)
+    separator = (SEPARATORS | RARE).get(header.separator, repr(header.separator))
+    findings.form = f"CSV, separator {separator}, {encoding}"
+    if encoding not in ("UTF-8", "utf-8-sig", "utf-16", "utf-32"):
+        findings.mended.append(
+            f"the file is no UTF-8; it was read as {encoding}. If names look wrong, "
+            "save it as UTF-8"
+        )
+    table = _parse(_without_blanks(body.data, header), form, options, findings)
+    fillers = [
+        name
+        for name, column in zip(table.column_names, table.columns, strict=True)
+        if _is_filler(name, column, findings)
     ]
-    return pa.table(arrays, names=form.names)
+    comma = header.separator == ";"
+    return parse_lists(table.drop_columns(fillers), options, findings, decimal_comma=comma)
 
 
 @dataclass(frozen=True)
 class _Form:
-    """Names of the columns, and how rows are written."""
+    """Header, and what is written where a value is missing."""
 
-    names: list[str]
-    separator: str
+    header: Header
+    missing: tuple[str, ...]
 
 
 def _utf8(data: pa.Buffer) -> tuple[pa.Buffer, str]:
@@ -62,6 +69,8 @@ def _utf8(data: pa.Buffer) -> tuple[pa.Buffer, str]:
     if zeros:
         if zeros < len(start[:100]) // 3:
             raise InputError("the file holds zero bytes, so it is no text; check what it is")
+        if start[1:4] == b"\0\0\0" or start[:3] == b"\0\0\0":
+            return _decoded(data, "utf-32-be" if start[0] == 0 else "utf-32-le"), "utf-32"
         return _decoded(data, "utf-16-be" if start[0] == 0 else "utf-16-le"), "utf-16"
     try:
         pa.Array.from_buffers(
@@ -93,88 +102,80 @@ def _first_line(data: pa.Buffer) -> int:
     return min((end for end in ends if end >= 0), default=len(data))
 
 
-def _form(sample: bytes) -> _Form:
-    """Separator and header; the separator by which the first rows all have as many cells."""
-    text = sample.decode(errors="ignore").lstrip("\r\n")
-    text = text.replace("\r\n", "\n").replace("\r", "\n")  # which ends a row for Arrow, too
-    heads = {separator: _rows(text, separator, 1)[0] for separator in SEPARATORS}
-    best = max(SEPARATORS, key=lambda separator: len(heads[separator]))
-    body = text.partition("\n")[2]
-    if len(heads[best]) > 1 and body:
-        for separator in sorted(SEPARATORS, key=lambda one: one != best):
-            rows = [row for row in _rows(body, separator, 50) if row]
-            if rows and all(_fits(row, len(heads[best])) for row in rows):
-                return _Form(_clean(heads[best]), separator)
-    return _Form(_clean(heads[best]), best)
+def _without_blanks(data: pa.Buffer, header: Header) -> pa.Buffer:
+    """The text without the blanks that fill cells up to equal widths."""
+    if header.padded:
+        return pa.py_buffer(re.sub(rb"(?m)^[ \t]+|[ \t]*\|[ \t]*", _bar, data.to_pybytes()))
+    if header.separator == " ":
+        whole = data.to_pybytes()
+        if b'"' not in whole:
+            return pa.py_buffer(re.sub(rb"(?m)^ +| +$|( ) +", rb"\1", whole))
+    return data
 
 
-def _fits(row: list[str], cells: int) -> bool:
-    """Whether a row has so many cells, and none of them half of a quoted text."""
-    return len(row) == cells and not any(cell.count('"') % 2 for cell in row)
+def _bar(found: re.Match[bytes]) -> bytes:
+    return b"|" if b"|" in found[0] else b""
 
 
-def _rows(text: str, separator: str, most: int) -> list[list[str]]:
-    """The first rows, without a last one that may be cut off."""
-    csv.field_size_limit(2**31 - 1)
-    rows = []
-    lines = io.StringIO(text)
-    for row in csv.reader(lines, delimiter=separator):
-        rows.append(row)
-        if len(rows) == most:
-            return rows
-    return rows[:-1] if len(rows) > 1 and len(text) >= SAMPLE else rows or [[]]
+def _parse(data: pa.Buffer, form: _Form, options: ReadOptions, findings: Findings) -> pa.Table:
+    names = form.header.names
+    table = _read(data, form, options)
+    first = table.column(0)
+    if pa.types.is_string(first.type) and pc.any(pc.equal(first, names[0])).as_py():
+        whole, line = data.to_pybytes(), b"\n" + form.header.line.rstrip(b"\r")
+        parts = re.split(re.escape(line) + rb"\r?(?=\n|$)", whole)
+        if len(parts) > 1:
+            findings.mended.append(f"lines that repeat the header were left out ({len(parts) - 1})")
+            table = _read(pa.py_buffer(b"".join(parts)), form, options)
+    if len(set(names)) < len(names):
+        twin = next(name for k, name in enumerate(names) if name in names[:k] and name)
+        raise InputError(f"column {twin!r} is there more than once; rename one of them")
+    return table.rename_columns(names)
 
 
-def _clean(names: Sequence[str]) -> list[str]:
-    """Names without white space around them, and without ipfixprobe's types before them."""
-    kinds = r"^(?:u?int(?:8|16|32|64)|ipaddr|macaddr|time|string|bytes|char|float|double)\*? "
-    found = pc.replace_substring_regex(pa.array(names, pa.string()), kinds, "")
-    return [str(name) for name in pc.utf8_trim_whitespace(found).to_pylist()]
-
-
-def _parse(data: pa.Buffer, form: _Form, options: ReadOptions) -> pa.Table:
-    places = [f"{k}" for k in range(len(form.names))]
+def _read(data: pa.Buffer, form: _Form, options: ReadOptions) -> pa.Table:
+    header = form.header
+    places = [f"{k}" for k in range(len(header.names))]
     typed = {
         place: pa.string()
-        for place, name in zip(places, form.names, strict=True)
+        for place, name in zip(places, header.names, strict=True)
         if _is_text(options, name)
     }
+    usual = pa.csv.ConvertOptions().null_values
     return pa.csv.read_csv(
         pa.BufferReader(data),
         # One block, as a row may not lie in more than two.
         read_options=pa.csv.ReadOptions(
             block_size=min(len(data) + 1, 2**31 - 1), column_names=places, skip_rows=1
         ),
-        parse_options=pa.csv.ParseOptions(newlines_in_values=True, delimiter=form.separator),
-        convert_options=pa.csv.ConvertOptions(column_types=typed, strings_can_be_null=False),
+        parse_options=pa.csv.ParseOptions(
+            newlines_in_values=True, delimiter=header.separator, quote_char=header.quote
+        ),
+        convert_options=pa.csv.ConvertOptions(
+            column_types=typed,
+            strings_can_be_null=False,
+            null_values=[*usual, *form.missing],
+        ),
     )
+
+
+def _is_filler(name: str, column: pa.ChunkedArray, findings: Findings) -> bool:
+    """Whether a column without a name holds nothing, or the numbers of the rows."""
+    if name and not name.startswith("Unnamed:"):
+        return False
+    if column.null_count == len(column):
+        return True
+    if not pa.types.is_integer(column.type) or column.null_count:
+        return False
+    numbers = column.to_numpy()
+    if not (numbers == range(len(numbers))).all():
+        return False
+    findings.left_out[name or "without a name"] = "it holds the numbers of the rows"
+    return True
 
 
 def _is_text(options: ReadOptions, name: str) -> bool:
     """Whether a column names classes or things, so that 007 is no number."""
     ours = options.columns.get(name, name)
     named = (*TEXT_COLUMNS, options.label_column, options.by)
-    return ours.lower() in LABELS or ours in named or name in named
-
-
-def _column(
-    form: _Form, options: ReadOptions, findings: Findings, name: str, column: pa.ChunkedArray
-) -> pa.ChunkedArray | pa.Array:
-    """A column as lists where it holds lists; a column with a channel's name must."""
-    if not pa.types.is_string(column.type):
-        return column
-    ours = options.columns.get(name, name)
-    if options.channels is not None and not {name, ours} & set(options.channels):
-        known = False
-    else:
-        known = ours in KINDS or meaning(ours) is not None or ours in (options.channels or ())
-    comma = form.separator == ";"
-    if known and options.by is None:
-        return cells.parse(name, column, decimal_comma=comma)
-    if name in TEXT_COLUMNS or not cells.looks_like_lists(column):
-        return column
-    try:
-        return cells.parse(name, column, decimal_comma=comma)
-    except InputError as error:
-        findings.mended.append(f"column {name!r} was kept as text: {error}")
-        return column
+    return is_label(ours) or ours in named or name in named
