@@ -15,6 +15,8 @@ __version__ = version("netdiffus")
 if TYPE_CHECKING:
     from netdiffus.attacks.audit import Audit as Audit
     from netdiffus.attacks.audit import audit as audit
+    from netdiffus.augmentation import augment as augment
+    from netdiffus.augmentation import augment_with_report as augment_with_report
     from netdiffus.capture import Rules as Rules
     from netdiffus.capture import convert_captures as convert_captures
     from netdiffus.capture import import_captures as import_captures
@@ -67,6 +69,8 @@ _HOMES = {
     "Model": "model.model",
     "Audit": "attacks.audit",
     "audit": "attacks.audit",
+    "augment": "augmentation",
+    "augment_with_report": "augmentation",
     "privatise": "privacy.privatise",
     "sample": "sampling",
     "sample_to_parquet": "sampling",

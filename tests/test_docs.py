@@ -20,6 +20,12 @@ pytestmark = pytest.mark.usefixtures("quick_judges")
 GUIDES = sorted(path.stem for path in (ROOT / "docs" / "guides").glob("*.md"))
 # All lines of a guide are run, but less is trained, made and judged.
 BUDGETS: dict[str, dict[str, str]] = {
+    "augment": {
+        "--minutes 2": "--steps 2",
+        "minutes=2": "steps=2",
+        "model -o augmented.parquet": "model --times 1 --classifier forest -o augmented.parquet",
+        "seed=0)": 'seed=0, times=[1], classifier="forest")',
+    },
     "captures": {"--minutes 5": "--steps 2", "minutes=5": "steps=2", "1000": "36"},
     "columns": {"-o model/": "-o model/ --steps 2", "steps=60": "steps=2"},
     "images": {
@@ -47,6 +53,10 @@ def write_table() -> None:
     lab_traffic()[np.arange(0, 900, 10)].save("traces.parquet")
 
 
+def write_few() -> None:
+    lab_traffic().truncate(8)[np.arange(0, 900, 25)].save("few.parquet")
+
+
 def write_captures() -> None:
     packets = lab_traffic("packets").truncate(24)
     for name in packets.classes[:3]:
@@ -58,6 +68,7 @@ def write_captures() -> None:
 
 # What a guide begins with.
 GIVEN = {
+    "augment": write_few,
     "captures": write_captures,
     "volumes": write_captures,
     "columns": write_table,

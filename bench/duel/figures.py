@@ -12,6 +12,7 @@ from bench.fidelity.judging import copies, copies_of_holdout, judge, named
 from bench.fidelity.kept import Result
 from bench.fidelity.sets import FidelitySet, signed, unsigned
 from bench.paper_tasks.cnn import paper_cnn
+from bench.paper_tasks.learners import pool, series_cnn
 from netdiffus.evaluation.baselines import bootstrap, jitter, markov
 from netdiffus.evaluation.metrics.distances import autocorrelation_distance, lag_count
 from netdiffus.evaluation.metrics.distributions import class_autocorrelation
@@ -33,14 +34,17 @@ def of_made(fs: FidelitySet, made: Traces, more: Traces, seed: int, judges: Judg
 
     Returns:
         Those of `bench.fidelity.judging.judge`; accuracy of the CNN, of `five_times` as many
-        traces and of real and made traces together (`with_real`); `autocorrelation`.
+        traces and of real and made traces together (`with_real`), and the same two of a 1-D CNN
+        (`…_cnn`); `autocorrelation`.
     """
     return {
         **judge(fs, made, judges.protocol),
         "cnn": cnn_accuracy(fs, made, seed, judges),
         "autocorrelation": autocorrelation(fs, made),
         "five_times": accuracy(fs, [made, more], judges),
+        "five_times_cnn": series_accuracy(fs, [made, more], seed),
         "with_real": accuracy(fs, [made, fs.train], judges),
+        "with_real_cnn": series_accuracy(fs, [made, fs.train], seed),
     }
 
 
@@ -51,14 +55,19 @@ def of_real(fs: FidelitySet, seed: int, judges: Judges) -> Result:
     its own, or shaken copies of them, as many as the traces that they are compared with.
     """
     shaken = of_generator(fs, "jitter", TIMES, seed)
+    once = [fs.train, of_generator(fs, "jitter", 1, seed)]
     return {
         **judge(fs, fs.train, judges.protocol),
         "cnn": cnn_accuracy(fs, fs.train, seed, judges),
         "autocorrelation": autocorrelation(fs, fs.train),
         "five_times": accuracy(fs, [fs.train] * TIMES, judges),
+        "five_times_cnn": series_accuracy(fs, [fs.train] * TIMES, seed),
         "five_times_jittered": accuracy(fs, [shaken], judges),
+        "five_times_jittered_cnn": series_accuracy(fs, [shaken], seed),
         "with_real": accuracy(fs, [fs.train] * 2, judges),
-        "with_real_jittered": accuracy(fs, [fs.train, of_generator(fs, "jitter", 1, seed)], judges),
+        "with_real_cnn": series_accuracy(fs, [fs.train] * 2, seed),
+        "with_real_jittered": accuracy(fs, once, judges),
+        "with_real_jittered_cnn": series_accuracy(fs, once, seed),
         "holdout": copies_of_holdout(fs),
         "half": copies_of_half(fs, seed),
     }
@@ -78,6 +87,12 @@ def of_generator(fs: FidelitySet, name: str, times: int, seed: int) -> Traces:
 def accuracy(fs: FidelitySet, parts: list[Traces], judges: Judges) -> float:
     """Of forests that learned from all parts, on the held-out traces."""
     return float(named(fs, parts, judges.protocol).mean())
+
+
+def series_accuracy(fs: FidelitySet, parts: list[Traces], seed: int) -> float:
+    """Of a 1-D CNN that learned from all parts, on the held-out traces."""
+    probabilities = series_cnn(pool(parts), seed)(fs.holdout)
+    return float((probabilities.argmax(axis=1) == fs.holdout.labels).mean())
 
 
 def cnn_accuracy(fs: FidelitySet, made: Traces, seed: int, judges: Judges) -> float:

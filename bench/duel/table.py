@@ -85,8 +85,16 @@ _USE: Columns = {
     "5x accuracy": _figure(
         "five_times", beside={"real 5 times": "five_times", "jittered": "five_times_jittered"}
     ),
+    "5x accuracy of a 1-D CNN": _figure(
+        "five_times_cnn",
+        beside={"real 5 times": "five_times_cnn", "jittered": "five_times_jittered_cnn"},
+    ),
     "real + synthetic": _figure(
         "with_real", beside={"real twice": "with_real", "real + jittered": "with_real_jittered"}
+    ),
+    "real + synthetic of a 1-D CNN": _figure(
+        "with_real_cnn",
+        beside={"real twice": "with_real_cnn", "real + jittered": "with_real_jittered_cnn"},
     ),
 }
 _COPIES: Columns = {

@@ -23,7 +23,7 @@ from netdiffus.files import write_text
 from netdiffus.traces.traces import Ints, Traces
 
 TIMES = 5  # synthetic traces for each real one
-LEARNERS = ("forest", "boosting", "network", "cnn")
+LEARNERS = ("forest", "boosting", "network", "series-cnn", "cnn")
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,7 @@ def _learner(name: str, real: Traces) -> learners.Learner:
         "forest": learners.forest,
         "boosting": learners.boosting,
         "network": learners.network,
+        "series-cnn": learners.series_cnn,
     }
     return named[name]
 

@@ -10,6 +10,7 @@ from netdiffus.evaluation.features.table import features
 from netdiffus.evaluation.features.vector_set import Vectors
 from netdiffus.evaluation.metrics import classifiers
 from netdiffus.evaluation.metrics.classification import Predictions
+from netdiffus.evaluation.metrics.cnn import Series, cnn
 from netdiffus.evaluation.prepare import with_classes
 from netdiffus.traces.traces import Floats, Ints, Traces, concat
 
@@ -52,6 +53,14 @@ def forest(train: Traces, seed: int) -> Classifier:
 def network(train: Traces, seed: int) -> Classifier:
     """See `netdiffus.evaluation.metrics.classifiers.network`."""
     return _on_features(classifiers.network, train, seed)
+
+
+def series_cnn(train: Traces, seed: int) -> Classifier:
+    """The package's 1-D CNN; see `netdiffus.evaluation.metrics.cnn.cnn`."""
+    train = train.with_gaps()
+    see = Series(train)
+    classify = cnn(see(train), train.labels, len(train.classes), seed)
+    return lambda traces: classify(see(traces.with_gaps()))
 
 
 def boosting(train: Traces, seed: int) -> Classifier:

@@ -15,7 +15,7 @@ from netdiffus.attacks.all_attacks import Say, black_box, blind, white_box
 from netdiffus.attacks.canaries import canary_audit
 from netdiffus.attacks.extraction import from_folder, rare_values, whole_traces
 from netdiffus.attacks.rates import share
-from netdiffus.attacks.refits import audited, recipe_of
+from netdiffus.attacks.refits import audited
 from netdiffus.attacks.sides import Sides, as_learned, keys, sides
 from netdiffus.attacks.singling_out import singled_out
 from netdiffus.attacks.verdict import answer
@@ -27,6 +27,7 @@ from netdiffus.files import refuse_existing, write_text
 from netdiffus.model.model import Model
 from netdiffus.sampling import sample
 from netdiffus.traces.traces import Traces
+from netdiffus.training.alike import recipe_of
 
 MOST = 2000  # members, and non-members, that are attacked
 TIMES, MOST_MADE = 5, 10_000  # synthetic traces for each member, and in all at most

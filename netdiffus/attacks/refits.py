@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -10,59 +9,12 @@ import numpy as np
 from netdiffus.attacks.canaries import Learned
 from netdiffus.attacks.loss_attacks import Bools, halves, losses
 from netdiffus.attacks.sides import as_learned
-from netdiffus.codec import GasfCodec, TokenCodec
-from netdiffus.errors import InputError, Note
 from netdiffus.model.model import Model
-from netdiffus.networks.build import Codec
 from netdiffus.sampling import sample
 from netdiffus.traces.traces import Floats, Traces
-from netdiffus.training import Recipe, train
+from netdiffus.training.alike import recipe_of, trained_alike
 
-KEPT = (
-    "batch_size",
-    "learning_rate",
-    "weight_decay",
-    "ema_width",
-    "validation_fraction",
-)
 Progress = Callable[[float, str], None]
-
-
-def recipe_of(model: Model, minutes: float | None, seed: int) -> Recipe:
-    """The recipe of the model, with `minutes` as its budget if given.
-
-    Raises:
-        InputError: The model does not say how long it was trained.
-    """
-    about = model.about
-    budget = {"minutes": minutes} if minutes else about.get("budget")
-    if not budget:
-        raise InputError("the model does not say how long it was trained; give minutes (--minutes)")
-    return Recipe(**budget, **{k: about[k] for k in KEPT if k in about}, seed=seed)
-
-
-def trained_alike(
-    model: Model, traces: Traces, recipe: Recipe, progress: Progress | None = None
-) -> Model:
-    """A new model with the preset, the width and the codec's settings of another.
-
-    Raises:
-        KeyboardInterrupt: It was interrupted: figures of half a training would be wrong.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Note)  # they were given when the model was trained
-        found = train(
-            traces,
-            recipe=recipe,
-            codec=_codec(model.codec),
-            diffusion=model.diffusion,
-            preset=model.preset,
-            width=model.network.config.width,
-            progress=progress,
-        )
-    if found.about["ended"] == "interrupted":
-        raise KeyboardInterrupt("interrupted while training for the audit; nothing was written")
-    return found
 
 
 def refit_losses(
@@ -122,18 +74,3 @@ def _part(progress: Progress | None, one: int, of: int) -> Progress | None:
     if progress is None:
         return None
     return lambda share, note: progress((one + share) / of, f"training {one + 1} of {of}: {note}")
-
-
-def _codec(codec: Codec) -> Codec:
-    """The same settings, not yet fitted."""
-    if isinstance(codec, TokenCodec):
-        return TokenCodec(None if codec.bins_per_point > 1 else codec.length)
-    scales = {c.name: scale.kind for c, scale in zip(codec.channels, codec.scales, strict=True)}
-    return GasfCodec(
-        codec.size,
-        length=codec.length,
-        resize=codec.resize,
-        gamma=codec.gamma,
-        scales=scales,
-        border=codec.border,
-    )

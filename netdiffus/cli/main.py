@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 
 from netdiffus.cli.app import app
 from netdiffus.cli.audit import audit
+from netdiffus.cli.augment import augment
 from netdiffus.cli.complete import complete
 from netdiffus.cli.demo import demo
 from netdiffus.cli.evaluate import evaluate
@@ -32,6 +33,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("privatise", privatise, "traces.parquet --epsilon 4 --length 10 -o private.parquet"),
     ("train", train, "traces.parquet --minutes 5 -o model"),
     ("sample", sample, "model -n 1000 --label youtube -o out.parquet"),
+    ("augment", augment, "train.parquet model -o augmented.parquet"),
     ("complete", complete, "model begun.parquet -n 10 -o whole.parquet"),
     ("export", export, "out.parquet -o out.pcapng --ip 6"),
     ("evaluate", evaluate, "train.parquet out.parquet --holdout rest.parquet -o r.html"),

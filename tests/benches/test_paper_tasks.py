@@ -10,7 +10,7 @@ from scipy.stats import entropy as scipy_entropy
 
 from bench.paper_tasks.__main__ import main
 from bench.paper_tasks.cnn import _network, paper_cnn
-from bench.paper_tasks.learners import boosting, forest, network, train_and_test
+from bench.paper_tasks.learners import boosting, forest, network, series_cnn, train_and_test
 from bench.paper_tasks.tasks import (
     entropy,
     few_originals,
@@ -176,6 +176,12 @@ def test_paper_cnn_learns_and_answers_the_same_for_any_batch():
     # With batch statistics or dropout at test time, a trace alone would get another answer.
     np.testing.assert_allclose(classify(held[:1]), probabilities[:1], atol=1e-5)
     assert (probabilities.argmax(axis=1) == held.labels).mean() > 0.6  # chance is 0.25
+
+
+def test_series_cnn_learns():
+    train, held = noise(20), noise(21)
+    found = series_cnn(train, 0)(held).argmax(axis=1)
+    assert (found == held.labels).mean() > 0.6  # chance is 0.25
 
 
 def test_paper_cnn_is_the_same_for_the_same_seed():

@@ -26,8 +26,8 @@ from netdiffus.networks.build import PRESETS
 from netdiffus.sampling import sample
 from netdiffus.traces.traces import Traces
 
-VERBS = ["demo", "inspect", "import", "split", "privatise", "train", "sample", "export"]
-VERBS += ["evaluate", "audit", "info"]
+VERBS = ["demo", "inspect", "import", "split", "privatise", "train", "sample", "augment"]
+VERBS += ["export", "evaluate", "audit", "info"]
 SMALL = ("--steps", 3, "--width", 8)
 IMAGES = (*SMALL, "--preset", "paper", "--size", 8)
 

@@ -1,0 +1,243 @@
+"""What made traces add to a few real ones, beside controls: `python -m bench.augment --help`.
+
+Draws a few originals of each class, and asks `netdiffus.augmentation` as a user would: three
+trainings on divisions of the originals choose how many traces to make, one more on all of them
+makes these. The held-out traces of the set then say what each choice is worth; they choose nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.fidelity import sets
+from bench.fidelity.kept import kept
+from netdiffus import Recipe
+from netdiffus.augmentation.choice import choose
+from netdiffus.augmentation.plans import plan_names, plans
+from netdiffus.augmentation.rounds import Rounds
+from netdiffus.augmentation.scoring import CLASSIFIERS, CONTROLS, MADE, named_rightly
+from netdiffus.errors import InputError
+from netdiffus.evaluation.draws import draw_rows
+from netdiffus.files import write_text
+from netdiffus.traces.traces import Floats
+
+PUBLIC = [name for name in sets.SETS if name != sets.LAB]
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done.
+
+    Attributes:
+        out: Folder of the results.
+        data: Folder of the public sets.
+        sets: Their names.
+        originals: Real traces of each class that are known.
+        draws: How many draws of them.
+        times: Multiples of made traces.
+        recipe: Of every training.
+    """
+
+    out: Path
+    data: Path | None
+    sets: Sequence[str]
+    originals: Sequence[int]
+    draws: int
+    times: Sequence[int]
+    recipe: Recipe
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs all draws, prints the tables and writes results.json and table.md."""
+    plan = _plan(arguments)
+    try:
+        records = [
+            one
+            for name in plan.sets
+            for originals in plan.originals
+            for draw in range(plan.draws)
+            if (one := _kept(plan, name, originals, draw))
+        ]
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Stopped; the same command goes on from here.", file=sys.stderr)
+        return 130
+    write_text(plan.out / "results.json", json.dumps(records, indent=1) + "\n")
+    text = table(records, plan.times)
+    write_text(plan.out / "table.md", text)
+    print(text)
+    return 0
+
+
+def _plan(arguments: Sequence[str] | None) -> Plan:
+    parser = argparse.ArgumentParser("python -m bench.augment", description=__doc__)
+    add = parser.add_argument
+    add("--out", type=Path, default=Path("augment"), help="default %(default)s")
+    add("--data", type=Path, help="folder of the public sets")
+    add("--sets", nargs="+", choices=list(sets.SETS), default=PUBLIC)
+    add("--originals", nargs="+", type=int, default=[5, 10, 20], help="of each class")
+    add("--draws", type=int, default=5, help="of the originals; default %(default)s")
+    add("--times", nargs="+", type=int, default=[1, 2, 5], help="as many made traces are tried")
+    add("--minutes", type=float, default=1.0, help="of processor time, each of four trainings")
+    add("--tiny", action="store_true", help="bundled traffic, two steps: does it work?")
+    asked = parser.parse_args(arguments)
+    if asked.tiny:
+        return Plan(asked.out, asked.data, [sets.LAB], [4], 2, [1], Recipe(steps=2))
+    recipe = Recipe(cpu_minutes=asked.minutes)
+    few = (asked.sets, asked.originals, asked.draws, asked.times)
+    return Plan(asked.out, asked.data, *few, recipe)
+
+
+def _kept(plan: Plan, name: str, originals: int, draw: int) -> Record | None:
+    """One draw; what is in the folder is not done again. None where a class has too few."""
+    path = plan.out / name / f"{originals}-originals-draw-{draw}.json"
+    if path.exists():
+        return kept(path, dict)
+    fs = sets.load(name, plan.data)
+    fewest = min(fs.train.counts().values())
+    if originals > fewest:
+        print(f"  {name}: a class has {fewest} training traces, not {originals}", flush=True)
+        return None
+    return kept(
+        path,
+        lambda: (
+            {"set": name, "originals": originals, "draw": draw} | _run(plan, fs, originals, draw)
+        ),
+    )
+
+
+def _run(plan: Plan, fs: sets.FidelitySet, originals: int, draw: int) -> dict[str, Any]:
+    """Scores on held-out traces of every set, and what validation chose for each classifier."""
+    rng = np.random.default_rng([originals, draw])
+    counts = np.full(len(fs.train.classes), originals)
+    few = fs.train[draw_rows(fs.train.labels, counts, rng)]
+    names = plan_names(counts, plan.times)
+    work = Rounds(few, None, plan.recipe, names, draw, None)
+    rounds = work.refits(None, None, _silent)
+    (test,) = work.given(fs.holdout, None, None, _silent)
+    found: dict[str, Any] = {"minutes": plan.recipe.cpu_minutes, "test": {}, "choice": {}}
+    for classifier in CLASSIFIERS:
+        answers = [
+            named_rightly(one, names, classifier, draw + number)
+            for number, one in enumerate(rounds)
+        ]
+        choice = choose({classifier: answers}, rounds, few.classes, plans(names, counts))
+        right = named_rightly(test, names, classifier, draw)
+        scores = {" ".join(name).strip(): float(x @ test.weights) for name, x in right.items()}
+        found["test"][classifier] = scores
+        found["choice"][classifier] = choice.plan
+        found.setdefault("validation", {})[classifier] = choice.to_dict()["gains"]
+    assert work.model is not None
+    return found | {"steps": work.model.about["steps"], "ended": work.model.about["ended"]}
+
+
+def _silent(done: float, note: str) -> None:
+    """No bar: the bench prints the names of its files."""
+
+
+def table(records: Sequence[Record], times: Sequence[int]) -> str:
+    """Accuracies by set, number of originals and classifier; then the gains by set."""
+    groups: dict[tuple[str, int], list[Record]] = {}
+    for one in records:
+        groups.setdefault((one["set"], one["originals"]), []).append(one)
+    lines = [
+        "| set | originals of a class | classifier | draws | real | "
+        + " | ".join(f"{kind} {k}x" for kind in (*CONTROLS, MADE) for k in times)
+        + " | by the rule | made traces chosen in |",
+        "|" + " --- |" * (7 + 3 * len(times)),
+    ]
+    for (name, originals), some in groups.items():
+        for classifier in CLASSIFIERS:
+            lines.append(
+                f"| {name} | {originals} | {classifier} | {_row(some, classifier, times)} |"
+            )
+    lines += ["", *_gain_lines(records, times)]
+    return "\n".join(lines) + "\n"
+
+
+def _row(some: Sequence[Record], classifier: str, times: Sequence[int]) -> str:
+    names = ["real", *(f"{kind} {k}x" for kind in (*CONTROLS, MADE) for k in times)]
+    means = [np.mean([one["test"][classifier][name] for one in some]) for name in names]
+    chosen = [one["choice"][classifier] for one in some]
+    cells = [f"{100 * mean:.1f} %" for mean in (*means, np.mean(_by_rule(some, classifier)))]
+    taken = sum(plan is not None for plan in chosen)
+    return " | ".join([str(len(some)), *cells, f"{taken} of {len(some)}"])
+
+
+def _by_rule(some: Sequence[Record], classifier: str) -> Floats:
+    """Of each draw the accuracy with what the rule returns."""
+    return np.array([one["test"][classifier][_result(one, classifier)] for one in some])
+
+
+def _result(one: Record, classifier: str) -> str:
+    plan = one["choice"][classifier]
+    return "real" if plan is None else f"{MADE} {plan}"
+
+
+def _gain_lines(records: Sequence[Record], times: Sequence[int]) -> list[str]:
+    """Mean gains of each set over all its draws."""
+    most = f"{max(times)}x"
+    lines = [
+        "Points gained over the best control, mean over draws ± standard error. The control is the",
+        "best on average for the set and the number of originals: of as many traces (real alone,",
+        "repeated, jittered; real alone where the rule makes none), or of any number.",
+        "",
+        f"| set | classifier | draws | {most} made, as many | by the rule, as many | any number |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name in dict.fromkeys(one["set"] for one in records):
+        some = [one for one in records if one["set"] == name]
+        for classifier in CLASSIFIERS:
+            always = [most] * len(some)
+            chosen = [one["choice"][classifier] for one in some]
+            cells = [
+                _gains(some, classifier, always, any_number=False),
+                _gains(some, classifier, chosen, any_number=False),
+                _gains(some, classifier, chosen, any_number=True),
+            ]
+            shown = " | ".join(map(_mean_and_error, cells))
+            lines.append(f"| {name} | {classifier} | {len(some)} | {shown} |")
+    return lines
+
+
+def _gains(
+    some: Sequence[Record], classifier: str, taken: Sequence[str | None], *, any_number: bool
+) -> Floats:
+    """(D,): of each draw the accuracy by a plan less that of the best control."""
+    found = []
+    for one, plan in zip(some, taken, strict=True):
+        alike = [o["test"][classifier] for o in some if o["originals"] == one["originals"]]
+        means = {
+            control: np.mean([test[control] for test in alike])
+            for control in _controls(alike[0], plan, any_number)
+        }
+        test = one["test"][classifier]
+        result = "real" if plan is None else f"{MADE} {plan}"
+        found.append(test[result] - test[max(means, key=means.__getitem__)])
+    return np.array(found)
+
+
+def _controls(test: Mapping[str, float], plan: str | None, any_number: bool) -> list[str]:
+    if any_number:
+        return [name for name in test if not name.startswith(MADE)]
+    return ["real"] if plan is None else ["real", *(f"{kind} {plan}" for kind in CONTROLS)]
+
+
+def _mean_and_error(gains: Floats) -> str:
+    error = f"{100 * gains.std(ddof=1) / np.sqrt(len(gains)):.1f}" if len(gains) > 1 else "?"
+    return f"{100 * gains.mean():+.1f} ± {error}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,8 @@
+"""Adds made traces to real ones, as many as help a classifier, judged by validation traces."""
+
+from __future__ import annotations
+
+from netdiffus.augmentation.augmenter import augment, augment_with_report
+from netdiffus.augmentation.choice import Choice
+
+__all__ = ["Choice", "augment", "augment_with_report"]

@@ -1,0 +1,97 @@
+"""What classifiers make of validation traces, for each set of traces that they may learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from netdiffus.augmentation.plans import first_of_each, jittered, most, plans, repeated
+from netdiffus.evaluation.draws import class_counts
+from netdiffus.evaluation.features.table import features
+from netdiffus.evaluation.features.vector_set import Vectors
+from netdiffus.evaluation.metrics.classifiers import Learner, forest
+from netdiffus.evaluation.metrics.cnn import Series, cnn
+from netdiffus.traces.traces import Floats, Ints, Traces
+
+Bools = npt.NDArray[np.bool_]
+View = Callable[[Traces], Vectors]
+SetName = tuple[str, str]
+"""What is added, and by which plan: ("made", "5x")."""
+REAL: SetName = ("real", "")
+MADE = "made"
+CONTROLS = ("repeated", "jittered")
+
+# For each classifier what it sees of traces, by the real ones, and how it learns.
+CLASSIFIERS: dict[str, tuple[Callable[[Traces], View], Learner]] = {
+    "forest": (lambda real: features, forest),
+    "cnn": (Series, cnn),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Round:
+    """Real traces on two sides, and what a model made that learned from one of them.
+
+    All are of the same classes and channels, with gaps for times.
+
+    Attributes:
+        learn: What the model learned from.
+        validation: V traces that it has not seen.
+        made: What it made, enough of each class for every plan.
+        unit: (V,), validation traces with the same number depend on each other, in all rounds.
+    """
+
+    learn: Traces
+    validation: Traces
+    made: Traces
+    unit: Ints
+
+    @property
+    def weights(self) -> Floats:
+        """(V,): of each validation trace, so that every class counts the same; their sum is 1."""
+        counts = class_counts(self.validation.labels, len(self.validation.classes))
+        of_each: Floats = 1.0 / (np.count_nonzero(counts) * counts[self.validation.labels])
+        return of_each
+
+
+def named_rightly(
+    one: Round, names: Sequence[str], classifier: str, seed: int
+) -> dict[SetName, Bools]:
+    """(V,) for each set: which validation traces are named rightly by who learned from it.
+
+    The sets are the real traces alone; with themselves again; with jittered copies; and with made
+    traces. The last three are there for each plan, as many added in each.
+
+    Args:
+        one: The traces.
+        names: Of the plans.
+        classifier: One of `CLASSIFIERS`.
+        seed: Same seed, same answer.
+    """
+    view, learn = CLASSIFIERS[classifier]
+    of = plans(names, class_counts(one.learn.labels, len(one.learn.classes)))
+    see = view(one.learn)
+    real, test, classes = see(one.learn), see(one.validation), len(one.learn.classes)
+
+    def right(x: Vectors, labels: Ints) -> Bools:
+        probabilities = learn(x, labels, classes, seed)(test)
+        return np.asarray(probabilities.argmax(axis=1) == one.validation.labels)
+
+    found = {REAL: right(real, one.learn.labels)}
+    for kind, pool in _pools(one, most(of), seed).items():
+        seen = see(pool)
+        for plan, counts in of.items():
+            rows = first_of_each(pool.labels, counts)
+            x = np.concatenate([real, seen[rows]])
+            found[kind, plan] = right(x, np.concatenate([one.learn.labels, pool.labels[rows]]))
+    return found
+
+
+def _pools(one: Round, counts: Ints, seed: int) -> dict[str, Traces]:
+    """What is added: the controls, and made traces."""
+    rng = np.random.default_rng(seed)
+    controls = (repeated(one.learn, counts, rng), jittered(one.learn, counts, rng))
+    return {**dict(zip(CONTROLS, controls, strict=True)), MADE: one.made}

@@ -1,0 +1,111 @@
+"""`netdiffus augment`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from netdiffus.cli.options import (
+    TABLE_HELP,
+    Channels,
+    Columns,
+    FlowColumn,
+    Force,
+    Json,
+    LabelColumn,
+    Length,
+    Seed,
+    load,
+    read_options,
+)
+from netdiffus.cli.output import show
+from netdiffus.cli.packages import need_eval
+from netdiffus.cli.progress import bar
+from netdiffus.errors import InputError
+
+
+def augment(
+    data: Annotated[Path, typer.Argument(help=TABLE_HELP)],
+    model: Annotated[
+        Path | None, typer.Argument(help="Model trained on them; if not given, one is trained.")
+    ] = None,
+    *,
+    out: Annotated[Path, typer.Option("-o", "--out", help=".parquet, .csv or .npz.")],
+    validation: Annotated[
+        Path | None,
+        typer.Option(help="Real traces that the model has not seen; else three more trainings."),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Of each training  [default: as the model; 5 without one]")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps of each training.")] = None,
+    times: Annotated[
+        str, typer.Option(help="Made traces that are tried, as multiples of the real ones.")
+    ] = "1,2,5",
+    classifier: Annotated[
+        Literal["forest", "cnn", "both"], typer.Option(help="Who judges.")
+    ] = "both",
+    by: Annotated[
+        str | None, typer.Option(help="Column whose groups stay together when divided.")
+    ] = None,
+    sep: Annotated[str | None, typer.Option(help="Group by the text before this only.")] = None,
+    length: Length = None,
+    channels: Channels = None,
+    label_column: LabelColumn = None,
+    columns: Columns = None,
+    flow_column: FlowColumn = None,
+    seed: Seed = 0,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; CUDA if there is one.")] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Add as many made traces as help a classifier, by validation traces; or none."""
+    need_eval()
+    from netdiffus.augmentation import augment_with_report
+    from netdiffus.files import claim
+    from netdiffus.model.model import Model
+    from netdiffus.tables.writing import check_suffix
+
+    check_suffix(out)
+    options = read_options(length, channels, label_column, columns, flow_column)
+    multiples, recipe = _multiples(times), _recipe(model, minutes, steps)
+    with claim(out, force=force):
+        real = load(data, options)
+        held = None if validation is None else load(validation, options)
+        with bar("augment", 1.0) as progress:
+            traces, choice = augment_with_report(
+                real,
+                None if model is None else Model.load(model),
+                validation=held,
+                recipe=recipe,
+                times=multiples,
+                classifier=classifier,
+                by=by,
+                sep=sep,
+                seed=seed,
+                device=device,
+                progress=progress,
+            )
+        traces.save(out, force=force)
+    found = {"traces": str(out), "real": len(real), "made": sum(choice.made.values())}
+    show(found | {"why": str(choice)} | ({"choice": choice.to_dict()} if as_json else {}), as_json)
+
+
+def _recipe(model: Path | None, minutes: float | None, steps: int | None) -> Any:
+    """A recipe if one is asked for, or needed; None is that of the model."""
+    from netdiffus.training import Recipe
+
+    if minutes is None and steps is None:
+        return Recipe(minutes=5.0) if model is None else None
+    return Recipe(minutes=minutes, steps=steps)
+
+
+def _multiples(times: str) -> list[int]:
+    try:
+        return [int(one) for one in times.split(",")]
+    except ValueError:
+        raise InputError(
+            f"--times {times}: give whole numbers between commas, such as 1,2,5"
+        ) from None

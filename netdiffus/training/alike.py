@@ -1,0 +1,83 @@
+"""Trainings like the one that made a model."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+from netdiffus.codec import GasfCodec, TokenCodec
+from netdiffus.errors import InputError, Note
+from netdiffus.model.model import Model
+from netdiffus.networks.build import Codec
+from netdiffus.traces.traces import Traces
+from netdiffus.training.recipe import Recipe
+from netdiffus.training.trainer import train
+
+KEPT = (
+    "batch_size",
+    "learning_rate",
+    "weight_decay",
+    "ema_width",
+    "validation_fraction",
+)
+
+
+def recipe_of(model: Model, minutes: float | None, seed: int) -> Recipe:
+    """The recipe of the model, with `minutes` as its budget if given.
+
+    Raises:
+        InputError: The model does not say how long it was trained.
+    """
+    about = model.about
+    budget = {"minutes": minutes} if minutes else about.get("budget")
+    if not budget:
+        raise InputError("the model does not say how long it was trained; give minutes (--minutes)")
+    return Recipe(**budget, **{k: about[k] for k in KEPT if k in about}, seed=seed)
+
+
+def trained_alike(
+    model: Model,
+    traces: Traces,
+    recipe: Recipe,
+    progress: Callable[[float, str], None] | None = None,
+    *,
+    device: str | None = None,
+) -> Model:
+    """A new model with the preset, the width and the codec's settings of another.
+
+    Of columns it learns `protocol` and `server_port` alone: of others these traces may have too few
+    equal values.
+
+    Raises:
+        KeyboardInterrupt: It was interrupted: figures of half a training would be wrong.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Note)  # they were given when the model was trained
+        found = train(
+            traces,
+            recipe=recipe,
+            codec=_codec(model.codec),
+            diffusion=model.diffusion,
+            preset=model.preset,
+            width=model.network.config.width,
+            device=device,
+            progress=progress,
+        )
+    if found.about["ended"] == "interrupted":
+        raise KeyboardInterrupt("interrupted during a training; nothing was written")
+    return found
+
+
+def _codec(codec: Codec) -> Codec:
+    """The same settings, not yet fitted."""
+    if isinstance(codec, TokenCodec):
+        return TokenCodec(None if codec.bins_per_point > 1 else codec.length)
+    scales = {c.name: scale.kind for c, scale in zip(codec.channels, codec.scales, strict=True)}
+    return GasfCodec(
+        codec.size,
+        length=codec.length,
+        resize=codec.resize,
+        gamma=codec.gamma,
+        scales=scales,
+        border=codec.border,
+    )
