@@ -263,7 +263,7 @@ def test_a_mistyped_command_names_the_nearest() -> None:
         ("sample m -o new.parquet --mix odd", ["balanced", "real"]),
         ("train data -o new --preset big", list(PRESETS)),
         ("import data -o new --per packet", ["flow", "host", "capture"]),
-        ("export data -o new --as v5", ["capture", "flows", "ppi", "splt"]),
+        ("export data -o new --as v5", ["capture", "flows", "ppi", "splt", "arrays"]),
     ],
 )
 def test_a_wrong_choice_names_the_right_ones(command: str, choices: list[str]) -> None:
