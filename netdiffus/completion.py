@@ -134,7 +134,7 @@ def _completed(
     places = uniforms(seed, number, VALUE_DRAW, data[0].numel()).view(data.shape)
     meta = _meta(model, partial, number, rows, mask, columns.cpu(), seed)
     made = codec.decode(data, places, partial.labels, model.classes, meta)
-    return _with_known(made, partial, mask)
+    return model.columns.with_totals(_with_known(made, partial, mask))
 
 
 def _with_known(made: Traces, partial: Traces, mask: Bools) -> Traces:
@@ -168,7 +168,7 @@ def _meta(
     seed: int,
 ) -> pa.Table:
     inside = uniforms(seed, number, CELL_DRAW, max(1, columns.shape[1])).numpy()
-    cells = model.columns.decode(columns.numpy(), inside)
+    cells = model.columns.decode(columns.numpy(), inside, given=partial.meta)
     there = [name for name in cells if name in partial.meta.column_names]
     return pa.table(
         {

@@ -291,7 +291,7 @@ def _made(
         made = model.codec.decode(data, places, labels, model.classes, meta)
     else:
         made = _from_images(model, model.codec, data, columns, draws, meta)
-    return _with_totals(model, made)
+    return model.columns.with_totals(made)
 
 
 def _weights(
@@ -311,14 +311,6 @@ def _weights(
     ]
     lengths = [None] * (len(model.columns.sizes) - len(columns))
     return [None if one is None else one.to(device) for one in (of_class, *columns, *lengths)]
-
-
-def _with_totals(model: Model, made: Traces) -> Traces:
-    """The traces with the columns that are totals of their points."""
-    meta = made.meta
-    for name, cells in model.columns.of_points(made).items():
-        meta = meta.append_column(name, cells)
-    return replace(made, meta=meta)
 
 
 def _from_images(
@@ -404,6 +396,8 @@ def _without_label(label: Label, where: Mapping[str, Any]) -> tuple[Label, dict[
         return label, others
     if label is not None:
         raise InputError("where: a label stands in where and in label; give it once")
+    if not isinstance(where["label"], (str, list)):
+        raise InputError("where: label is a class or a list of classes; label= takes numbers, too")
     return where["label"], others
 
 

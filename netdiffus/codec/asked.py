@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import time, timedelta
+from datetime import date, time, timedelta
 from typing import Any
 
 import numpy as np
@@ -49,13 +49,18 @@ class Asked:
         Raises:
             InputError: No training trace that is learned from has such a cell.
         """
+        if isinstance(value, tuple) and (column.bins is None or len(value) != 2):
+            raise InputError(
+                f"where: {column.name}: a tuple is a range of two numbers or times; several values "
+                "of a category are a list"
+            )
         size = column.size
         nothing = cls(column, np.zeros(size), np.zeros(size), np.ones(size))
         if value is None:
             return nothing._with_empty()
         if column.bins is None:
             return nothing._with_values(value)
-        if isinstance(value, (list, set)):
+        if not np.isscalar(value) and not isinstance(value, (tuple, str, date, time, timedelta)):
             raise InputError(f"where: {column.name}: give one number, or a range of two")
         least, greatest = value if isinstance(value, tuple) else (value, value)
         return nothing._with_range(
@@ -84,6 +89,8 @@ class Asked:
     def _with_values(self, value: Any) -> Asked:
         column = self.column
         values = [_value(column, one) for one in (value if isinstance(value, list) else [value])]
+        if not values:
+            raise InputError(f"where: {column.name}: an empty list; name at least one value")
         for one in values:
             if one not in column.values:
                 known = ", ".join(shortened(str(v), 40) for v in column.values[:SHOWN])
@@ -148,8 +155,8 @@ def _value(column: Column, value: Any) -> Any:
 
 def _number(column: Column, value: Any, without: float) -> float:
     """A number, or a time as its number; `without` where there is none."""
-    if value is None or value == "":
-        return without
+    if value is None or value == "" or (isinstance(value, float) and np.isinf(value)):
+        return without if value in (None, "") else float(value)
     try:
         cells = pa.chunked_array([_cell(column, value)])
         return float(numbers_of(column.name, plain(column.name, cells))[0])
@@ -163,8 +170,21 @@ def _cell(column: Column, value: Any) -> pa.Array:
     """One cell: text is read, and numbers of a duration are seconds."""
     if pa.types.is_duration(column.type) and not isinstance(value, timedelta):
         value = timedelta(seconds=float(value))
+    if pa.types.is_timestamp(column.type):
+        return _timestamp(value).cast(pa.timestamp(column.type.unit), safe=False).cast(column.type)
     if pa.types.is_time(column.type) and isinstance(value, str):
         value = time.fromisoformat(value)
     if pa.types.is_temporal(column.type):
         return pa.array([value]).cast(column.type)
     return pa.array([float(value)])
+
+
+def _timestamp(value: Any) -> pa.Array:
+    """One time in UTC; a text without a zone is in UTC, too."""
+    cell = pa.array([value])
+    if pa.types.is_string(cell.type):
+        try:
+            return cell.cast(pa.timestamp("us"))
+        except pa.ArrowInvalid:
+            cell = cell.cast(pa.timestamp("us", "UTC"))
+    return cell.cast(pa.timestamp("us", cell.type.tz)).cast(pa.timestamp("us"))

@@ -117,7 +117,7 @@ class Column:
 
     def encode(self, cells: pa.ChunkedArray) -> Ints:
         """Tokens (N,) of cells; `UNKNOWN` for what is not learned."""
-        cells = plain(self.name, cells)
+        cells = self.as_learned(cells)
         other = self.known if self.has_empty else UNKNOWN
         if self.bins is None:
             token = {value: k for k, value in enumerate(self.values)}
@@ -130,10 +130,23 @@ class Column:
 
     def raw(self, cells: pa.ChunkedArray) -> Floats:
         """Numbers (N,) of the cells of a number; NaN of an empty cell."""
-        cells = plain(self.name, cells)
+        cells = self.as_learned(cells)
         found = np.full(len(cells), np.nan)
         found[~np.asarray(cells.is_null())] = numbers_of(self.name, cells.drop_null())
         return found
+
+    def as_learned(self, cells: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Cells in the type and the unit that were learned."""
+        cells = plain(self.name, cells)
+        if cells.type == self.type:
+            return cells
+        try:
+            return cells.cast(self.type, safe=False)
+        except pa.ArrowException:
+            raise InputError(
+                f"column {self.name!r}: cells of type {cells.type} cannot be read as {self.kind}, "
+                "which was learned"
+            ) from None
 
     def numbers(self, tokens: Ints, places: Floats) -> Floats:
         """Numbers (N,) of tokens of a number; NaN of an empty cell.
@@ -178,6 +191,8 @@ def plain(name: str, cells: pa.ChunkedArray) -> pa.ChunkedArray:
         return cells.cast(pa.string())
     if pa.types.is_decimal(kind):
         return cells.cast(pa.float64())
+    if pa.types.is_date64(kind):
+        return cells.cast(pa.date32())
     if pa.types.is_timestamp(kind) and kind.unit == "ns":  # 2**53 of them are 104 days
         return cells.cast(pa.timestamp("us", kind.tz), safe=False)
     if pa.types.is_floating(kind):
@@ -199,7 +214,7 @@ def numbers_of(name: str, cells: pa.ChunkedArray) -> Floats:
     found: Floats = np.asarray(cells.cast(pa.float64(), safe=False))
     if not np.isfinite(found).all():
         raise InputError(f"column {name!r} holds infinity; mend it, or leave it out")
-    if pa.types.is_integer(cells.type) and len(found) and np.abs(found).max() > MOST_EXACT:
+    if pa.types.is_integer(cells.type) and len(found) and np.abs(found).max() >= MOST_EXACT:
         raise InputError(
             f"column {name!r} holds whole numbers beyond 2**53, which are identifiers; leave it out"
         )

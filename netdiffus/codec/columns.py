@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +25,7 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Choice = Sequence[str] | Literal["all"] | None
 
+OURS = ("label", "trace_id", "seed")  # columns that all traces that are made have
 LENGTHS = "columns.lengths"  # tensor of the lengths, beside those of columns by number
 # Names of columns that say who or what a single trace is.
 _IDENTIFIERS = re.compile(
@@ -31,7 +33,8 @@ _IDENTIFIERS = re.compile(
     r"|capture|group|seed|label|sni|url|domain)($|_)|trace_id",
     re.IGNORECASE,
 )
-_ADDRESS = re.compile(r"(\d{1,3}\.){3}\d{1,3}|([0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}", re.IGNORECASE)
+_MAC = re.compile(r"([0-9a-f]{2}[:-]){5}[0-9a-f]{2}", re.IGNORECASE)
+LOOKED_AT = 1_000  # cells of a text that may be addresses
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +80,7 @@ class Columns:
         found, equal = [], {}
         for name in _names(traces, chosen):
             cells = traces.meta[name]
-            if of := _total(traces, cells):
+            if of := _total(traces, name, cells):
                 equal[name] = of, str(cells.type)
                 continue
             try:
@@ -157,7 +160,11 @@ class Columns:
         return tokens
 
     def decode(
-        self, tokens: Ints, uniforms: Floats, asked: Mapping[str, Asked] | None = None
+        self,
+        tokens: Ints,
+        uniforms: Floats,
+        asked: Mapping[str, Asked] | None = None,
+        given: pa.Table | None = None,
     ) -> dict[str, pa.Array]:
         """Arrow columns of tokens, without the length and the totals.
 
@@ -165,35 +172,51 @@ class Columns:
             tokens: (N, J).
             uniforms: (N, J) in [0, 1): which of the values inside a bin.
             asked: By column what is asked for.
+            given: Cells of columns that are known, which others are put in order with.
         """
-        asked = asked or {}
+        asked, known = asked or {}, given.column_names if given is not None else ()
         found: dict[str, Any] = {}
         for j, column in enumerate(self.learned):
             one, places = asked.get(column.name), uniforms[:, j]
             if column.bins is None:
                 found[column.name] = tokens[:, j]
                 continue
+            if given is not None and column.name in known:
+                found[column.name] = column.raw(given[column.name])
+                continue
             places = places if one is None else one.places(tokens[:, j], places)
             numbers = column.numbers(tokens[:, j], places)
             found[column.name] = _within(numbers, one)
-        self._put_in_order(found, asked)
+        self._put_in_order(found, asked, known)
         return {one.name: one.cells(found[one.name]) for one in self.learned}
 
+    def with_totals(self, traces: Traces) -> Traces:
+        """The traces with the columns that are totals of their points."""
+        meta = traces.meta
+        for name, cells in self.of_points(traces).items():
+            meta = meta.append_column(name, cells)
+        return replace(traces, meta=meta)
+
     def of_points(self, traces: Traces) -> dict[str, pa.Array]:
-        """Columns that are totals of the points of traces, computed."""
+        """Columns that are totals of the points of traces, computed.
+
+        Of whole numbers that their type does not hold, int64.
+        """
         return {
-            name: pa.array(total(traces, of)).cast(pa.type_for_alias(kind), safe=False)
+            name: _as_type(total(traces, of), pa.type_for_alias(kind))
             for name, (of, kind) in self.totals.items()
         }
 
-    def _put_in_order(self, found: dict[str, Any], asked: Mapping[str, Asked]) -> None:
-        """Where the first of a pair is greater, the one that was not asked for is moved."""
+    def _put_in_order(
+        self, found: dict[str, Any], asked: Mapping[str, Asked], known: Collection[str]
+    ) -> None:
+        """Where the first of a pair is greater, the one that is neither known nor asked moves."""
         for first, second in self.orders:
             a, b = found[first], found[second]
-            if first in asked:
-                found[second] = _within(np.fmax(a, b), asked.get(second))
-            else:
-                found[first] = np.fmin(a, b)
+            if second not in known and (first in known or first in asked):
+                found[second] = b = _within(np.where(a > b, a, b), asked.get(second))
+            if first not in known:  # those of both ranges may still be in the wrong order
+                found[first] = _within(np.where(a > b, b, a), asked.get(first))
 
 
 def read_asked(columns: Columns, where: Mapping[str, Any]) -> dict[str, Asked]:
@@ -214,7 +237,15 @@ def read_asked(columns: Columns, where: Mapping[str, Any]) -> dict[str, Asked]:
                 f"where: {name!r} is not a column that the model learned; those are: "
                 f"{', '.join(('label', *known))}. train --with learns others"
             )
-    return {name: Asked.of(known[name], value) for name, value in where.items()}
+    asked = {name: Asked.of(known[name], value) for name, value in where.items()}
+    for first, second in columns.orders:
+        a, b = (asked[name].bounds if name in asked else None for name in (first, second))
+        if a is not None and b is not None and a[0] > b[1]:
+            raise InputError(
+                f"where: {first} is never greater than {second} in the training traces, so that "
+                "both ranges cannot hold"
+            )
+    return asked
 
 
 def _names(traces: Traces, chosen: Choice) -> list[str]:
@@ -223,7 +254,10 @@ def _names(traces: Traces, chosen: Choice) -> list[str]:
     if chosen is None:
         return [name for name in CODES if name in there]
     if chosen != "all":
+        chosen = [chosen] if isinstance(chosen, str) else chosen
         for name in chosen:
+            if name in OURS:
+                raise InputError(f"column {name!r}: traces that are made have one of their own")
             if name not in there:
                 raise InputError(
                     f"column {name!r} is not in the meta-data; there are: {', '.join(there)}"
@@ -242,15 +276,29 @@ def _unsafe(name: str, cells: pa.ChunkedArray) -> str | None:
         return None
     if _IDENTIFIERS.search(name):
         return "its name is that of an identifier"
-    if pa.types.is_nested(cells.type) or pa.types.is_binary(cells.type):
+    try:
+        there = plain(name, cells).drop_null()
+    except InputError:
         return f"cells of type {cells.type}"
-    there = cells.drop_null()
     if not len(there):
         return "empty"
-    if pa.types.is_string(cells.type) and _ADDRESS.fullmatch(str(there[0])):
+    if pa.types.is_string(there.type) and any(map(_is_address, there[:LOOKED_AT].to_pylist())):
         return "addresses"
-    is_row = pa.types.is_integer(cells.type) and (np.diff(np.asarray(there)) > 0).all()
-    return "it counts the rows" if is_row and len(there) > 1 else None
+    if pa.types.is_integer(there.type) and len(there) > 1:
+        is_row = bool((np.diff(np.asarray(there).astype(np.float64)) > 0).all())
+        return "it counts the rows" if is_row else None
+    return None
+
+
+def _is_address(text: str) -> bool:
+    """Whether a text is an IP address, a network or a MAC address."""
+    if _MAC.fullmatch(text):
+        return True
+    try:
+        ipaddress.ip_interface(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _say_rare(column: Column, cells: pa.ChunkedArray) -> None:
@@ -270,10 +318,10 @@ def _say_rare(column: Column, cells: pa.ChunkedArray) -> None:
         )
 
 
-def _total(traces: Traces, cells: pa.ChunkedArray) -> str | None:
+def _total(traces: Traces, name: str, cells: pa.ChunkedArray) -> str | None:
     """Which total of its trace every cell is, if any."""
     is_number = pa.types.is_integer(cells.type) or pa.types.is_floating(cells.type)
-    if not is_number or cells.null_count:
+    if name in CODES or not is_number or cells.null_count or len(cells.unique()) < 2:
         return None
     return equal_total(traces, np.asarray(cells.cast(pa.float64(), safe=False)))
 
@@ -297,6 +345,16 @@ def _pairs(learned: Sequence[Column]) -> Iterator[tuple[str, str]]:
         for second in numbers:
             if first is not second and first.kind == second.kind:
                 yield first.name, second.name
+
+
+def _as_type(numbers: Floats, kind: pa.DataType) -> pa.Array:
+    if pa.types.is_floating(kind):
+        return pa.array(numbers).cast(kind, safe=False)
+    whole = pa.array(np.rint(numbers).astype(np.int64))
+    try:
+        return whole.cast(kind)
+    except pa.ArrowInvalid:
+        return whole
 
 
 def _within(numbers: Floats, one: Asked | None) -> Floats:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import combinations
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -42,10 +42,9 @@ def column_figures(comparison: Comparison, by: str | None, seed: int) -> dict[st
         seed: Of the forest.
     """
     sets = [s.traces for s in (comparison.synthetic, comparison.train, comparison.holdout)]
-    names = _shared(sets, by)
+    names, codes = _coded(sets, by)
     if not names:
         return None
-    codes = [np.stack([t.labels, *(_codes(t, sets[2], name) for name in names)], 1) for t in sets]
     made, train, holdout = codes
     return {
         "names": names,
@@ -69,32 +68,31 @@ def column_figures(comparison: Comparison, by: str | None, seed: int) -> dict[st
     }
 
 
-def _shared(sets: Sequence[Traces], by: str | None) -> list[str]:
-    """The columns that all sets have, of types that are compared."""
+def _coded(sets: Sequence[Traces], by: str | None) -> tuple[list[str], list[Ints]]:
+    """The columns that all sets have and that can be compared; class and columns of each set."""
     first, *others = (t.meta.column_names for t in sets)
-    found = []
+    found, codes = [], [[t.labels] for t in sets]
     for name in first:
         if name in (*OF_A_TRACE, by) or not all(name in other for other in others):
             continue
-        try:
-            kinds = {str(plain(name, t.meta[name]).type) for t in sets}
-        except InputError:  # lists and the like
-            continue
-        is_text = {is_category(name, pa.type_for_alias(k)) for k in kinds if "tz=" not in k}
-        if len(is_text) < 2:
+        with suppress(InputError):  # lists, identifiers, and types that are not the same
+            for mine, one in zip(codes, [_codes(t, sets[-1], name) for t in sets], strict=True):
+                mine.append(one)
             found.append(name)
-    return found
+    return found, [np.stack(mine, 1) for mine in codes]
 
 
 def _codes(traces: Traces, holdout: Traces, name: str) -> Ints:
     """(N,): which value or bin of the holdout each cell is; 0 for all others, 1 for empty."""
-    cells, known = (plain(name, t.meta[name]) for t in (traces, holdout))
+    known = plain(name, holdout.meta[name])
+    column = Column(name, str(known.type))
+    cells = column.as_learned(traces.meta[name])
     if is_category(name, known.type):
         values, counts = np.unique(known.drop_null().to_pylist(), return_counts=True)
         frequent = values[np.argsort(-counts, kind="stable")][:MOST_VALUES].tolist()
         code = {value: k for k, value in enumerate(frequent, start=2)}
         return np.array([1 if c is None else code.get(c, 0) for c in cells.to_pylist()])
-    raw, reference = (Column(name, str(one.type)).raw(one) for one in (cells, known))
+    raw, reference = (column.raw(one) for one in (cells, known))
     there = reference[~np.isnan(reference)]
     if not len(there):
         return np.isnan(raw).astype(np.int64)

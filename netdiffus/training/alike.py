@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
+
+import numpy as np
 
 from netdiffus.codec import GasfCodec, TokenCodec
+from netdiffus.codec.columns import Columns
 from netdiffus.errors import InputError, Note
 from netdiffus.model.model import Model
 from netdiffus.networks.build import Codec
@@ -45,8 +49,7 @@ def trained_alike(
 ) -> Model:
     """A new model with the preset, the width and the codec's settings of another.
 
-    Of columns it learns `protocol` and `server_port` alone: of others these traces may have too few
-    equal values.
+    Of its columns it leaves out those of which these traces have too few equal values.
 
     Raises:
         KeyboardInterrupt: It was interrupted: figures of half a training would be wrong.
@@ -60,13 +63,23 @@ def trained_alike(
             diffusion=model.diffusion,
             preset=model.preset,
             width=model.network.config.width,
-            columns=model.columns.chosen,
+            columns=_columns(model, traces),
             device=device,
             progress=progress,
         )
     if found.about["ended"] == "interrupted":
         raise KeyboardInterrupt("interrupted during a training; nothing was written")
     return found
+
+
+def _columns(model: Model, traces: Traces) -> list[str]:
+    """The columns that the model learned and that these traces have enough values of."""
+    kept = []
+    for name in model.columns.chosen:
+        with suppress(InputError):
+            Columns.fit(traces, np.arange(len(traces)), [name])
+            kept.append(name)
+    return kept
 
 
 def _codec(codec: Codec) -> Codec:

@@ -71,4 +71,10 @@ def _shape(model: Model) -> dict[str, Any]:
     config = json.loads(json.dumps(model.config()))
     parts: dict[str, Any] = {**config["codec"], **config["network"], **(config["diffusion"] or {})}
     channels = [channel.name for channel in model.codec.channels]
-    return {"preset": model.preset, "classes": config["classes"], **parts, "channels": channels}
+    return {
+        "preset": model.preset,
+        "classes": config["classes"],
+        **parts,
+        "channels": channels,
+        "columns of the meta-data": list(model.columns.chosen),
+    }

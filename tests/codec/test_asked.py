@@ -126,11 +126,14 @@ def test_an_empty_cell_is_asked_for_by_none() -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
+        ((1, 2, 3), "a tuple is a range of two"),
+        ([], "give one number, or a range of two"),
+        (np.zeros(2), "give one number, or a range of two"),
         ((3, 2), "where: one: no value lies in the range"),
         ((100, 200), r"where: one: the training traces reach -[23]\..*\.\.[23]\."),
         (["1", "2"], "where: one: give one number, or a range of two"),
         ("much", "where: one='much' cannot be read as double"),
-        (object(), "cannot be read as double"),
+        (object(), "give one number, or a range of two"),
     ],
 )
 def test_what_no_trace_has_is_refused(value: Any, message: str) -> None:
@@ -141,3 +144,21 @@ def test_what_no_trace_has_is_refused(value: Any, message: str) -> None:
 def test_a_range_between_whole_numbers_is_refused() -> None:
     with pytest.raises(InputError, match="no value lies in the range"):
         Asked.of(column([1, 2] * 20), (1.2, 1.8))
+
+
+def test_times_without_a_zone_are_in_utc() -> None:
+    zoned = [NOON + dt.timedelta(hours=i) for i in range(90)]
+    for cells in (zoned, [one.replace(tzinfo=None) for one in zoned]):
+        found = [
+            Asked.of(column(cells), (value, None)).bounds
+            for value in ("2026-03-02T00:00:00Z", "2026-03-02", "2026-03-02T01:00:00+01:00")
+        ]
+        assert found[0] == found[1] == found[2]
+    everything = Asked.of(column(NORMAL), (-np.inf, np.inf))
+    assert (everything.weights == 1).all()
+
+
+@pytest.mark.parametrize(("value", "message"), [([], "an empty list"), (("a", "b"), "are a list")])
+def test_values_of_a_category_are_a_list(value: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Asked.of(column(["a", "b"] * 9), value)

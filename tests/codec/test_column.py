@@ -151,3 +151,20 @@ def test_at_most_so_many_values_are_kept() -> None:
 def test_what_cannot_be_learned_is_refused_by_name(cells: pa.Array, message: str) -> None:
     with pytest.raises(InputError, match=message):
         fitted(cells)
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "ns"])
+def test_cells_of_another_unit_or_type_are_the_same_cells(unit: str) -> None:
+    times = pa.array([NOON + dt.timedelta(seconds=i % 7) for i in range(80)])
+    column = fitted(times)
+    other = times.cast(pa.timestamp(unit, "UTC"))
+    assert column.encode(chunked(other)).tolist() == column.encode(chunked(times)).tolist()
+    ports = fitted([443, 22] * 9, name="server_port")
+    assert ports.encode(chunked(["443", "22"])).tolist() == [1, 0]
+    with pytest.raises(InputError, match="cells of type string cannot be read as int64"):
+        ports.encode(chunked(["https"]))
+
+
+def test_days_are_days_whatever_their_type() -> None:
+    days = pa.array([dt.date(2026, 3, 1 + i % 9) for i in range(80)])
+    assert back(fitted(days.cast(pa.date64())), days).equals(days)

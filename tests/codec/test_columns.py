@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from netdiffus.codec import GasfCodec, TokenCodec
@@ -47,6 +49,27 @@ class TestWhichAreLearned:
         said = " ".join(str(one.message) for one in told)
         for name in left:
             assert f"{name} (" in said
+
+    @pytest.mark.parametrize(
+        "cells",
+        [
+            pa.array(["-", *["192.0.2.1"] * 39]).dictionary_encode(),
+            pa.array(["02:6e:64:66:00:01"] * 40, pa.large_string()),
+        ],
+    )
+    def test_addresses_of_any_type_are_left_out_and_times_of_day_are_not(
+        self, cells: pa.Array
+    ) -> None:
+        traces = of_ports([443] * 40)
+        meta = {"gateway": cells, "hour": ["08:00:00", "09:30:00"] * 20}
+        meta["count"] = pa.array([9, 3, 200, 1] * 10, pa.uint8())
+        traces = replace(traces, meta=pa.table(meta))
+        with pytest.warns(Note, match=r"not learned: gateway \(addresses\)$"):
+            assert fitted(traces, "all").names == ("hour", "count")
+
+    def test_those_that_all_made_traces_have_are_refused(self) -> None:
+        with pytest.raises(InputError, match="'seed': traces that are made have one of their own"):
+            fitted(of_ports([443] * 8, seed=[1] * 8), ["seed"])
 
     def test_rare_values_are_said(self) -> None:
         with pytest.warns(Note, match=r"'server_port': 3 of 13 cells .* are learned as empty"):
@@ -131,6 +154,53 @@ class TestWhatHoldsInAllTraces:
         made = columns.decode(tokens, rng.random(tokens.shape), asked)
         assert (np.asarray(made["begin"]) >= 0.8).all()
         assert (np.asarray(made["begin"]) <= np.asarray(made["finish"])).all()
+
+    def test_empty_cells_stay_empty_and_both_ranges_hold(self) -> None:
+        rng = np.random.default_rng(0)
+        begin = rng.random(90)
+        meta = {
+            "begin": [None if i % 3 == 0 else b for i, b in enumerate(begin)],
+            "finish": (begin + 0.2 * rng.random(90)).tolist(),
+        }
+        traces = Traces.from_lists({"x": [[1.0]] * 90}, ["a"] * 90, meta)
+        columns = fitted(traces, ["begin", "finish"])
+        assert columns.orders == (("begin", "finish"),)
+        tokens = np.stack([rng.integers(0, size, 500) for size in columns.sizes], 1)
+        is_empty = tokens[:, 0] == columns.learned[0].known
+        assert is_empty.any()
+        made = columns.decode(tokens, rng.random(tokens.shape))
+        assert made["begin"].is_null().to_pylist() == is_empty.tolist()
+        asked = read_asked(columns, {"begin": (None, 0.6), "finish": (None, 0.3)})
+        made = columns.decode(tokens[~is_empty], rng.random(tokens[~is_empty].shape), asked)
+        first, second = (made[name].to_numpy() for name in ("begin", "finish"))
+        assert (first <= second).all()
+        assert second.max() <= 0.3
+        with pytest.raises(InputError, match="begin is never greater than finish"):
+            read_asked(columns, {"begin": (0.8, None), "finish": (None, 0.3)})
+
+    def test_what_is_known_is_not_moved(self) -> None:
+        columns, rng = fitted(flows(), "all"), np.random.default_rng(1)
+        tokens = np.stack([rng.integers(0, size, 200) for size in columns.sizes], 1)
+        begin = rng.random(200)
+        made = columns.decode(tokens, rng.random(tokens.shape), given=pa.table({"begin": begin}))
+        assert (made["begin"].to_numpy() == begin).all()
+        assert (made["finish"].to_numpy() >= begin).all()
+
+    def test_a_constant_or_a_code_is_no_total(self) -> None:
+        lists = {"x": [[1.0] * 8] * 20}
+        eight = Traces.from_lists(lists, ["a"] * 20, {"protocol": [8] * 20, "floor": [8] * 20})
+        columns = fitted(eight, ["protocol", "floor"])
+        assert columns.names == ("protocol", "floor")
+
+    def test_a_total_beyond_its_type_is_made_wider(self) -> None:
+        sizes = [[i, 255 - i] for i in range(20)]
+        octets = pa.array([255] * 19 + [200], pa.uint8())
+        traces = Traces.from_lists({"packet_length": [*sizes[:19], [100, 100]]}, ["a"] * 20)
+        traces = replace(traces, meta=pa.table({"octets": octets}))
+        columns = fitted(traces, ["octets"])
+        more = Traces.from_lists({"packet_length": [[255, 255]]}, ["a"])
+        assert columns.of_points(traces)["octets"].equals(octets)
+        assert columns.of_points(more)["octets"].to_pylist() == [510]
 
     def test_what_is_made_keeps_them(self) -> None:
         model = Model.new(flows(), TokenCodec(), width=8, columns="all")

@@ -80,7 +80,7 @@ def emulated(built: Built) -> stand_in.Emulated:
 
 
 def test_registers_memory_and_occupancy(built: Built) -> None:
-    assert len(built.usages) == 39 * len(toolchain.ARCHITECTURES)
+    assert len(built.usages) == 36 * len(toolchain.ARCHITECTURES)
     for usage in built.usages:
         assert usage.registers <= 40, usage
         assert usage.stack == usage.spills == 0, usage

@@ -102,3 +102,16 @@ def test_association_is_that_of_scipy_but_for_its_correction() -> None:
     apart = np.stack([x, rng.integers(0, 5, 20_000)], 1)
     assert _cramer(apart) < 0.02
     assert _cramer(np.zeros((9, 2), dtype=np.int64)) == 0
+
+
+def test_columns_of_other_units_are_compared_and_those_of_other_types_left_out() -> None:
+    made = traces(400, 3)
+    meta = made.meta.set_column(
+        made.meta.column_names.index("begin"),
+        "begin",
+        made.meta["begin"].cast(pa.timestamp("ms", "UTC"), safe=False),
+    )
+    meta = meta.append_column("id", pa.array([2**60 + i for i in range(400)]))
+    found = figures(replace(made, meta=meta))
+    assert found is not None
+    assert found["total_variation"]["begin"]["synthetic"]["mean"] < 0.15
