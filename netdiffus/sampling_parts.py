@@ -155,6 +155,8 @@ class _Work:
 def _plan(model: Model, n: int, part_size: int, seed: int, options: Mapping[str, Any]) -> Plan:
     """All that the bytes of the parts depend on, but for rounding."""
     asked = {name: value for name, value in options.items() if name not in ROUNDING and value}
+    if isinstance(asked.get("label"), Mapping):  # classes are made in this order
+        asked["label"] = list(asked["label"].items())
     plan = {
         "work": "sample",
         "netdiffus": SOFTWARE,
@@ -177,7 +179,7 @@ def _identity(model: Model) -> str:
     """Of its weights and of what else it makes traces by."""
     config = {name: value for name, value in model.config().items() if name != "about"}
     weights = identity(model.network.state_dict())
-    codec = identity(model.codec.state()[1])
+    codec = identity(model.codec.state()[1] | model.columns.tables())
     text = json.dumps([weights, codec, config], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 

@@ -253,7 +253,7 @@ def _read(path: Path) -> Record | None:
 
 def _clear(folder: Path) -> None:
     """Takes away what a plan has made, the plan itself last."""
-    if plan_of(folder) is None:
+    if not (folder / PLAN).exists():
         return
     (folder / MANIFEST).unlink(missing_ok=True)
     for path in [*(folder / RECORDS).glob("*.json"), *folder.glob(f"part-*{SUFFIX}")]:

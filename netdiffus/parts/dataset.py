@@ -60,18 +60,20 @@ class Dataset:
         """
         folder = Path(folder)
         refuse_existing(folder / MANIFEST, False)
-        written: list[Part] = []
-        first: Columns | None = None
-        for k, traces in enumerate(parts):
-            path = folder / part_name(k)
-            refuse_existing(path, False)
-            table = traces.to_arrow()
-            first = first or Columns.of(table.schema)
-            named(path, first.refuse_others, Columns.of(table.schema))
-            written.append(write_part(path, [table])[0])
-        if first is None:
-            raise InputError(f"{folder}: no traces to write")
-        Manifest(first, tuple(written), {}).write(folder)
+        written: list[tuple[Part, Columns]] = []
+        try:
+            for k, traces in enumerate(parts):
+                path = folder / part_name(k)
+                refuse_existing(path, False)
+                written.append(write_part(path, [traces.to_arrow()]))
+                named(path, written[0][1].refuse_others, written[-1][1])
+            if not written:
+                raise InputError(f"{folder}: no traces to write")
+        except BaseException:
+            for part, _ in written:
+                (folder / part.file).unlink(missing_ok=True)
+            raise
+        Manifest(written[0][1], tuple(part for part, _ in written), {}).write(folder)
         return cls(folder)
 
     @property

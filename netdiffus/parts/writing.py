@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet
 
 from netdiffus.tables.manifest import Columns, Part
 from netdiffus.tables.writing import write_parts
@@ -24,7 +25,6 @@ def write_part(path: Path, tables: Iterable[pa.Table]) -> tuple[Part, Columns]:
     """
     sums = Sums()
     write_parts(map(sums.add, tables), path)
-    assert sums.columns is not None
     part = Part(
         path.name,
         sum(sums.classes.values()),
@@ -34,7 +34,7 @@ def write_part(path: Path, tables: Iterable[pa.Table]) -> tuple[Part, Columns]:
         path.stat().st_size,
         sha256(path),
     )
-    return part, sums.columns
+    return part, Columns.of(pa.parquet.read_schema(path))  # types may be others than in memory
 
 
 class Sums:

@@ -17,6 +17,7 @@ from small import packets, volumes
 
 from netdiffus import Dataset, InputError, Traces, concat, privatise
 from netdiffus.errors import Note
+from netdiffus.parts.building import begin
 from netdiffus.parts.dataset import part_name
 from netdiffus.parts.writing import sha256
 from netdiffus.tables.manifest import MANIFEST, PLAN
@@ -259,3 +260,23 @@ def test_check_tells_how_far_it_is(folder: Path) -> None:
     Dataset(folder).check(lambda done, note: told.append(done))
     assert told == sorted(told)
     assert told[-1] == 1.0
+
+
+def test_types_that_parquet_stores_as_others_are_those_of_the_file(tmp_path: Path) -> None:
+    n = len(TRACES)
+    cells = {
+        "begin": pa.array(range(n), pa.timestamp("s", "UTC")),
+        "hour": pa.array(range(n), pa.time32("s")),
+        "day": pa.array([k * 86_400_000 for k in range(n)], pa.date64()),
+    }
+    made = replace(TRACES, meta=pa.table(cells))
+    found = Dataset.write(tmp_path / "set", [made[:20], made[20:]])
+    found.check()
+    assert found.load().meta["begin"].to_pylist() == made.meta["begin"].to_pylist()
+    assert found.load().meta["day"].to_pylist() == made.meta["day"].to_pylist()
+
+
+def test_force_begins_anew_where_the_plan_is_damaged(tmp_path: Path) -> None:
+    (tmp_path / PLAN).write_text("{")
+    begin(tmp_path, {"seed": 1}, force=True)
+    assert json.loads((tmp_path / PLAN).read_text()) == {"seed": 1}

@@ -225,3 +225,10 @@ def test_the_command_line(model: Model, once: Path, tmp_path: Path) -> None:
         assert message in failed.err
     failed = run("sample", tmp_path / "model", "-o", tmp_path / "x.npz", "--shard", "0/2")
     assert "a file has no use for --shard" in failed.err
+
+
+def test_the_order_of_classes_with_numbers_is_in_the_plan(model: Model, tmp_path: Path) -> None:
+    options = {"seed": 1, "part_size": 5, "shard": "0/2"}
+    sample_to_parts(model, None, tmp_path / "s", label={"ssh": 8, "web": 4}, **options)
+    with pytest.raises(InputError, match="begun with label"):
+        sample_to_parts(model, None, tmp_path / "s", label={"web": 4, "ssh": 8}, **options)
