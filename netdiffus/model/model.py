@@ -398,6 +398,7 @@ class Model:
             version=__version__,
             classes=classes,
             channels=channels,
+            columns=", ".join(map(_markdown, self.columns.chosen)) or "none",
             about=about or "- untrained",
             length=self.codec.length,
             preset=self.preset,
@@ -443,6 +444,8 @@ traces = netdiffus.sample(model, 100, label="…")
 
 Channels, of at most {length} points:
 {channels}
+
+Columns of the meta-data: {columns}
 
 Network: preset `{preset}`, {what}, {parameters:,} parameters.
 

@@ -78,6 +78,7 @@ class TestFolder:
             model.save(tmp_path / preset)
             again = Model.load(tmp_path / preset)
             assert again.columns.settings() == model.columns.settings()
+            assert "protocol, server" in (tmp_path / preset / "README.md").read_text()
             assert again.columns.chosen == tuple(meta)
             assert [one.type for one in again.columns.learned] == [
                 traces.meta[name].type for name in again.columns.names
