@@ -282,7 +282,10 @@ def _made(
         label, columns = model.network.conditions.draw(label, draws, weights, backend)
     draws = replace(draws, label=label)
     how = (backend,) if plan is None else (plan, backend)
-    data = model.network.generate(draws, columns, *how).cpu()
+    try:
+        data = model.network.generate(draws, columns, *how).cpu()
+    except ValueError as error:  # of weights that are so large that sums overflow
+        raise InputError(f"the model makes what are no numbers; train it again ({error})") from None
     draws, columns = draws.to("cpu"), columns.cpu()
     labels = draws.label.numpy()
     meta = _meta(model, draws, columns.numpy(), asked)
