@@ -78,7 +78,7 @@ def measure(folder: str, name: str, n: int) -> None:
 
 @contextmanager
 def _highest() -> Iterator[list[int]]:
-    """What the process has of its own, from time to time."""
+    """Memory of the process alone, measured every 20 ms until the block ends."""
     seen, ended = [_status("RssAnon")], Event()
 
     def look() -> None:

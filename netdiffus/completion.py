@@ -22,13 +22,12 @@ from netdiffus.model.model import Model
 from netdiffus.networks.batch import Given
 from netdiffus.networks.causal import CausalNetwork
 from netdiffus.networks.draws import CELL_DRAW, VALUE_DRAW, Draws
-from netdiffus.networks.masked import MaskedNetwork
+from netdiffus.networks.masked import STEPS, MaskedNetwork
 from netdiffus.ops.noise import uniforms
 from netdiffus.progress import given_or_bar
 from netdiffus.traces.traces import Traces, concat
 
 AT_ONCE = 256  # traces
-STEPS = 32  # of `masked`, or fewer, where a trace has fewer points
 Bools = npt.NDArray[np.bool_]
 
 
@@ -201,11 +200,6 @@ def _check(model: Model, codec: TokenCodec, partial: Traces, mask: Bools) -> Non
         raise InputError(
             "a point of this model is a run of packets, of which a part cannot be given; train "
             "with runs=0 (--runs 0)"
-        )
-    if codec.runs:
-        raise InputError(
-            "a point of this model is a run of packets, which cannot be given in part; train with "
-            "runs=0"
         )
     longest = int(partial.lengths.max())
     if longest > codec.points:

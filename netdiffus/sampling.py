@@ -25,6 +25,7 @@ from netdiffus.files import refuse_existing
 from netdiffus.model.model import Model
 from netdiffus.networks.draws import CELL_DRAW, VALUE_DRAW, Draws, labels_by_share
 from netdiffus.networks.layers.conditions import draw_points
+from netdiffus.networks.masked import STEPS
 from netdiffus.ops.denoise import Step
 from netdiffus.ops.noise import uniforms
 from netdiffus.progress import given_or_bar
@@ -32,7 +33,6 @@ from netdiffus.tables.writing import check_is_parquet, write_parts
 from netdiffus.traces.traces import Traces
 
 DEFAULT_STEPS = {"dpm++": 16, "ddim": 50}  # ddpm takes all T
-MASKED_STEPS = 32  # or fewer, where a trace has fewer points
 Plan = list[Step] | int | None
 Ints = npt.NDArray[np.int64]
 Label = str | Sequence[str] | Mapping[str, int] | None
@@ -375,7 +375,7 @@ def _plan(model: Model, sampler: str | None, steps: int | None) -> Plan:
 def default_steps(model: Model, sampler: str) -> int:
     """Steps where none are asked for, of a short process as many as it has; 0 for `causal`."""
     if model.diffusion is None:
-        return min(MASKED_STEPS, model.codec.points) if model.preset == "masked" else 0
+        return min(STEPS, model.codec.points) if model.preset == "masked" else 0
     most = model.diffusion.num_timesteps
     return min(DEFAULT_STEPS.get(sampler, most), max(1, most - 1) if sampler == "dpm++" else most)
 

@@ -56,7 +56,7 @@ class Rounds:
         return [self._round(self.real, held, _units(held, by, sep), model)]
 
     def refits(self, by: str | None, sep: str | None, shown: Progress) -> list[Round]:
-        """A round for each division of the real traces, with a model of its own."""
+        """Splits the real traces several times and trains a model on each training part."""
         real, unit, found = self.real, _units(self.real, by, sep), []
         groups = [] if by is None else [unit]
         for number in range(ROUNDS):

@@ -24,7 +24,7 @@ REAL: SetName = ("real", "")
 MADE = "made"
 CONTROLS = ("repeated", "jittered")
 
-# For each classifier what it sees of traces, by the real ones, and how it learns.
+# For each classifier: the function that makes its input features, and the one that trains it.
 CLASSIFIERS: dict[str, tuple[Callable[[Traces], View], Learner]] = {
     "forest": (lambda real: features, forest),
     "cnn": (Series, cnn),

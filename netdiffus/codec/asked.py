@@ -67,12 +67,6 @@ class Asked:
             _number(column, least, -np.inf), _number(column, greatest, np.inf)
         )
 
-    @property
-    def token(self) -> int | None:
-        """The only token, if there is one alone."""
-        found = np.flatnonzero(self.weights)
-        return int(found[0]) if len(found) == 1 else None
-
     def places(self, tokens: Ints, uniforms: Floats) -> Floats:
         """Quantiles (N,) inside bins for uniform numbers in [0, 1)."""
         low, high = self.low[tokens], self.high[tokens]

@@ -16,6 +16,7 @@ from netdiffus.ops.noise import uniform, uniforms
 SHARE_DRAW, HIDE_DRAW = 1, 2  # Philox steps of training: of the share that is hidden, of points
 ORDER_DRAW = 2**28  # Philox step of sampling, of the order of the first point; others follow
 SHARE_WAVES = 16
+STEPS = 32  # of sampling, or fewer, where a trace has fewer points
 
 
 class MaskedNetwork(nn.Module):
