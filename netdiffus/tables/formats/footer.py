@@ -1,8 +1,8 @@
 """What the footer of a Parquet file says of its columns.
 
-pyarrow gives it, too. But where the footer contradicts itself, or a column is encrypted, Arrow throws
-an exception there that its Python package does not catch, which ends the process (26.0.1:
-`RowGroupMetaData.column`). When it reads the columns it does catch it.
+pyarrow gives it, too. But where the footer contradicts itself, or a column is encrypted, Arrow
+throws an exception in `RowGroupMetaData.column`, which its Python package (26.0.1) does not catch:
+the process ends. Where it reads the columns it does catch it.
 """
 
 from __future__ import annotations
