@@ -35,27 +35,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if all(holds) else 1
 
 
-def exponents() -> bool:
-    """Of each verb, by traces, classes and points."""
+def exponents_of_train_start() -> bool:
+    """By traces, classes and points; so too those of the other verbs."""
     sizes = {
         "traces": [((n, POINTS, CLASSES), n) for n in (4_000, 8_000, 16_000)],
         "classes": [((8_000, POINTS, k), k) for k in (10, 100, 1_000)],
         "points": [((8_000, p, CLASSES), p) for p in (64, 128, 256)],
     }
-    _exponents("train start", _start, sizes)
+    return _exponents("train start", _start, sizes)
+
+
+def exponents_of_sample() -> bool:
+    """Of traces that do not end early."""
     sizes = {
         "traces": [((n, 32, CLASSES), n) for n in (250, 500, 1_000)],
         "classes": [((500, 32, k), k) for k in (5, 25, 100)],
         "points": [((250, p, CLASSES), p) for p in (32, 64, 128)],
     }
-    _exponents("sample", _sample, sizes)
+    return _exponents("sample", _sample, sizes)
+
+
+def exponents_of_evaluate() -> bool:
+    """With as many traces in each set."""
     sizes = {
         "traces": [((n, 64, CLASSES), n) for n in (500, 1_000, 2_000)],
         "classes": [((1_000, 64, k), k) for k in (10, 50, 250)],
         "points": [((500, p, CLASSES), p) for p in (32, 64, 128)],
     }
-    _exponents("evaluate", _evaluate, sizes)
-    return True
+    return _exponents("evaluate", _evaluate, sizes)
 
 
 def train_start() -> bool:
@@ -95,7 +102,9 @@ def many_classes() -> bool:
 
 
 PARTS: dict[str, Callable[[], bool]] = {
-    "exponents": exponents,
+    "exponents-train-start": exponents_of_train_start,
+    "exponents-sample": exponents_of_sample,
+    "exponents-evaluate": exponents_of_evaluate,
     "train-start": train_start,
     "evaluate": evaluation,
     "per-point": per_point,
@@ -107,13 +116,15 @@ def _exponents(
     verb: str,
     measure: Callable[[int, int, int], float],
     sizes: dict[str, list[tuple[tuple[int, int, int], int]]],
-) -> None:
+) -> bool:
+    """Prints them; there is no bar."""
     for by, runs in sizes.items():
         seconds = [measure(*shape) for shape, _ in runs]
         slope = np.polyfit(np.log([size for _, size in runs]), np.log(seconds), 1)[0]
         pairs = zip(runs, seconds, strict=True)
         said = ", ".join(f"{size:,}: {one:.2f} s" for (_, size), one in pairs)
         print(f"{verb} by {by}: exponent {slope:.2f} ({said})", flush=True)
+    return True
 
 
 def _bar(what: str, found: float, bar: float, unit: str = "s") -> bool:

@@ -90,7 +90,7 @@ def _bytes(path: Path, rows: int, names: list[str]) -> int:
     asked = {name.encode() for name in names}
     try:
         found = [max(8 * c.values, c.uncompressed, 0) for c in chunks(path) if c.name in asked]
-    except (LookupError, TypeError, RecursionError):
+    except (ArithmeticError, LookupError, TypeError, RecursionError):
         raise InputError(
             "its columns are encrypted, or its footer is damaged; write it anew with "
             "pyarrow.parquet.write_table, without encryption"
