@@ -52,7 +52,9 @@ def read_parquet(path: Path, options: ReadOptions, findings: Findings) -> pa.Tab
 
 def _batches(file: pa.parquet.ParquetFile, names: list[str]) -> Iterator[pa.RecordBatch]:
     """The rows, some at a time, by this thread: what others free stays with them."""
-    return iter(file.iter_batches(batch_size=ROWS, columns=names, use_threads=False))
+    for batch in file.iter_batches(batch_size=ROWS, columns=names, use_threads=False):
+        batch.validate(full=True)  # else text that is no UTF-8 fails later
+        yield batch
 
 
 def _source(path: Path, opened: IO[bytes]) -> Any:
