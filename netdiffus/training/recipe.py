@@ -24,8 +24,8 @@ class Recipe:
         ema_width: The averaged weights look back over about this share of the training so far
             (Karras et al., 2024, power-function averaging), so one value serves every budget.
         validation_fraction: Share of each class that is not learned from at first, about 256 traces
-            at most and none if they would be fewer than 16. They say when the network is
-            overfitting, so that training ends before the budget, and how sure it should be
+            at most. Where they would be fewer than 16 the share is a quarter, and where that is
+            fewer, too, there are none. They say when the network is overfitting, so that training ends before the budget, and how sure it should be
             (`training.validation`). Once the learning rate falls they are learned from, too. 0
             learns from all traces from the start, never ends early, and leaves the temperature 1.
         checkpoint_seconds: Time between checkpoints.
