@@ -11,6 +11,7 @@ from netdiffus.cli.output import say
 from netdiffus.errors import InputError, checked_seed
 
 if TYPE_CHECKING:
+    from netdiffus.parts import Dataset
     from netdiffus.tables import ReadOptions
     from netdiffus.traces.traces import Traces
 
@@ -73,6 +74,21 @@ def load(path: Path, options: ReadOptions) -> Traces:
     traces, report = Traces.load_with_report(path, options)
     say(f"read {report}")
     return traces
+
+
+def given(path: Path, options: ReadOptions) -> Traces | Dataset:
+    """The traces; a data set stays where it is, unless an option asks for other columns of it."""
+    from netdiffus.parts import Dataset
+
+    return Dataset(path) if is_data_set(path, options) else load(path, options)
+
+
+def is_data_set(path: Path, options: ReadOptions) -> bool:
+    """Whether it is a data set, of which no option asks for other columns or fewer points."""
+    from netdiffus.tables import ReadOptions
+    from netdiffus.tables.manifest import MANIFEST
+
+    return (path / MANIFEST).exists() and options == ReadOptions()
 
 
 def figures_beside(out: Path) -> Path:
