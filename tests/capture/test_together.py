@@ -11,6 +11,8 @@ from command import run
 
 from netdiffus import Dataset, InputError, Rules, Traces, import_captures, import_to_parts
 
+pytestmark = pytest.mark.filterwarnings("ignore:all traces are of one class")
+
 
 def packets() -> list[Record]:
     """Connections that overlap, each of 20 packets; the first is longer than half of all."""
