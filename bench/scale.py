@@ -122,6 +122,25 @@ def _check(folder: Path, n: int) -> None:
     Dataset(folder / f"set-{n}").check()
 
 
+def _export(folder: Path, n: int) -> None:
+    from netdiffus import Dataset
+    from netdiffus.export.parts import write_captures
+
+    found = Dataset(folder / f"set-{n}")
+    write_captures(found, folder / f"captures-{n}", small="raise", progress=_mute)
+
+
+def _import(folder: Path, n: int) -> None:
+    from netdiffus import import_to_parts
+
+    captures = sorted((folder / f"captures-{n}").glob("*.pcap"))
+    out = folder / f"imported-{n}"
+    import_to_parts(captures, out, label_from="=web", threads=1, progress=_mute)
+    print(
+        f"{sum(one.stat().st_size for one in captures) / 1e9:.1f} GB of captures", file=sys.stderr
+    )
+
+
 def _split(folder: Path, n: int) -> None:
     from netdiffus import Dataset
 
@@ -158,6 +177,8 @@ _STEPS: dict[str, Callable[[Path, int], Any]] = {
     "write others": partial(_write, name="other", seed=1 << 40),
     "read": _read,
     "check": _check,
+    "export": _export,
+    "import": _import,
     "split": _split,
     "evaluate": _evaluate,
     "train": _train,
