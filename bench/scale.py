@@ -124,10 +124,10 @@ def _check(folder: Path, n: int) -> None:
 
 def _export(folder: Path, n: int) -> None:
     from netdiffus import Dataset
-    from netdiffus.export.parts import write_captures
+    from netdiffus.export.parts import export_to_parts
 
     found = Dataset(folder / f"set-{n}")
-    write_captures(found, folder / f"captures-{n}", small="raise", progress=_mute)
+    export_to_parts(found, folder / f"captures-{n}", small="raise", progress=_mute)
 
 
 def _import(folder: Path, n: int) -> None:

@@ -78,7 +78,7 @@ def export(
     from netdiffus.export.arrays import write_arrays
     from netdiffus.export.capture import check_capture_path, free_labels, write_capture
     from netdiffus.export.flow_tables import write_flows
-    from netdiffus.export.parts import write_captures
+    from netdiffus.export.parts import export_to_parts
     from netdiffus.files import claim
     from netdiffus.parts import Dataset
     from netdiffus.parts.building import is_folder
@@ -109,7 +109,7 @@ def export(
     if is_data_set(data, options) and is_folder(out):
         with aside(ray):
             of_files = {"shard": shard, "ray": ray, "force": force}
-            return show(write_captures(Dataset(data), out, **of_files, **of_capture), as_json)
+            return show(export_to_parts(Dataset(data), out, **of_files, **of_capture), as_json)
     refuse_unused(ctx, f"{out}: a file", OF_FOLDERS)
     check_capture_path(out)
     with claim(out, free_labels(out, force), force=force), bar("export", 1.0) as progress:

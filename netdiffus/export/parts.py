@@ -24,7 +24,7 @@ MOST, POINTS = 16_384, 1 << 24  # traces of a file, and their points if all were
 SUMMED = ("traces", "packets", "framing", "raised", "as_udp", "moved")
 
 
-def write_captures(
+def export_to_parts(
     dataset: Dataset,
     folder: str | Path,
     *,

@@ -11,7 +11,7 @@ from command import run
 from small import packets
 
 from netdiffus import Dataset, InputError, Rules, Traces, import_captures
-from netdiffus.export.parts import write_captures
+from netdiffus.export.parts import export_to_parts
 
 TRACES = packets(30, seed=5)
 
@@ -47,7 +47,7 @@ def _small_files() -> object:
 
 
 def test_all_traces_are_in_the_captures(dataset: Dataset, tmp_path: Path) -> None:
-    done = write_captures(dataset, tmp_path / "captures", small="raise")
+    done = export_to_parts(dataset, tmp_path / "captures", small="raise")
     assert (done["files"], done["made"], done["missing"], done["traces"]) == (4, 4, 0, 30)
     assert done["packets"] == TRACES.lengths.sum()
     wanted = [
@@ -60,25 +60,25 @@ def test_all_traces_are_in_the_captures(dataset: Dataset, tmp_path: Path) -> Non
 def test_shards_write_the_same_bytes_and_lost_files_are_written_again(
     dataset: Dataset, tmp_path: Path
 ) -> None:
-    write_captures(dataset, tmp_path / "once", start="together")
+    export_to_parts(dataset, tmp_path / "once", start="together")
     folder = tmp_path / "shared"
-    done = write_captures(dataset, folder, shard="1/2", start="together")
+    done = export_to_parts(dataset, folder, shard="1/2", start="together")
     assert (done["made"], done["missing"]) == (2, 2)
-    write_captures(dataset, folder, shard="0/2", start="together")
+    export_to_parts(dataset, folder, shard="0/2", start="together")
     assert content(folder) == content(tmp_path / "once")
     (folder / "part-000002.pcap").write_bytes(b"cut")
-    assert write_captures(dataset, folder, start="together")["made"] == 1
+    assert export_to_parts(dataset, folder, start="together")["made"] == 1
     assert content(folder) == content(tmp_path / "once")
 
 
 def test_other_options_are_named_and_forced(dataset: Dataset, tmp_path: Path) -> None:
-    write_captures(dataset, tmp_path / "captures")
+    export_to_parts(dataset, tmp_path / "captures")
     with pytest.raises(InputError, match="begun with ip None, now 6"):
-        write_captures(dataset, tmp_path / "captures", ip=6)
-    done = write_captures(dataset, tmp_path / "captures", ip=6, small="raise", force=True)
+        export_to_parts(dataset, tmp_path / "captures", ip=6)
+    done = export_to_parts(dataset, tmp_path / "captures", ip=6, small="raise", force=True)
     assert (done["made"], done["missing"]) == (4, 0)
     with pytest.raises(InputError, match="force with a shard"):
-        write_captures(dataset, tmp_path / "captures", shard="0/2", force=True)
+        export_to_parts(dataset, tmp_path / "captures", shard="0/2", force=True)
 
 
 def test_the_command_line(dataset: Dataset, tmp_path: Path) -> None:
