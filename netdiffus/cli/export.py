@@ -28,7 +28,7 @@ from netdiffus.cli.options import (
     Length,
     Ray,
     Shard,
-    is_data_set,
+    data_set,
     load,
     read_options,
     refuse_unused,
@@ -80,7 +80,6 @@ def export(
     from netdiffus.export.flow_tables import write_flows
     from netdiffus.export.parts import export_to_parts
     from netdiffus.files import claim
-    from netdiffus.parts import Dataset
     from netdiffus.parts.building import is_folder
 
     if kind != "capture":
@@ -106,10 +105,11 @@ def export(
         "small": small,
         "ports": ports,
     }
-    if is_data_set(data, options) and is_folder(out):
+    found = data_set(data, options) if is_folder(out) else None
+    if found is not None:
         with aside(ray):
             of_files = {"shard": shard, "ray": ray, "force": force}
-            return show(export_to_parts(Dataset(data), out, **of_files, **of_capture), as_json)
+            return show(export_to_parts(found, out, **of_files, **of_capture), as_json)
     refuse_unused(ctx, f"{out}: a file", OF_FOLDERS)
     check_capture_path(out)
     with claim(out, free_labels(out, force), force=force), bar("export", 1.0) as progress:

@@ -78,17 +78,19 @@ def load(path: Path, options: ReadOptions) -> Traces:
 
 def given(path: Path, options: ReadOptions) -> Traces | Dataset:
     """The traces; a data set stays where it is, unless an option asks for other columns of it."""
+    found = data_set(path, options)
+    return load(path, options) if found is None else found
+
+
+def data_set(path: Path, options: ReadOptions) -> Dataset | None:
+    """A data set, unless it is none or an option asks for other columns of it."""
     from netdiffus.parts import Dataset
-
-    return Dataset(path) if is_data_set(path, options) else load(path, options)
-
-
-def is_data_set(path: Path, options: ReadOptions) -> bool:
-    """Whether it is a data set, of which no option asks for other columns or fewer points."""
     from netdiffus.tables import ReadOptions
     from netdiffus.tables.manifest import MANIFEST
 
-    return (path / MANIFEST).exists() and options == ReadOptions()
+    if not (path / MANIFEST).exists() or options != ReadOptions(options.length):
+        return None
+    return Dataset(path) if options.length is None else Dataset(path).truncate(options.length)
 
 
 def figures_beside(out: Path) -> Path:

@@ -17,7 +17,7 @@ from netdiffus.cli.options import (
     LabelColumn,
     Length,
     Seed,
-    is_data_set,
+    data_set,
     load,
     read_options,
 )
@@ -41,11 +41,10 @@ def split(
 ) -> None:
     """Hold out a stratified part: train.parquet and holdout.parquet, of a data set two such."""
     from netdiffus.files import claim
-    from netdiffus.parts import Dataset
 
     options = read_options(length, channels, label_column, columns, flow_column)
-    if is_data_set(data, options):
-        rest, holdout = Dataset(data).split(out, fraction, by=by, sep=sep, seed=seed, force=force)
+    if (found := data_set(data, options)) is not None:
+        rest, holdout = found.split(out, fraction, by=by, sep=sep, seed=seed, force=force)
         sides = {"train": rest, "holdout": holdout}
         paths = {name: str(one.folder) for name, one in sides.items()}
         return show(paths | {"traces": {k: len(v) for k, v in sides.items()}}, as_json)

@@ -73,13 +73,6 @@ class LargeSet:
         """One trace."""
         return self.traces[:1] if isinstance(self.traces, Traces) else self.traces.head(1)
 
-    @property
-    def longest(self) -> int:
-        """Points of the longest trace, or more where a mask leaves it out."""
-        if isinstance(self.traces, Traces):
-            return int(self.traces.lengths.max())
-        return self.traces.longest
-
     def __len__(self) -> int:
         return sum(self.numbers.values())
 

@@ -68,7 +68,7 @@ def export_to_parts(
     plan = {
         "work": "export",
         "netdiffus": SOFTWARE,
-        "data": hashlib.sha256(json.dumps(parts).encode()).hexdigest(),
+        "data": hashlib.sha256(json.dumps([dataset.length, *parts]).encode()).hexdigest(),
         "suffix": suffix,
         **options,
     }

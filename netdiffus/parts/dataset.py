@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ class Dataset:
         folder: Where it is.
         manifest: What each part holds.
         classes: Names of all classes.
+        length: Points of each trace that are read, at most; None is all, see `truncate`.
 
     Raises:
         InputError: There is no manifest, it does not fit, or a part is missing, cut, there twice or
@@ -47,6 +49,7 @@ class Dataset:
         self.folder = Path(folder)
         self.manifest = Manifest.read(self.folder)
         self.classes = tuple(self.manifest.counts)
+        self.length: int | None = None
 
     @classmethod
     def write(cls, folder: str | Path, parts: Iterable[Traces]) -> Dataset:
@@ -103,11 +106,11 @@ class Dataset:
     @property
     def longest(self) -> int:
         """Points of the longest trace."""
-        return max(part.longest for part in self.manifest.parts)
+        return self._most(max(part.longest for part in self.manifest.parts))
 
     @property
     def points(self) -> int:
-        """Points of all traces."""
+        """Points of all traces, whatever is read of them."""
         return sum(part.points for part in self.manifest.parts)
 
     def __len__(self) -> int:
@@ -116,6 +119,12 @@ class Dataset:
     def counts(self) -> dict[str, int]:
         """How many traces each class has."""
         return self.manifest.counts
+
+    def truncate(self, length: int) -> Dataset:
+        """The same data set, of which the first `length` points of each trace are read."""
+        found = copy(self)
+        found.length = self._most(whole("length", length, 1))
+        return found
 
     def __iter__(self) -> Iterator[Traces]:
         return self.batches()
@@ -135,7 +144,7 @@ class Dataset:
             yield from self._of_part(part, rows, length)
 
     def _of_part(self, part: Part, rows: int, length: int | None) -> Iterator[Traces]:
-        fewer = max(1, min(rows, POINTS // min(part.longest, length or part.longest)))
+        fewer = max(1, min(rows, POINTS // self._most(min(part.longest, length or part.longest))))
         with self._open(part) as file:
             for batch in file.batches(fewer):
                 yield self._traces(pa.Table.from_batches([batch]), length)
@@ -171,7 +180,7 @@ class Dataset:
 
     def load(self, length: int | None = None, **options: Any) -> Traces:
         """All traces in memory, as `Traces.load` reads them."""
-        return Traces.load(self.folder, length, **options)
+        return Traces.load(self.folder, self.length if length is None else length, **options)
 
     def split(
         self,
@@ -242,6 +251,9 @@ class Dataset:
             if progress is not None:
                 progress(done / total, part.file)
 
+    def _most(self, length: int) -> int:
+        return length if self.length is None else min(length, self.length)
+
     def _open(self, part: Part) -> OpenPart:
         return OpenPart(self.folder, part, self.manifest.columns)
 
@@ -249,6 +261,8 @@ class Dataset:
         """Traces of rows as they stand on the disk, with all classes of the data set."""
         if length is not None:
             length = whole("length", length, 1)
+        length = self.length if length is None else self._most(length)
+        if length is not None:
             cut = {one.name: pc.list_slice(table[one.name], 0, length) for one in self.channels}
             for name, column in cut.items():
                 at = table.schema.get_field_index(name)
