@@ -65,10 +65,14 @@ def evaluate(
     options = read_options(length, channels, label_column, columns, flow_column)
     if attack and holdout is None:
         raise InputError("--attack needs --holdout: traces that were not learned from")
+
+    def read(path: Path) -> Any:
+        """The traces; attacks need all of them in memory."""
+        return load(path, options) if attack else given(path, options)
+
     with claim(out, figures, force=force):
-        read = load if attack else given  # attacks need all traces in memory
-        learned, made = read(real, options), read(synthetic, options)
-        unseen = None if holdout is None else read(holdout, options)
+        learned, made = read(real), read(synthetic)
+        unseen = None if holdout is None else read(holdout)
         audited = _audited(model, learned, unseen, made, seed) if attack else None
         with bar("evaluate", 1.0) as progress:
             report = run(

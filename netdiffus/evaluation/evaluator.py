@@ -123,10 +123,13 @@ def _prepared(
     sep: str | None,
 ) -> tuple[Comparison, Figures | None]:
     """The sets in one form; figures over all their traces, where they may not be in memory."""
-    sets = [real, synthetic, holdout]
-    if not any(isinstance(one, Dataset) for one in sets):
-        return prepare(*sets, seed, by, sep), None  # type: ignore[arg-type]
-    comparison, counted = prepare_large(*sets, seed, by, sep)
+    if (
+        isinstance(real, Traces)
+        and isinstance(synthetic, Traces)
+        and not isinstance(holdout, Dataset)
+    ):
+        return prepare(real, synthetic, holdout, seed, by, sep), None
+    comparison, counted = prepare_large(real, synthetic, holdout, seed, by, sep)
     return comparison, whole_figures(counted, comparison.classes)
 
 

@@ -116,17 +116,16 @@ def prepare_large(
         name: _Reading(one, channels, classes, seed, lowest, None if name == "synthetic" else by)
         for name, one in sets.items()
     }
-    samples = [one.read(sep) for one in read.values()]
-    found = prepare(*samples, seed, by, sep, are_samples=True)
+    sampled, made, held = (one.read(sep) for one in read.values())
+    found = prepare(sampled, made, held, seed, by, sep, are_samples=True)
     _note_sizes(read, lowest, notes)
-    train, made, held = (
-        replace(one, whole=of.whole())
-        for one, of in zip(
-            (found.train, found.synthetic, found.holdout), read.values(), strict=True
-        )
+    comparison = Comparison(
+        replace(found.train, whole=read["real"].whole()),
+        replace(found.synthetic, whole=read["synthetic"].whole()),
+        replace(found.holdout, whole=read["holdout"].whole()),
+        holdout is not None,
+        (*notes, *found.notes),
     )
-    notes += found.notes
-    comparison = Comparison(train, made, held, holdout is not None, tuple(notes))
     return comparison, {name: one.counted for name, one in read.items()}
 
 
@@ -143,8 +142,7 @@ def _sets(
         return {"real": LargeSet.of(real), "synthetic": made, "holdout": LargeSet.of(holdout)}
     notes.append(NO_HOLDOUT)
     whole = LargeSet.of(real)
-    held = holdout_mask(whole.batches(), real.classes, 0.5, *split)
-    labels = np.concatenate([traces.labels for traces in whole.batches()])
+    held, labels = holdout_mask(whole.batches(), real.classes, 0.5, *split)
     halves = [LargeSet(real, mask, _numbers(labels[mask], real.classes)) for mask in (~held, held)]
     return {"real": halves[0], "synthetic": made, "holdout": halves[1]}
 
@@ -226,9 +224,7 @@ class _Reading:
 
     def _keep(self, traces: Traces, keys: Sequence[bytes]) -> None:
         low = [i for i, key in enumerate(keys) if int.from_bytes(key[:8], "big") < self._limit]
-        lengths = traces.lengths[low].astype(np.int32)
-        kept = [keys[i] for i in low]
-        self._kept.append(Whole(lengths, traces.labels[low].astype(np.int32), kept))
+        self._kept.append(Whole(traces.lengths[low], traces.labels[low], [keys[i] for i in low]))
 
     def _drawn(self, labels: Ints) -> Ints:
         """Rows of a batch whose place among all traces of their class was drawn."""

@@ -76,8 +76,9 @@ class WholeSet:
             self.histograms.setdefault(name, Histogram(histogram.strata)).merge(histogram)
         self.longest = np.maximum(self.longest, other.longest)
         for name, (sums, counts) in other._r.items():
-            before = self._r.get(name, (0, 0))
-            self._r[name] = before[0] + sums, before[1] + counts
+            if name in self._r:
+                sums, counts = sums + self._r[name][0], counts + self._r[name][1]
+            self._r[name] = sums, counts
 
     def of(self, name: str, blocks: Sequence[int]) -> list[Counted]:
         """The numbers of a quantity of each class."""

@@ -109,8 +109,8 @@ class Made:
             for one in self.records
             if one.part is not None and "residual" in one.about
         ]
-        total, rows = (sum(one) for one in zip(*sums, strict=True)) if sums else (0.0, 0)
-        mean = {"residual": total / rows} if rows else {}
+        rows = sum(one for _, one in sums)
+        mean = {"residual": sum(one for one, _ in sums) / rows} if rows else {}
         return counts | ({"missing": self.missing} if self.missing else {}) | mean
 
 

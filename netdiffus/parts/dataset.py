@@ -212,7 +212,7 @@ class Dataset:
         folders = [Path(folder) / name for name in ("train", "holdout")]
         for one in folders:
             refuse_existing(one / MANIFEST, force)
-        held = holdout_mask(self.batches(), self.classes, fraction, by, sep, seed)
+        held, _ = holdout_mask(self.batches(), self.classes, fraction, by, sep, seed)
         for one in folders:
             _remove(one)
         rest, holdout = (

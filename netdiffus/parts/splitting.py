@@ -21,13 +21,13 @@ def holdout_mask(
     by: str | None,
     sep: str | None,
     seed: int,
-) -> npt.NDArray[np.bool_]:
+) -> tuple[npt.NDArray[np.bool_], Ints]:
     """The rows that `Traces.split` holds out of the same traces in memory.
 
     In memory are, for each trace, some 100 bytes and 8 for each class.
 
     Returns:
-        (N,), true for the traces held out.
+        (N,), true for the traces held out; and (N,), their classes.
     """
     labels: list[Ints] = []
     hashes: list[Ints] = []
@@ -41,7 +41,8 @@ def holdout_mask(
             groups.append(np.array([numbers.setdefault(one, len(numbers)) for one in names]))
     same = np.unique(np.concatenate(hashes), return_inverse=True)[1].astype(np.int64)
     tied = [np.concatenate(groups), same] if by is not None else [same]
-    return holdout_rows(np.concatenate(labels), classes, tied, fraction, seed)
+    of_class = np.concatenate(labels)
+    return holdout_rows(of_class, classes, tied, fraction, seed), of_class
 
 
 def point_hashes(traces: Traces) -> Ints:

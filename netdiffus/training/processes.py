@@ -109,7 +109,9 @@ def interruptible() -> Iterator[threading.Event]:
         asked.set()
         signal.signal(signum, before[signum])
 
-    before = {one: signal.signal(one, ask) for one in (signal.SIGINT, signal.SIGTERM)}
+    before: dict[int, Any] = {
+        one: signal.signal(one, ask) for one in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield asked
     finally:

@@ -116,13 +116,13 @@ def train(
         data = traces = traces.without_empty_classes()
     if folder is not None:
         refuse_model(folder, force or resume)
-    codec = codec or default_codec(preset, default_size(traces))
+    fresh = codec or default_codec(preset, default_size(traces))
     columns = before.columns.chosen if before and columns is None else columns
 
     def new_model(traces: Traces) -> Model:
         return Model.new(
             traces,
-            copy.deepcopy(codec),
+            copy.deepcopy(fresh),
             diffusion,
             preset=preset,
             width=width,

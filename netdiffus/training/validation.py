@@ -76,5 +76,5 @@ def _mean_loss(run: Run, batches: list[Batch], temperature: float) -> float:
         losses = [float(functional_call(loss, tensors, tuple(batch))) for batch in mine]
     state.net.train()
     weights = np.array([float(len(batch.label)) for batch in mine])
-    total, count = summed(accelerator, float(losses @ weights), float(weights.sum()))
+    total, count = summed(accelerator, float(np.array(losses) @ weights), float(weights.sum()))
     return total / count
