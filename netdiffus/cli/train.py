@@ -18,7 +18,7 @@ from netdiffus.cli.options import (
     LabelColumn,
     Length,
     Seed,
-    load,
+    given,
     read_options,
 )
 from netdiffus.cli.output import show
@@ -119,7 +119,7 @@ def train(
         seed=seed,
     )
     _check_folder(out, resume, force)
-    traces = _read(data, (channels, label_column, columns, flow_column))
+    traces = given(data, read_options(None, channels, label_column, columns, flow_column))
     images = {"size": size, "resize": resize, "gamma": gamma, "scale": scale or None}
     codec = _codec(preset, traces, length, runs, {k: v for k, v in images.items() if v is not None})
     with bar("train", 1.0) as progress:
@@ -155,16 +155,6 @@ def _check_folder(out: Path, resume: bool, force: bool) -> None:
     from netdiffus.model.files import refuse_model
 
     refuse_model(out, force or resume)
-
-
-def _read(data: Path, options: tuple[Any, ...]) -> Traces | Dataset:
-    """The traces; a data set stays where it is, unless an option asks for other columns of it."""
-    from netdiffus.parts import Dataset
-    from netdiffus.tables.manifest import MANIFEST
-
-    if (data / MANIFEST).exists() and not any(options):
-        return Dataset(data)
-    return load(data, read_options(None, *options))
 
 
 def _codec(

@@ -147,7 +147,7 @@ class CandidateScorer:
         ]
         units = {"wasserstein": self._scales}
         return {
-            measure: _measure_figures(
+            measure: measure_figures(
                 measure, whole, parts, self._comparison.classes, units.get(measure, {})
             )
             for measure in whole[0]
@@ -243,7 +243,7 @@ def _confusion(tests: Sequence[Predictions]) -> list[list[int]] | None:
     return matrix
 
 
-def _measure_figures(
+def measure_figures(
     measure: str,
     whole: Sequence[Tables],
     parts: Sequence[Sequence[Tables]],

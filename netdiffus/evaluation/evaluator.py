@@ -16,10 +16,13 @@ from netdiffus.evaluation.candidates import CandidateScorer, Figures
 from netdiffus.evaluation.columns import column_figures
 from netdiffus.evaluation.draws import capped, class_counts, draw_rows
 from netdiffus.evaluation.features.quantities import quantities, scales
+from netdiffus.evaluation.large import prepare_large
 from netdiffus.evaluation.metrics.classification import FOLDS
 from netdiffus.evaluation.metrics.memorization import usual_exact
 from netdiffus.evaluation.prepare import MOST_COMPARED, Comparison, TraceSet, Whole, prepare
 from netdiffus.evaluation.report.report import Report
+from netdiffus.evaluation.whole_sets import whole_figures
+from netdiffus.parts import Dataset
 from netdiffus.progress import given_or_bar
 from netdiffus.traces.traces import Floats, Ints, Traces
 
@@ -31,10 +34,10 @@ FEW = 1_000  # traces compared and learned from, up to which all is done three t
 
 
 def evaluate(
-    real: Traces,
-    synthetic: Traces,
+    real: Traces | Dataset,
+    synthetic: Traces | Dataset,
     *,
-    holdout: Traces | None = None,
+    holdout: Traces | Dataset | None = None,
     by: str | None = None,
     sep: str | None = None,
     seed: int = 0,
@@ -54,6 +57,10 @@ def evaluate(
     Time and memory are bounded: of a large set 5,000 random traces are used, and 2,000 at a time
     are compared, learned from and looked for near copies of (2 of each class at least). Exact
     copies are counted over all traces.
+
+    Where one of the sets is a `Dataset` all are read once, a batch at a time. Distributions and
+    autocorrelations are then also compared over all traces (`whole` in the figures), and above a
+    million traces exact copies are counted over a share of them.
 
     Args:
         real: What the generator learned from.
@@ -81,7 +88,7 @@ def evaluate(
     """
     if repeats is not None and repeats < 1:
         raise InputError(f"repeats must be at least 1, got {repeats}")
-    comparison = prepare(real, synthetic, holdout, seed, by, sep)
+    comparison, whole = _prepared(real, synthetic, holdout, seed, by, sep)
     _check_total(comparison)
     for note in comparison.notes:
         warnings.warn(Note(note), stacklevel=2)
@@ -92,6 +99,7 @@ def evaluate(
     figures = {
         "protocol": _protocol(comparison, by, seed, repeats),
         **found,
+        "whole": whole,
         "columns": column_figures(comparison, by, seed),
         "about": dict(about or {}),
         "ledger": synthetic.ledger,
@@ -104,6 +112,25 @@ def evaluate(
         comparison.holdout.traces,
         tuple(history),
     )
+
+
+def _prepared(
+    real: Traces | Dataset,
+    synthetic: Traces | Dataset,
+    holdout: Traces | Dataset | None,
+    seed: int,
+    by: str | None,
+    sep: str | None,
+) -> tuple[Comparison, Figures | None]:
+    """The sets in one form; figures over all their traces, where they may not be in memory."""
+    if (
+        isinstance(real, Traces)
+        and isinstance(synthetic, Traces)
+        and not isinstance(holdout, Dataset)
+    ):
+        return prepare(real, synthetic, holdout, seed, by, sep), None
+    comparison, counted = prepare_large(real, synthetic, holdout, seed, by, sep)
+    return comparison, whole_figures(counted, comparison.classes)
 
 
 def _all_figures(
@@ -206,15 +233,15 @@ def _protocol(comparison: Comparison, by: str | None, seed: int, repeats: int) -
 
 
 def _set_figures(whole: Whole, known: set[bytes], classes: int) -> Figures:
-    return {
+    sums = whole.sums or {
         "traces": len(whole.lengths),
         "per_class": class_counts(whole.labels, classes).tolist(),
         "shortest": int(whole.lengths.min()),
         "median_length": float(np.median(whole.lengths)),
         "longest": int(whole.lengths.max()),
         "points": int(whole.lengths.sum()),
-        **_duplicates(whole, known),
     }
+    return {**sums, **_duplicates(whole, known)}
 
 
 def _duplicates(whole: Whole, known: set[bytes]) -> Figures:

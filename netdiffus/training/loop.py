@@ -35,8 +35,7 @@ def _loop(run: Run, interrupted: threading.Event) -> None:
     saved = time.monotonic()
     if state.schedule.decay_step is not None:
         run.data.take_all()
-    while not agreed(run.accelerator, interrupted.is_set() or run.is_over):
-        _decay(run)
+    while not _is_over(run, interrupted):
         loss = _step(run)
         state.seconds = time.monotonic() - began
         state.cpu_seconds = time.process_time() - cpu_began
@@ -46,13 +45,16 @@ def _loop(run: Run, interrupted: threading.Event) -> None:
             saved = time.monotonic()
 
 
-def _decay(run: Run) -> None:
-    """Lets the learning rate fall from this step on, where it is time."""
+def _is_over(run: Run, interrupted: threading.Event) -> bool:
+    """Whether it ends before this step; if not, the learning rate falls where it is time."""
     schedule = run.state.schedule
-    if schedule.decay_step is None and agreed(run.accelerator, run.wants_decay):
+    wish = schedule.decay_step is None and run.wants_decay
+    over, decay = agreed(run.accelerator, interrupted.is_set() or run.is_over, wish)
+    if decay and not over:
         schedule.begin_decay(run.state.step, run.share)
         calibrate(run)
         run.data.take_all()
+    return over
 
 
 def _step(run: Run) -> float:
@@ -62,14 +64,15 @@ def _step(run: Run) -> float:
     batch = run.data.batch(state.step)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(hash((recipe.seed, state.step, run.accelerator.process_index)))
-        loss = mean(run.accelerator, float(run.step(*batch)))
+        own = float(run.step(*batch))
     state.average(recipe.ema_width)
-    if agreed(run.accelerator, not math.isfinite(loss)):
+    state.step += 1  # all that a step changes is done, should another process be lost
+    loss = mean(run.accelerator, own)
+    if not math.isfinite(loss):
         raise InputError(
-            f"the loss is no longer finite at step {state.step}; try a lower learning_rate (a "
+            f"the loss is no longer finite at step {state.step - 1}; try a lower learning_rate (a "
             "checkpoint that was written before is kept)"
         )
-    state.step += 1
     return loss
 
 
