@@ -27,6 +27,11 @@ py::array_t<T> array(std::vector<T>&& values) {
   return py::array_t<T>(size, data, owner);
 }
 
+// Where each text ends, from 0 on, and their characters.
+py::tuple texts(Texts&& values) {
+  return py::make_tuple(array(std::move(values.ends)), py::bytes(values.characters));
+}
+
 py::dict take(Reader& reader, size_t points) {
   Batch batch;
   {
@@ -45,9 +50,9 @@ py::dict take(Reader& reader, size_t points) {
   columns["packets"] = array(std::move(batch.packets));
   columns["bytes_up"] = array(std::move(batch.bytes_up));
   columns["bytes_down"] = array(std::move(batch.bytes_down));
-  columns["client"] = batch.client;
+  columns["client"] = texts(std::move(batch.client));
   columns["client_port"] = array(std::move(batch.client_port));
-  columns["server"] = batch.server;
+  columns["server"] = texts(std::move(batch.server));
   columns["server_port"] = array(std::move(batch.server_port));
   columns["protocol"] = array(std::move(batch.protocol));
   columns["synthetic"] = array(std::move(batch.synthetic));

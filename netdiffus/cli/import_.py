@@ -35,7 +35,7 @@ def import_(
         Literal["flow", "host", "capture"], typer.Option(help="A trace per flow, host or capture.")
     ] = "flow",
     packets: Annotated[
-        int | None, typer.Option(help="Packets kept of each trace; 0 for all  [default: 64]")
+        int | None, typer.Option(help="Packets kept of each trace; 0 for all.", show_default="64")
     ] = None,
     bin_width: Annotated[
         float | None, typer.Option(help="Seconds; bytes down and up in bins, not packets.")

@@ -505,3 +505,11 @@ def _holds(condition: Callable[[], bool]) -> bool:
         return condition()
     except FileNotFoundError:
         return False
+
+
+@pytest.mark.parametrize(
+    ("command", "default"),
+    [("sample", "(1000)"), ("import", "(64)"), ("augment", "(as the model;")],
+)
+def test_defaults_that_depend_are_shown(command: str, default: str) -> None:
+    assert default in run(command, "--help").out
