@@ -181,7 +181,7 @@ def forms(value: float, kind: str = "packet_length") -> set[float]:
     return exact | {float(np.float32(v)) for v in exact}
 
 
-def _rare(sets: list[set[float]]) -> set[float]:
+def _rare(sets: list[set[Value]]) -> set[Value]:
     count = Counter(v for one in sets for v in one)
     return {v for v, n in count.items() if n < K}
 
