@@ -77,21 +77,24 @@ def from_folder(folder: Path, train: Traces, holdout: Traces) -> dict[str, Any]:
 
     Returns:
         For `train` and `holdout`: `rebuilt`, the share of traces all of whose numbers are in the
-        folder; `values`, the share of rare numbers that are there. `checkpoint`, whether the folder
-        has a checkpoint, which must not be given away.
+        folder; `values`, the share of rare numbers of points and lengths that are there; `columns`,
+        that of rare values of the meta-data. `checkpoint`, whether the folder has a checkpoint,
+        which must not be given away.
     """
     numbers = numbers_in(folder)
     sides = {"train": (train, holdout), "holdout": (holdout, train)}
-    values, rebuilt = {}, {}
     text = texts_in(folder)
+    told: dict[str, Any] = {"values": {}, "columns": {}, "rebuilt": {}}
     for name, (side, other) in sides.items():
         known, rare = values_of(other), rare_of(side)
         rare = {kind: one - set().union(*known.get(kind, [])) for kind, one in rare.items()}
         hits = _hits(rare, numbers, text)
-        values[name] = share(sum(map(len, hits.values())), sum(map(len, rare.values())))
-        rebuilt[name] = share(_rebuilt(set(numbers), side), len(side))
-    there = (folder / PRIVATE).exists()
-    return {"numbers": len(numbers), "values": values, "rebuilt": rebuilt, "checkpoint": there}
+        for group in ("values", "columns"):
+            kinds = [k for k in rare if k.startswith(COLUMN) == (group == "columns")]
+            found = sum(len(hits[k]) for k in kinds)
+            told[group][name] = share(found, sum(len(rare[k]) for k in kinds))
+        told["rebuilt"][name] = share(_rebuilt(set(numbers), side), len(side))
+    return {"numbers": len(numbers), **told, "checkpoint": (folder / PRIVATE).exists()}
 
 
 def leaked(folder: Path, traces: Traces) -> dict[str, dict[Value, str]]:
