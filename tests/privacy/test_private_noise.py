@@ -84,7 +84,7 @@ def epsilon_of_a_build() -> float:
 
 
 def test_a_whole_build_keeps_epsilon_and_one_with_half_the_noise_does_not() -> None:
-    assert epsilon_of_a_build() < 4 * 1.05  # five deviations of the width
+    assert epsilon_of_a_build() < 4 * 1.03  # five deviations of the width
     original = add_noise
     with mock.patch.object(noise, "add_noise", lambda c, d, s: original(c, d / 2, s / 2)):
         assert epsilon_of_a_build() > 8
