@@ -36,6 +36,8 @@ class Rules:
 
     Attributes:
         per: One trace per `flow`, per `host` (an address in `hosts`), or per `capture`.
+        keep_flows: The packets of a host or a capture are not joined: each flow remains a trace,
+            and the column `session` says whose it is. A flow between two hosts is its client's.
         packets: Packets kept of each trace, from its first; None for all.
         bin_width: Seconds; bytes down and up in bins of that width instead of single packets.
         bins: Bins of every trace: zero after its last packet, and what comes later left out. None:
@@ -63,6 +65,7 @@ class Rules:
     """
 
     per: str = "flow"
+    keep_flows: bool = False
     packets: int | None = 64
     bin_width: float | None = None
     bins: int | None = None
@@ -88,7 +91,9 @@ class Rules:
             raise InputError(f"bin_width must be 1 ns at least, got {self.bin_width} s")
         if self.bins is not None and self.bins > 1_000_000:
             raise InputError(f"bins must be at most 1000000, got {self.bins}; take wider bins")
-        if self.direction != "first" and self.per != "flow":
+        if self.keep_flows and self.per == "flow":
+            raise InputError("keep_flows is a rule for per='host' and 'capture': a session is one")
+        if self.direction != "first" and self.trace != "flow":
             raise InputError(
                 f"direction {self.direction!r} is a rule for flows, not for per={self.per!r}"
             )
@@ -98,8 +103,13 @@ class Rules:
             object.__setattr__(self, "hosts", PRIVATE)
         for name, seconds in (("idle", IDLE_S), ("active", ACTIVE_S)):
             if getattr(self, name) is None:
-                object.__setattr__(self, name, seconds if self.per == "flow" else math.inf)
+                object.__setattr__(self, name, seconds if self.trace == "flow" else math.inf)
         _networks(self.hosts)
+
+    @property
+    def trace(self) -> str:
+        """What becomes one trace: `flow`, `host` or `capture`."""
+        return "flow" if self.keep_flows else self.per
 
     def channels(self) -> tuple[Channel, ...]:
         """What the lists of a trace are."""
@@ -137,14 +147,14 @@ class Rules:
             size=SIZES.index(self.size),
             tunnels=self.tunnels,
             dedup=self.dedup,
-            per=PERS.index(self.per),
+            per=PERS.index(self.trace),
             client=DIRECTIONS.index(self.direction),
             packets=self.packets or NEVER_NS,
             bin_ns=_ns(self.bin_width) if self.bin_width else 0,
             bins=self.bins or 0,
             idle_ns=_ns(self.idle),
             active_ns=_ns(self.active),
-            hosts=_networks(self.hosts),
+            hosts=_networks(self.hosts if self.trace != "flow" else ()),
             sort_in=sort_in,
         )
 

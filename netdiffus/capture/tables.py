@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from ipaddress import ip_address, ip_network
 from itertools import chain
 from typing import Any, BinaryIO
 
@@ -37,7 +38,7 @@ def to_table(found: dict[str, Any], rules: Rules, capture: str, first: int) -> p
     columns: dict[str, Any] = {
         "trace_id": pa.array(ids, pa.string()),
         "capture": pa.array([capture] * count, pa.string()),
-        **_ends(found, rules),
+        **_ends(found, rules, capture),
         "packets": found["packets"],
         "bytes_up": found["bytes_up"],
         "bytes_down": found["bytes_down"],
@@ -73,19 +74,40 @@ def once_all_are_there(tables: Iterator[pa.Table], file: BinaryIO) -> Iterator[p
         yield pa.Table.from_batches([batch])
 
 
-def _ends(found: dict[str, Any], rules: Rules) -> dict[str, Any]:
+def _ends(found: dict[str, Any], rules: Rules, capture: str) -> dict[str, Any]:
     """Who talks to whom, as far as a trace of this kind has it."""
     client = pa.array(found["client"], pa.string())
-    if rules.per == "host":
+    if rules.trace == "host":
         return {"host": client}
-    if rules.per == "capture":
+    if rules.trace == "capture":
         return {"client": client}
     numbers = found["protocol"].tolist()
     protocols = [PROTOCOLS.get(number, str(number)) for number in numbers]
+    server = pa.array(found["server"], pa.string())
     return {
+        **_sessions(client, server, rules, capture),
         "protocol": pa.array(protocols, pa.string()),
         "client": client,
         "client_port": found["client_port"].astype(np.int32),
-        "server": pa.array(found["server"], pa.string()),
+        "server": server,
         "server_port": found["server_port"].astype(np.int32),
     }
+
+
+def _sessions(client: pa.Array, server: pa.Array, rules: Rules, capture: str) -> dict[str, Any]:
+    """Whose flow each is: of the capture, or of a host in it; null where no end is a host."""
+    if not rules.keep_flows:
+        return {}
+    if rules.per == "capture":
+        return {"session": pa.array([capture] * len(client), pa.string())}
+    networks = [ip_network(host, strict=False) for host in rules.hosts]
+    is_host = {
+        one: any(ip_address(one) in network for network in networks)
+        for one in {*client.to_pylist(), *server.to_pylist()}
+    }
+    hosts = [
+        next((one for one in ends if is_host[one]), None)
+        for ends in zip(client.to_pylist(), server.to_pylist(), strict=True)
+    ]
+    named = [None if host is None else f"{capture}#{host}" for host in hosts]
+    return {"session": pa.array(named, pa.string())}

@@ -58,6 +58,10 @@ def export(
     resolution: Resolution = "ns",
     small: Small = "refuse",
     ports: Ports = "move",
+    addresses: Annotated[
+        Literal["own", "meta"],
+        typer.Option(help="For documentation; or the columns client and server, of made sessions."),
+    ] = "own",
     length: Length = None,
     label_column: LabelColumn = None,
     columns: Columns = None,
@@ -72,7 +76,7 @@ def export(
     from netdiffus.files import claim
 
     if kind != "capture":
-        refuse_unused(ctx, f"--as {kind}", (*OF_CAPTURES, "start"))
+        refuse_unused(ctx, f"--as {kind}", (*OF_CAPTURES, "start", "addresses"))
     options = read_options(length, None, label_column, columns, flow_column)
     if kind != "capture":
         with claim(out, force=force):
@@ -98,6 +102,7 @@ def export(
             resolution=resolution,
             small=small,
             ports=ports,
+            addresses=addresses,
             force=force,
             progress=progress,
         )

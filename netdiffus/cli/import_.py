@@ -34,6 +34,10 @@ def import_(
     per: Annotated[
         Literal["flow", "host", "capture"], typer.Option(help="A trace per flow, host or capture.")
     ] = "flow",
+    keep_flows: Annotated[
+        bool,
+        typer.Option("--keep-flows", help="A trace per flow; `session` is its host or capture."),
+    ] = False,
     packets: Annotated[
         int | None, typer.Option(help="Packets kept of each trace; 0 for all  [default: 64]")
     ] = None,
@@ -87,6 +91,7 @@ def import_(
         )
     rules = Rules(
         per=per,
+        keep_flows=keep_flows,
         packets=64 if packets is None else packets or None,
         bin_width=bin_width,
         bins=bins,

@@ -25,6 +25,18 @@ from netdiffus.cli.output import aside, say_missing, show
 from netdiffus.cli.progress import bar
 from netdiffus.errors import InputError
 
+NOT_OF_SESSIONS = (
+    "n",
+    "mix",
+    "sampler",
+    "steps",
+    "start",
+    "batch_size",
+    "part_size",
+    "shard",
+    "ray",
+)
+
 
 def sample(
     ctx: typer.Context,
@@ -36,6 +48,14 @@ def sample(
         ),
     ],
     n: Annotated[int | None, typer.Option("-n", help="How many traces  [default: 1000]")] = None,
+    sessions: Annotated[
+        int | None,
+        typer.Option(help="How many sessions of flows, by a model of them, in one network."),
+    ] = None,
+    over: Annotated[
+        float | None,
+        typer.Option(help="With --sessions: seconds over which they begin, evenly at random."),
+    ] = None,
     label: Annotated[
         list[str] | None,
         typer.Option(help="Class, or CLASS=NUMBER of its traces; repeatable. All if not given."),
@@ -100,6 +120,7 @@ def sample(
     from netdiffus.parts.building import is_folder
     from netdiffus.sampling import number_of, sample_to_parquet
     from netdiffus.sampling import sample as run
+    from netdiffus.sessions.model import is_session_model
     from netdiffus.tables.writing import check_is_csv, check_suffix
 
     sampling: dict[str, Any] = {
@@ -113,6 +134,14 @@ def sample(
         "batch_size": batch_size,
         "device": device,
     }
+    if sessions is not None:
+        refuse_unused(ctx, "--sessions", NOT_OF_SESSIONS)
+        options = {name: sampling[name] for name in ("where", "seed", "fast", "device")}
+        options |= {"label": label, "over": over, "for_spreadsheets": for_spreadsheets}
+        return _sample_sessions(ctx, model, sessions, out, options, force, as_json)
+    if is_session_model(model):
+        raise InputError(f"{model} is a model of sessions: --sessions says how many")
+    refuse_unused(ctx, f"{model}: a model of traces", ("over",))
     if is_folder(out):
         unused = (*OF_CAPTURES, "starts", "for_spreadsheets")
         refuse_unused(ctx, f"{out}: a folder", unused)
@@ -149,6 +178,44 @@ def sample(
     if "residual" in traces.meta.column_names:
         found["residual"] = sum(traces.meta["residual"].to_pylist()) / len(traces)
     show(found | written, as_json)
+
+
+def _sample_sessions(
+    ctx: typer.Context,
+    model: Path,
+    n: int,
+    out: Path,
+    options: dict[str, Any],
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Flows of sessions, as traces or as one capture."""
+    from netdiffus.export.capture import CAPTURES, free_labels
+    from netdiffus.files import claim
+    from netdiffus.sessions import SessionModel, sample_sessions
+    from netdiffus.tables.writing import check_is_csv, check_suffix
+
+    is_capture, spreadsheets = out.suffix in CAPTURES, options.pop("for_spreadsheets")
+    if spreadsheets:
+        check_is_csv(out)
+    if not is_capture:
+        check_suffix(out)
+        refuse_unused(ctx, f"{out}: a table", (*OF_CAPTURES, "starts"))
+    with claim(*((out, free_labels(out, force)) if is_capture else (out,)), force=force):
+        loaded = SessionModel.load(model)
+        label = _numbered(options.pop("label"), loaded.sessions.classes)
+        with bar("sample", float(n)) as progress:
+            flows = sample_sessions(loaded, n, label=label, progress=progress, **options)
+        written: dict[str, Any] = {"traces": str(out), "sessions": n, "classes": flows.counts()}
+        if is_capture:
+            of_capture = {name: ctx.params[name] for name in OF_CAPTURES}
+            of_capture |= {"start": ctx.params["starts"], "force": force}
+            if "client" in flows.meta.column_names:
+                of_capture["addresses"] = "meta"
+            written |= _save_capture(flows, out, of_capture)
+        else:
+            flows.save(out, force=force, for_spreadsheets=spreadsheets)
+    show(written, as_json)
 
 
 def _sample_parts(

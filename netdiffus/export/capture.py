@@ -21,7 +21,6 @@ from netdiffus.export.packets import (
     Ints,
     Packets,
     Points,
-    addresses,
     flows_of,
     frame,
     ip_size,
@@ -55,6 +54,7 @@ def write_capture(
     resolution: str = "ns",
     small: str = "refuse",
     ports: str = "move",
+    addresses: str = "own",
     force: bool = False,
     progress: Callable[[float, str], None] | None = None,
 ) -> dict[str, Any]:
@@ -100,6 +100,9 @@ def write_capture(
         small: What happens to sizes below that of the headers: `refuse`, or `raise` to it.
         ports: What happens to flows that would be called malformed on their port: `move` them, or
             `keep` them there.
+        addresses: Whose they are: `own`, for documentation, a pair for each trace; or `meta`, those
+            of the columns `client` and `server`, as sessions that are made have them. Addresses
+            of real hosts are refused.
         force: Replace what is there.
         progress: Called with (share done, a note).
 
@@ -133,6 +136,7 @@ def write_capture(
         server_port=server_port,
         start=start,
         resolution=step,
+        addresses=addresses,
     )
     payload, raised = _payloads(points, flows, size, mtu, small)
     asked = flows.server_port
@@ -209,7 +213,7 @@ def _check_times(packets: Packets, path: Path) -> None:
 
 def _labels(traces: Traces, points: Points, flows: Flows) -> pa.Table:
     """One row per trace, in the columns that `import_captures` reads labels from."""
-    clients, servers = (np.array(side) for side in addresses(flows.ip))
+    clients, servers = (np.array(side) for side in flows.ends)
     last = np.cumsum(traces.lengths) - 1
     start, end = (
         [f"{time // 10**9}.{time % 10**9:09d}" for time in flows.start + points.time[at]]

@@ -18,7 +18,6 @@ from netdiffus.export.packets import (
     Flows,
     Ints,
     Packets,
-    addresses,
 )
 
 Bytes = npt.NDArray[np.uint8]
@@ -120,7 +119,7 @@ def _put_ip(
 ) -> None:
     client, server = (
         np.array([list(ip_address(one).packed) for one in side], np.uint8)[index[packets.flow]]
-        for side, index in zip(addresses(flows.ip), (flows.client, flows.server), strict=True)
+        for side, index in zip(flows.ends, (flows.client, flows.server), strict=True)
     )
     out["source"] = np.where(up[:, None], client, server)
     out["target"] = np.where(up[:, None], server, client)

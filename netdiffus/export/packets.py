@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from netdiffus.traces.traces import Traces
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Ends = tuple[tuple[str, ...], tuple[str, ...]]
 
 SIZES = ("ip", "wire", "payload")
 STARTS = ("meta", "sequence", "together")
@@ -36,6 +37,12 @@ NETWORKS = {
     4: (("192.0.2.0/24",), ("198.51.100.0/24", "203.0.113.0/24")),
     6: (("2001:db8:0:1::/64",), ("2001:db8:0:2::/64", "2001:db8:0:3::/64")),
 }
+ADDRESSES = ("own", "meta")
+# RFC 1918, 2544, 5737, 6676, 3849 and 4193: private, for tests, or for documentation.
+NOBODYS = (
+    *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "198.18.0.0/15", "192.0.2.0/24"),
+    *("198.51.100.0/24", "203.0.113.0/24", "233.252.0.0/24", "2001:db8::/32", "fc00::/7"),
+)
 # RFC 6335: dynamic ports. Over UDP tcpdump takes 49152 for a protocol of Broadcom, and tshark 54328
 # for Elasticsearch.
 CLIENT_PORTS = np.setdiff1d(np.arange(49153, 65536), [54328])
@@ -75,8 +82,9 @@ class Flows:
     Attributes:
         ip: IP version of all of them, 4 or 6.
         is_tcp: bool (N,); the others are UDP.
-        client: int64 (N,), index into `addresses(ip)[0]`.
-        server: int64 (N,), index into `addresses(ip)[1]`.
+        ends: Addresses of the clients and of the servers, as text.
+        client: int64 (N,), index into the first of `ends`.
+        server: int64 (N,), index into the second of `ends`.
         client_port: int64 (N,).
         server_port: int64 (N,).
         stamped: bool (N,), whether TCP carries timestamps.
@@ -86,6 +94,7 @@ class Flows:
 
     ip: int
     is_tcp: Bools
+    ends: Ends
     client: Ints
     server: Ints
     client_port: Ints
@@ -187,6 +196,7 @@ def flows_of(
     server_port: int = 443,
     start: str | None = None,
     resolution: int = 1,
+    addresses: str = "own",
 ) -> Flows:
     """A distinct 5-tuple and a start for each trace. See `write_capture`.
 
@@ -197,24 +207,25 @@ def flows_of(
         InputError: An option that is not one, an impossible protocol, port or start, or too many
             traces.
     """
-    n = len(traces)
-    _check_choice("size", size, SIZES)
-    _check_choice("ip", ip, tuple(NETWORKS))
-    most = HOSTS * len(CLIENT_PORTS)
-    if n > most:
-        raise InputError(f"{n} traces: a capture holds {most}; write several files")
+    for name, value, choices in (
+        ("size", size, SIZES),
+        ("ip", ip, tuple(NETWORKS)),
+        ("addresses", addresses, ADDRESSES),
+    ):
+        _check_choice(name, value, choices)
+    ends, client, server = _ends(traces, ip, addresses)
     numbers = ports.protocols(traces, protocol)
     is_tcp = numbers == TCP
     room = ip_size(points.size, 0, size) - IP[ip] - TCP_HEADER - TIMESTAMPS
     stamped = is_tcp & (size != "payload")
     stamped[points.trace[room < 0]] = False
-    row = np.arange(n)
     return Flows(
         ip=ip,
         is_tcp=is_tcp,
-        client=row % HOSTS,
-        server=row % (HOSTS * len(NETWORKS[ip][1])),
-        client_port=CLIENT_PORTS[row // HOSTS],
+        ends=ends,
+        client=client,
+        server=server,
+        client_port=_client_ports(client),
         server_port=ports.server_ports(traces, server_port),
         stamped=stamped,
         as_udp=~is_tcp & (numbers != UDP),
@@ -287,9 +298,54 @@ def frame(points: Points, flows: Flows, payload: Ints) -> Packets:
     return packets[np.argsort(packets.time, kind="stable")]
 
 
+def _ends(traces: Traces, ip: int, choice: str) -> tuple[Ends, Ints, Ints]:
+    """Addresses of both ends, and which each trace has."""
+    if choice == "own":
+        row, ends = np.arange(len(traces)), addresses(ip)
+        return ends, row % HOSTS, row % len(ends[1])
+    if missing := {"client", "server"} - set(traces.meta.column_names):
+        raise InputError(f"addresses='meta' needs the meta columns {', '.join(sorted(missing))}")
+    found, index = [], []
+    for name in ("client", "server"):
+        texts = [str(cell) for cell in traces.meta[name].to_pylist()]
+        known, which = np.unique(texts, return_inverse=True)
+        for row in np.flatnonzero([not _is_nobodys(one, ip) for one in known]).tolist():
+            raise InputError(
+                f"trace {int((which == row).argmax())}: meta {name!r} is {known[row]!r}, no "
+                f"IPv{ip} address for private use, tests or documentation; those of real hosts "
+                "are not written: use addresses='own' (--addresses own)"
+            )
+        found.append(tuple(known.tolist()))
+        index.append(which.astype(np.int64))
+    return (found[0], found[1]), index[0], index[1]
+
+
+def _is_nobodys(text: str, ip: int) -> bool:
+    """Whether a text is an address that is no host's on the Internet."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return False
+    networks = [ip_network(one) for one in NOBODYS]
+    return address.version == ip and any(address in one for one in networks)
+
+
+def _client_ports(client: Ints) -> Ints:
+    """int64 (N,): of the flows of one client each has another."""
+    order = np.argsort(client, kind="stable")
+    rank = np.empty_like(client)
+    rank[order] = np.arange(len(client)) - np.searchsorted(client[order], client[order])
+    if rank.max() >= len(CLIENT_PORTS):
+        raise InputError(
+            f"{int(rank.max()) + 1} traces of one client: a capture holds {len(CLIENT_PORTS)}; "
+            "write several files"
+        )
+    return CLIENT_PORTS[rank]
+
+
 @lru_cache
-def addresses(ip: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Addresses of the clients and of the servers, as text."""
+def addresses(ip: int) -> Ends:
+    """Addresses for documentation of the clients and of the servers, as text."""
     clients, servers = (
         tuple(str(ip_network(network)[1 + k]) for network in networks for k in range(HOSTS))
         for networks in NETWORKS[ip]

@@ -1,0 +1,169 @@
+"""Flows in the order of their sessions, and sessions as traces whose points are flows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from netdiffus.channels import Channel
+from netdiffus.codec.columns import Columns
+from netdiffus.errors import InputError
+from netdiffus.traces.traces import Traces
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+SESSION, START = "session", "start"
+NEEDED = (
+    "import captures with --per host or capture and --keep-flows, or give each flow the column "
+    "`session` (any text or number) and `start` (ns since 1970)"
+)
+GAP, LABEL = "gap", "label"
+ALL = ("session",)  # the class of all sessions, where flows of one session have several
+BEGIN = "begin"  # s from the first flow of a capture to the first of a session
+
+
+@dataclass(frozen=True, eq=False)
+class Flows:
+    """Flows session after session, each in the order of its starts.
+
+    Attributes:
+        traces: N flows.
+        session: (N,), the number of each flow's session, which rises.
+        start: (N,), ns since 1970.
+    """
+
+    traces: Traces
+    session: Ints
+    start: Ints
+
+    @classmethod
+    def of(cls, traces: Traces) -> Flows:
+        """Puts flows in order.
+
+        Raises:
+            InputError: There is no column `session` or `start`, or a cell of them is empty.
+        """
+        for name in (SESSION, START):
+            if name not in traces.meta.column_names:
+                raise InputError(f"column {name!r} is not in the meta-data; {NEEDED}")
+            if empty := traces.meta[name].null_count:
+                raise InputError(f"column {name!r}: {empty} cells are empty; {NEEDED}")
+        if not pa.types.is_integer(traces.meta[START].type):
+            raise InputError(f"column {START!r} is of {traces.meta[START].type}; {NEEDED}")
+        _, first, session = np.unique(
+            np.array([str(one) for one in traces.meta[SESSION].to_pylist()]),
+            return_index=True,
+            return_inverse=True,
+        )
+        session = np.argsort(np.argsort(first))[session]  # in the order of first rows
+        start = np.asarray(traces.meta[START]).astype(np.int64)
+        order = np.lexsort((start, session))
+        return cls(traces[order], session[order], start[order])
+
+    @property
+    def first(self) -> Ints:
+        """(S,), the row of each session's first flow."""
+        return np.flatnonzero(np.diff(self.session, prepend=-1))
+
+    @property
+    def counts(self) -> Ints:
+        """(S,), flows of each session."""
+        return np.bincount(self.session)
+
+    def is_constant(self, cells: Sequence[object]) -> bool:
+        """Whether no session has two values."""
+        first = np.repeat(self.first, self.counts)
+        return all(cell == cells[k] for cell, k in zip(cells, first.tolist(), strict=True))
+
+    @property
+    def gaps(self) -> Floats:
+        """(N,), s from the start of the flow before to that of each flow; 0 of the first."""
+        gaps = np.diff(self.start, prepend=self.start[:1]) / 1e9
+        gaps[self.first] = 0.0
+        return gaps
+
+    def begins(self) -> Floats:
+        """(S,), s from the first flow of a session's capture to its own first flow."""
+        start = self.start[self.first]
+        if "capture" not in self.traces.meta.column_names:
+            return (start - start.min()) / 1e9
+        captures = self.traces.meta["capture"].take(pa.array(self.first)).to_pylist()
+        earliest: dict[str, int] = {}
+        for capture, one in zip(captures, start.tolist(), strict=True):
+            earliest[capture] = min(one, earliest.get(capture, one))
+        return np.array([(s - earliest[c]) / 1e9 for c, s in zip(captures, start, strict=True)])
+
+
+def as_sessions(flows: Flows, columns: Columns) -> Traces:
+    """Sessions as traces: a point is a flow, its channels are its gap, its class and its columns.
+
+    Args:
+        flows: In order.
+        columns: Those of the model of traces. A column is a channel of its tokens, unless no
+            session has two values of it: it is then one of the meta-data.
+
+    Returns:
+        One trace a session, with `begin` and the columns of the session in its meta.
+    """
+    tables = {name: flows.traces.meta[name] for name in columns.names}
+    constant = {n for n, cells in tables.items() if flows.is_constant(cells.to_pylist())}
+    by_label = flows.is_constant(flows.traces.labels.tolist())
+    points = {GAP: flows.gaps} | ({} if by_label else {LABEL: flows.traces.labels})
+    points |= {
+        token_channel(one.name): _without_unknown(one.encode(tables[one.name]))
+        for one in columns.learned
+        if one.name not in constant
+    }
+    meta = {BEGIN: pa.array(flows.begins())}
+    meta |= {name: tables[name].take(pa.array(flows.first)) for name in sorted(constant)}
+    labels = flows.traces.labels[flows.first]
+    return Traces(
+        values=_padded(list(points.values()), flows),
+        lengths=flows.counts,
+        channels=tuple(_channel(name) for name in points),
+        labels=labels if by_label else np.zeros_like(labels),
+        classes=flows.traces.classes if by_label else ALL,
+        meta=pa.table(meta),
+        ledger=flows.traces.ledger,
+    )
+
+
+def token_channel(name: str) -> str:
+    """The channel of the tokens of a column."""
+    return f"{name} token"
+
+
+def _channel(name: str) -> Channel:
+    return Channel(GAP, "gap", "s") if name == GAP else Channel(name, "number", "", "int32")
+
+
+def _without_unknown(tokens: Ints) -> Ints:
+    """Cells that no token stands for count as the most frequent one: fewer than 5 owners have them.
+
+    To have a token of their own they would have to be learned.
+    """
+    known = tokens[tokens >= 0]
+    return np.where(tokens >= 0, tokens, np.bincount(known).argmax() if len(known) else 0)
+
+
+def _padded(points: Sequence[npt.NDArray[np.number]], flows: Flows) -> Floats:
+    """(S, C, L) of C arrays (N,)."""
+    values = np.zeros((len(flows.counts), len(points), int(flows.counts.max())))
+    place = np.arange(len(flows.session)) - flows.first[flows.session]
+    for c, numbers in enumerate(points):
+        values[flows.session, c, place] = numbers
+    return values
+
+
+def with_meta(traces: Traces, **columns: pa.Array) -> Traces:
+    """The traces with these columns, which take the place of those of their names."""
+    kept = [name for name in traces.meta.column_names if name not in columns]
+    meta = traces.meta.select(kept)
+    for name, cells in columns.items():
+        meta = meta.append_column(name, cells)
+    return replace(traces, meta=meta)
