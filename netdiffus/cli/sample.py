@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -25,6 +26,7 @@ from netdiffus.cli.output import aside, say_missing, show
 from netdiffus.cli.progress import bar
 from netdiffus.errors import InputError
 
+QUOTED = r'"(?:[^"]|"")*"'  # as in CSV: a quote in it stands twice
 NOT_OF_SESSIONS = (
     "n",
     "mix",
@@ -270,11 +272,7 @@ def _where(choices: list[str]) -> dict[str, Any]:
     """{"port": "443", "duration": ("10", "20")} from ["port=443", "duration=10..20"]."""
     found: dict[str, Any] = {}
     for choice in choices:
-        name, equals, value = choice.partition("=")
-        if not equals or not name:
-            raise InputError(f"--where {choice}: give a column and a value, COLUMN=VALUE")
-        least, dots, greatest = value.partition("..")
-        one = (least or None, greatest or None) if dots else value or None
+        name, one = _condition(choice)
         if name not in found:
             found[name] = one
         elif isinstance(one, str) and isinstance(found[name], (str, list)):
@@ -283,6 +281,25 @@ def _where(choices: list[str]) -> dict[str, Any]:
         else:
             raise InputError(f"--where {name}: give one range, or values alone")
     return found
+
+
+def _condition(choice: str) -> tuple[str, Any]:
+    """A column and what is asked of it; in double quotes either is taken as it is."""
+    parts = re.fullmatch(rf"({QUOTED}|[^=\"][^=]*)=(.*)", choice, re.DOTALL)
+    if parts is None:
+        raise InputError(
+            f"--where {choice}: give a column and a value, COLUMN=VALUE; put a name with = and a "
+            "value with .. into double quotes"
+        )
+    name, value = parts.groups()
+    if re.fullmatch(QUOTED, value, re.DOTALL):
+        return _unquoted(name), _unquoted(value)
+    least, dots, greatest = value.partition("..")
+    return _unquoted(name), (least or None, greatest or None) if dots else value or None
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1].replace('""', '"') if re.fullmatch(QUOTED, text, re.DOTALL) else text
 
 
 def _save_capture(traces: Any, out: Path, choices: dict[str, Any]) -> dict[str, int]:
