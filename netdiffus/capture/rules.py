@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from netdiffus._capture import Reader
 
 SIZES = ("ip", "wire", "payload")
+PACKET_COLUMNS = {"tcp_flags": "uint8", "ttl": "uint8", "tcp_window": "uint16"}
 PERS = ("flow", "host", "capture")
 DIRECTIONS = ("first", "syn", "port")
 PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10")
@@ -52,6 +53,9 @@ class Rules:
         hosts: Networks whose addresses are hosts; the private ones for `per="host"` if not given.
         idle: Seconds; 120 for flows and never for the others if not given.
         active: Seconds; 1800 for flows and never for the others if not given.
+        packet_columns: Of each packet that is kept also `tcp_flags` (the byte of its header), `ttl`
+            (or IPv6's hop limit) and `tcp_window` (as in the header, not scaled), each a channel; 0
+            where the protocol has none.
         tunnels: Count packets in tunnels by the inner packet's headers: IP in IP, GRE, PPTP, ERSPAN
             (I to III), EtherIP, VXLAN (ports 4789, 8472 and, GPE, 4790), Geneve, GTP-U, L2TP,
             Teredo, LISP, MPLS in IP or UDP, TZSP. Where nothing is found inside that can be read,
@@ -74,6 +78,7 @@ class Rules:
     hosts: tuple[str, ...] = ()
     idle: float | None = None
     active: float | None = None
+    packet_columns: tuple[str, ...] = ()
     tunnels: bool = False
     dedup: bool = False
 
@@ -91,6 +96,10 @@ class Rules:
             raise InputError(f"bin_width must be 1 ns at least, got {self.bin_width} s")
         if self.bins is not None and self.bins > 1_000_000:
             raise InputError(f"bins must be at most 1000000, got {self.bins}; take wider bins")
+        for name in self.packet_columns:
+            _one_of("packet_columns", name, tuple(PACKET_COLUMNS))
+        if self.packet_columns and self.bin_width is not None:
+            raise InputError("packet_columns are of packets, not of bins: leave one of them out")
         if self.keep_flows and self.per == "flow":
             raise InputError("keep_flows is a rule for per='host' and 'capture': a session is one")
         if self.direction != "first" and self.trace != "flow":
@@ -118,6 +127,10 @@ class Rules:
                 Channel.named("packet_length", "int32"),
                 Channel.named("direction", "int8"),
                 Channel.named("timestamp", "double"),
+                *(
+                    Channel.named(name, PACKET_COLUMNS[name])
+                    for name in dict.fromkeys(self.packet_columns)
+                ),
             )
         return tuple(
             Channel(name, "volume", "per bin", "int64", self.bin_width)
@@ -127,7 +140,8 @@ class Rules:
     def about(self) -> dict[str, Any]:
         """The rules as JSON can hold them."""
         finite = {k: None if v == math.inf else v for k, v in asdict(self).items()}
-        return {**finite, "hosts": list(self.hosts)}
+        lists = {"hosts": list(self.hosts), "packet_columns": list(self.packet_columns)}
+        return {**finite, **lists}
 
     def reader(self, sort_in: int | None = None) -> Reader:
         """A native reader that goes by these rules.
@@ -155,6 +169,7 @@ class Rules:
             idle_ns=_ns(self.idle),
             active_ns=_ns(self.active),
             hosts=_networks(self.hosts if self.trace != "flow" else ()),
+            headers=bool(self.packet_columns),
             sort_in=sort_in,
         )
 

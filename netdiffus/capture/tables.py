@@ -11,12 +11,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.ipc
 
 from netdiffus.capture.rules import Rules
 from netdiffus.protocols import PROTOCOLS
 from netdiffus.tables.lists import SCHEMA_KEY
 
+NAMES = pa.array([PROTOCOLS.get(number, str(number)) for number in range(256)])
 RULES_KEY = b"netdiffus_capture"  # schema metadata: the rules, as JSON
 
 
@@ -34,10 +36,10 @@ def to_table(found: dict[str, Any], rules: Rules, capture: str, first: int) -> p
         first packet, the float64 next to the whole number of nanoseconds; `start` in ns since 1970.
     """
     count = len(found["start"])
-    ids = [f"{capture}#{number:06d}" for number in range(first, first + count)]
+    numbers = pc.utf8_lpad(pa.array(np.arange(first, first + count)).cast(pa.string()), 6, "0")
     columns: dict[str, Any] = {
-        "trace_id": pa.array(ids, pa.string()),
-        "capture": pa.array([capture] * count, pa.string()),
+        "trace_id": pc.binary_join_element_wise(capture, numbers, "#"),
+        "capture": pa.repeat(capture, count),
         **_ends(found, rules, capture),
         "packets": found["packets"],
         "bytes_up": found["bytes_up"],
@@ -76,17 +78,15 @@ def once_all_are_there(tables: Iterator[pa.Table], file: BinaryIO) -> Iterator[p
 
 def _ends(found: dict[str, Any], rules: Rules, capture: str) -> dict[str, Any]:
     """Who talks to whom, as far as a trace of this kind has it."""
-    client = pa.array(found["client"], pa.string())
+    client = _texts(*found["client"])
     if rules.trace == "host":
         return {"host": client}
     if rules.trace == "capture":
         return {"client": client}
-    numbers = found["protocol"].tolist()
-    protocols = [PROTOCOLS.get(number, str(number)) for number in numbers]
-    server = pa.array(found["server"], pa.string())
+    server = _texts(*found["server"])
     return {
         **_sessions(client, server, rules, capture),
-        "protocol": pa.array(protocols, pa.string()),
+        "protocol": NAMES.take(pa.array(found["protocol"])),
         "client": client,
         "client_port": found["client_port"].astype(np.int32),
         "server": server,
@@ -99,7 +99,7 @@ def _sessions(client: pa.Array, server: pa.Array, rules: Rules, capture: str) ->
     if not rules.keep_flows:
         return {}
     if rules.per == "capture":
-        return {"session": pa.array([capture] * len(client), pa.string())}
+        return {"session": pa.repeat(capture, len(client))}
     networks = [ip_network(host, strict=False) for host in rules.hosts]
     is_host = {
         one: any(ip_address(one) in network for network in networks)
@@ -111,3 +111,8 @@ def _sessions(client: pa.Array, server: pa.Array, rules: Rules, capture: str) ->
     ]
     named = [None if host is None else f"{capture}#{host}" for host in hosts]
     return {"session": pa.array(named, pa.string())}
+
+
+def _texts(ends: np.ndarray[Any, Any], characters: bytes) -> pa.Array:
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(characters)]
+    return pa.Array.from_buffers(pa.string(), len(ends) - 1, buffers)

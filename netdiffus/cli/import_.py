@@ -64,6 +64,10 @@ def import_(
     active: Annotated[
         float | None, typer.Option(help="Seconds after which a flow is cut; 1800.")
     ] = None,
+    packet_columns: Annotated[
+        str | None,
+        typer.Option(help="Of each packet also tcp_flags, ttl and tcp_window, or some of them."),
+    ] = None,
     tunnels: Annotated[
         bool, typer.Option("--tunnels", help="Look into GRE, VXLAN, GTP-U and other tunnels.")
     ] = False,
@@ -100,6 +104,7 @@ def import_(
         hosts=tuple(host or ()),
         idle=idle,
         active=active,
+        packet_columns=tuple(one.strip() for one in (packet_columns or "").split(",") if one),
         tunnels=tunnels,
         dedup=dedup,
     )

@@ -312,7 +312,7 @@ def _save_capture(traces: Any, out: Path, choices: dict[str, Any]) -> dict[str, 
 
     try:
         done = write_capture(traces, out, **choices)
-        return {name: done[name] for name in ("as_udp", "moved") if done[name]}
+        return {name: done[name] for name in ("as_udp", "moved", "mended") if done[name]}
     except (InputError, FileExistsError) as error:
         kept = next(path for path in _beside(out) if not path.exists())
         traces.save(kept)

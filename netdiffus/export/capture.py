@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from netdiffus.errors import InputError
+from netdiffus.export import tcp
 from netdiffus.export.headers import Bytes, frame_lengths, headers
 from netdiffus.export.packets import (
     MTUS,
@@ -79,6 +80,10 @@ def write_capture(
     `NAME.labels.csv` has a row per trace: label, protocol, src_ip, src_port, dst_ip, dst_port, and
     the times of its first and last generated packet, start and end, in seconds since the epoch.
 
+    The channels `tcp_flags`, `ttl` and `tcp_window` are written, too, where traces have them. A
+    trace that begins with a SYN of its own gets no handshake, one with a FIN or RST no teardown.
+    Flags that TCP cannot have there are mended, and counted (`netdiffus.export.tcp`).
+
     Args:
         traces: Channels of sizes, directions, and times or gaps. Of their meta, `protocol`,
             `server_port` and `start` (ns since the epoch) are used. Protocols are names such as
@@ -109,7 +114,7 @@ def write_capture(
     Returns:
         What was written: `capture` and `labels`, the files; `traces`, `packets`, and `framing`, the
         packets around them; `raised`, sizes that were; `as_udp`, flows of other protocols written
-        as UDP; `moved`, flows moved to another port.
+        as UDP; `mended`, packets whose flags or TTL were; `moved`, flows moved to another port.
 
     Raises:
         InputError: Names the option, or the trace and its point or meta that cannot be written.
@@ -139,6 +144,7 @@ def write_capture(
         addresses=addresses,
     )
     payload, raised = _payloads(points, flows, size, mtu, small)
+    points, mended = tcp.mended(points, flows, payload)
     asked = flows.server_port
     if ports == "move":
         flows = on_free_ports(flows, points, payload)
@@ -157,6 +163,7 @@ def write_capture(
         "packets": len(points.size),
         "framing": int((~packets.generated).sum()),
         "raised": raised,
+        "mended": mended,
         "as_udp": int(flows.as_udp.sum()),
         "moved": int((flows.server_port != asked).sum()),
     }

@@ -50,7 +50,10 @@ CLIENT_PORTS = np.setdiff1d(np.arange(49153, 65536), [54328])
 # One second after the epoch: nobody takes such a time for that of a real capture.
 FIRST_START = 10**9
 PAUSE = 10**6  # ns between the packets of a handshake or a teardown
-FIN, SYN, PSH, ACK = 1, 2, 8, 16
+FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
+TTL, WINDOW = 64, 65535  # where traces do not say; scaled by 2**14: no trace can overrun it
+SYN_OPTIONS = 8  # bytes
+OF_HEADERS = {"flags": ("tcp_flags", 255), "ttl": ("ttl", 255), "window": ("tcp_window", 65535)}
 # (position, direction, flags); the generated packets have positions 0, 1, 2 …
 HANDSHAKE = ((-3, 1, SYN), (-2, -1, SYN | ACK), (-1, 1, ACK))
 TEARDOWN = ((1, 1, FIN | ACK), (2, -1, FIN | ACK), (3, 1, ACK))
@@ -66,6 +69,9 @@ class Points:
         time: int64 (P,), ns on the trace's own clock.
         size: int64 (P,), bytes.
         direction: int64 (P,), +1 from the client, -1 to it.
+        flags: int64 (P,), of TCP, where the traces have a channel `tcp_flags`; else None.
+        ttl: int64 (P,), likewise of `ttl`.
+        window: int64 (P,), likewise of `tcp_window`.
     """
 
     trace: Ints
@@ -73,6 +79,9 @@ class Points:
     time: Ints
     size: Ints
     direction: Ints
+    flags: Ints | None = None
+    ttl: Ints | None = None
+    window: Ints | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +130,9 @@ class Packets:
         generated: bool, whether it is a point of the trace; the others are framing.
         payload: int64, bytes after the transport header.
         flags: int64, of TCP; 0 for UDP.
+        options: bool, whether it is a SYN with options.
+        ttl: int64, or the hop limit.
+        window: int64, of TCP.
         seq: int64, TCP sequence number; both sides count from 0.
         ack: int64, TCP acknowledgement: all that the other side has sent so far.
         echo: int64, time of the latest earlier packet of the other side, ns; 0 if none.
@@ -132,6 +144,9 @@ class Packets:
     generated: Bools
     payload: Ints
     flags: Ints
+    options: Bools
+    ttl: Ints
+    window: Ints
     seq: Ints
     ack: Ints
     echo: Ints
@@ -172,6 +187,7 @@ def packet_points(traces: Traces, resolution: int = 1) -> Points:
     """
     check_channels(traces.channels)
     by_kind = {channel.kind: c for c, channel in enumerate(traces.channels)}
+    names = [channel.name for channel in traces.channels]
     row = np.repeat(np.arange(len(traces)), traces.lengths)
     position = np.arange(len(row)) - np.repeat(_first_rows(traces.lengths), traces.lengths)
     time = _nanoseconds(traces, by_kind)
@@ -183,6 +199,11 @@ def packet_points(traces: Traces, resolution: int = 1) -> Points:
         time=time[order],
         size=np.rint(traces.points(by_kind["size"])).astype(np.int64)[order],
         direction=traces.points(by_kind["direction"]).astype(np.int64)[order],
+        **{
+            field: np.clip(np.rint(traces.points(name)), 0, most).astype(np.int64)[order]
+            for field, (name, most) in OF_HEADERS.items()
+            if name in names
+        },
     )
 
 
@@ -284,8 +305,9 @@ def ip_size(size: Ints, header: Ints | int, meaning: str) -> Ints:
 def frame(points: Points, flows: Flows, payload: Ints) -> Packets:
     """Packets in the order of time: the points, and what TCP puts around them.
 
-    A TCP trace gets a handshake before and a teardown after; sequence numbers count what a side
-    has sent, acknowledgements what the other has sent by then. UDP has no framing.
+    A TCP trace gets a handshake before and a teardown after, unless its flags say that it has one;
+    sequence numbers count what a side has sent, acknowledgements what the other has sent by then.
+    UDP has no framing.
 
     Args:
         points: The points of the traces.
@@ -395,32 +417,48 @@ def _check_choice(name: str, value: object, choices: tuple[Any, ...]) -> None:
 def _with_framing(points: Points, flows: Flows, payload: Ints) -> tuple[Packets, Ints]:
     """The points and, for TCP, the packets around them; and each one's place in its flow."""
     tcp = flows.is_tcp[points.trace]
-    data = np.where(payload > 0, PSH | ACK, ACK)
+    marks = np.where(payload > 0, PSH | ACK, ACK) if points.flags is None else points.flags
+    options = tcp & (marks & SYN > 0) & (payload >= SYN_OPTIONS)
+    payload = payload - SYN_OPTIONS * options
     ends = np.append(np.flatnonzero(np.diff(points.trace)), len(points.trace) - 1)
     begins = np.append(0, ends[:-1] + 1)
-    rows = np.flatnonzero(flows.is_tcp)
+    has_end = np.maximum.reduceat(marks & (FIN | RST), begins) > 0
     clock = flows.start[points.trace] + points.time
-    parts = [(points.trace, clock, points.direction, payload, data * tcp, points.position)]
-    for steps, edge in ((HANDSHAKE, begins[rows]), (TEARDOWN, ends[rows])):
+    parts = [(points.trace, clock, points.direction, payload, marks * tcp, points.position)]
+    for steps, edge, is_there in (
+        (HANDSHAKE, begins, marks[begins] & SYN > 0),
+        (TEARDOWN, ends, has_end),
+    ):
+        rows = np.flatnonzero(flows.is_tcp & ~is_there)
         for step, way, flags in steps:
             same = [np.full(len(rows), value) for value in (way, 0, flags)]
-            at = points.position[edge] + step
-            parts.append((rows, clock[edge] + step * PAUSE, *same, at))
+            at = points.position[edge[rows]] + step
+            parts.append((rows, clock[edge[rows]] + step * PAUSE, *same, at))
     flow, time, direction, lengths, marks, position = (
         np.concatenate(column) for column in zip(*parts, strict=True)
     )
     zero = np.zeros_like(flow)
     generated = np.arange(len(flow)) < len(points.trace)
-    return Packets(flow, time, direction, generated, lengths, marks, zero, zero, zero), position
+    more = len(flow) - len(points.trace)
+    options = np.append(options, marks[len(points.trace) :] & SYN > 0)
+    ttl, window = (
+        np.full(len(flow), usual) if one is None else np.append(one, np.full(more, usual))
+        for one, usual in ((points.ttl, TTL), (points.window, WINDOW))
+    )
+    about = flow, time, direction, generated, lengths, marks, options, ttl, window
+    return Packets(*about, zero, zero, zero), position
 
 
 def _numbered(packets: Packets) -> Packets:
     """With seq, ack and echo; packets come flow after flow."""
-    advance = packets.payload + (packets.flags & (SYN | FIN) > 0)
-    up = packets.direction > 0
-    new = np.diff(packets.flow, prepend=-1) > 0
-    first = np.maximum.accumulate(np.where(new, np.arange(len(up)), 0))  # row of the flow's first
-    client, server = (_sent_before(advance * mine, first) for mine in (up, ~up))
+    up, first = packets.direction > 0, first_rows_of(packets.flow)
+    again = {flag: _is_again(packets.flags & flag > 0, up, first) for flag in (SYN, FIN)}
+    opens, closes = (packets.flags & flag > 0 for flag in (SYN, FIN))
+    advance = packets.payload + ((opens & ~again[SYN]) | (closes & ~again[FIN]))
+    client, server = (sent_before(advance * mine, first) for mine in (up, ~up))
+    # A SYN or FIN that is sent again has the number that it had.
+    repeated = again[SYN] | again[FIN]
+    client, server = client - (repeated & up), server - (repeated & ~up)
     of_client, of_server = (_latest(mine, first, packets.time) for mine in (up, ~up))
     return replace(
         packets,
@@ -430,7 +468,19 @@ def _numbered(packets: Packets) -> Packets:
     )
 
 
-def _sent_before(advance: Ints, first: Ints) -> Ints:
+def first_rows_of(flow: Ints) -> Ints:
+    """int64 (P,): of rows that come flow after flow, where the flow of each begins."""
+    new = np.diff(flow, prepend=-1) > 0
+    return np.maximum.accumulate(np.where(new, np.arange(len(flow)), 0))
+
+
+def _is_again(marked: Bools, up: Bools, first: Ints) -> Bools:
+    """Bool (P,): which rows are marked as an earlier one of the same side and flow is."""
+    before = [sent_before((marked & mine).astype(np.int64), first) for mine in (up, ~up)]
+    return marked & (np.where(up, *before) > 0)
+
+
+def sent_before(advance: Ints, first: Ints) -> Ints:
     """Sum of the earlier values of the same flow."""
     before = np.cumsum(advance) - advance
     return before - before[first]
