@@ -98,6 +98,7 @@ class Flows:
         server_port: int64 (N,).
         stamped: bool (N,), whether TCP carries timestamps.
         as_udp: bool (N,), whether it stands for a protocol that is neither TCP nor UDP.
+        counts_headers: Whether sizes count headers, so that options of a SYN lie within them.
         start: int64 (N,), ns since the epoch at which the trace's clock is zero.
     """
 
@@ -110,6 +111,7 @@ class Flows:
     server_port: Ints
     stamped: Bools
     as_udp: Bools
+    counts_headers: bool
     start: Ints
 
     @property
@@ -250,6 +252,7 @@ def flows_of(
         server_port=ports.server_ports(traces, server_port),
         stamped=stamped,
         as_udp=~is_tcp & (numbers != UDP),
+        counts_headers=size != "payload",
         start=starts_of(traces, points, start, resolution),
     )
 
@@ -418,7 +421,7 @@ def _with_framing(points: Points, flows: Flows, payload: Ints) -> tuple[Packets,
     """The points and, for TCP, the packets around them; and each one's place in its flow."""
     tcp = flows.is_tcp[points.trace]
     marks = np.where(payload > 0, PSH | ACK, ACK) if points.flags is None else points.flags
-    options = tcp & (marks & SYN > 0) & (payload >= SYN_OPTIONS)
+    options = tcp & (marks & SYN > 0) & (payload >= SYN_OPTIONS) & flows.counts_headers
     payload = payload - SYN_OPTIONS * options
     ends = np.append(np.flatnonzero(np.diff(points.trace)), len(points.trace) - 1)
     begins = np.append(0, ends[:-1] + 1)
