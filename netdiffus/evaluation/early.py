@@ -17,7 +17,7 @@ from netdiffus.evaluation.metrics.classifiers import Classifier, fitted
 from netdiffus.evaluation.prepare import Comparison, TraceSet
 from netdiffus.traces.traces import Floats, Ints, Traces
 
-CUTS = 5
+CUTS, SPAN = 5, 100  # how many, and how many times the least the most seconds are
 MOST = 500  # traces that a forest learns from, and that it labels
 TREES = 20
 LEARNERS = ("real", "synthetic", "both")
@@ -61,11 +61,11 @@ def _some(one: TraceSet, counts: Ints, rng: np.random.Generator) -> TraceSet:
 def _cuts(lengths: Floats | Ints) -> list[float]:
     """Rising numbers, each about as many times the one before, up to what 90 % reach."""
     is_whole = lengths.dtype.kind == "i"
-    low, high = (1, np.quantile(lengths, 0.9)) if is_whole else np.quantile(lengths, [0.05, 0.9])
-    cuts = np.geomspace(low, max(low, high), CUTS)
+    high = float(np.quantile(lengths, 0.9))
+    cuts = np.geomspace(1 if is_whole else high / SPAN, high, CUTS)
     if is_whole:
         return [float(one) for one in np.unique(np.rint(cuts))]
-    return [float(f"{one:.2g}") for one in np.unique(cuts)]
+    return [float(f"{one:.2g}") for one in cuts]
 
 
 def _accuracies(

@@ -47,4 +47,4 @@ def test_bins_of_unknown_width_have_no_seconds() -> None:
 def test_cuts_rise_up_to_what_most_traces_have() -> None:
     assert _cuts(np.full(10, 64)) == [1, 3, 8, 23, 64]
     assert _cuts(np.ones(10, dtype=np.int64)) == [1]
-    assert _cuts(np.full(10, 2.0)) == [2.0]
+    assert _cuts(np.full(10, 2.0)) == [0.02, 0.063, 0.2, 0.63, 2.0]
