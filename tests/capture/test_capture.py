@@ -283,6 +283,14 @@ def test_flows_of_sessions(per: str, sessions: list[str], tmp_path: Path) -> Non
     assert len(set(traces.meta["trace_id"].to_pylist())) == len(traces)
 
 
+def test_flows_go_on_where_parts_of_a_capture_stand_one_behind_the_other(tmp_path: Path) -> None:
+    sent = [up(k, 10 + k) for k in range(6)]
+    path = write(tmp_path / "ab.pcap", pcap(frames(sent[:3])) + pcap(frames(sent[3:])))
+    rules = Rules(per="capture", keep_flows=True, size="payload")
+    traces = import_captures(path, label_from=None, rules=rules)[0]
+    assert lists(traces, "packet_length") == [[10, 11, 12, 13, 14, 15]]
+
+
 def test_flows_are_kept_of_sessions_alone() -> None:
     with pytest.raises(InputError, match="keep_flows"):
         Rules(keep_flows=True)
