@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     model = train_sessions(real, recipe=recipe, columns=chosen.columns.split(","))
     made = sample_sessions(model, len(Flows.of(real).counts), seed=chosen.seed)
     figures = compare_sessions(made, real, held, seed=chosen.seed)
-    steps = {"steps": [one.about["step"] for one in (model.traces, model.sessions)]}
+    steps = {"steps": [one.about["steps"] for one in (model.traces, model.sessions)]}
     write_text(chosen.out / "sessions.json", json.dumps(figures | steps, indent=1) + "\n")
     print(text := table(figures))
     write_text(chosen.out / "sessions.md", text)

@@ -91,7 +91,8 @@ class Flows:
         """(S,), s from the first flow of a session's capture to its own first flow."""
         start = self.start[self.first]
         if "capture" not in self.traces.meta.column_names:
-            return (start - start.min()) / 1e9
+            since: Floats = (start - start.min()) / 1e9
+            return since
         captures = self.traces.meta["capture"].take(pa.array(self.first)).to_pylist()
         earliest: dict[str, int] = {}
         for capture, one in zip(captures, start.tolist(), strict=True):

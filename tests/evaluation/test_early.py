@@ -33,8 +33,8 @@ def test_accuracy_rises_where_classes_begin_to_differ() -> None:
         assert figures["at"] == sorted(figures["at"])
         assert {at <= last for at in figures["at"]} == {True, False}
         for at, one in zip(figures["at"], figures["real"], strict=True):
-            # Of 120 traces by chance: 0.5 with a deviation of 0.046.
-            assert (one["mean"] > 0.98) if at > last else abs(one["mean"] - 0.5) < 0.2
+            # Of 120 traces by chance: 0.5 with a deviation of 0.046, four of which are far apart.
+            assert (one["mean"] > 0.85) if at > last else abs(one["mean"] - 0.5) < 0.2, at
         assert all(abs(one["mean"] - 0.5) < 0.2 for one in figures["synthetic"])
     assert found["points"]["both"][-1]["mean"] > found["points"]["synthetic"][-1]["mean"]
 
