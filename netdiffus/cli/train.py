@@ -134,9 +134,9 @@ def train(
         seed=seed,
     )
     if sessions:
-        traces = load(data, read_options(None, channels, label_column, columns, flow_column))
+        flows = load(data, read_options(None, channels, label_column, columns, flow_column))
         chosen = {"columns": _chosen(with_columns), "by": by, "resume": resume, "force": force}
-        return _train_sessions(traces, out, recipe, {**chosen, "device": device}, as_json)
+        return _train_sessions(flows, out, recipe, {**chosen, "device": device}, as_json)
     _check_folder(out, resume, force)
     traces = _read(data, (channels, label_column, columns, flow_column))
     images = {"size": size, "resize": resize, "gamma": gamma, "scale": scale or None}

@@ -57,7 +57,8 @@ def _possible(points: Points, flags: Ints, has_data: Bools) -> Ints:
     fin &= ~syn & ~later & ~rst
     ack = np.where(syn, ~up, ~rst | (flags & ACK > 0))
     passed = np.where(syn, 0, flags & PASSED)
-    return passed | SYN * syn | FIN * fin | RST * rst | ACK * ack
+    found: Ints = passed | SYN * syn | FIN * fin | RST * rst | ACK * ack
+    return found
 
 
 def _before(marked: Bools, up: Bools, first: Ints) -> Bools:

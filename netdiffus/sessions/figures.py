@@ -128,9 +128,12 @@ def concurrency(flows: Flows) -> Ints:
 def _durations(traces: Traces) -> Floats:
     """(N,), s from the first to the last point that a flow has."""
     kinds = [channel.kind for channel in traces.channels]
+    durations: Floats = np.zeros(len(traces))
     if "time" in kinds:
-        return traces.values[:, kinds.index("time")].max(1)
-    return traces.values[:, kinds.index("gap")].sum(1) if "gap" in kinds else np.zeros(len(traces))
+        durations = traces.values[:, kinds.index("time")].max(1)
+    elif "gap" in kinds:
+        durations = traces.values[:, kinds.index("gap")].sum(1)
+    return durations
 
 
 def _pairs(flows: Flows, kinds: Sequence[str]) -> Counter[tuple[str, str]]:
@@ -163,7 +166,7 @@ def _c2st(
         x = _features(flows, mine, common)
         group = np.arange(len(x)) + k * len(x)
         sides.append(VectorSet(x, np.zeros(len(x), dtype=np.int64), group))
-    scores = two_sample_scores(*sides, seed)
+    scores = two_sample_scores(sides[0], sides[1], seed)
     side = np.repeat([0, 1], [len(one) for one in scores])
     return float(roc_auc_score(side, np.concatenate(scores)))
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +14,9 @@ import pyarrow as pa
 
 from netdiffus.channels import Channel
 from netdiffus.codec.columns import Columns
-from netdiffus.errors import InputError
+from netdiffus.codec.token_codec import MOST_TOKENS
+from netdiffus.codec.vocabulary import K
+from netdiffus.errors import InputError, Note
 from netdiffus.traces.traces import Traces
 
 Ints = npt.NDArray[np.int64]
@@ -22,7 +27,8 @@ NEEDED = (
     "import captures with --per host or capture and --keep-flows, or give each flow the column "
     "`session` (any text or number) and `start` (ns since 1970)"
 )
-GAP, LABEL = "gap", "label"
+GAP = "gap"
+ROW, LABELLED_ROW = "row", "row with class"  # of categories; and the class before them
 ALL = ("session",)  # the class of all sessions, where flows of one session have several
 BEGIN = "begin"  # s from the first flow of a capture to the first of a session
 
@@ -100,25 +106,48 @@ class Flows:
         return np.array([(s - earliest[c]) / 1e9 for c, s in zip(captures, start, strict=True)])
 
 
-def as_sessions(flows: Flows, columns: Columns) -> Traces:
-    """Sessions as traces: a point is a flow, its channels are its gap, its class and its columns.
+def as_sessions(flows: Flows, columns: Columns, owners: Ints) -> Traces:
+    """Sessions as traces: a point is a flow, its channels are its row, its gap and its numbers.
+
+    The row of a flow is its class, if flows of one session differ in it, with all its columns that
+    are categories, as one number (see `rows_of`). A column of numbers is a channel of its tokens. A
+    column of which no session has two values is one of the meta-data.
 
     Args:
         flows: In order.
-        columns: Those of the model of traces. A column is a channel of its tokens, unless no
-            session has two values of it: it is then one of the meta-data.
+        columns: Those of the model of traces.
+        owners: (N,), whose each flow is. A row that fewer than 5 own counts as the most frequent
+            one of those that agree with it in most parts.
 
     Returns:
         One trace a session, with `begin` and the columns of the session in its meta.
+
+    Raises:
+        InputError: No row is shared by 5 owners.
     """
     tables = {name: flows.traces.meta[name] for name in columns.names}
     constant = {n for n, cells in tables.items() if flows.is_constant(cells.to_pylist())}
     by_label = flows.is_constant(flows.traces.labels.tolist())
-    points = {GAP: flows.gaps} | ({} if by_label else {LABEL: flows.traces.labels})
-    points |= {
-        token_channel(one.name): _without_unknown(one.encode(tables[one.name]))
+    tokens = {
+        one.name: one.encode(tables[one.name])
         for one in columns.learned
         if one.name not in constant
+    }
+    categories = [one for one in columns.learned if one.bins is None and one.name in tokens]
+    parts = [] if by_label else [flows.traces.labels]
+    parts += [tokens[one.name] for one in categories]
+    sizes = [] if by_label else [len(flows.traces.classes)]
+    sizes += [one.size for one in categories]
+    points: dict[str, Any] = {}
+    if parts:
+        points[ROW if by_label else LABELLED_ROW] = rows_of(
+            _shared(np.stack(parts, 1), owners), sizes
+        )
+    points[GAP] = flows.gaps
+    points |= {
+        token_channel(one.name): _without_unknown(tokens[one.name])
+        for one in columns.learned
+        if one.bins is not None and one.name in tokens
     }
     meta = {BEGIN: pa.array(flows.begins())}
     meta |= {name: tables[name].take(pa.array(flows.first)) for name in sorted(constant)}
@@ -135,12 +164,56 @@ def as_sessions(flows: Flows, columns: Columns) -> Traces:
 
 
 def token_channel(name: str) -> str:
-    """The channel of the tokens of a column."""
+    """The channel of the tokens of a column of numbers."""
     return f"{name} token"
 
 
+def rows_of(tokens: Ints, sizes: Sequence[int]) -> Ints:
+    """One number (N,) for each row of tokens (N, J): its digits to bases of these sizes."""
+    found = np.zeros(len(tokens), dtype=np.int64)
+    for j, size in enumerate(sizes):
+        found = found * size + tokens[:, j]
+    return found
+
+
+def tokens_of(rows: Ints, sizes: Sequence[int]) -> Ints:
+    """The reverse of `rows_of`; what is no row becomes one."""
+    found = np.zeros((len(rows), len(sizes)), dtype=np.int64)
+    rest = np.clip(rows, 0, math.prod(sizes) - 1)
+    for j in reversed(range(len(sizes))):
+        rest, found[:, j] = np.divmod(rest, sizes[j])
+    return found
+
+
+def _shared(rows: Ints, owners: Ints) -> Ints:
+    """Rows (N, J) of which those that fewer than 5 owners share are replaced."""
+    known, which, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
+    which = which.reshape(-1)
+    pairs = np.unique(np.stack([which, owners], 1), axis=0)
+    is_shared = (np.bincount(pairs[:, 0], minlength=len(known)) >= K) & (known >= 0).all(1)
+    shared = np.flatnonzero(is_shared)
+    shared = shared[np.argsort(-counts[shared], kind="stable")][:MOST_TOKENS]
+    if not len(shared):
+        raise InputError(
+            f"no class with columns of flows is shared by {K} sessions (or groups); learn fewer "
+            "columns: --with, columns="
+        )
+    stands = np.arange(len(known))
+    for k in np.setdiff1d(stands, shared).tolist():
+        stands[k] = shared[(known[shared] == known[k]).sum(1).argmax()]
+    if changed := int((stands[which] != which).sum()):
+        warnings.warn(
+            f"{changed} of {len(rows)} flows have a class with columns that fewer than {K} "
+            "sessions (or groups) share; they are learned as a frequent one like it",
+            Note,
+            stacklevel=4,
+        )
+    found: Ints = known[stands[which]]
+    return found
+
+
 def _channel(name: str) -> Channel:
-    return Channel(GAP, "gap", "s") if name == GAP else Channel(name, "number", "", "int32")
+    return Channel(GAP, "gap", "s") if name == GAP else Channel(name, "number", "", "int64")
 
 
 def _without_unknown(tokens: Ints) -> Ints:

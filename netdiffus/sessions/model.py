@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from netdiffus.codec import TokenCodec
-from netdiffus.codec.column import CODES
+from netdiffus.codec.column import CODES, Column
 from netdiffus.codec.columns import Choice, safe_columns
 from netdiffus.codec.series import MOST_PACKETS, shared_length
 from netdiffus.errors import InputError
@@ -20,7 +20,8 @@ from netdiffus.progress import given_or_bar
 from netdiffus.sessions.flows import (
     BEGIN,
     GAP,
-    LABEL,
+    LABELLED_ROW,
+    ROW,
     SESSION,
     START,
     Flows,
@@ -53,15 +54,33 @@ class SessionModel:
     traces: Model
 
     def __post_init__(self) -> None:
-        names = [channel.name for channel in self.sessions.codec.channels]
-        tokens = {token_channel(name) for name in self.traces.columns.names}
-        unknown = set(names) - tokens - {GAP, LABEL}
-        missing = tokens - set(names) - {token_channel(n) for n in self.sessions.columns.chosen}
-        if unknown or missing or names[:1] != [GAP] or BEGIN not in self.sessions.columns.chosen:
+        found = {channel.name for channel in self.sessions.codec.channels}
+        wanted = {GAP, *(token_channel(one.name) for one in self._of_flows if one.bins is not None)}
+        if self.row_sizes:
+            wanted.add(LABELLED_ROW if LABELLED_ROW in found else ROW)
+        if found != wanted or BEGIN not in self.sessions.columns.chosen:
             raise InputError(
-                f"{SESSIONS} and {TRACES} are not of one model of sessions: the columns differ "
-                f"({', '.join(sorted(unknown | missing)) or 'no gaps or begins'}); train both again"
+                f"{SESSIONS} and {TRACES} are not of one model of sessions: points have "
+                f"{', '.join(sorted(found))}, not {', '.join(sorted(wanted))}; train both again"
             )
+
+    @property
+    def _of_flows(self) -> list[Column]:
+        """The columns that are drawn for each flow."""
+        columns = self.traces.columns.learned
+        return [one for one in columns if one.name not in self.sessions.columns.chosen]
+
+    @property
+    def rows(self) -> list[str]:
+        """The columns whose tokens are parts of a row."""
+        return [one.name for one in self._of_flows if one.bins is None]
+
+    @property
+    def row_sizes(self) -> list[int]:
+        """How many tokens each part of a row has, with the class first if it is one."""
+        names = [channel.name for channel in self.sessions.codec.channels]
+        first = [len(self.traces.classes)] if LABELLED_ROW in names else []
+        return [*first, *(one.size for one in self._of_flows if one.bins is None)]
 
     @classmethod
     def load(cls, path: str | Path) -> SessionModel:
@@ -212,6 +231,7 @@ def _all(flows: Flows) -> list[str]:
 
 def _sessions(flows: Flows, model: Model) -> tuple[Traces, Ints]:
     """Sessions as traces, with whose they are."""
-    sessions = as_sessions(flows, model.columns)
-    owners = np.asarray(flows.traces.meta[OWNER])[flows.first]
+    owners = np.asarray(flows.traces.meta[OWNER])
+    sessions = as_sessions(flows, model.columns, owners)
+    owners = owners[flows.first]
     return with_meta(sessions, **{OWNER: pa.array(owners)}), owners

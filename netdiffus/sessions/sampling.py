@@ -17,12 +17,14 @@ from netdiffus.sampling import Label, sample, sample_rows
 from netdiffus.sessions.flows import (
     BEGIN,
     GAP,
-    LABEL,
+    LABELLED_ROW,
+    ROW,
     SESSION,
     START,
     Floats,
     Ints,
     token_channel,
+    tokens_of,
     with_meta,
 )
 from netdiffus.sessions.model import SessionModel
@@ -87,19 +89,25 @@ def _rows(model: SessionModel, sessions: Traces, number: Ints) -> tuple[Ints, In
     """Class (N,) and tokens of columns (N, J) of each flow."""
     names = [channel.name for channel in sessions.channels]
     columns, classes = model.traces.columns, model.traces.classes
+    labels = np.array([classes.index(one) if one in classes else 0 for one in sessions.classes])[
+        sessions.labels[number]
+    ]
+    parts: dict[str, Ints] = {}
+    if row := {ROW, LABELLED_ROW} & set(names):
+        tokens = tokens_of(sessions.points(*row).astype(np.int64), model.row_sizes)
+        if LABELLED_ROW in row:
+            labels, tokens = tokens[:, 0], tokens[:, 1:]
+        parts = dict(zip(model.rows, tokens.T, strict=True))
     cells = np.full((len(number), len(columns.sizes)), UNKNOWN, dtype=np.int64)
     for j, one in enumerate(columns.learned):
-        if token_channel(one.name) in names:
+        if one.name in parts:
+            cells[:, j] = parts[one.name]
+        elif token_channel(one.name) in names:
             drawn = sessions.points(token_channel(one.name)).astype(np.int64)
             cells[:, j] = np.clip(drawn, 0, one.size - 1)
         else:
             cells[:, j] = one.encode(sessions.meta[one.name])[number]
-    if LABEL in names:
-        labels = sessions.points(LABEL).astype(np.int64)
-        return np.clip(labels, 0, len(classes) - 1), cells
-    return np.array([classes.index(name) for name in sessions.classes])[
-        sessions.labels[number]
-    ], cells
+    return labels, cells
 
 
 def _begins(sessions: Traces, over: float | None, seed: int) -> Ints:
@@ -130,11 +138,10 @@ def _named(number: Ints, start: Ints) -> dict[str, pa.Array]:
 
 def _session_columns(model: SessionModel, sessions: Traces, number: Ints) -> dict[str, pa.Array]:
     """The columns that were drawn once for a session."""
-    names = [channel.name for channel in sessions.channels]
     return {
         name: sessions.meta[name].take(pa.array(number))
         for name in model.traces.columns.names
-        if token_channel(name) not in names
+        if name in sessions.meta.column_names
     }
 
 

@@ -14,8 +14,10 @@ from command import run
 from scipy.stats import ks_2samp
 from session_flows import RESOLVER, SECOND, WEB, host_flows
 
+from netdiffus.codec import TokenCodec
 from netdiffus.errors import InputError, Note
 from netdiffus.export.capture import write_capture
+from netdiffus.model.model import Model
 from netdiffus.sessions import (
     SessionModel,
     compare_sessions,
@@ -23,7 +25,7 @@ from netdiffus.sessions import (
     train_sessions,
 )
 from netdiffus.sessions.figures import concurrency
-from netdiffus.sessions.flows import Flows, with_meta
+from netdiffus.sessions.flows import Flows, as_sessions, rows_of, tokens_of, with_meta
 from netdiffus.sessions.peers import Addresses, peers_of
 from netdiffus.traces.traces import Traces
 from netdiffus.training import Recipe
@@ -197,6 +199,36 @@ class TestPeers:
             for shape in (lambda one: one, lambda one: one.rpartition(".")[0]):
                 a, b = ([list(map(shape, x)).index(shape(one)) for one in x] for x in (real, found))
                 assert a == b
+
+
+class TestRows:
+    def test_are_numbers_and_come_back(self) -> None:
+        rng = np.random.default_rng(0)
+        sizes = [3, 1, 7]
+        tokens = np.stack([rng.integers(0, size, 50) for size in sizes], 1)
+        assert np.array_equal(tokens_of(rows_of(tokens, sizes), sizes), tokens)
+        assert (tokens_of(np.array([-5, 10**6]), sizes) < sizes).all()
+
+    def test_that_few_share_become_the_most_frequent_like_them(self) -> None:
+        flows = host_flows(12)
+        port = flows.meta["server_port"].to_pylist()
+        port[1] = 53  # of one web flow
+        port[2] = 12345
+        some = with_meta(flows, server_port=pa.array(port))
+        model = Model.new(
+            some, TokenCodec(), owners=Flows.of(some).session, columns=["server_port", "protocol"]
+        )
+        ordered = Flows.of(some)
+        with pytest.warns(Note, match="2 of 66 flows have a class with columns"):
+            sessions = as_sessions(ordered, model.columns, ordered.session)
+        assert [one.name for one in sessions.channels] == ["row with class", "gap"]
+        assert len(np.unique(sessions.points("row with class"))) == 2
+
+    def test_that_nobody_shares_are_refused(self) -> None:
+        flows = Flows.of(host_flows(12))
+        columns = Model.new(flows.traces, TokenCodec(), columns=["protocol"]).columns
+        with pytest.raises(InputError, match="learn fewer columns"):
+            as_sessions(flows, columns, np.minimum(flows.session, 3))
 
 
 class TestFigures:
