@@ -43,6 +43,10 @@ def evaluate(
         bool,
         typer.Option("--attack", help="Answer 'is it private?' by attacks, too; needs --holdout."),
     ] = False,
+    sessions: Annotated[
+        bool,
+        typer.Option("--sessions", help="Compare sessions of flows, too; needs --holdout."),
+    ] = False,
     by: Annotated[
         str | None, typer.Option(help="Column of groups, within which traces depend on each other.")
     ] = None,
@@ -61,12 +65,15 @@ def evaluate(
     from netdiffus.evaluation import evaluate as run
     from netdiffus.files import claim, write_together
     from netdiffus.model.model import Model
+    from netdiffus.sessions import compare_sessions
     from netdiffus.training.checkpoint import read_log
 
     figures = figures_beside(out)
     options = read_options(length, channels, label_column, columns, flow_column)
     if attack and holdout is None:
         raise InputError("--attack needs --holdout: traces that were not learned from")
+    if sessions and holdout is None:
+        raise InputError("--sessions needs --holdout: sessions that were not learned from")
     with claim(out, figures, force=force):
         learned, made = load(real, options), load(synthetic, options)
         unseen = None if holdout is None else load(holdout, options)
@@ -84,6 +91,8 @@ def evaluate(
                 audit=audited,
                 progress=progress,
             )
+        if sessions and unseen is not None:
+            report.figures["sessions"] = compare_sessions(made, learned, unseen, seed=seed)
         write_together({out: report.to_html(), figures: report.to_json()})
     show({"report": str(out), "json": str(figures), "figures": report.summary()}, as_json)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import warnings
 from collections import Counter, defaultdict
 from dataclasses import replace
@@ -135,6 +136,19 @@ class TestAFolder:
         assert run("sample", folder, "-o", tmp_path / "y.parquet").code == 2
         done = run("sample", folder, "--sessions", 7, "-n", 3, "-o", tmp_path / "y.parquet")
         assert "no use for -" in done.err
+
+
+@pytest.mark.usefixtures("quick_judges")
+def test_a_report_has_figures_of_sessions(tmp_path: Path) -> None:
+    for seed, name in enumerate(("real", "made", "held")):
+        host_flows(12, seed).save(tmp_path / f"{name}.parquet")
+    sets = [tmp_path / f"{name}.parquet" for name in ("real", "made", "held")]
+    out = tmp_path / "r.html"
+    done = run("evaluate", *sets[:2], "--holdout", sets[2], "--sessions", "-o", out)
+    assert done.code == 0, done.err
+    assert json.loads(out.with_suffix(".json").read_text())["sessions"]["sessions"] == 12
+    assert "<h2>Sessions</h2>" in out.read_text()
+    assert "needs --holdout" in run("evaluate", *sets[:2], "--sessions", "-o", out).err
 
 
 class TestBadFlows:
