@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from netdiffus.channels import Channel
+from netdiffus.codec.column import MOST_EXACT
 from netdiffus.codec.columns import Columns
 from netdiffus.codec.token_codec import MOST_TOKENS
 from netdiffus.codec.vocabulary import K
@@ -138,6 +139,7 @@ def as_sessions(flows: Flows, columns: Columns, owners: Ints) -> Traces:
     parts += [tokens[one.name] for one in categories]
     sizes = [] if by_label else [len(flows.traces.classes)]
     sizes += [one.size for one in categories]
+    check_sizes(sizes)
     points: dict[str, Any] = {}
     if parts:
         points[ROW if by_label else LABELLED_ROW] = rows_of(
@@ -166,6 +168,15 @@ def as_sessions(flows: Flows, columns: Columns, owners: Ints) -> Traces:
 def token_channel(name: str) -> str:
     """The channel of the tokens of a column of numbers."""
     return f"{name} token"
+
+
+def check_sizes(sizes: Sequence[int]) -> None:
+    """Refuses rows of so many kinds that a float64 does not hold every number of them."""
+    if math.prod(sizes) > MOST_EXACT:
+        raise InputError(
+            "columns of flows: their categories have too many values together; learn fewer "
+            "columns: --with, columns="
+        )
 
 
 def rows_of(tokens: Ints, sizes: Sequence[int]) -> Ints:

@@ -27,6 +27,7 @@ from netdiffus.sessions.flows import (
     Flows,
     Ints,
     as_sessions,
+    check_sizes,
     token_channel,
     with_meta,
 )
@@ -45,8 +46,8 @@ class SessionModel:
     """Everything that sampling of sessions needs.
 
     Attributes:
-        sessions: Draws a session: its class and columns, then of flow after flow the gap to the
-            start before, the class, and a token of each column.
+        sessions: Draws a session: its class and columns, then of flow after flow its class with
+            its categories (a row), the gap to the start before, and its numbers.
         traces: Draws the trace of a flow given its class and columns.
     """
 
@@ -54,6 +55,7 @@ class SessionModel:
     traces: Model
 
     def __post_init__(self) -> None:
+        check_sizes(self.row_sizes)
         found = {channel.name for channel in self.sessions.codec.channels}
         wanted = {GAP, *(token_channel(one.name) for one in self._of_flows if one.bins is not None)}
         if self.row_sizes:

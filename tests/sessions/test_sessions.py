@@ -26,7 +26,14 @@ from netdiffus.sessions import (
     train_sessions,
 )
 from netdiffus.sessions.figures import concurrency
-from netdiffus.sessions.flows import Flows, as_sessions, rows_of, tokens_of, with_meta
+from netdiffus.sessions.flows import (
+    Flows,
+    as_sessions,
+    check_sizes,
+    rows_of,
+    tokens_of,
+    with_meta,
+)
 from netdiffus.sessions.peers import Addresses, peers_of
 from netdiffus.traces.traces import Traces
 from netdiffus.training import Recipe
@@ -222,6 +229,10 @@ class TestRows:
         tokens = np.stack([rng.integers(0, size, 50) for size in sizes], 1)
         assert np.array_equal(tokens_of(rows_of(tokens, sizes), sizes), tokens)
         assert (tokens_of(np.array([-5, 10**6]), sizes) < sizes).all()
+
+    def test_of_too_many_kinds_are_refused(self) -> None:
+        with pytest.raises(InputError, match="learn fewer columns"):
+            check_sizes([256] * 7)
 
     def test_that_few_share_become_the_most_frequent_like_them(self) -> None:
         flows = host_flows(12)
