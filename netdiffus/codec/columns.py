@@ -275,10 +275,16 @@ def _names(traces: Traces, chosen: Choice) -> list[str]:
                     f"column {name!r} is not in the meta-data; there are: {', '.join(there)}"
                 )
         return list(dict.fromkeys(chosen))
+    return safe_columns(traces)
+
+
+def safe_columns(traces: Traces) -> list[str]:
+    """All columns but those that name a trace, a person or a host; a note says which these are."""
+    there = list(traces.meta.column_names)
     left = {name: why for name in there if (why := _unsafe(name, traces.meta[name]))}
     if left:
         listed = ", ".join(f"{name} ({why})" for name, why in left.items())
-        warnings.warn(f"columns that are not learned: {listed}", Note, stacklevel=4)
+        warnings.warn(f"columns that are not learned: {listed}", Note, stacklevel=5)
     return [name for name in there if name not in left]
 
 

@@ -15,6 +15,7 @@ from netdiffus.evaluation.baselines import bootstrap, jitter, markov
 from netdiffus.evaluation.candidates import CandidateScorer, Figures
 from netdiffus.evaluation.columns import column_figures
 from netdiffus.evaluation.draws import capped, class_counts, draw_rows
+from netdiffus.evaluation.early import early_figures
 from netdiffus.evaluation.features.quantities import quantities, scales
 from netdiffus.evaluation.large import prepare_large
 from netdiffus.evaluation.metrics.classification import FOLDS
@@ -100,6 +101,7 @@ def evaluate(
         "protocol": _protocol(comparison, by, seed, repeats),
         **found,
         "whole": whole,
+        "early": early_figures(comparison, seed),
         "columns": column_figures(comparison, by, seed),
         "about": dict(about or {}),
         "ledger": synthetic.ledger,
