@@ -14,6 +14,7 @@ from netdiffus.evaluation.draws import capped, draw_rows, halves
 from netdiffus.evaluation.features.embedding import Embedding
 from netdiffus.evaluation.features.quantities import scales
 from netdiffus.evaluation.features.table import features
+from netdiffus.evaluation.features.traits import beyond
 from netdiffus.evaluation.features.vector_set import VectorSet
 from netdiffus.evaluation.metrics.classification import (
     Predictions,
@@ -75,16 +76,33 @@ class CandidateScorer:
         self._real_tests = self._equal_tests(train)
 
     def floor(self) -> Figures:
-        """Figures of the training traces themselves, none compared with itself."""
+        """Figures of the training traces themselves, none compared with itself.
+
+        `beyond` is of the held-out traces: training traces are not beyond themselves.
+        """
         train = self._comparison.train
         rows = self._some(train)
         copying = self._copying_figures(train, rows, self._copies.of_train(rows))
-        return {**self._figures(train, self._real_tests, added=None), "copying": copying}
+        figures = self._figures(train, self._real_tests, added=None)
+        return {**figures, "copying": copying, "beyond": self._beyond(self._comparison.holdout)}
 
     def figures(self, candidate: TraceSet) -> Figures:
         """Figures of traces of a generator."""
         figures = self._figures(candidate, self._equal_tests(candidate), self._train_table)
-        return {**figures, "copying": self.copying(candidate)}
+        return {**figures, "copying": self.copying(candidate), "beyond": self._beyond(candidate)}
+
+    def _beyond(self, traces: TraceSet) -> Figures:
+        """Shares of traces that are beyond the training traces of their class, see `beyond`."""
+        found = beyond(self._comparison.train.traces, traces.traces).astype(np.float64)
+        labels, group = traces.traces.labels, traces.group
+        of_class = {name: labels == i for i, name in enumerate(self._comparison.classes)}
+        return {
+            "overall": intervals.share_figure(found, group),
+            "classes": {
+                name: intervals.share_figure(found[mine], group[mine])
+                for name, mine in of_class.items()
+            },
+        }
 
     def copying(self, candidate: TraceSet) -> Figures:
         """How near traces of a generator are to training and to held-out traces."""

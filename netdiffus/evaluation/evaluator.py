@@ -16,6 +16,7 @@ from netdiffus.evaluation.candidates import CandidateScorer, Figures
 from netdiffus.evaluation.columns import column_figures
 from netdiffus.evaluation.draws import capped, class_counts, draw_rows
 from netdiffus.evaluation.features.quantities import quantities, scales
+from netdiffus.evaluation.features.traits import traits
 from netdiffus.evaluation.metrics.classification import FOLDS
 from netdiffus.evaluation.metrics.memorization import usual_exact
 from netdiffus.evaluation.prepare import MOST_COMPARED, Comparison, TraceSet, Whole, prepare
@@ -194,7 +195,7 @@ def _protocol(comparison: Comparison, by: str | None, seed: int, repeats: int) -
         "channels": [c.name for c in train.traces.channels],
         "compared_per_class": comparison.compared.tolist(),
         "trained_per_class": comparison.trained.tolist(),
-        "titles": {q.name: q.title for q in quantities(train.traces)},
+        "titles": {q.name: q.title for of in (traits, quantities) for q in of(train.traces)},
         "scales": scales(train.traces),
         "seed": seed,
         "repeats": repeats,
