@@ -1,4 +1,4 @@
-"""The whole path on bundled traffic: split, train, sample, evaluate, one folder."""
+"""The whole path on bundled traffic: split, train, fill up, sample, evaluate, one folder."""
 
 from __future__ import annotations
 
@@ -7,51 +7,68 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from netdiffus.demo.filling import Filled, fill_up
 from netdiffus.evaluation import Report, evaluate
-from netdiffus.files import refuse_existing
+from netdiffus.files import refuse_existing, write_text
 from netdiffus.model.files import refuse_model
 from netdiffus.sampling import sample
 from netdiffus.traces.lab import lab_traffic
+from netdiffus.traces.traces import Traces
 from netdiffus.training import Recipe, train
 from netdiffus.training.checkpoint import read_log
 
 Bar = Callable[[str, float | None], AbstractContextManager[Callable[[float, str], None]]]
 PARTS = (
+    "demo.html",
     "train.parquet",
     "holdout.parquet",
     "model",
     "synthetic.parquet",
+    "filled.parquet",
     "report.html",
     "report.json",
 )
+RARE, KNOWN = "web_tls", 8  # the class that is filled up, and how many traces of it are known
+TO_FILL = 0.3  # share of the minutes for the network that learns few traces of that class
 
 
-def demo(folder: Path, *, minutes: float, seed: int, force: bool, bar: Bar) -> Report:
-    """Trains on bundled traffic and writes traces, model, new traces and report into `folder`.
+def demo(
+    folder: Path, *, minutes: float, seed: int, force: bool, bar: Bar
+) -> tuple[Report, Filled]:
+    """Trains on bundled traffic and writes traces, model, new traces and pages into `folder`.
 
     Args:
         folder: Where everything goes.
         minutes: Time to train; the rest takes about a minute more.
-        seed: Of split, training, sampling and evaluation.
+        seed: Of split, trainings, sampling and evaluation.
         force: Replace what is there.
         bar: Makes a progress bar from (what, total).
 
     Raises:
-        KeyboardInterrupt: Training was interrupted; the model is kept.
+        KeyboardInterrupt: A training was interrupted; the model is kept.
     """
-    recipe = Recipe(minutes=minutes, seed=seed)
     for part in PARTS:
         (refuse_model if part == "model" else refuse_existing)(folder / part, force)
     rest, holdout = lab_traffic().split(0.25, by="group", seed=seed)
     rest.save(folder / "train.parquet", force=force)
     holdout.save(folder / "holdout.parquet", force=force)
     with bar("train", 1.0) as progress:
-        model = train(rest, folder / "model", recipe=recipe, force=force, progress=progress)
+        model = train(
+            rest,
+            folder / "model",
+            recipe=Recipe(minutes=(1 - TO_FILL) * minutes, seed=seed),
+            force=force,
+            progress=progress,
+        )
     if model.about["ended"] == "interrupted":
         raise KeyboardInterrupt(f"interrupted; {folder / 'model'} is kept, --force begins again")
     with bar("sample", len(rest)) as progress:
         made = sample(model, len(rest), seed=seed, progress=progress)
     made.save(folder / "synthetic.parquet", force=force)
+    with bar("fill up", 1.0) as progress:
+        recipe = Recipe(minutes=TO_FILL * minutes, seed=seed)
+        filled = fill_up(rest, holdout, RARE, KNOWN, recipe=recipe, progress=progress)
+    filled.made.save(folder / "filled.parquet", force=force)
     with bar("evaluate", 1.0) as progress:
         report = evaluate(
             rest,
@@ -63,9 +80,16 @@ def demo(folder: Path, *, minutes: float, seed: int, force: bool, bar: Bar) -> R
             about=model.about,
             progress=progress,
         )
+    _save(folder, report, filled, made, force)
+    return report, filled
+
+
+def _save(folder: Path, report: Report, filled: Filled, made: Traces, force: bool) -> None:
+    from netdiffus.demo.page import page  # matplotlib is slow to import
+
     report.save_html(folder / "report.html", force=force)
     report.save_json(folder / "report.json", force=force)
-    return report
+    write_text(folder / "demo.html", page(report, filled))
 
 
 def where(folder: Path) -> dict[str, Any]:
