@@ -333,7 +333,11 @@ def test_of_many_classes_the_four_worst_are_drawn():
 
 
 def test_the_logarithm_of_a_field_is_not_drawn_beside_it():
-    assert {s.name for s in spots(figures()) if s.kind == "field"} == {"gap", "size", "peak of size"}
+    assert {s.name for s in spots(figures()) if s.kind == "field"} == {
+        "gap",
+        "size",
+        "peak of size",
+    }
 
 
 def names_in(svg: str) -> list[str]:
