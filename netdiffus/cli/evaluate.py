@@ -43,6 +43,9 @@ def evaluate(
         bool,
         typer.Option("--attack", help="Answer 'is it private?' by attacks, too; needs --holdout."),
     ] = False,
+    cnn: Annotated[
+        bool, typer.Option("--cnn", help="Train a small CNN beside the forest: seconds more.")
+    ] = False,
     by: Annotated[
         str | None, typer.Option(help="Column of groups, within which traces depend on each other.")
     ] = None,
@@ -79,6 +82,7 @@ def evaluate(
                 by=by,
                 sep=sep,
                 seed=seed,
+                cnn=cnn,
                 history=() if model is None else read_log(model),
                 about=None if model is None else Model.load(model).about,
                 audit=audited,

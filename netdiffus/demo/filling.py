@@ -79,8 +79,8 @@ def fill_up(
     recognised, accuracy = {}, {}
     for name in CLASSIFIERS:
         recognised[name], accuracy[name] = _scores(one, name, rare, recipe.seed)
-    total = known + len(one.made)
-    return Filled(label, known, total, one.made, recognised, accuracy)
+    made = one.made.of_class(label)
+    return Filled(label, known, known + len(made), made, recognised, accuracy)
 
 
 def _with_few(real: Traces, label: str, known: int, seed: int) -> Traces:

@@ -22,6 +22,7 @@ from netdiffus.evaluation.metrics.classification import (
     two_sample_scores,
 )
 from netdiffus.evaluation.metrics.classifiers import Learner, forest, network
+from netdiffus.evaluation.metrics.cnn import Series, cnn
 from netdiffus.evaluation.metrics.distributions import MEASURES, Tables
 from netdiffus.evaluation.metrics.memorization import Closeness, CopyDetector
 from netdiffus.evaluation.prepare import MOST_COMPARED, Comparison, TraceSet
@@ -90,6 +91,34 @@ class CandidateScorer:
         """Figures of traces of a generator."""
         figures = self._figures(candidate, self._equal_tests(candidate), self._train_table)
         return {**figures, "copying": self.copying(candidate), "beyond": self._beyond(candidate)}
+
+    def with_real(self, candidate: TraceSet) -> Figures:
+        """What a forest learns from real traces and these: of training traces, repeated ones."""
+        added = self._table(candidate, _most(candidate.counts), 0, "all").joined(self._train_table)
+        return _test_figures([self._test_of(added, 0)], self._comparison.classes)
+
+    def by_cnn(self, candidate: TraceSet, *, is_real: bool) -> Figures:
+        """What a convolutional network learns from these traces, and with real ones added."""
+        train, holdout = self._comparison.train, self._comparison.holdout
+        counts = self._comparison.trained
+        equal = self._series(candidate, counts, "learn")
+        both = self._series(candidate, _most(candidate.counts), "all")
+        if not is_real:
+            both = both.joined(self._series(train, _most(train.counts), "added"))
+        test = self._series(holdout, _most(holdout.counts), "test")
+        classes = self._comparison.classes
+        seed = self._seed_of(0, "cnn")
+        return {
+            name: _test_figures([train_and_test(x, test, len(classes), seed, cnn)], classes)
+            for name, x in (("trained_on_equal", equal), ("trained_with_real", both))
+        }
+
+    def _series(self, traces: TraceSet, counts: Ints, purpose: str) -> VectorSet:
+        """Traces as the convolutional network sees them."""
+        rows = draw_rows(traces.traces.labels, counts, self._rng(0, purpose))
+        drawn = traces.traces[rows]
+        view = Series(self._comparison.train.traces)
+        return VectorSet(view(drawn), drawn.labels, traces.group[rows])
 
     def _beyond(self, traces: TraceSet) -> Figures:
         """Shares of traces that are beyond the training traces of their class, see `beyond`."""
