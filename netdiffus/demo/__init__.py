@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from netdiffus.files import refuse_existing, write_text
 from netdiffus.model.files import refuse_model
 from netdiffus.sampling import sample
 from netdiffus.traces.lab import lab_traffic
-from netdiffus.traces.traces import Traces
 from netdiffus.training import Recipe, train
 from netdiffus.training.checkpoint import read_log
 
@@ -47,6 +47,7 @@ def demo(
     Raises:
         KeyboardInterrupt: A training was interrupted; the model is kept.
     """
+    recipe = Recipe(minutes=minutes, seed=seed)
     for part in PARTS:
         (refuse_model if part == "model" else refuse_existing)(folder / part, force)
     rest, holdout = lab_traffic().split(0.25, by="group", seed=seed)
@@ -56,7 +57,7 @@ def demo(
         model = train(
             rest,
             folder / "model",
-            recipe=Recipe(minutes=(1 - TO_FILL) * minutes, seed=seed),
+            recipe=replace(recipe, minutes=(1 - TO_FILL) * minutes),
             force=force,
             progress=progress,
         )
@@ -66,8 +67,8 @@ def demo(
         made = sample(model, len(rest), seed=seed, progress=progress)
     made.save(folder / "synthetic.parquet", force=force)
     with bar("fill up", 1.0) as progress:
-        recipe = Recipe(minutes=TO_FILL * minutes, seed=seed)
-        filled = fill_up(rest, holdout, RARE, KNOWN, recipe=recipe, progress=progress)
+        less = replace(recipe, minutes=TO_FILL * minutes)
+        filled = fill_up(rest, holdout, RARE, KNOWN, recipe=less, progress=progress)
     filled.made.save(folder / "filled.parquet", force=force)
     with bar("evaluate", 1.0) as progress:
         report = evaluate(
@@ -80,11 +81,11 @@ def demo(
             about=model.about,
             progress=progress,
         )
-    _save(folder, report, filled, made, force)
+    _save(folder, report, filled, force)
     return report, filled
 
 
-def _save(folder: Path, report: Report, filled: Filled, made: Traces, force: bool) -> None:
+def _save(folder: Path, report: Report, filled: Filled, force: bool) -> None:
     from netdiffus.demo.page import page  # matplotlib is slow to import
 
     report.save_html(folder / "report.html", force=force)

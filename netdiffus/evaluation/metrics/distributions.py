@@ -174,9 +174,9 @@ def distribution_distances(candidate: SetDistributions, reference: SetDistributi
         rows = zip(candidate.autocorrelations[name], r, reference.lags, strict=True)
         distances = [autocorrelation_distance(a[:n], b[:n]) for a, b, n in rows]
         tables["autocorrelation"][name] = np.array(distances)
-    for ours, theirs in zip(candidate.traits, reference.traits, strict=True):
-        tables["coherence"][ours.name] = kolmogorov_smirnov(
-            ours.values, candidate.labels[ours.trace], theirs.values, reference.labels[theirs.trace]
+    for made, real in zip(candidate.traits, reference.traits, strict=True):
+        tables["coherence"][made.name] = kolmogorov_smirnov(
+            made.values, candidate.labels[made.trace], real.values, reference.labels[real.trace]
         )
     return tables
 
