@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import Any
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
@@ -16,7 +15,7 @@ from netdiffus.evaluation.report.report import Report
 from netdiffus.evaluation.report.summary import answers, shares
 from netdiffus.evaluation.report.summary_plots import private_plot
 from netdiffus.evaluation.report.svg import REAL, SYNTHETIC, TRAIN, frame, svg
-from netdiffus.traces.plots import draw_examples, drawn_channels
+from netdiffus.traces.plots import draw_examples
 
 WIDTH = 3.3  # inches
 SHOWN = ("bulk", "video_low", "voip", "web_tls")  # classes whose traces are drawn
@@ -38,6 +37,7 @@ def page(report: Report, filled: Filled) -> str:
         word=_word(filled),
         used=svg("filled", _draw_filled, filled, real["mean"], width=WIDTH),
         looks=svg("looks", _draw_traces, report, width=WIDTH),
+        drawn=f"{EACH} traces of each side, {report.holdout.channels[0].title} over the bins",
         metrics=metrics,
         private=private,
         private_picture=private_plot(shares(report.figures)),
@@ -84,13 +84,16 @@ def _draw_traces(figure: Figure, report: Report) -> None:
     names = [name for name in SHOWN if name in report.holdout.classes] or list(
         report.holdout.classes[: len(SHOWN)]
     )
-    sides = {"real": (report.holdout, REAL), "made": (report.synthetic, SYNTHETIC)}
-    count = len(drawn_channels(report.holdout))
+    first = [report.holdout.channels[0].name]
+    sides = {
+        "real": (report.holdout.select(first), REAL),
+        "made": (report.synthetic.select(first), SYNTHETIC),
+    }
     frame(figure, 0.78 * len(names) + 0.5, left=0.55, bottom=0.4, top=0.3, wspace=0.1)
     axes = figure.subplots(len(names), 2, squeeze=False, sharex=True, sharey="row")
     for column, (title, (traces, colour)) in enumerate(sides.items()):
-        drawn: Any = np.repeat(axes[:, column : column + 1], count, axis=1)
-        draw_examples(drawn, traces, names, EACH, colour, np.random.default_rng(1))
+        rng = np.random.default_rng(1)
+        draw_examples(axes[:, column : column + 1], traces, names, EACH, colour, rng)
         for axis, name in zip(axes[:, column], names, strict=True):
             axis.set_title(f"{name}, {title}", loc="left", fontsize=7.5)
             axis.set_title("", loc="right")
