@@ -10,6 +10,7 @@ from bench.fidelity.forests import Protocol, equal_draws, mean_figure, rightly_n
 from bench.fidelity.sets import FidelitySet, unsigned
 from netdiffus.attacks.all_attacks import black_box
 from netdiffus.attacks.sides import as_learned, sides
+from netdiffus.errors import InputError
 from netdiffus.evaluation.features.embedding import Embedding
 from netdiffus.evaluation.features.quantities import scales
 from netdiffus.evaluation.features.vector_set import VectorSet
@@ -134,14 +135,18 @@ def copies(fs: FidelitySet, made: Traces) -> dict[str, float]:
     return _copies(fs, made, found)
 
 
-def membership(fs: FidelitySet, made: Traces) -> float:
+def membership(fs: FidelitySet, made: Traces) -> float | None:
     """How well training traces are told from held-out ones by made traces: the best attack's AUC.
 
-    The attacks of `netdiffus audit` that see no model, on traces that occur once.
+    The attacks of `netdiffus audit` that see no model, on traces that occur once. None where these
+    are too few for an attack.
     """
     made = as_learned(unsigned(made).with_gaps(), fs.train.with_gaps(), "made")
     limits: dict[str, Any] = {"drop_repeats": True, "most": MOST_ATTACKED}
-    found = sides(fs.train, fs.holdout, synthetic=made, **limits)
+    try:
+        found = sides(fs.train, fs.holdout, synthetic=made, **limits)
+    except InputError:
+        return None
     return max(float(attack["auc"]["mean"]) for attack in black_box(found, made, 0))
 
 

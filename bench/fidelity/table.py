@@ -137,7 +137,7 @@ def _peers(result: Result) -> Iterator[list[str]]:
             _interval(one["accuracy"]),
             _interval(one["auc"]),
             *(f"{one['copies'][key]:.3f} ({floor[key]:.3f})" for key in ("exact", "closer")),
-            f"{one['membership']:.2f}",
+            "-" if one["membership"] is None else f"{one['membership']:.2f}",
             f"{one['ms_per_trace']:.1f}",
         ]
 
