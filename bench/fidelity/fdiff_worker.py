@@ -23,7 +23,7 @@ from fdiff.utils.dataclasses import DiffusableBatch
 from fdiff.utils.fourier import dft, idft
 
 BATCH = 64
-OVERSAMPLE = 2  # classes cannot be asked for, so more traces are made than are kept
+OVERSAMPLE = 1.2  # classes cannot be asked for, so more traces are made than are kept
 SAMPLING_STEPS = 200
 TRIED = 10  # steps that say how many fit into the time
 
@@ -36,8 +36,8 @@ def main(source: str, target: str, cpu_seconds: float, seed: int) -> None:
     mean, sd = x.mean(dim=(0, 1)), x.std(dim=(0, 1)).clamp_min(1e-3)
     model, spent, steps = fit(dft((x - mean) / sd), cpu_seconds)
     began = time.process_time()
-    sampler = DiffusionSampler(model, sample_batch_size=OVERSAMPLE * len(x))
-    made = idft(sampler.sample(OVERSAMPLE * len(x), SAMPLING_STEPS)) * sd + mean
+    count = int(OVERSAMPLE * len(x))
+    made = idft(DiffusionSampler(model, count).sample(count, SAMPLING_STEPS)) * sd + mean
     about = {
         "package": f"freqdiff {version('freqdiff')}",
         "torch": torch.__version__,
