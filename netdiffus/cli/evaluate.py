@@ -45,6 +45,9 @@ def evaluate(
         bool,
         typer.Option("--sessions", help="Compare sessions of flows, too; needs --holdout."),
     ] = False,
+    cnn: Annotated[
+        bool, typer.Option("--cnn", help="Train a small CNN beside the forest: seconds more.")
+    ] = False,
     by: Annotated[
         str | None, typer.Option(help="Column of groups, within which traces depend on each other.")
     ] = None,
@@ -89,6 +92,7 @@ def evaluate(
                 by=by,
                 sep=sep,
                 seed=seed,
+                cnn=cnn,
                 history=() if model is None else read_log(model),
                 about=None if model is None else Model.load(model).about,
                 audit=audited,
