@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
 from torch.func import functional_call
 
 from netdiffus.networks.batch import Batch
@@ -42,6 +41,8 @@ def calibrate(run: Run) -> None:
     loss of validation traces is convex in 1/T; where it is least, p is calibrated (Guo et al.,
     2017). It takes about ten passes over these traces, before they are learned from.
     """
+    from scipy.optimize import minimize_scalar  # slow to import
+
     batches = run.data.validation()
     if not isinstance(run.state.net, CausalNetwork) or not batches:
         return
