@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -29,7 +28,7 @@ class Demo(NamedTuple):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _small(quick_judges_of_module: None) -> Iterator[None]:
+def _small(quick_reports_of_module: None) -> Iterator[None]:
     """A third of the traffic, and small classifiers: the figures are not looked at."""
     with mock.patch("netdiffus.demo.lab_traffic", return_value=FEW):
         yield
@@ -101,29 +100,6 @@ def test_figures_are_of_what_was_trained(demo: Demo) -> None:
     assert figures["protocol"]["holdout"] == "given"
     assert figures["sets"]["synthetic"]["traces"] == len(made)
     assert figures["about"]["steps"] == Model.load(demo.folder / "model").about["steps"]
-
-
-class Loaded(HTMLParser):
-    """What a page has a browser load."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.pictures, self.outside = 0, []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.pictures += tag in ("img", "svg")
-        loads = [v or "" for k, v in attrs if k in ("src", "href", "srcset", "data", "action")]
-        self.outside += [v for v in loads if not v.startswith(("data:", "#"))]
-
-
-def test_page_loads_nothing_from_outside(demo: Demo) -> None:
-    text = (demo.folder / "report.html").read_text()
-    page = Loaded()
-    page.feed(text)
-    assert page.outside == []
-    assert page.pictures >= 5
-    assert "url(http" not in text
-    assert "@import" not in text
 
 
 def test_a_second_run_with_force_replaces_all(demo: Demo) -> None:

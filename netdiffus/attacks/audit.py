@@ -28,7 +28,7 @@ from netdiffus.model.files import located
 from netdiffus.model.model import Model
 from netdiffus.sampling import sample
 from netdiffus.traces.traces import Traces
-from netdiffus.training.alike import recipe_of
+from netdiffus.training.resume import recipe_of
 
 MOST = 2000  # members, and non-members, that are attacked
 TIMES, MOST_MADE = 5, 10_000  # synthetic traces for each member, and in all at most
@@ -194,7 +194,7 @@ def _check_trainable(
     model: Model, guarantee: Figures | None, minutes: float | None, seed: int
 ) -> None:
     """Refuses a training that would not be like the model's own, before any work."""
-    recipe_of(model, minutes, seed)
+    recipe_of(model, minutes=minutes, seed=seed)
     if guarantee:
         raise InputError(
             "refits and canaries: the model learned from a table that was made private, and a "

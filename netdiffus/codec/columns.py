@@ -64,11 +64,11 @@ class Columns:
         chosen: Choice = None,
         bins_per_point: int | None = None,
     ) -> Columns:
-        """Finds the values that at least `K` owners share; a rarer one would say who was there.
+        """Finds the values that at least `K` owners share; a rarer one could identify its owner.
 
         Args:
             traces: What to learn from.
-            owners: (N,) whose each trace is.
+            owners: (N,) the owner of each trace, as a number.
             chosen: Names of columns; None takes `protocol` and `server_port` where there are such;
                 `all` takes all but those that name a trace, a person, a host or an address, or of
                 which no value is shared.
@@ -222,7 +222,7 @@ class Columns:
     def _put_in_order(
         self, found: dict[str, Any], asked: Mapping[str, Asked], known: Collection[str]
     ) -> None:
-        """Where the first of a pair is greater, the one that is neither known nor asked moves."""
+        """Orders each pair of columns: the value that was neither known nor asked for changes."""
         for first, second in self.orders:
             a, b = found[first], found[second]
             if second not in known and (first in known or first in asked):

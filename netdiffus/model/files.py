@@ -91,7 +91,7 @@ def save_together(folder: Path, one: str, config: str, parts: Mapping[str, bytes
 
 
 def settle(folder: Path) -> None:
-    """Ends what a crash left: files of the last save get their names, those of no save go."""
+    """Cleans up after a crash: files of the last save get their names, others are removed."""
     kept = identity_of(folder)
     for path, other in _all_staged(folder):
         if other == kept:
@@ -105,7 +105,7 @@ def _staged(path: Path, one: str) -> Path:
 
 
 def _all_staged(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Files that have not come to their names, and the identities of their saves."""
+    """Files that do not have their final names yet, and the identities of their saves."""
     for name in PARTS:
         path = folder / name
         for found in sorted(path.parent.glob(f"{path.stem}-*{path.suffix}")):

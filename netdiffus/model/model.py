@@ -118,8 +118,8 @@ class Model:
             diffusion: None takes the preset's own.
             preset: `default`, `causal`, `series`, `masked`, `image` or `paper`.
             width: Features inside the network, None for the preset's own.
-            owners: (N,) whose each trace is; None takes each trace as an owner. Every number that
-                is taken over from the traces is made from those of 5 owners at least.
+            owners: (N,) the owner of each trace, as a number; None: each trace has its own. Every
+                number that the model keeps is made from the traces of at least 5 owners.
             columns: Names of columns of the meta-data that are learned, see `Columns.fit`.
             seed: Of the initial weights.
 

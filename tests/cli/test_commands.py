@@ -152,7 +152,7 @@ class TestPath:
         assert len(told["figures"]) >= 4
         assert page.read_text().startswith("<!doctype html>")
 
-    @pytest.mark.usefixtures("quick_judges")
+    @pytest.mark.usefixtures("quick_reports")
     def test_evaluate_by_attacks(self, work: Path, tmp_path: Path) -> None:
         for part, traces in zip(("learned", "unseen"), volumes(80).split(0.5), strict=True):
             traces.save(tmp_path / f"{part}.parquet")
