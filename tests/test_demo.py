@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -82,6 +83,19 @@ def test_a_gain_is_over_the_best_control() -> None:
     shares = {"alone": 0.1, "repeated": 0.2, "jittered": 0.6, "made": 0.5}
     filled = Filled("a", 8, 75, FEW, {"forest": shares}, {"forest": shares})
     assert filled.gain("forest") == pytest.approx(-0.1)
+
+
+class Loaded(HTMLParser):
+    """What a page has a browser load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pictures, self.outside = 0, []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.pictures += tag in ("img", "svg")
+        loads = [v or "" for k, v in attrs if k in ("src", "href", "srcset", "data", "action")]
+        self.outside += [v for v in loads if not v.startswith(("data:", "#"))]
 
 
 def test_the_first_page_answers_three_questions(demo: Demo) -> None:
