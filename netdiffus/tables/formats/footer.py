@@ -37,8 +37,8 @@ def chunks(path: Path) -> Iterator[Chunk]:
     """All columns of all row groups, of a file that Arrow has opened.
 
     Raises:
-        ArithmeticError, LookupError, TypeError or RecursionError: The footer is damaged, or a column
-            is encrypted.
+        ArithmeticError, LookupError, TypeError or RecursionError: The footer is damaged, or a
+            column is encrypted.
     """
     with path.open("rb") as file:
         file.seek(-8, SEEK_END)
