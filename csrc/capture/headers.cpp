@@ -406,6 +406,7 @@ Verdict Decoder::internet4(Bytes in) {
   std::copy_n(in.checked(16, 4), 4, packet_.destination.address.begin() + 12);
   const uint16_t cut = in.be16(6);
   packet_.fragment_id = in.be16(4);
+  packet_.ttl = in.u8(8);
   packet_.fragment = cut & 0x1fff   ? Fragment::later
                      : cut & 0x2000 ? Fragment::first
                                     : Fragment::none;
@@ -419,6 +420,7 @@ Verdict Decoder::internet6(Bytes in) {
   std::copy_n(in.checked(8, 16), 16, packet_.source.address.begin());
   std::copy_n(in.checked(24, 16), 16, packet_.destination.address.begin());
   packet_.fragment = Fragment::none;
+  packet_.ttl = in.u8(7);
   // 0 with something behind it: a jumbogram, or the sender's network card was to cut it up.
   ip_size_ = in.be16(4) || in.u8(6) == kNothing ? 40u + in.be16(4) : left(in);
   if (ip_size_ < 40) return kBad;
@@ -499,6 +501,7 @@ Verdict Decoder::ports(uint8_t protocol, Bytes in, uint32_t left) {
     if (protocol == kTcp && in.has(14)) {
       packet_.sequence = in.be32(4);
       packet_.tcp_flags = in.u8(13);
+      packet_.window = in.has(16) ? in.be16(14) : 0;
       header = (in.u8(12) >> 4) * 4u;
     } else if (protocol == kTcp) {  // cut behind the ports: enough but for what it carries
       if (reading_.size == Size::payload) return kTruncated;

@@ -180,6 +180,7 @@ Verdict Traces::append(Trace& trace, const Packet& packet, int direction) {
   if (bin >= (rules_.bins ? rules_.bins : kMaxBins)) return {Drop::beyond, 0};
   if (!trace.direction) {
     trace.size = packet.size;
+    trace.header = {packet.window, packet.tcp_flags, packet.ttl};
     trace.direction = static_cast<int8_t>(direction);
     return kKept;
   }
@@ -192,7 +193,8 @@ Verdict Traces::append(Trace& trace, const Packet& packet, int direction) {
     if (more.bins.empty() || more.bins.back().index != bin) more.bins.push_back({bin, 0, 0});
     (direction > 0 ? more.bins.back().up : more.bins.back().down) += packet.size;
   } else {
-    more.points.push_back({time, packet.size, static_cast<int8_t>(direction)});
+    const Header header = {packet.window, packet.tcp_flags, packet.ttl};
+    more.points.push_back({time, packet.size, direction > 0, header});
   }
   return kKept;
 }
@@ -267,7 +269,7 @@ void Traces::write(const Trace& trace, Batch& batch) {
   if (rules_.bin_ns) {
     write_bins(trace, more, reversed, batch);
   } else {
-    write_point({0, trace.size, trace.direction}, sign, batch);
+    write_point({0, trace.size, trace.direction > 0, trace.header}, sign, batch);
     for (const Point& point : more.points) write_point(point, sign, batch);
     batch.offsets.push_back(static_cast<int64_t>(batch.sizes.size()));
   }
@@ -286,10 +288,14 @@ void Traces::write(const Trace& trace, Batch& batch) {
   batch.synthetic.push_back(trace.synthetic);
 }
 
-void Traces::write_point(const Point& point, int sign, Batch& batch) {
+void Traces::write_point(const Point& point, int sign, Batch& batch) const {
   batch.sizes.push_back(static_cast<int32_t>(point.size));
-  batch.directions.push_back(static_cast<int8_t>(sign * point.direction));
+  batch.directions.push_back(static_cast<int8_t>(point.up ? sign : -sign));
   batch.times.push_back(point.time);
+  if (!rules_.headers) return;
+  batch.flags.push_back(point.header.flags);
+  batch.ttls.push_back(point.header.ttl);
+  batch.windows.push_back(point.header.window);
 }
 
 void Traces::write_bins(const Trace& trace, const More& more, bool reversed, Batch& batch) const {

@@ -31,6 +31,7 @@ struct Rules {
   int64_t bins;     // of each trace; 0: up to its last packet
   int64_t idle_ns, active_ns;
   std::vector<Network> hosts;
+  bool headers;  // whether each packet's flags, TTL and window are wanted
 };
 
 // Text i is [ends[i], ends[i + 1]).
@@ -49,6 +50,8 @@ struct Batch {
   std::vector<int64_t> offsets = {0};
   std::vector<int32_t> sizes;
   std::vector<int8_t> directions;
+  std::vector<uint8_t> flags, ttls;  // these and windows only where they are wanted
+  std::vector<uint16_t> windows;
   std::vector<int64_t> times;     // ns since the trace's first packet
   std::vector<int64_t> down, up;  // bytes in each bin
   std::vector<int64_t> start, duration, packets, bytes_up, bytes_down;  // ns; of all packets
@@ -77,10 +80,14 @@ class Traces {
   static constexpr int64_t kMaxBins = 1'000'000;
   static constexpr size_t kLeast = 64;
 
+  struct Header {
+    uint16_t window;
+    uint8_t flags, ttl;
+  };
   struct Point {
     int64_t time;
-    uint32_t size;
-    int8_t direction;
+    uint32_t size : 31, up : 1;
+    Header header;
   };
   struct Bin {
     int64_t index, down, up;
@@ -103,6 +110,7 @@ class Traces {
     int8_t direction = 0;            // of the first packet; 0: it is still to be added
     uint32_t size = 0;               // of the first packet
     uint32_t number[2];              // of their SYNs
+    Header header;                   // of the first packet
     int64_t start, last;             // the last of all packets, counted or not
     std::unique_ptr<More> more;
     Trace *older = nullptr, *newer = nullptr;  // by their last packet
@@ -133,7 +141,7 @@ class Traces {
   void link(Trace& trace);
   void unlink(Trace& trace);
   void write(const Trace& trace, Batch& batch);
-  static void write_point(const Point& point, int sign, Batch& batch);
+  void write_point(const Point& point, int sign, Batch& batch) const;
   void write_bins(const Trace& trace, const More& more, bool reversed, Batch& batch) const;
 
   Rules rules_;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from ipaddress import ip_address, ip_network
 from itertools import chain
 from typing import Any, BinaryIO
 
@@ -39,7 +40,7 @@ def to_table(found: dict[str, Any], rules: Rules, capture: str, first: int) -> p
     columns: dict[str, Any] = {
         "trace_id": pc.binary_join_element_wise(capture, numbers, "#"),
         "capture": pa.repeat(capture, count),
-        **_ends(found, rules),
+        **_ends(found, rules, capture),
         "packets": found["packets"],
         "bytes_up": found["bytes_up"],
         "bytes_down": found["bytes_down"],
@@ -75,20 +76,41 @@ def once_all_are_there(tables: Iterator[pa.Table], file: BinaryIO) -> Iterator[p
         yield pa.Table.from_batches([batch])
 
 
-def _ends(found: dict[str, Any], rules: Rules) -> dict[str, Any]:
+def _ends(found: dict[str, Any], rules: Rules, capture: str) -> dict[str, Any]:
     """Who talks to whom, as far as a trace of this kind has it."""
     client = _texts(*found["client"])
-    if rules.per == "host":
+    if rules.trace == "host":
         return {"host": client}
-    if rules.per == "capture":
+    if rules.trace == "capture":
         return {"client": client}
+    server = _texts(*found["server"])
     return {
+        **_sessions(client, server, rules, capture),
         "protocol": NAMES.take(pa.array(found["protocol"])),
         "client": client,
         "client_port": found["client_port"].astype(np.int32),
-        "server": _texts(*found["server"]),
+        "server": server,
         "server_port": found["server_port"].astype(np.int32),
     }
+
+
+def _sessions(client: pa.Array, server: pa.Array, rules: Rules, capture: str) -> dict[str, Any]:
+    """Whose flow each is: of the capture, or of a host in it; null where no end is a host."""
+    if not rules.keep_flows:
+        return {}
+    if rules.per == "capture":
+        return {"session": pa.repeat(capture, len(client))}
+    networks = [ip_network(host, strict=False) for host in rules.hosts]
+    is_host = {
+        one: any(ip_address(one) in network for network in networks)
+        for one in {*client.to_pylist(), *server.to_pylist()}
+    }
+    hosts = [
+        next((one for one in ends if is_host[one]), None)
+        for ends in zip(client.to_pylist(), server.to_pylist(), strict=True)
+    ]
+    named = [None if host is None else f"{capture}#{host}" for host in hosts]
+    return {"session": pa.array(named, pa.string())}
 
 
 def _texts(ends: np.ndarray[Any, Any], characters: bytes) -> pa.Array:
