@@ -45,7 +45,9 @@ def _names_of_classes(schema: pa.Schema) -> dict[str, list[str]]:
         about: Any = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = about.get("info", {}).get("features", {})
         found: dict[str, Any] = {
-            name: one.get("names") for name, one in features.items() if isinstance(one, dict)
+            name: one.get("names")
+            for name, one in features.items()
+            if isinstance(one, dict) and one.get("_type") == "ClassLabel"
         }
     except (ValueError, AttributeError, RecursionError):
         return {}
