@@ -45,15 +45,14 @@ def _names_of_classes(schema: pa.Schema) -> dict[str, list[str]]:
         about: Any = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = about.get("info", {}).get("features", {})
         found: dict[str, Any] = {
-            name: one.get("names") for name, one in features.items() if isinstance(one, dict)
+            name: one.get("names")
+            for name, one in features.items()
+            if isinstance(one, dict) and one.get("_type") == "ClassLabel"
         }
     except (ValueError, AttributeError, RecursionError):
         return {}
-    return {name: names for name, names in found.items() if _are_texts(names)}
-
-
-def _are_texts(names: Any) -> bool:
-    return isinstance(names, list) and bool(names) and all(isinstance(one, str) for one in names)
+    lists = {name: names for name, names in found.items() if isinstance(names, list) and names}
+    return {name: [str(one) for one in names] for name, names in lists.items()}
 
 
 def _named(column: pa.ChunkedArray, names: list[str]) -> pa.ChunkedArray:

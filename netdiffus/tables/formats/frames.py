@@ -63,4 +63,6 @@ def _of_hugging_face(data: Any) -> pa.Table:
             f"data[{next(iter(data), 'train')!r}]"
         )
     formed = data.with_format("arrow")
-    return formed[:] if hasattr(data, "__len__") else pa.concat_tables(formed.iter(batch_size=1000))
+    if hasattr(formed, "iter") and not hasattr(data, "__len__"):
+        return pa.concat_tables(formed.iter(batch_size=1000))
+    return formed[:]
