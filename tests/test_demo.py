@@ -105,6 +105,9 @@ def test_the_first_page_answers_three_questions(demo: Demo) -> None:
     page = Loaded()
     page.feed(text)
     assert page.outside == ["report.html"]
+    report = Loaded()
+    report.feed((demo.folder / "report.html").read_text())
+    assert report.outside == []
     assert page.pictures == 3
 
 

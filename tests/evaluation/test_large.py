@@ -105,9 +105,10 @@ def test_figures_of_all_traces_are_those_of_the_sets_in_memory(
     for name, one in (("synthetic", made), ("real", real)):
         tables = distribution_distances(one, held)
         scales = {q.name: q.values.std() or 1.0 for q in real.quantities}
-        for measure, table in tables.items():
-            for quantity, per_class in table.items():
-                figure = figures[name][measure]["quantities"][quantity]["classes"]
+        assert tables.keys() >= figures[name].keys() >= {"wasserstein", "autocorrelation"}
+        for measure, of_measure in figures[name].items():
+            for quantity, each in of_measure["quantities"].items():
+                per_class, figure = tables[measure][quantity], each["classes"]
                 ours = [figure[k]["mean"] for k in wanted.classes]
                 unit = scales[quantity] if measure == "wasserstein" else 1.0
                 # Bins of rounded numbers differ by the few numbers that lie at an edge.
