@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from command import Result, run
 
 from netdiffus.demo import KNOWN, RARE
 from netdiffus.demo.filling import Filled
+from netdiffus.demo.page import _word
 from netdiffus.model.model import Model
 from netdiffus.traces.lab import lab_traffic
 from netdiffus.traces.traces import Traces
@@ -82,6 +84,11 @@ def test_a_gain_is_over_the_best_control() -> None:
     shares = {"alone": 0.1, "repeated": 0.2, "jittered": 0.6, "made": 0.5}
     filled = Filled("a", 8, 75, FEW, {"forest": shares}, {"forest": shares})
     assert filled.gain("forest") == pytest.approx(-0.1)
+    assert _word(filled)[0] == "No gain over copies this time"
+    better = {"forest": {**shares, "made": 0.7}, "cnn": shares}
+    assert _word(replace(filled, recognised=better))[0] == "For the forest: 8 traces became 75"
+    both = replace(filled, recognised={"forest": better["forest"]})
+    assert _word(both)[0] == "Yes: 8 traces became 75"
 
 
 def test_the_first_page_answers_three_questions(demo: Demo) -> None:
