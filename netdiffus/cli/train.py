@@ -19,6 +19,7 @@ from netdiffus.cli.options import (
     Length,
     Seed,
     given,
+    load,
     read_options,
     refuse_unused,
 )

@@ -253,9 +253,9 @@ def _cell_means(values: Floats, owners: Ints) -> Floats:
             inside = set()
     if not ends:
         return np.empty(0)
-    starts = np.array([0, *ends[:-1]])
-    counts = np.diff([*starts, len(values)])  # the last cell takes what is left over
-    means: Floats = np.add.reduceat(values, starts) / counts
+    begins = np.array([0, *ends[:-1]])
+    counts = np.diff([*begins, len(values)])  # the last cell takes what is left over
+    means: Floats = np.add.reduceat(values, begins) / counts
     return means
 
 

@@ -17,8 +17,8 @@ from netdiffus.evaluation.columns import column_figures
 from netdiffus.evaluation.draws import capped, class_counts, draw_rows
 from netdiffus.evaluation.early import early_figures
 from netdiffus.evaluation.features.quantities import quantities, scales
-from netdiffus.evaluation.large import prepare_large
 from netdiffus.evaluation.features.traits import traits
+from netdiffus.evaluation.large import prepare_large
 from netdiffus.evaluation.metrics.classification import FOLDS
 from netdiffus.evaluation.metrics.memorization import usual_exact
 from netdiffus.evaluation.prepare import MOST_COMPARED, Comparison, TraceSet, Whole, prepare

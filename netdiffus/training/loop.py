@@ -80,7 +80,8 @@ def _note(run: Run, loss: float) -> None:
     """What is measured and told after a step."""
     state = run.state
     state.losses.append(loss)
-    if state.step % validation_steps(len(run.data.labels)) == 0 and state.schedule.decay_step is None:
+    every = validation_steps(len(run.data.labels))
+    if state.step % every == 0 and state.schedule.decay_step is None:
         validate(run)
     if state.step % LOG_EVERY == 0:
         log(state, run.log)
