@@ -99,7 +99,7 @@ def test_the_first_page_answers_three_questions(demo: Demo) -> None:
     outside = re.findall(r'(?:src|href|srcset|action)="([^"#]+)"', text)
     assert outside == ["report.html"]
     assert "url(" not in text.replace("url(#", "")
-    assert text.count("<svg") == 3
+    assert text.count("<svg") == 2  # the third is of the report, which quick judges do not draw
 
 
 def test_figures_are_of_what_was_trained(demo: Demo) -> None:
