@@ -51,11 +51,12 @@ def page(report: Report, filled: Filled) -> str:
 
 def _word(filled: Filled) -> tuple[str, str]:
     """Whether made traces gain over the best control, and the grade of that."""
-    gains = [filled.gain(name) for name in filled.recognised]
-    if min(gains) > LEAST_GAIN:
-        return f"Yes: {filled.known} traces became {filled.total}", "at-the-floor"
-    if max(gains) > LEAST_GAIN:
-        return "For one classifier of two", "near"
+    better = [name for name in filled.recognised if filled.gain(name) > LEAST_GAIN]
+    became = f"{filled.known} traces became {filled.total}"
+    if len(better) == len(filled.recognised):
+        return f"Yes: {became}", "at-the-floor"
+    if better:
+        return f"For the {better[0].replace('cnn', 'CNN')}: {became}", "near"
     return "No gain over copies this time", "far"
 
 

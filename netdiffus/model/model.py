@@ -439,6 +439,7 @@ Makes synthetic network traces of the classes below. Made by netdiffus {version}
 
 ```python
 import netdiffus
+
 model = netdiffus.Model.from_pretrained("THIS FOLDER, OR user/name ON THE HUB")
 traces = netdiffus.sample(model, 100, label="…")
 ```
