@@ -36,12 +36,17 @@ if TYPE_CHECKING:
     from netdiffus.export.arrays import write_arrays as write_arrays
     from netdiffus.export.capture import write_capture as write_capture
     from netdiffus.export.flow_tables import write_flows as write_flows
+    from netdiffus.export.parts import export_to_parts as export_to_parts
     from netdiffus.model.model import Model as Model
     from netdiffus.parts import Dataset as Dataset
     from netdiffus.privacy.privatise import privatise as privatise
     from netdiffus.sampling import sample as sample
     from netdiffus.sampling import sample_to_parquet as sample_to_parquet
     from netdiffus.sampling_parts import sample_to_parts as sample_to_parts
+    from netdiffus.sessions import SessionModel as SessionModel
+    from netdiffus.sessions import compare_sessions as compare_sessions
+    from netdiffus.sessions import sample_sessions as sample_sessions
+    from netdiffus.sessions import train_sessions as train_sessions
     from netdiffus.traces.lab import lab_traffic as lab_traffic
     from netdiffus.traces.traces import Traces as Traces
     from netdiffus.traces.traces import concat as concat
@@ -76,6 +81,10 @@ _HOMES = {
     "sample": "sampling",
     "sample_to_parquet": "sampling",
     "sample_to_parts": "sampling_parts",
+    "SessionModel": "sessions",
+    "compare_sessions": "sessions",
+    "sample_sessions": "sessions",
+    "train_sessions": "sessions",
     "Channel": "channels",
     "Traces": "traces.traces",
     "concat": "traces.traces",
@@ -84,6 +93,7 @@ _HOMES = {
     "write_capture": "export.capture",
     "write_arrays": "export.arrays",
     "write_flows": "export.flow_tables",
+    "export_to_parts": "export.parts",
 }
 
 __all__ = [*_HOMES, "__version__"]

@@ -24,6 +24,7 @@ from netdiffus.evaluation.features.embedding import Embedding
 from netdiffus.evaluation.features.vector_set import VectorSet
 from netdiffus.evaluation.metrics.memorization import CopyDetector, usual_exact
 from netdiffus.files import refuse_existing, write_text
+from netdiffus.model.files import located
 from netdiffus.model.model import Model
 from netdiffus.sampling import sample
 from netdiffus.traces.traces import Traces
@@ -126,7 +127,7 @@ def audit(
     """
     seed = checked_seed(seed)
     refits, canaries = whole("refits", refits, 0), whole("canaries", canaries, 0)
-    folder = Path(model) if isinstance(model, (str, Path)) else None
+    folder = located(model) if isinstance(model, (str, Path)) else None
     loaded = Model.load(folder) if folder is not None else model
     _check_asked(loaded, synthetic, samples, refits, canaries)
     assert loaded is None or isinstance(loaded, Model)

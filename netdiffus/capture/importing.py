@@ -10,8 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet
 
-from netdiffus.capture.files.finding import find_captures
+from netdiffus.capture.files.finding import Found, find_captures
 from netdiffus.capture.reading import Progress, Source
+from netdiffus.capture.recordings import recordings
 from netdiffus.capture.report import CaptureReport
 from netdiffus.capture.rules import Rules
 from netdiffus.errors import InputError, Note
@@ -29,22 +30,24 @@ def import_captures(
     rules: Rules | None = None,
     threads: int | None = None,
     lenient: bool = False,
+    together: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Traces, CaptureReport]:
     """Reads captures into traces.
 
     pcap (µs, ns and modified) and pcapng, of both byte orders, and snoop, several in one file too;
-    plain, gzip, zstd, xz or bzip2, and in tar and zip archives, known by their first bytes. `-` is
-    standard input; it and pipes are first copied to a temporary file. Ethernet with VLAN, SNAP,
-    PPPoE, MPLS (IP and pseudowires), PBB, VN-tag, 802.1BR and open MACsec; RAW, Linux cooked (SLL
-    and SLL2), NULL, LOOP, ENC, PPP, Cisco HDLC, frame relay, ATM, IPNET, 802.11 data frames (bare,
-    radiotap, PPI), NFLOG and PKTAP. A damage costs the packet that it hits: what follows is read.
-    Times are whole nanoseconds until they are written: `timestamp` is that number over 1e9 as
-    float64, from which `round(timestamp * 1e9)` gives it back for every trace shorter than 26 days
-    (2**51 ns). Finer times are cut to nanoseconds. Packets come in order of time, of one time in
-    that of the file: those out of order by up to 65536 packets are put in order on the way. A
-    capture where that is not enough is read twice, and its packets sorted in a temporary file, of
-    64 bytes per packet, in the system's folder for such (TMPDIR). The report counts both.
+    plain, gzip, zstd, xz, bzip2 or lz4, and in tar and zip archives, known by their first bytes.
+    `-` is standard input; it and pipes are first copied to a temporary file. Ethernet with VLAN,
+    SNAP, PPPoE, MPLS (IP and pseudowires), PBB, VN-tag, 802.1BR and open MACsec; RAW, Linux cooked
+    (SLL and SLL2), NULL, LOOP, ENC, PPP, Cisco HDLC, frame relay, ATM, FDDI, SLIP, IPNET, IP over
+    FireWire, 802.11 data frames (bare, radiotap, PPI, Prism, AVS), NFLOG and PKTAP. A damage costs
+    the packet that it hits: what follows is read. Times are whole nanoseconds until they are
+    written: `timestamp` is that number over 1e9 as float64, from which `round(timestamp * 1e9)`
+    gives it back for every trace shorter than 26 days (2**51 ns). Finer times are cut to
+    nanoseconds. Packets come in order of time, of one time in that of the file: those out of order
+    by up to 65536 packets are put in order on the way. A capture where that is not enough is read
+    twice, and its packets sorted in a temporary file, of 64 bytes per packet, in the system's
+    folder for such (TMPDIR). The report counts both.
 
     Args:
         paths: A file or folder, or several. Folders are searched for captures to their depth.
@@ -57,6 +60,8 @@ def import_captures(
         rules: What a trace is; flows of 64 packets if not given.
         threads: Files read at a time; the number of cores if not given.
         lenient: Do not warn of problems with captures; the report names them all the same.
+        together: The captures of a folder are one recording: flows go on in the next file, in order
+            of the times of their first packets.
         progress: Called with (share of the bytes done, a note).
 
     Returns:
@@ -68,7 +73,8 @@ def import_captures(
         InputError: No captures, no traces (with the packets counted by reason), or labels that
             cannot be.
     """
-    source = Source(find_captures(listed(paths)), label_from, rules or Rules(), threads, progress)
+    found = captures_of(paths, label_from, together)
+    source = Source(found, label_from, rules or Rules(), threads, progress)
     traces = Traces.from_arrow(pa.concat_tables(source.tables()))
     for hint in source.report.hints:
         warnings.warn(hint, Note, stacklevel=2)
@@ -85,6 +91,7 @@ def convert_captures(
     label_from: str | Path | None = "dir",
     rules: Rules | None = None,
     threads: int | None = None,
+    together: bool = False,
     force: bool = False,
     progress: Progress | None = None,
 ) -> CaptureReport:
@@ -98,6 +105,7 @@ def convert_captures(
         label_from: As for `import_captures`.
         rules: As for `import_captures`.
         threads: As for `import_captures`.
+        together: As for `import_captures`.
         force: Replace the file if it is there.
         progress: As for `import_captures`.
 
@@ -109,7 +117,8 @@ def convert_captures(
     if out.suffix != ".parquet":
         raise InputError(f"{out}: captures are imported to Parquet; end the name in .parquet")
     refuse_existing(out, force)
-    source = Source(find_captures(listed(paths)), label_from, rules or Rules(), threads, progress)
+    captures = captures_of(paths, label_from, together)
+    source = Source(captures, label_from, rules or Rules(), threads, progress)
     with whole_file(out) as part, closing(source.tables()) as found:
         tables = _gathered(found)
         first = next(tables)
@@ -122,9 +131,10 @@ def convert_captures(
     return source.report
 
 
-def listed(paths: Paths) -> list[str | Path]:
-    """The paths as a list, where there may be one alone."""
-    return [paths] if isinstance(paths, (str, Path)) else list(paths)
+def captures_of(paths: Paths, label_from: str | Path | None, together: bool) -> Found:
+    """The captures that an import is given."""
+    found = find_captures([paths] if isinstance(paths, (str, Path)) else list(paths))
+    return recordings(found, label_from) if together else found
 
 
 def _gathered(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:

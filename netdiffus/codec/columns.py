@@ -16,7 +16,7 @@ import torch
 
 from netdiffus.codec.asked import Asked
 from netdiffus.codec.column import CODES, MOST_VALUES, Column, plain
-from netdiffus.codec.totals import equal_total, total
+from netdiffus.codec.totals import equal_total, is_close, total
 from netdiffus.codec.vocabulary import K, Vocabulary
 from netdiffus.errors import InputError, Note
 from netdiffus.traces.traces import Traces
@@ -207,6 +207,18 @@ class Columns:
             for name, (of, kind) in self.totals.items()
         }
 
+    def exceptions(self, traces: Traces) -> Ints:
+        """Rows in which a column is not its total, or a pair is not in order; one for each."""
+        found = []
+        for name, (of, _) in self.totals.items():
+            cells = traces.meta[name].cast(pa.float64(), safe=False)
+            found.append(~is_close(cells.to_numpy(), total(traces, of)))
+        kept = {one.name: one for one in self.learned}
+        for pair in self.orders:
+            first, second = (kept[name].raw(traces.meta[name]) for name in pair)
+            found.append(first > second)
+        return np.unique([np.argmax(one) for one in found if one.any()]).astype(np.int64)
+
     def _put_in_order(
         self, found: dict[str, Any], asked: Mapping[str, Asked], known: Collection[str]
     ) -> None:
@@ -263,10 +275,16 @@ def _names(traces: Traces, chosen: Choice) -> list[str]:
                     f"column {name!r} is not in the meta-data; there are: {', '.join(there)}"
                 )
         return list(dict.fromkeys(chosen))
+    return safe_columns(traces)
+
+
+def safe_columns(traces: Traces) -> list[str]:
+    """All columns but those that name a trace, a person or a host; a note says which these are."""
+    there = list(traces.meta.column_names)
     left = {name: why for name in there if (why := _unsafe(name, traces.meta[name]))}
     if left:
         listed = ", ".join(f"{name} ({why})" for name, why in left.items())
-        warnings.warn(f"columns that are not learned: {listed}", Note, stacklevel=4)
+        warnings.warn(f"columns that are not learned: {listed}", Note, stacklevel=5)
     return [name for name in there if name not in left]
 
 

@@ -25,6 +25,13 @@ STATE = f"{CHECKPOINT}/state.safetensors"
 # Those that a save writes beside the config; of a model without training only two.
 PARTS = (WEIGHTS, CARD, LOG, STATE)
 IDENTITY = re.compile(r"[0-9a-f]{32}")
+SHIPPED = {"lab": Path(__file__).parents[1] / "data" / "lab"}  # examples/lab_model.py makes it
+
+
+def located(path: str | Path) -> Path:
+    """The folder; or the model of this name that ships with the package, if there is no folder."""
+    folder = Path(path)
+    return folder if folder.exists() else SHIPPED.get(str(path), folder)
 
 
 def refuse_model(folder: Path, force: bool) -> None:

@@ -47,6 +47,7 @@ from netdiffus.model.files import (
     WEIGHTS,
     current,
     identity,
+    located,
     refuse_model,
     save_together,
     settle,
@@ -205,11 +206,15 @@ class Model:
 
         Sizes are checked before a network is made, so that it takes no more memory than the files.
 
+        Args:
+            path: The folder. `lab`, where there is no folder of this name, is the model that ships
+                with the package: it makes the first 64 packets of sessions as in `lab_traffic`.
+
         Raises:
             InputError: The folder is missing, truncated, foreign, of another format, or holds
                 a setting or a tensor that this version does not know or that is out of bounds.
         """
-        folder, found = Path(path), None
+        folder, found = located(path), None
         for _ in range(TRIES):
             config = read_config(folder / CONFIG)
             file = current(folder, WEIGHTS, config["id"])

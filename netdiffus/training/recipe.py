@@ -24,10 +24,11 @@ class Recipe:
         ema_width: The averaged weights look back over about this share of the training so far
             (Karras et al., 2024, power-function averaging), so one value serves every budget.
         validation_fraction: Share of each class that is held out at first as validation traces,
-            about 256 at most and none if they would be fewer than 16. They detect overfitting,
-            which ends training before the budget, and calibrate the logits (`training.validation`).
-            Once the learning rate falls, they are learned from, too. With 0 all traces are learned
-            from at once, training never ends early, and the temperature of the logits stays 1.
+            about 256 at most. Where they would be fewer than 16 the share is a quarter, and where
+            that is fewer, too, there are none. They detect overfitting, which ends training before
+            the budget, and calibrate the logits (`training.validation`). Once the learning rate
+            falls, they are learned from, too. With 0 all traces are learned from at once, training
+            never ends early, and the temperature of the logits stays 1.
         checkpoint_seconds: Time between checkpoints.
         seed: Of initial weights, order of traces, dropout, diffusion times and noise.
 

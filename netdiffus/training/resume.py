@@ -54,6 +54,8 @@ def hash_of(traces: Traces | Dataset, columns: Sequence[str] = ()) -> str:
     if isinstance(traces, Dataset):
         for one in traces.manifest.parts:
             digest.update(one.sha256.encode())
+        if traces.length is not None:
+            digest.update(str(traces.length).encode())
         return digest.hexdigest()
     for rows in parts_of(len(traces)):
         digest.update(traces.values[rows].tobytes())

@@ -8,7 +8,7 @@ from torch.func import functional_call
 
 from netdiffus.networks.batch import Batch
 from netdiffus.networks.causal import CausalNetwork
-from netdiffus.training.checkpoint import State
+from netdiffus.training.processes import summed
 from netdiffus.training.run import Run
 from netdiffus.training.step import Loss
 
@@ -29,9 +29,9 @@ def validate(run: Run) -> None:
     tried = {schedule.temperature}
     if isinstance(run.state.net, CausalNetwork):
         tried.add(min(HIGHEST, RAISE * schedule.temperature))
-    least, schedule.temperature = min((_mean_loss(run.state, validation, t), t) for t in tried)
+    least, schedule.temperature = min((_mean_loss(run, validation, t), t) for t in tried)
     schedule.losses.append(least)
-    schedule.learned_loss = _mean_loss(run.state, data.reference(), schedule.temperature)
+    schedule.learned_loss = _mean_loss(run, data.reference(), schedule.temperature)
 
 
 def calibrate(run: Run) -> None:
@@ -48,7 +48,7 @@ def calibrate(run: Run) -> None:
         return
 
     def loss(inverse: float) -> float:
-        return _mean_loss(run.state, batches, 1 / inverse)
+        return _mean_loss(run, batches, 1 / inverse)
 
     bounds = 1 / HIGHEST, 1.0
     least = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 0.005})
@@ -61,14 +61,21 @@ def set_temperature(run: Run) -> None:
         run.state.net.logits.temperature.fill_(run.state.schedule.temperature)
 
 
-def _mean_loss(state: State, batches: list[Batch], temperature: float) -> float:
-    """Mean loss of the averaged weights, without dropout or other randomness of training."""
+def _mean_loss(run: Run, batches: list[Batch], temperature: float) -> float:
+    """Mean loss of the averaged weights, without dropout or other randomness of training.
+
+    The processes share the batches.
+    """
+    state, accelerator = run.state, run.accelerator
+    mine = batches[accelerator.process_index :: accelerator.num_processes]
     names = (f"net.{name}" for name, _ in state.net.named_parameters())
     tensors = dict(zip(names, state.ema, strict=True))
     if isinstance(state.net, CausalNetwork):
         tensors[NAME] = torch.full_like(state.net.logits.temperature, temperature)
     loss = Loss(state.net.eval())
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        losses = [float(functional_call(loss, tensors, tuple(batch))) for batch in batches]
+        losses = [float(functional_call(loss, tensors, tuple(batch))) for batch in mine]
     state.net.train()
-    return float(np.average(losses, weights=[len(b.label) for b in batches]))
+    weights = np.array([float(len(batch.label)) for batch in mine])
+    total, count = summed(accelerator, float(np.array(losses) @ weights), float(weights.sum()))
+    return total / count
