@@ -78,6 +78,7 @@ def _quick_reports() -> Iterator[None]:
 
 
 quick_judges = pytest.fixture(_quick_judges)
+quick_judges_of_module = pytest.fixture(_quick_judges, scope="module")
 quick_reports = pytest.fixture(_quick_reports)
 quick_reports_of_module = pytest.fixture(_quick_reports, scope="module")
 
