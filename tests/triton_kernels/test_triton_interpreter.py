@@ -14,7 +14,7 @@ pytest.importorskip("triton", reason="backend triton: triton is not installed")
 SHAPES = "(q_sample or formula) and (shape3 or shape12)"
 RESULTS = f"pyts or backends_agree or {SHAPES} or without_chance or undoes_gamma and 0.3"
 TENSORS = "strides or nan or leading or empty or small_shapes or width or beside and 37"
-NUMBERS = "anywhere or by_hand or any_size"
+NUMBERS = "anywhere or by_hand or any_size or in_place and 0.3"
 TESTS = f"triton and ({RESULTS} or {TENSORS} or {NUMBERS})"
 
 
