@@ -1,9 +1,9 @@
-"""The command: `python -m bench.long_series`, from the root of the repository: whole long traces, learned.
+"""The command: `python -m bench.long_series`, from the root of the repository: whole long traces.
 
-Trains the default network on whole traces of two public sets, sizes and directions, and asks what a forest
-that learned from made traces knows of real ones, beside one that learned from the real training traces. It
-sees totals and cumulated bytes of whole traces (the CUMUL attack's features: Panchenko et al., 2016).
-Half of the traces of each class train, half judge.
+Trains the default network on whole traces of two public sets, sizes and directions, and asks what a
+forest that learned from made traces knows of real ones, beside one that learned from the real
+training traces. It sees totals and cumulated bytes of whole traces, as the CUMUL attack does
+(Panchenko et al., 2016). Half of the traces of each class train, half judge.
 """
 
 from __future__ import annotations
@@ -33,9 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("sets", nargs="*", default=SETS, metavar="SET")
     parser.add_argument("--data", type=Path, default=folder_of_data())
     parser.add_argument("--runs", type=int, default=1024)
-    parser.add_argument("--minutes", type=float, default=10.0, help="of processor time, of a training")
+    parser.add_argument(
+        "--minutes", type=float, default=10.0, help="of processor time, of a training"
+    )
+    parser.add_argument("--batch-size", type=int, default=8, help="small, as traces are long")
     parser.add_argument("--times", type=int, default=1, help="made traces for each training trace")
-    parser.add_argument("--out", type=Path, help="folder for models and made traces")
+    parser.add_argument("--out", type=Path, help="folder for models; a training there goes on")
     given = parser.parse_args(arguments)
     warnings.simplefilter("ignore", Note)
     print("| set | real | made | share | steps, minutes |\n| --- | --- | --- | --- | --- |")
@@ -47,8 +50,10 @@ def _row(name: str, given: argparse.Namespace) -> bool:
     traces = Traces.load(given.data / f"{name}.parquet", channels=channels)
     real, holdout = traces.split(0.5, seed=0)
     folder = None if given.out is None else given.out / name
-    recipe = Recipe(cpu_minutes=given.minutes)
-    model = train(real, folder, recipe=recipe, codec=TokenCodec(runs=given.runs), force=True)
+    began_before = folder is not None and (folder / "checkpoint").exists()
+    recipe = Recipe(cpu_minutes=given.minutes, batch_size=given.batch_size)
+    codec = TokenCodec(runs=given.runs)
+    model = train(real, folder, recipe=recipe, codec=codec, resume=began_before)
     began = time.process_time()
     made = sample(model, given.times * len(real), seed=0)
     if folder is not None:
@@ -56,8 +61,8 @@ def _row(name: str, given: argparse.Namespace) -> bool:
     best, found = accuracy(real, holdout), accuracy(made, holdout)
     steps, spent = model.about["steps"], (time.process_time() - began) / 60
     print(
-        f"| {name} | {best:.3f} | {found:.3f} | {found / best:.2f} | {steps} steps in {given.minutes:g} "
-        f"minutes, {spent:.1f} to sample and judge |",
+        f"| {name} | {best:.3f} | {found:.3f} | {found / best:.2f} | {steps} steps in "
+        f"{given.minutes:g} minutes, {spent:.1f} to sample and judge |",
         flush=True,
     )
     return found >= BAR * best
@@ -72,7 +77,7 @@ def accuracy(train_on: Traces, judge: Traces) -> float:
 
 
 def whole_features(traces: Traces) -> Floats:
-    """Packets and bytes each way, and signed bytes up to each of 100 places that are spread evenly."""
+    """Packets and bytes each way, and signed bytes up to each of 100 places, evenly spread."""
     sizes, directions = traces.values[:, 0], traces.values[:, 1]
     up, down = directions > 0, directions < 0
     totals = [up.sum(1), down.sum(1), (sizes * up).sum(1), (sizes * down).sum(1)]

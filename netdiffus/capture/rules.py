@@ -57,9 +57,9 @@ class Rules:
             (or IPv6's hop limit) and `tcp_window` (as in the header, not scaled), each a channel; 0
             where the protocol has none.
         tunnels: Count packets in tunnels by the inner packet's headers: IP in IP, GRE, PPTP, ERSPAN
-            (I to III), EtherIP, VXLAN (ports 4789, 8472 and, GPE, 4790), Geneve, GTP-U, L2TP,
-            Teredo, LISP, MPLS in IP or UDP, TZSP. Where nothing is found inside that can be read,
-            the outer headers count.
+            (I to III), GRE in UDP, EtherIP, VXLAN (ports 4789, 8472 and, GPE, 4790), Geneve, GTP-U,
+            L2TP, Teredo, LISP, MPLS in IP or UDP, TZSP. Where nothing is found inside that can be
+            read, the outer headers count.
         dedup: Leave out packets that came less than 10 ms before with the same bytes from the IP
             header on, as where a mirror (SPAN) port shows them twice. The latest 16,384 packets are
             remembered.

@@ -39,7 +39,7 @@ def import_(
         typer.Option("--keep-flows", help="A trace per flow; `session` is its host or capture."),
     ] = False,
     packets: Annotated[
-        int | None, typer.Option(help="Packets kept of each trace; 0 for all  [default: 64]")
+        int | None, typer.Option(help="Packets kept of each trace; 0 for all.", show_default="64")
     ] = None,
     bin_width: Annotated[
         float | None, typer.Option(help="Seconds; bytes down and up in bins, not packets.")

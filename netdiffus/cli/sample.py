@@ -49,7 +49,9 @@ def sample(
             "-o", "--out", help=".parquet, .csv, .npz, .pcap, .pcapng; a folder for many traces."
         ),
     ],
-    n: Annotated[int | None, typer.Option("-n", help="How many traces  [default: 1000]")] = None,
+    n: Annotated[
+        int | None, typer.Option("-n", help="How many traces.", show_default="1000")
+    ] = None,
     sessions: Annotated[
         int | None,
         typer.Option(help="How many sessions of flows, by a model of them, in one network."),
@@ -72,7 +74,8 @@ def sample(
     mix: Annotated[
         Literal["balanced", "real"] | None,
         typer.Option(
-            help="Of classes; real is as in training  [default: balanced; real with --where alone]"
+            help="Of classes; real is as in training.",
+            show_default="balanced; real with --where alone",
         ),
     ] = None,
     sampler: Annotated[
@@ -87,7 +90,7 @@ def sample(
     start: Annotated[int, typer.Option(help="Index of the first trace, to split work.")] = 0,
     batch_size: Annotated[
         int | None,
-        typer.Option(help="Traces worked on at a time  [default: by their points]"),
+        typer.Option(help="Traces worked on at a time.", show_default="by their points"),
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …")] = None,
     size: SizeOf = "ip",
@@ -107,7 +110,7 @@ def sample(
         typer.Option("--for-spreadsheets", help="Of a .csv: no cell is run as a formula."),
     ] = False,
     part_size: Annotated[
-        int | None, typer.Option(help="Of a folder: traces of a part  [default: 16384]")
+        int | None, typer.Option(help="Of a folder: traces of a part.", show_default="16384")
     ] = None,
     shard: Shard = None,
     ray: Ray = None,

@@ -72,11 +72,11 @@ def train(
     ] = None,
     resize: Annotated[
         Literal["bin", "area"] | None,
-        typer.Option(help="Of image and paper, for longer traces  [default: bin]"),
+        typer.Option(help="Of image and paper, for longer traces.", show_default="bin"),
     ] = None,
     gamma: Annotated[
         float | None,
-        typer.Option(help="Of image and paper: contrast; the paper's is 0.25  [default: 1]"),
+        typer.Option(help="Of image and paper: contrast; the paper's is 0.25.", show_default="1"),
     ] = None,
     scale: Annotated[
         list[str] | None,
@@ -91,8 +91,8 @@ def train(
         str | None,
         typer.Option(
             "--with",
-            help="Columns of the meta-data to learn, with commas between, or all  [default: "
-            "protocol,server_port where there are such]",
+            help="Columns of the meta-data to learn, with commas between, or all.",
+            show_default="protocol,server_port where there are such",
         ),
     ] = None,
     sessions: Annotated[

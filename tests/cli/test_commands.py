@@ -531,3 +531,11 @@ def test_in_quotes_a_condition_is_taken_as_it_is(text: str, wanted: tuple[str, o
 def test_a_condition_without_a_column_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="COLUMN=VALUE"):
         _condition(text)
+
+
+@pytest.mark.parametrize(
+    ("command", "default"),
+    [("sample", "(1000)"), ("import", "(64)"), ("augment", "(as the model;")],
+)
+def test_defaults_that_depend_are_shown(command: str, default: str) -> None:
+    assert default in run(command, "--help").out

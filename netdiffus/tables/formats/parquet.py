@@ -63,8 +63,13 @@ def _source(path: Path, opened: IO[bytes]) -> Any:
 
 
 def _wanted(schema: pa.Schema, options: ReadOptions) -> list[str]:
-    """All columns but the list columns that are not among the channels asked for."""
+    """All columns but the list columns that are not among the channels asked for.
+
+    If one of those is not there all are read, and what has no such channel says what there is.
+    """
     if options.channels is None or options.by is not None:
+        return list(schema.names)
+    if sum(_asked(field, options) for field in schema) < len(options.channels):
         return list(schema.names)
     return [
         field.name for field in schema if not _is_flat_list(field.type) or _asked(field, options)
