@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from threading import Event, Thread
@@ -25,7 +26,7 @@ from unittest import mock
 from bench.memory import MB, _be_quiet, _import_all, _mute, _run, _status
 
 POINTS, PART = 32, 4_096
-FITS = 2 << 20  # bytes, so that all sizes are learned from by way of a file
+FITS = 8 << 20  # bytes, so that all sizes are learned from by way of a file
 STEPS, BATCH = 20, 64
 GROWS = 40.0  # MB that the memory of a step may be more for the most traces than for the fewest
 EACH = 50 / MB  # MB of a trace at the start of a training
@@ -35,13 +36,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Prints a table; 1 if the memory of a step grows."""
     parser = argparse.ArgumentParser("python -m bench.scale", description=__doc__)
     parser.add_argument("--traces", type=int, nargs="+", default=[20_000, 100_000])
+    parser.add_argument("--steps", nargs="+", choices=list(_STEPS), default=list(_STEPS))
+    parser.add_argument("--folder", type=Path, help="Keeps what is made, for other steps of it.")
     given = parser.parse_args(arguments)
     print(f"traces of {POINTS} points and 3 channels; MB = 1e6 bytes of the process's own memory")
-    print("| what | traces | seconds | traces/s | peak, MB |\n| --- | --- | --- | --- | --- |")
+    print("| what | traces | seconds | processor, s | traces/s | peak, MB |")
+    print("| --- | --- | --- | --- | --- | --- |")
     grown = []
-    with tempfile.TemporaryDirectory() as folder:
-        _run("prepare", folder, 8, POINTS)
-        for name in _STEPS:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = str(given.folder or temporary)
+        if not (Path(folder) / "model").exists():
+            _run("prepare", folder, 8, POINTS)
+        for name in given.steps:
             peaks = [_line(name, folder, n) for n in sorted(given.traces)]
             more = EACH * (max(given.traces) - min(given.traces)) if name == "train" else 0.0
             grown += [name for low, high in pairwise(peaks) if high > low + GROWS + more]
@@ -53,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _line(name: str, folder: str, n: int) -> float:
     found = json.loads(_measured(folder, name, n).splitlines()[-1])
     seconds, peak = found["seconds"], found["peak"] / MB
-    print(f"| {name} | {n:,} | {seconds:.1f} | {n / seconds:,.0f} | {peak:.0f} |", flush=True)
+    took = f"{seconds:.1f} | {found['processor']:.1f} | {n / found['processor']:,.0f}"
+    print(f"| {name} | {n:,} | {took} | {peak:.0f} |", flush=True)
     return peak
 
 
@@ -70,10 +77,10 @@ def measure(folder: str, name: str, n: int) -> None:
     _be_quiet()
     _import_all(Path(folder))
     with _highest() as peak:
-        began = time.monotonic()
+        began, worked = time.monotonic(), time.process_time()
         _STEPS[name](Path(folder), n)
-        seconds = time.monotonic() - began
-    print(json.dumps({"seconds": seconds, "peak": max(peak) - peak[0]}))
+        seconds, processor = time.monotonic() - began, time.process_time() - worked
+    print(json.dumps({"seconds": seconds, "processor": processor, "peak": max(peak) - peak[0]}))
 
 
 @contextmanager
@@ -94,13 +101,13 @@ def _highest() -> Iterator[list[int]]:
         looker.join()
 
 
-def _write(folder: Path, n: int) -> None:
+def _write(folder: Path, n: int, name: str = "set", seed: int = 0) -> None:
     from bench.big_traces import big_traces
     from netdiffus import Dataset
 
     starts = range(0, n, PART)
-    parts = (big_traces(min(PART, n - start), POINTS, seed=start) for start in starts)
-    Dataset.write(folder / f"set-{n}", parts)
+    parts = (big_traces(min(PART, n - start), POINTS, seed=seed + start) for start in starts)
+    Dataset.write(folder / f"{name}-{n}", parts)
 
 
 def _read(folder: Path, n: int) -> None:
@@ -113,6 +120,40 @@ def _check(folder: Path, n: int) -> None:
     from netdiffus import Dataset
 
     Dataset(folder / f"set-{n}").check()
+
+
+def _export(folder: Path, n: int) -> None:
+    from netdiffus import Dataset
+    from netdiffus.export.parts import export_to_parts
+
+    found = Dataset(folder / f"set-{n}")
+    export_to_parts(found, folder / f"captures-{n}", small="raise", progress=_mute)
+
+
+def _import(folder: Path, n: int) -> None:
+    from netdiffus import import_to_parts
+
+    captures = sorted((folder / f"captures-{n}").glob("*.pcap"))
+    out = folder / f"imported-{n}"
+    import_to_parts(captures, out, label_from="=web", threads=1, progress=_mute)
+    print(
+        f"{sum(one.stat().st_size for one in captures) / 1e9:.1f} GB of captures", file=sys.stderr
+    )
+
+
+def _split(folder: Path, n: int) -> None:
+    from netdiffus import Dataset
+
+    Dataset(folder / f"set-{n}").split(folder / f"split-{n}", 0.1)
+
+
+def _evaluate(folder: Path, n: int) -> None:
+    """As many synthetic traces as real ones, of another seed; a tenth of these held out."""
+    from netdiffus import Dataset, evaluate
+
+    train, holdout = (Dataset(folder / f"split-{n}" / name) for name in ("train", "holdout"))
+    report = evaluate(train, Dataset(folder / f"other-{n}"), holdout=holdout, progress=_mute)
+    report.to_html()
 
 
 def _train(folder: Path, n: int) -> None:
@@ -133,8 +174,13 @@ def _sample(folder: Path, n: int) -> None:
 
 _STEPS: dict[str, Callable[[Path, int], Any]] = {
     "write": _write,
+    "write others": partial(_write, name="other", seed=1 << 40),
     "read": _read,
     "check": _check,
+    "export": _export,
+    "import": _import,
+    "split": _split,
+    "evaluate": _evaluate,
     "train": _train,
     "sample": _sample,
 }

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from netdiffus.export.arrays import write_arrays as write_arrays
     from netdiffus.export.capture import write_capture as write_capture
     from netdiffus.export.flow_tables import write_flows as write_flows
+    from netdiffus.export.parts import export_to_parts as export_to_parts
     from netdiffus.model.model import Model as Model
     from netdiffus.parts import Dataset as Dataset
     from netdiffus.privacy.privatise import privatise as privatise
@@ -92,6 +93,7 @@ _HOMES = {
     "write_capture": "export.capture",
     "write_arrays": "export.arrays",
     "write_flows": "export.flow_tables",
+    "export_to_parts": "export.parts",
 }
 
 __all__ = [*_HOMES, "__version__"]

@@ -16,7 +16,7 @@ from netdiffus.traces.lab import lab_traffic
 from netdiffus.traces.traces import Traces
 
 # That reports are written is looked at, not their figures.
-pytestmark = pytest.mark.usefixtures("quick_judges")
+pytestmark = pytest.mark.usefixtures("quick_reports")
 GUIDES = sorted(path.stem for path in (ROOT / "docs" / "guides").glob("*.md"))
 # All lines of a guide are run, but less is trained, made and judged.
 BUDGETS: dict[str, dict[str, str]] = {

@@ -126,6 +126,7 @@ PYBIND11_MODULE(_capture, module) {
            py::arg("bins"), py::arg("idle_ns"), py::arg("active_ns"), py::arg("hosts"),
            py::arg("headers"), py::arg("sort_in"))
       .def("feed", &feed, py::arg("data"))
+      .def("next_file", &Reader::next_file)
       .def("finish", &finish, py::arg("packets"))
       .def("take", &take, py::arg("points"))
       .def_property_readonly("problem", &Reader::problem)

@@ -61,6 +61,14 @@ void Container::cut_short(Bytes& in) {
                         " bytes after its start");
 }
 
+void Container::next_file() {
+  kind_ = unknown;
+  searching_ = ended_ = false;
+  first_s_ = seconds_ = -1;
+  offset_ = 0;
+  interfaces_.clear();
+}
+
 Container::Step Container::start(Bytes& in) {
   if (!in.has(4)) return Step::more;
   const uint32_t little = in.le32(0), big = in.be32(0);

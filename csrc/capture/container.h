@@ -32,6 +32,8 @@ class Container {
   // The rest of `in` is no whole packet or block and is the end of the file: searches for the next
   // one.
   void cut_short(Bytes& in);
+  // What comes next is the beginning of another file.
+  void next_file();
 
   bool started() const { return !!kind_; }                 // the first bytes are those of a capture
   const std::string& problem() const { return problem_; }  // the first damage; empty: none

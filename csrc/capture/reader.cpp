@@ -47,13 +47,20 @@ size_t Reader::read(Bytes bytes, bool last) {
   }
 }
 
-bool Reader::finish(size_t packets) {
-  if (container_.started() && !unsorted_) {
-    read({rest_.data(), rest_.size()}, true);
-    rest_.clear();
-  }
+void Reader::next_file() {
+  end_file();
+  container_.next_file();
+}
+
+void Reader::end_file() {
+  if (container_.started() && !unsorted_) read({rest_.data(), rest_.size()}, true);
+  rest_.clear();
   if (problem_.empty() && !container_.started())
     problem_ = "no pcap or pcapng: the file is too short";
+}
+
+bool Reader::finish(size_t packets) {
+  end_file();
   const auto take = [this](const Packet& packet) { count(traces_.add(packet)); };
   const bool more = sorter_ ? sorter_->drain(packets, take) : reorder_.drain(packets, take);
   if (!more) traces_.finish();

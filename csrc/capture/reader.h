@@ -34,6 +34,8 @@ class Reader {
 
   // The next bytes of the file.
   void feed(Bytes bytes);
+  // The bytes to come are those of the next file, in which flows go on.
+  void next_file();
   // No more bytes come. Goes on with up to `packets` of those held back; true: more are.
   bool finish(size_t packets);
   Batch take(size_t points);
@@ -68,6 +70,7 @@ class Reader {
   void count(Verdict verdict);
   void note(const Packet& packet, const Seen& seen, const Record& record);
   size_t read(Bytes bytes, bool last);
+  void end_file();
 
   Reading reading_;
   Container container_;

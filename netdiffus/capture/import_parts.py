@@ -9,11 +9,12 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from netdiffus.capture.files.finding import Capture, Found, find_captures
-from netdiffus.capture.importing import Paths, listed
+from netdiffus.capture.files.finding import Capture, Found
+from netdiffus.capture.importing import Paths, captures_of
 from netdiffus.capture.reading import Progress, Source
 from netdiffus.capture.report import CaptureReport, hints
 from netdiffus.capture.rules import Rules
@@ -46,6 +47,7 @@ def import_to_parts(
     threads: int | None = None,
     shard: str | None = None,
     ray: str | None = None,
+    together: bool = False,
     force: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Made, CaptureReport]:
@@ -64,6 +66,7 @@ def import_to_parts(
         threads: Captures read at a time; the number of cores if not given.
         shard: Read only this share of the captures, as `0/4` is the first of four; None reads all.
         ray: Let Ray make the parts, see `netdiffus.parts.on_ray`: `local`, `auto` or `HOST:PORT`.
+        together: As for `import_captures`; a part then holds a recording, which one process reads.
         force: Take away parts of captures that are not given, or have changed; or, if the folder
             was begun with other rules or labels, all of them.
         progress: Called with (share of the bytes done, a note).
@@ -79,10 +82,10 @@ def import_to_parts(
     share = Shard() if shard is None else Shard.parse(shard)
     if force and shard is not None:
         raise InputError("force with a shard: it would take away what the others have made")
-    found = find_captures(listed(paths))
+    found = captures_of(paths, label_from, together)
     _refuse_pipes(found.captures)
     Source(Found(), label_from, rules, threads, None)  # refuses what cannot be used
-    plan = _plan(label_from, rules)
+    plan = _plan(label_from, rules, together)
     _begin(folder, plan, force)
     work = _Work(folder, plan, label_from, rules)
     mine = share.of(found.captures)
@@ -105,7 +108,7 @@ def _read_all(
     work: _Work, captures: Sequence[Capture], threads: int, ray: str | None, given: Progress | None
 ) -> dict[str, bool]:
     """Makes the parts that are not there. The keys of all, and whether each was made now."""
-    total, read = sum(_size(one) for one in captures) or 1, 0
+    total, read = sum(one.size for one in captures) or 1, 0
     keys: dict[str, bool] = {}
     with given_or_bar(given, "import", 1.0) as shown:
         for record, is_new in each(work, captures, threads=threads, ray=ray):
@@ -123,7 +126,7 @@ def _ended(
     # Of two parts of one capture, which has changed since, the one just read comes last.
     of_all = sorted(records(work.folder), key=lambda record: record.key in read)
     there = {_of(record): record for record in of_all}
-    wanted = [(one.name, _size(one)) for one in found.captures]
+    wanted = [(one.name, one.size) for one in found.captures]
     parts = [there[key] for key in wanted if key in there]
     kept = {record.key for record in parts}
     for record in of_all:
@@ -183,7 +186,7 @@ class _Work:
 
         def about() -> dict[str, Any]:
             report = source.report.to_json()
-            return {"capture": capture.name, "size": _size(capture), "report": report}
+            return {"capture": capture.name, "size": capture.size, "report": report}
 
         try:
             return make(self.folder, name, key, source.tables_if_any(), about), True
@@ -195,11 +198,15 @@ class _Work:
 
     def _key(self, capture: Capture) -> str:
         """Of all that the part depends on."""
-        of = [self.plan, capture.name, capture.folder, _size(capture), sha256(capture.path)]
+        files = (
+            (one.name, one.folder, one.path.stat().st_size, sha256(one.path))
+            for one in capture.files
+        )
+        of = [self.plan, *chain.from_iterable(files)]
         return hashlib.sha256(json.dumps(of).encode()).hexdigest()
 
 
-def _plan(label_from: str | Path | None, rules: Rules) -> Plan:
+def _plan(label_from: str | Path | None, rules: Rules, together: bool) -> Plan:
     """What all parts have in common. A list of labels counts by its bytes, not by its place."""
     labels = None if label_from is None else str(label_from)
     if labels is not None and Path(labels).is_file():
@@ -209,15 +216,12 @@ def _plan(label_from: str | Path | None, rules: Rules) -> Plan:
         "netdiffus": SOFTWARE,
         "rules": rules.about(),
         "label_from": labels,
+        **({"together": True} if together else {}),
     }
 
 
 def _of(record: Record) -> tuple[str, int]:
     return record.about["capture"], record.about["size"]
-
-
-def _size(capture: Capture) -> int:
-    return capture.path.stat().st_size
 
 
 def _refuse_pipes(captures: Sequence[Capture]) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet
 
-from netdiffus.capture.files.finding import find_captures
+from netdiffus.capture.files.finding import Found, find_captures
 from netdiffus.capture.reading import Progress, Source
+from netdiffus.capture.recordings import recordings
 from netdiffus.capture.report import CaptureReport
 from netdiffus.capture.rules import Rules
 from netdiffus.errors import InputError, Note
@@ -29,6 +30,7 @@ def import_captures(
     rules: Rules | None = None,
     threads: int | None = None,
     lenient: bool = False,
+    together: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Traces, CaptureReport]:
     """Reads captures into traces.
@@ -58,6 +60,8 @@ def import_captures(
         rules: What a trace is; flows of 64 packets if not given.
         threads: Files read at a time; the number of cores if not given.
         lenient: Do not warn of problems with captures; the report names them all the same.
+        together: The captures of a folder are one recording: flows go on in the next file, in order
+            of the times of their first packets.
         progress: Called with (share of the bytes done, a note).
 
     Returns:
@@ -69,7 +73,8 @@ def import_captures(
         InputError: No captures, no traces (with the packets counted by reason), or labels that
             cannot be.
     """
-    source = Source(find_captures(listed(paths)), label_from, rules or Rules(), threads, progress)
+    found = captures_of(paths, label_from, together)
+    source = Source(found, label_from, rules or Rules(), threads, progress)
     traces = Traces.from_arrow(pa.concat_tables(source.tables()))
     for hint in source.report.hints:
         warnings.warn(hint, Note, stacklevel=2)
@@ -86,6 +91,7 @@ def convert_captures(
     label_from: str | Path | None = "dir",
     rules: Rules | None = None,
     threads: int | None = None,
+    together: bool = False,
     force: bool = False,
     progress: Progress | None = None,
 ) -> CaptureReport:
@@ -99,6 +105,7 @@ def convert_captures(
         label_from: As for `import_captures`.
         rules: As for `import_captures`.
         threads: As for `import_captures`.
+        together: As for `import_captures`.
         force: Replace the file if it is there.
         progress: As for `import_captures`.
 
@@ -110,7 +117,8 @@ def convert_captures(
     if out.suffix != ".parquet":
         raise InputError(f"{out}: captures are imported to Parquet; end the name in .parquet")
     refuse_existing(out, force)
-    source = Source(find_captures(listed(paths)), label_from, rules or Rules(), threads, progress)
+    captures = captures_of(paths, label_from, together)
+    source = Source(captures, label_from, rules or Rules(), threads, progress)
     with whole_file(out) as part, closing(source.tables()) as found:
         tables = _gathered(found)
         first = next(tables)
@@ -123,9 +131,10 @@ def convert_captures(
     return source.report
 
 
-def listed(paths: Paths) -> list[str | Path]:
-    """The paths as a list, where there may be one alone."""
-    return [paths] if isinstance(paths, (str, Path)) else list(paths)
+def captures_of(paths: Paths, label_from: str | Path | None, together: bool) -> Found:
+    """The captures that an import is given."""
+    found = find_captures([paths] if isinstance(paths, (str, Path)) else list(paths))
+    return recordings(found, label_from) if together else found
 
 
 def _gathered(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:

@@ -33,6 +33,7 @@ POINTS = 1 << 20  # of a table, about
 PIECES = 16  # read between two looks at which traces have ended
 NO_HOST = "neither address is a host"  # as the reader says it
 Progress = Callable[[float, str], None]
+Streams = Iterator[tuple[Capture, Stream | OSError]]
 
 
 @dataclass
@@ -45,18 +46,19 @@ class _Read:
     unlabelled: int = 0  # packets
     hostless: int = 0  # packets of flows that are of no session
     is_sorted: bool = False  # on disk, as it was in no order of time
-    error: OSError | None = None
     classes: Counter[str] = field(default_factory=Counter)  # traces of each
+    damaged: Capture | None = None  # the first file that is
+    unreadable: dict[str, OSError] = field(default_factory=dict)  # files of which an end is missing
 
     def problems(self) -> list[str]:
-        """What is wrong with the file, and where."""
-        found = []
-        if self.error is not None:
-            rest = "; what comes before was read" if self.reader.packets else ""
-            found.append(f"{self.error.strerror or self.error}{rest}")
-        elif self.reader.problem:
-            found.append(f"byte {self.reader.problem_at}: {self.reader.problem}{self._rest()}")
-        return [f"{self.capture.shown}: {one}" for one in found]
+        """What is wrong with its files, and where."""
+        rest = "; what comes before was read" if self.reader.packets else ""
+        found = [f"{file}: {e.strerror or e}{rest}" for file, e in self.unreadable.items()]
+        shown = (self.damaged or self.capture.files[-1]).shown
+        if self.reader.problem and shown not in self.unreadable:
+            at, what = self.reader.problem_at, self.reader.problem
+            found.append(f"{shown}: byte {at}: {what}{self._rest()}")
+        return found
 
     def _rest(self) -> str:
         """What became of the packets around the damage, and of damages behind it."""
@@ -120,6 +122,7 @@ class Source:
             (self.report.problems if read.is_problem else self.report.skipped).append(read.text)
             return
         self.report.add(read.reader, read.is_sorted)
+        self.report.captures += len(read.capture.then)
         self.report.problems += read.problems()
         self.report.classes.update(read.classes)
         if not read.classes:
@@ -134,6 +137,10 @@ class Source:
     def _read(self, capture: Capture) -> Iterator[pa.Table | _Read | _Other]:
         """Tables of each capture in a file, and after them its counts; what else is in it."""
         others: list[_Other] = []
+        if capture.then:
+            files = partial(self._streams, capture)
+            yield from self._read_part(capture, files(), partial(files, True))
+            return
         count, share = 0, _Share(self._meter, capture)
         with opened(capture.path, share.advance) as parts:
             for number, (name, stream) in enumerate(parts):
@@ -143,7 +150,8 @@ class Source:
                     others.append(other)
                     continue
                 count += 1
-                yield from self._read_part(part, number, stream, share)
+                again = partial(self._again, part, number, share)
+                yield from self._read_part(part, iter([(part, stream)]), again)
                 if self._stop.is_set():
                     return
         share.finish()
@@ -153,31 +161,45 @@ class Source:
             ]
         yield from others
 
+    def _again(self, part: Capture, number: int, share: _Share) -> Streams:
+        """A capture of a file from its beginning."""
+        share.expect_again()
+        with opened(part.path, share.advance) as again:
+            yield part, next(islice(again, number, None))[1]
+
+    def _streams(self, recording: Capture, is_again: bool = False) -> Streams:
+        """The captures of a recording, one after another."""
+        for one in recording.files:
+            share = _Share(self._meter, one)
+            if is_again:
+                share.expect_again()
+            with opened(one.path, share.advance) as parts:
+                yield one, next(parts)[1]
+            share.finish()
+
     def _read_part(
-        self, capture: Capture, number: int, stream: Stream, share: _Share
+        self, capture: Capture, streams: Streams, again: Callable[[], Streams]
     ) -> Iterator[pa.Table | _Read]:
-        """Tables of one capture, then its counts.
+        """Tables of one capture or recording, then its counts.
 
         It may turn out late to be in no order of time, and the traces made so far to be wrong. So
         they wait for its end, and such a capture is read again, sorted on disk.
         """
         read = _Read(capture, self._rules.reader())
         with TemporaryFile() as waiting:
-            for table in once_all_are_there(self._tables(read, stream), waiting):
+            for table in once_all_are_there(self._tables(read, streams), waiting):
                 if read.reader.unsorted:
                     break
                 yield table
         if read.reader.unsorted:
-            share.expect_again()
-            with TemporaryFile() as packets, opened(capture.path, share.advance) as again:
-                stream = next(islice(again, number, None))[1]
+            with TemporaryFile() as packets:
                 read = _Read(capture, self._rules.reader(packets.fileno()), is_sorted=True)
-                yield from self._tables(read, stream)
+                yield from self._tables(read, again())
         yield read
 
-    def _tables(self, read: _Read, stream: Stream) -> Iterator[pa.Table]:
+    def _tables(self, read: _Read, streams: Streams) -> Iterator[pa.Table]:
         """Tables of one capture, unless its reader finds it unsorted or nobody takes them."""
-        for i, piece in enumerate(_pieces(stream, read), 1):
+        for i, piece in enumerate(_pieces(streams, read), 1):
             read.reader.feed(piece)
             if read.reader.unsorted or self._stop.is_set():
                 return
@@ -229,12 +251,22 @@ def _is_other(capture: Capture, name: str, stream: Stream | OSError) -> _Other |
     return _Other(capture.shown, False)
 
 
-def _pieces(stream: Stream, read: _Read) -> Iterator[bytes]:
-    try:
-        while piece := stream.read(PIECE):
-            yield piece
-    except OSError as error:
-        read.error = error
+def _pieces(streams: Streams, read: _Read) -> Iterator[bytes]:
+    """The bytes of one file after another, whose ends the reader is told."""
+    before: Capture | None = None
+    for file, stream in streams:
+        if before is not None:
+            read.reader.next_file()
+            if read.reader.problem:
+                read.damaged = read.damaged or before
+        before = file
+        try:
+            if isinstance(stream, OSError):
+                raise stream
+            while piece := stream.read(PIECE):
+                yield piece
+        except OSError as error:
+            read.unreadable[file.shown] = error
 
 
 class _Meter:
@@ -244,7 +276,7 @@ class _Meter:
         self._progress, self._lock = progress, Lock()
         self._done, self._total = 0, 0
         for capture in captures:
-            self.expect(capture.path.stat().st_size)
+            self.expect(capture.size)
 
     def expect(self, count: int) -> None:
         """So many more bytes of files are to be read."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ from netdiffus.cli.options import (
     Length,
     Seed,
     figures_beside,
+    given,
     load,
     read_options,
 )
@@ -24,9 +25,6 @@ from netdiffus.cli.output import show
 from netdiffus.cli.packages import need_eval
 from netdiffus.cli.progress import bar
 from netdiffus.errors import InputError
-
-if TYPE_CHECKING:
-    from netdiffus.traces.traces import Traces
 
 
 def evaluate(
@@ -46,6 +44,9 @@ def evaluate(
     sessions: Annotated[
         bool,
         typer.Option("--sessions", help="Compare sessions of flows, too; needs --holdout."),
+    ] = False,
+    cnn: Annotated[
+        bool, typer.Option("--cnn", help="Train a small CNN beside the forest: seconds more.")
     ] = False,
     by: Annotated[
         str | None, typer.Option(help="Column of groups, within which traces depend on each other.")
@@ -72,12 +73,17 @@ def evaluate(
     options = read_options(length, channels, label_column, columns, flow_column)
     if attack and holdout is None:
         raise InputError("--attack needs --holdout: traces that were not learned from")
+
+    def read(path: Path) -> Any:
+        """The traces; attacks need all of them in memory."""
+        return load(path, options) if attack else given(path, options)
+
     if sessions and holdout is None:
         raise InputError("--sessions needs --holdout: sessions that were not learned from")
     with claim(out, figures, force=force):
-        learned, made = load(real, options), load(synthetic, options)
-        unseen = None if holdout is None else load(holdout, options)
-        audited = _audited(model, learned, unseen, made, seed) if attack and unseen else None
+        learned, made = read(real), read(synthetic)
+        unseen = None if holdout is None else read(holdout)
+        audited = _audited(model, learned, unseen, made, seed) if attack else None
         with bar("evaluate", 1.0) as progress:
             report = run(
                 learned,
@@ -86,6 +92,7 @@ def evaluate(
                 by=by,
                 sep=sep,
                 seed=seed,
+                cnn=cnn,
                 history=() if model is None else read_log(model),
                 about=None if model is None else Model.load(model).about,
                 audit=audited,
@@ -97,9 +104,7 @@ def evaluate(
     show({"report": str(out), "json": str(figures), "figures": report.summary()}, as_json)
 
 
-def _audited(
-    model: Path | None, learned: Traces, unseen: Traces, made: Traces, seed: int
-) -> dict[str, Any]:
+def _audited(model: Path | None, learned: Any, unseen: Any, made: Any, seed: int) -> dict[str, Any]:
     """The figures of an audit, of traces that occur once: others are on both sides of a split."""
     from netdiffus.attacks.audit import audit
 

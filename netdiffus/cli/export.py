@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -19,17 +19,21 @@ from netdiffus.cli.capture_options import (
     Version,
 )
 from netdiffus.cli.options import (
+    OF_FOLDERS,
     Columns,
     FlowColumn,
     Force,
     Json,
     LabelColumn,
     Length,
+    Ray,
+    Shard,
+    data_set,
     load,
     read_options,
     refuse_unused,
 )
-from netdiffus.cli.output import show
+from netdiffus.cli.output import aside, show
 from netdiffus.cli.progress import bar
 
 
@@ -39,7 +43,10 @@ def export(
     out: Annotated[
         Path,
         typer.Option(
-            "-o", "--out", help=".pcap or .pcapng; of a table .csv or .parquet; of arrays .npz."
+            "-o",
+            "--out",
+            help=".pcap or .pcapng; of a table .csv or .parquet; of arrays .npz; of a data set a "
+            "folder for its captures.",
         ),
     ],
     kind: Annotated[
@@ -66,6 +73,8 @@ def export(
     label_column: LabelColumn = None,
     columns: Columns = None,
     flow_column: FlowColumn = None,
+    shard: Shard = None,
+    ray: Ray = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -73,10 +82,12 @@ def export(
     from netdiffus.export.arrays import write_arrays
     from netdiffus.export.capture import check_capture_path, free_labels, write_capture
     from netdiffus.export.flow_tables import write_flows
+    from netdiffus.export.parts import export_to_parts
     from netdiffus.files import claim
+    from netdiffus.parts.building import is_folder
 
     if kind != "capture":
-        refuse_unused(ctx, f"--as {kind}", (*OF_CAPTURES, "start", "addresses"))
+        refuse_unused(ctx, f"--as {kind}", (*OF_CAPTURES, *OF_FOLDERS, "start", "addresses"))
     options = read_options(length, None, label_column, columns, flow_column)
     if kind != "capture":
         with claim(out, force=force):
@@ -87,23 +98,26 @@ def export(
                 write_flows(traces, out, kind, force=force)
         show({"table": str(out), "traces": len(traces)}, as_json)
         return
+    of_capture: dict[str, Any] = {
+        "size": size,
+        "ip": ip,
+        "mtu": mtu,
+        "protocol": protocol,
+        "server_port": server_port,
+        "start": start,
+        "resolution": resolution,
+        "small": small,
+        "ports": ports,
+        "addresses": addresses,
+    }
+    found = data_set(data, options) if is_folder(out) else None
+    if found is not None:
+        with aside(ray):
+            of_files: dict[str, Any] = {"shard": shard, "ray": ray, "force": force}
+            return show(export_to_parts(found, out, **of_files, **of_capture), as_json)
+    refuse_unused(ctx, f"{out}: a file", OF_FOLDERS)
     check_capture_path(out)
     with claim(out, free_labels(out, force), force=force), bar("export", 1.0) as progress:
         traces = load(data, options)
-        written = write_capture(
-            traces,
-            out,
-            size=size,
-            ip=ip,
-            mtu=mtu,
-            protocol=protocol,
-            server_port=server_port,
-            start=start,
-            resolution=resolution,
-            small=small,
-            ports=ports,
-            addresses=addresses,
-            force=force,
-            progress=progress,
-        )
+        written = write_capture(traces, out, force=force, progress=progress, **of_capture)
     show(written, as_json)

@@ -74,6 +74,13 @@ def import_(
     dedup: Annotated[
         bool, typer.Option("--dedup", help="Leave out packets that a mirror port shows twice.")
     ] = False,
+    together: Annotated[
+        bool,
+        typer.Option(
+            "--together",
+            help="The captures of a folder are one recording: flows go on in the next, by time.",
+        ),
+    ] = False,
     lenient: Annotated[
         bool, typer.Option("--lenient", help="Damaged captures are no failure.")
     ] = False,
@@ -112,6 +119,7 @@ def import_(
         "label_from": label_from,
         "rules": rules,
         "threads": threads,
+        "together": together,
         "force": force,
     }
     made = None

@@ -11,6 +11,7 @@ from netdiffus.cli.output import say
 from netdiffus.errors import InputError, checked_seed
 
 if TYPE_CHECKING:
+    from netdiffus.parts import Dataset
     from netdiffus.tables import ReadOptions
     from netdiffus.traces.traces import Traces
 
@@ -73,6 +74,23 @@ def load(path: Path, options: ReadOptions) -> Traces:
     traces, report = Traces.load_with_report(path, options)
     say(f"read {report}")
     return traces
+
+
+def given(path: Path, options: ReadOptions) -> Traces | Dataset:
+    """The traces; a data set stays where it is, unless an option asks for other columns of it."""
+    found = data_set(path, options)
+    return load(path, options) if found is None else found
+
+
+def data_set(path: Path, options: ReadOptions) -> Dataset | None:
+    """A data set, unless it is none or an option asks for other columns of it."""
+    from netdiffus.parts import Dataset
+    from netdiffus.tables import ReadOptions
+    from netdiffus.tables.manifest import MANIFEST
+
+    if not (path / MANIFEST).exists() or options != ReadOptions(options.length):
+        return None
+    return Dataset(path) if options.length is None else Dataset(path).truncate(options.length)
 
 
 def figures_beside(out: Path) -> Path:

@@ -17,6 +17,7 @@ from netdiffus.cli.options import (
     LabelColumn,
     Length,
     Seed,
+    data_set,
     load,
     read_options,
 )
@@ -38,10 +39,15 @@ def split(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Hold out a stratified part: train.parquet and holdout.parquet."""
+    """Hold out a stratified part: train.parquet and holdout.parquet, of a data set two such."""
     from netdiffus.files import claim
 
     options = read_options(length, channels, label_column, columns, flow_column)
+    if (found := data_set(data, options)) is not None:
+        parts = found.split(out, fraction, by=by, sep=sep, seed=seed, force=force)
+        sides = dict(zip(("train", "holdout"), parts, strict=True))
+        paths = {name: str(one.folder) for name, one in sides.items()}
+        return show(paths | {"traces": {k: len(v) for k, v in sides.items()}}, as_json)
     with claim(out / "train.parquet", out / "holdout.parquet", force=force):
         traces = load(data, options)
         rest, holdout = traces.split(fraction, by=by, sep=sep, seed=seed)

@@ -18,6 +18,7 @@ from netdiffus.cli.options import (
     LabelColumn,
     Length,
     Seed,
+    given,
     load,
     read_options,
     refuse_unused,
@@ -138,7 +139,7 @@ def train(
         chosen = {"columns": _chosen(with_columns), "by": by, "resume": resume, "force": force}
         return _train_sessions(flows, out, recipe, {**chosen, "device": device}, as_json)
     _check_folder(out, resume, force)
-    traces = _read(data, (channels, label_column, columns, flow_column))
+    traces = given(data, read_options(None, channels, label_column, columns, flow_column))
     images = {"size": size, "resize": resize, "gamma": gamma, "scale": scale or None}
     codec = _codec(preset, traces, length, runs, {k: v for k, v in images.items() if v is not None})
     with bar("train", 1.0) as progress:
@@ -189,16 +190,6 @@ def _check_folder(out: Path, resume: bool, force: bool) -> None:
     from netdiffus.model.files import refuse_model
 
     refuse_model(out, force or resume)
-
-
-def _read(data: Path, options: tuple[Any, ...]) -> Traces | Dataset:
-    """The traces; a data set stays where it is, unless an option asks for other columns of it."""
-    from netdiffus.parts import Dataset
-    from netdiffus.tables.manifest import MANIFEST
-
-    if (data / MANIFEST).exists() and not any(options):
-        return Dataset(data)
-    return load(data, read_options(None, *options))
 
 
 def _codec(

@@ -16,7 +16,7 @@ import torch
 
 from netdiffus.codec.asked import Asked
 from netdiffus.codec.column import CODES, MOST_VALUES, Column, plain
-from netdiffus.codec.totals import equal_total, total
+from netdiffus.codec.totals import equal_total, is_close, total
 from netdiffus.codec.vocabulary import K, Vocabulary
 from netdiffus.errors import InputError, Note
 from netdiffus.traces.traces import Traces
@@ -64,11 +64,11 @@ class Columns:
         chosen: Choice = None,
         bins_per_point: int | None = None,
     ) -> Columns:
-        """Finds the values that at least `K` owners share; a rarer one would say who was there.
+        """Finds the values that at least `K` owners share; a rarer one could identify its owner.
 
         Args:
             traces: What to learn from.
-            owners: (N,) whose each trace is.
+            owners: (N,) the owner of each trace, as a number.
             chosen: Names of columns; None takes `protocol` and `server_port` where there are such;
                 `all` takes all but those that name a trace, a person, a host or an address, or of
                 which no value is shared.
@@ -207,10 +207,22 @@ class Columns:
             for name, (of, kind) in self.totals.items()
         }
 
+    def exceptions(self, traces: Traces) -> Ints:
+        """Rows in which a column is not its total, or a pair is not in order; one for each."""
+        found = []
+        for name, (of, _) in self.totals.items():
+            cells = traces.meta[name].cast(pa.float64(), safe=False)
+            found.append(~is_close(cells.to_numpy(), total(traces, of)))
+        kept = {one.name: one for one in self.learned}
+        for pair in self.orders:
+            first, second = (kept[name].raw(traces.meta[name]) for name in pair)
+            found.append(first > second)
+        return np.unique([np.argmax(one) for one in found if one.any()]).astype(np.int64)
+
     def _put_in_order(
         self, found: dict[str, Any], asked: Mapping[str, Asked], known: Collection[str]
     ) -> None:
-        """Where the first of a pair is greater, the one that is neither known nor asked moves."""
+        """Orders each pair of columns: the value that was neither known nor asked for changes."""
         for first, second in self.orders:
             a, b = found[first], found[second]
             if second not in known and (first in known or first in asked):

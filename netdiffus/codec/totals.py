@@ -55,9 +55,14 @@ def _total(traces: Traces, name: str) -> Any:
 def equal_total(traces: Traces, numbers: Floats) -> str | None:
     """The name of the total that numbers (N,) are, in every trace; None if they are none."""
     for name in total_names(traces.channels):
-        if np.allclose(numbers, total(traces, name), rtol=RELATIVE, atol=ABSOLUTE):
+        if is_close(numbers, total(traces, name)).all():
             return name
     return None
+
+
+def is_close(numbers: Floats, totals: Floats) -> npt.NDArray[np.bool_]:
+    """(N,), whether each number is a total, but for rounding; an empty cell, NaN, is none."""
+    return np.isclose(numbers, totals, rtol=RELATIVE, atol=ABSOLUTE)
 
 
 def _values(traces: Traces, name: str) -> Any:

@@ -17,10 +17,14 @@ from netdiffus.evaluation.columns import column_figures
 from netdiffus.evaluation.draws import capped, class_counts, draw_rows
 from netdiffus.evaluation.early import early_figures
 from netdiffus.evaluation.features.quantities import quantities, scales
+from netdiffus.evaluation.features.traits import traits
+from netdiffus.evaluation.large import prepare_large
 from netdiffus.evaluation.metrics.classification import FOLDS
 from netdiffus.evaluation.metrics.memorization import usual_exact
 from netdiffus.evaluation.prepare import MOST_COMPARED, Comparison, TraceSet, Whole, prepare
 from netdiffus.evaluation.report.report import Report
+from netdiffus.evaluation.whole_sets import whole_figures
+from netdiffus.parts import Dataset
 from netdiffus.progress import given_or_bar
 from netdiffus.traces.traces import Floats, Ints, Traces
 
@@ -32,14 +36,15 @@ FEW = 1_000  # traces compared and learned from, up to which all is done three t
 
 
 def evaluate(
-    real: Traces,
-    synthetic: Traces,
+    real: Traces | Dataset,
+    synthetic: Traces | Dataset,
     *,
-    holdout: Traces | None = None,
+    holdout: Traces | Dataset | None = None,
     by: str | None = None,
     sep: str | None = None,
     seed: int = 0,
     repeats: int | None = None,
+    cnn: bool = False,
     history: Sequence[Mapping[str, Any]] = (),
     about: Mapping[str, Any] | None = None,
     audit: Mapping[str, Any] | None = None,
@@ -56,6 +61,10 @@ def evaluate(
     are compared, learned from and looked for near copies of (2 of each class at least). Exact
     copies are counted over all traces.
 
+    Where one of the sets is a `Dataset` all are read once, a batch at a time. Distributions and
+    autocorrelations are then also compared over all traces (`whole` in the figures), and above a
+    million traces exact copies are counted over a share of them.
+
     Args:
         real: What the generator learned from.
         synthetic: What it made, from any generator.
@@ -68,6 +77,8 @@ def evaluate(
         seed: Same seed, same figures.
         repeats: Draws of traces, each with classifiers of its own, that means are taken over.
             None is 3 where at most 1,000 traces are compared and learned from, else 1.
+        cnn: Also train a small convolutional network on what a forest learns from: the traces of
+            each set, and with the real ones added. Takes seconds, or a minute of long traces.
         history: Training log, one mapping with `step` and `loss` each, for the report's curve.
         about: Settings and costs to print in the report, such as steps or seconds a trace.
         audit: Figures of an `Audit` of the same traces, which then answer "Is it private?".
@@ -82,17 +93,18 @@ def evaluate(
     """
     if repeats is not None and repeats < 1:
         raise InputError(f"repeats must be at least 1, got {repeats}")
-    comparison = prepare(real, synthetic, holdout, seed, by, sep)
+    comparison, whole = _prepared(real, synthetic, holdout, seed, by, sep)
     _check_total(comparison)
     for note in comparison.notes:
         warnings.warn(Note(note), stacklevel=2)
     most = max(comparison.compared.sum(), comparison.trained.sum())
     repeats = repeats or (REPEATS if most <= FEW else 1)
     with given_or_bar(progress, "evaluate", 1.0) as shown:
-        found = _all_figures(comparison, seed, repeats, shown)
+        found = _all_figures(comparison, seed, repeats, cnn, shown)
     figures = {
         "protocol": _protocol(comparison, by, seed, repeats),
         **found,
+        "whole": whole,
         "early": early_figures(comparison, seed),
         "columns": column_figures(comparison, by, seed),
         "about": dict(about or {}),
@@ -108,8 +120,27 @@ def evaluate(
     )
 
 
+def _prepared(
+    real: Traces | Dataset,
+    synthetic: Traces | Dataset,
+    holdout: Traces | Dataset | None,
+    seed: int,
+    by: str | None,
+    sep: str | None,
+) -> tuple[Comparison, Figures | None]:
+    """The sets in one form; figures over all their traces, where they may not be in memory."""
+    if (
+        isinstance(real, Traces)
+        and isinstance(synthetic, Traces)
+        and not isinstance(holdout, Dataset)
+    ):
+        return prepare(real, synthetic, holdout, seed, by, sep), None
+    comparison, counted = prepare_large(real, synthetic, holdout, seed, by, sep)
+    return comparison, whole_figures(counted, comparison.classes)
+
+
 def _all_figures(
-    comparison: Comparison, seed: int, repeats: int, progress: Progress
+    comparison: Comparison, seed: int, repeats: int, cnn: bool, progress: Progress
 ) -> dict[str, Any]:
     """`sets`, `candidates` and `usual`."""
     known = set(comparison.known_keys)
@@ -123,11 +154,16 @@ def _all_figures(
     source = _source(comparison.train, seed)
     # Traces of the training set again: all but the closeness to it is that of the floor.
     copies = TraceSet.of_generator(source)
-    candidates["copy"] = {**floor, "copying": scorer.copying(copies)}
+    again = {"copying": scorer.copying(copies), "trained_with_real": scorer.with_real(copies)}
+    candidates["copy"] = {**floor, **again}
+    judged = {"synthetic": comparison.synthetic, "real": comparison.train, "copy": copies}
     for i, (name, baseline) in enumerate(BASELINES.items()):
         progress(0.4 + 0.2 * i, name)
-        made = TraceSet.of_generator(baseline(source, len(source), seed))
-        candidates[name] = {**scorer.figures(made), **_duplicates(made.whole, known)}
+        judged[name] = TraceSet.of_generator(baseline(source, len(source), seed))
+        figures, whole = scorer.figures(judged[name]), judged[name].whole
+        candidates[name] = {**figures, **_duplicates(whole, known)}
+    for name, one in judged.items() if cnn else ():
+        candidates[name]["cnn"] = scorer.by_cnn(one, is_real=name == "real")
     progress(1.0, "done")
     sets = _sets(comparison, known)
     sets["holdout"]["copying"] = scorer.copying_of_holdout()
@@ -196,7 +232,7 @@ def _protocol(comparison: Comparison, by: str | None, seed: int, repeats: int) -
         "channels": [c.name for c in train.traces.channels],
         "compared_per_class": comparison.compared.tolist(),
         "trained_per_class": comparison.trained.tolist(),
-        "titles": {q.name: q.title for q in quantities(train.traces)},
+        "titles": {q.name: q.title for of in (traits, quantities) for q in of(train.traces)},
         "scales": scales(train.traces),
         "seed": seed,
         "repeats": repeats,
@@ -208,15 +244,15 @@ def _protocol(comparison: Comparison, by: str | None, seed: int, repeats: int) -
 
 
 def _set_figures(whole: Whole, known: set[bytes], classes: int) -> Figures:
-    return {
+    sums = whole.sums or {
         "traces": len(whole.lengths),
         "per_class": class_counts(whole.labels, classes).tolist(),
         "shortest": int(whole.lengths.min()),
         "median_length": float(np.median(whole.lengths)),
         "longest": int(whole.lengths.max()),
         "points": int(whole.lengths.sum()),
-        **_duplicates(whole, known),
     }
+    return {**sums, **_duplicates(whole, known)}
 
 
 def _duplicates(whole: Whole, known: set[bytes]) -> Figures:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,6 +19,24 @@ MOST_TRACES = 5_000  # of each set
 MOST_COMPARED = 2_000  # at a time
 LONGER = 0.02  # share of real traces beyond the longest synthetic one that is more than chance
 CHUNK = 4_096  # traces whose keys are made at a time
+NO_HOLDOUT = (
+    "No holdout was given, so the real traces were halved and the synthetic traces are judged "
+    "by the second half. The generator may have learned from that half: memorised traces then "
+    "look better here than they are."
+)
+
+
+class Labelled(Protocol):
+    """Traces, wherever they are."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of all classes."""
+        ...
+
+    def counts(self) -> dict[str, int]:
+        """How many traces each class has."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,17 +70,19 @@ class TraceSet:
 
 @dataclass(frozen=True, eq=False)
 class Whole:
-    """All M traces of a set.
+    """All M traces of a set, or of a set that is larger than memory those whose keys are low.
 
     Attributes:
         lengths: (M,).
         labels: (M,).
         keys: Of each trace, see `point_keys`.
+        sums: Of all traces, where M are not all: their number, classes and lengths.
     """
 
     lengths: Ints
     labels: Ints
     keys: list[bytes]
+    sums: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, traces: Traces) -> Whole:
@@ -118,6 +139,8 @@ def prepare(
     seed: int,
     by: str | None = None,
     sep: str | None = None,
+    *,
+    are_samples: bool = False,
 ) -> Comparison:
     """Checks the sets and brings them to the same channels and classes.
 
@@ -128,6 +151,7 @@ def prepare(
         seed: For the halves, and for which traces represent a large set.
         by: Meta column of the real sets that names a group of traces that are not independent.
         sep: See `Traces.split`.
+        are_samples: Nothing is noted of their sizes and lengths.
 
     Raises:
         InputError: The sets cannot be compared; says why and what to do.
@@ -137,13 +161,15 @@ def prepare(
     sets = {"real": train, "synthetic": synthetic, "holdout": unseen}
     channels = train[:1].with_gaps().channels
     for name, traces in sets.items():
-        _check_channels(traces, channels, name)
-    classes = _common_classes(sets, notes)
-    sets = {name: _of_classes(traces, classes) for name, traces in sets.items()}
-    _check_counts(sets)
+        check_channels(traces, channels, name)
+    classes = common_classes(sets, notes)
+    sets = {name: of_classes(traces, classes) for name, traces in sets.items()}
+    check_counts(sets)
     groups = _groups(sets, by, sep, notes)
-    _note_lengths(sets["synthetic"], sets["holdout"], notes)
-    _note_size(sets, notes)
+    if not are_samples:
+        made, held = sets["synthetic"].lengths, sets["holdout"].lengths
+        note_lengths(int(made.max()), float(np.mean(held > made.max())), notes)
+        _note_size(sets, notes)
     train_set, synthetic_set, holdout_set = (
         _prepared(sets[name], groups[name], channels, classes, seed) for name in sets
     )
@@ -184,15 +210,12 @@ def _split(
     """Training traces and holdout; where no holdout was given, the halves of `real`."""
     if holdout is not None:
         return real, holdout
-    notes.append(
-        "No holdout was given, so the real traces were halved and the synthetic traces are judged "
-        "by the second half. The generator may have learned from that half: memorised traces then "
-        "look better here than they are."
-    )
+    notes.append(NO_HOLDOUT)
     return real.split(0.5, by=by, sep=sep, seed=seed)
 
 
-def _check_channels(traces: Traces, channels: Sequence[Channel], name: str) -> None:
+def check_channels(traces: Traces, channels: Sequence[Channel], name: str) -> None:
+    """Refuses a set of other channels than the real traces."""
     names = [[c.name for c in some] for some in (traces[:1].with_gaps().channels, channels)]
     if sorted(names[0]) != sorted(names[1]):
         raise InputError(
@@ -201,7 +224,7 @@ def _check_channels(traces: Traces, channels: Sequence[Channel], name: str) -> N
         )
 
 
-def _common_classes(sets: dict[str, Traces], notes: list[str]) -> tuple[str, ...]:
+def common_classes(sets: Mapping[str, Labelled], notes: list[str]) -> tuple[str, ...]:
     """Classes that all three have; a class that one of them lacks is put down in `notes`."""
     real, made, held = (_present(traces) for traces in sets.values())
     if unknown := sorted(made - real - held):
@@ -221,13 +244,14 @@ def _common_classes(sets: dict[str, Traces], notes: list[str]) -> tuple[str, ...
     return tuple(name for name in sets["real"].classes if name in common)
 
 
-def _of_classes(traces: Traces, classes: Sequence[str]) -> Traces:
+def of_classes(traces: Traces, classes: Sequence[str]) -> Traces:
     """The traces of these classes; the same object where it has no others."""
     kept = np.isin(np.array(traces.classes), classes)[traces.labels]
     return traces if kept.all() else traces[kept]
 
 
-def _check_counts(sets: dict[str, Traces]) -> None:
+def check_counts(sets: Mapping[str, Labelled]) -> None:
+    """Refuses a set with too few traces of a class."""
     for name, traces in sets.items():
         few = [f"{k} ({n})" for k, n in traces.counts().items() if 0 < n < FEWEST]
         if few:
@@ -249,9 +273,8 @@ def _groups(
     return {"real": of_train, "synthetic": synthetic, "holdout": of_holdout}
 
 
-def _note_lengths(synthetic: Traces, holdout: Traces, notes: list[str]) -> None:
-    longest = int(synthetic.lengths.max())
-    longer = float(np.mean(holdout.lengths > longest))
+def note_lengths(longest: int, longer: float, notes: list[str]) -> None:
+    """Notes it where a share `longer` of the holdout is beyond the longest synthetic trace."""
     if longer > LONGER:
         notes.append(
             f"{longer:.0%} of the holdout traces are longer than every synthetic trace ({longest} "
@@ -278,14 +301,14 @@ def _prepared(
     if len(traces) > MOST_TRACES:
         drawn = draw_rows(traces.labels, capped(counts, MOST_TRACES), np.random.default_rng(seed))
         rows = np.sort(drawn)
-    kept = _in_form(traces[rows], channels, classes)
+    kept = in_form(traces[rows], channels, classes)
     return TraceSet(kept, group[rows], _whole(traces, channels, classes))
 
 
 def _whole(traces: Traces, channels: Sequence[Channel], classes: Sequence[str]) -> Whole:
     """Chunk by chunk, as the other form of a large set would take as much memory again."""
     starts = range(0, len(traces), CHUNK)
-    parts = (_in_form(traces[i : i + CHUNK], channels, classes) for i in starts)
+    parts = (in_form(traces[i : i + CHUNK], channels, classes) for i in starts)
     wholes = [Whole.of(part) for part in parts]
     return Whole(
         traces.lengths,
@@ -294,12 +317,12 @@ def _whole(traces: Traces, channels: Sequence[Channel], classes: Sequence[str]) 
     )
 
 
-def _in_form(traces: Traces, channels: Sequence[Channel], classes: Sequence[str]) -> Traces:
+def in_form(traces: Traces, channels: Sequence[Channel], classes: Sequence[str]) -> Traces:
     """With gaps for times, these channels in this order, and these classes."""
     selected = traces.with_gaps().select([c.name for c in channels])
     # Element types may differ, which the figures do not depend on.
     return with_classes(replace(selected, channels=tuple(channels)), classes, "traces")
 
 
-def _present(traces: Traces) -> set[str]:
+def _present(traces: Labelled) -> set[str]:
     return {name for name, n in traces.counts().items() if n}

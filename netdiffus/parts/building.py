@@ -102,9 +102,16 @@ class Made:
         return total_counts(tuple(one.part for one in self.records if one.part is not None))
 
     def summary(self) -> dict[str, Any]:
-        """For printing."""
+        """For printing; of a model of images with the mean `residual` of the parts there."""
         counts = {"parts": self.parts, "made": self.made, "there before": self.there}
-        return counts | ({"missing": self.missing} if self.missing else {})
+        sums = [
+            (one.about["residual"] * one.part.rows, one.part.rows)
+            for one in self.records
+            if one.part is not None and "residual" in one.about
+        ]
+        rows = sum(one for _, one in sums)
+        mean = {"residual": sum(one for one, _ in sums) / rows} if rows else {}
+        return counts | ({"missing": self.missing} if self.missing else {}) | mean
 
 
 def is_folder(path: Path) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from netdiffus.errors import InputError, visible, whole
 from netdiffus.files import refuse_existing
 from netdiffus.ledger import Ledger
 from netdiffus.parts.reading import AGAIN, ROWS, OpenPart, named
+from netdiffus.parts.splitting import holdout_mask
 from netdiffus.parts.writing import sha256, write_part
 from netdiffus.tables.manifest import MANIFEST, Columns, Manifest, Part
 from netdiffus.traces.traces import SHOWN, Traces
@@ -35,6 +38,7 @@ class Dataset:
         folder: Where it is.
         manifest: What each part holds.
         classes: Names of all classes.
+        length: Points of each trace that are read, at most; None is all, see `truncate`.
 
     Raises:
         InputError: There is no manifest, it does not fit, or a part is missing, cut, there twice or
@@ -45,6 +49,7 @@ class Dataset:
         self.folder = Path(folder)
         self.manifest = Manifest.read(self.folder)
         self.classes = tuple(self.manifest.counts)
+        self.length: int | None = None
 
     @classmethod
     def write(cls, folder: str | Path, parts: Iterable[Traces]) -> Dataset:
@@ -58,14 +63,21 @@ class Dataset:
             InputError: No parts, or parts that differ.
             FileExistsError: The folder holds a data set.
         """
-        folder = Path(folder)
+        return cls._written(Path(folder), ([traces] for traces in parts))
+
+    @classmethod
+    def _written(cls, folder: Path, parts: Iterable[Iterable[Traces]]) -> Dataset:
+        """As `write`, of parts that come bit by bit; those without traces are left out."""
         refuse_existing(folder / MANIFEST, False)
         written: list[tuple[Part, Columns]] = []
         try:
-            for k, traces in enumerate(parts):
-                path = folder / part_name(k)
+            for traces in parts:
+                tables = (one.to_arrow() for one in traces)
+                if (first := next(tables, None)) is None:
+                    continue
+                path = folder / part_name(len(written))
                 refuse_existing(path, False)
-                written.append(write_part(path, [traces.to_arrow()]))
+                written.append(write_part(path, chain([first], tables)))
                 named(path, written[0][1].refuse_others, written[-1][1])
             if not written:
                 raise InputError(f"{folder}: no traces to write")
@@ -94,11 +106,11 @@ class Dataset:
     @property
     def longest(self) -> int:
         """Points of the longest trace."""
-        return max(part.longest for part in self.manifest.parts)
+        return self._most(max(part.longest for part in self.manifest.parts))
 
     @property
     def points(self) -> int:
-        """Points of all traces."""
+        """Points of all traces, whatever is read of them."""
         return sum(part.points for part in self.manifest.parts)
 
     def __len__(self) -> int:
@@ -107,6 +119,12 @@ class Dataset:
     def counts(self) -> dict[str, int]:
         """How many traces each class has."""
         return self.manifest.counts
+
+    def truncate(self, length: int) -> Dataset:
+        """The same data set, of which the first `length` points of each trace are read."""
+        found = copy(self)
+        found.length = self._most(whole("length", length, 1))
+        return found
 
     def __iter__(self) -> Iterator[Traces]:
         return self.batches()
@@ -123,10 +141,13 @@ class Dataset:
         """
         rows = whole("rows", rows, 1)
         for part in self.manifest.parts:
-            fewer = max(1, min(rows, POINTS // min(part.longest, length or part.longest)))
-            with self._open(part) as file:
-                for batch in file.batches(fewer):
-                    yield self._traces(pa.Table.from_batches([batch]), length)
+            yield from self._of_part(part, rows, length)
+
+    def _of_part(self, part: Part, rows: int, length: int | None) -> Iterator[Traces]:
+        fewer = max(1, min(rows, POINTS // self._most(min(part.longest, length or part.longest))))
+        with self._open(part) as file:
+            for batch in file.batches(fewer):
+                yield self._traces(pa.Table.from_batches([batch]), length)
 
     def head(self, n: int = 5) -> Traces:
         """The first n traces."""
@@ -159,7 +180,53 @@ class Dataset:
 
     def load(self, length: int | None = None, **options: Any) -> Traces:
         """All traces in memory, as `Traces.load` reads them."""
-        return Traces.load(self.folder, length, **options)
+        return Traces.load(self.folder, self.length if length is None else length, **options)
+
+    def split(
+        self,
+        folder: str | Path,
+        fraction: float = 0.2,
+        *,
+        by: str | None = None,
+        sep: str | None = None,
+        seed: int = 0,
+        force: bool = False,
+    ) -> tuple[Dataset, Dataset]:
+        """Splits off a stratified holdout, as `Traces.split` does of traces in memory.
+
+        Args:
+            folder: The data sets `train` and `holdout` are written there.
+            fraction: Share of each class that is held out, in (0, 1).
+            by: Meta column; traces of one group all fall on the same side.
+            sep: The group is only the part of that column's text before `sep`.
+            seed: Same seed, same split.
+            force: Replace data sets that are there.
+
+        Returns:
+            (the rest, the holdout).
+
+        Raises:
+            InputError: A class is too small, or lies in too few groups, to be on both sides.
+            FileExistsError: A data set is there and `force` is false.
+        """
+        folders = [Path(folder) / name for name in ("train", "holdout")]
+        for one in folders:
+            refuse_existing(one / MANIFEST, force)
+        held, _ = holdout_mask(self.batches(), self.classes, fraction, by, sep, seed)
+        for one in folders:
+            _remove(one)
+        rest, holdout = (
+            self._written(one, self._parts_of(mask))
+            for one, mask in zip(folders, (~held, held), strict=True)
+        )
+        return rest, holdout
+
+    def _parts_of(self, mask: npt.NDArray[np.bool_]) -> Iterator[Iterator[Traces]]:
+        """The traces of these rows (N,), part by part."""
+        begin = 0
+        for part in self.manifest.parts:
+            yield chosen(self._of_part(part, ROWS, None), mask[begin : begin + part.rows])
+            begin += part.rows
 
     def check(self, progress: Callable[[float, str], None] | None = None) -> None:
         """Reads every part and compares it with the manifest: columns, rows, classes and hash.
@@ -184,6 +251,9 @@ class Dataset:
             if progress is not None:
                 progress(done / total, part.file)
 
+    def _most(self, length: int) -> int:
+        return length if self.length is None else min(length, self.length)
+
     def _open(self, part: Part) -> OpenPart:
         return OpenPart(self.folder, part, self.manifest.columns)
 
@@ -191,6 +261,8 @@ class Dataset:
         """Traces of rows as they stand on the disk, with all classes of the data set."""
         if length is not None:
             length = whole("length", length, 1)
+        length = self.length if length is None else self._most(length)
+        if length is not None:
             cut = {one.name: pc.list_slice(table[one.name], 0, length) for one in self.channels}
             for name, column in cut.items():
                 at = table.schema.get_field_index(name)
@@ -223,9 +295,28 @@ class Dataset:
         return "\n".join(map(visible, lines))
 
 
+def chosen(batches: Iterable[Traces], mask: npt.NDArray[np.bool_]) -> Iterator[Traces]:
+    """The traces of some rows (N,) of batches that have N traces together."""
+    begin = 0
+    for traces in batches:
+        mine = mask[begin : begin + len(traces)]
+        begin += len(traces)
+        if mine.any():
+            yield traces[mine]
+
+
 def part_name(k: int) -> str:
     """The file name of the k-th part."""
     return f"part-{k:06d}.parquet"
+
+
+def _remove(folder: Path) -> None:
+    """Takes away a data set, if there is one."""
+    if (folder / MANIFEST).exists():
+        parts = Manifest.read(folder).parts
+        (folder / MANIFEST).unlink()
+        for part in parts:
+            (folder / part.file).unlink()
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
-from hashlib import blake2b
 from tempfile import TemporaryFile, gettempdir
 from typing import Any, NamedTuple
 
@@ -20,9 +19,11 @@ from netdiffus.errors import Note
 from netdiffus.model.model import Model
 from netdiffus.networks.build import Codec
 from netdiffus.parts import Dataset
-from netdiffus.traces.traces import Traces
+from netdiffus.parts.splitting import point_hashes
+from netdiffus.traces.traces import Traces, concat
 
 FITS = 1 << 30  # bytes of padded numbers, up to which a data set is read into memory
+FEWEST = 10_000  # traces of a sample; where they are too long to fit they are cut
 Ints = npt.NDArray[np.int64]
 
 
@@ -46,30 +47,60 @@ class Encoded(NamedTuple):
 
 def fits(dataset: Dataset) -> bool:
     """Whether all traces of a data set are read into memory."""
-    return len(dataset) <= _most(dataset)
+    return len(dataset) * dataset.longest <= _points(dataset)
 
 
-def sample_of(dataset: Dataset, seed: int) -> Traces:
+def sample_of(dataset: Dataset, seed: int, length: int | None) -> Traces:
     """As many traces as are read into memory, drawn at random, in their order.
+
+    Args:
+        dataset: Is larger than memory.
+        seed: Same seed, same traces.
+        length: Points of a trace that are learned from, if that is known.
 
     Warns:
         Note: They are not all.
     """
-    most = max(1, min(len(dataset), _most(dataset)))
+    most, length = _sample_size(dataset, length or dataset.longest)
     rows = np.random.default_rng(seed).choice(len(dataset), most, replace=False, shuffle=False)
+    cut = f", of at most {length:,} points each" if length < dataset.longest else ""
     warnings.warn(
         Note(
             f"{dataset.folder}: {len(dataset):,} traces are not read into memory at once; "
-            f"vocabularies and columns are those of {most:,} drawn at random (seed {seed}). All "
-            "are learned from, by way of a temporary file (see TMPDIR)"
+            f"vocabularies and columns are those of {most:,} drawn at random (seed {seed}){cut}. "
+            "All are learned from, by way of a temporary file (see TMPDIR)"
         ),
         stacklevel=4,
     )
-    return dataset.take(np.sort(rows))
+    return dataset.take(np.sort(rows), length=length)
 
 
-def _most(dataset: Dataset) -> int:
-    return FITS // (8 * len(dataset.channels) * dataset.longest)
+def _sample_size(dataset: Dataset, length: int) -> tuple[int, int]:
+    """How many traces of how many points at most; a single long trace must not leave a few."""
+    n, points = len(dataset), _points(dataset)
+    length = min(length, dataset.longest, max(1, points // min(n, FEWEST)))
+    return min(n, points // length), length
+
+
+def _points(dataset: Dataset) -> int:
+    return FITS // (8 * len(dataset.channels))
+
+
+def with_exceptions(sample: Traces, model: Model, dataset: Dataset) -> Traces | None:
+    """The sample with traces in which a column is not the total that it is in all of the sample.
+
+    Of columns that are always in order, too. None where there are no such traces: what the model
+    takes for a rule then holds in all of the data set.
+    """
+    if not (model.columns.totals or model.columns.orders):
+        return None
+    length, found = model.codec.length, []
+    for traces in dataset.batches(length=length):
+        rows = model.columns.exceptions(traces)
+        if len(rows):
+            found.append(traces[rows])
+            break  # the columns of these traces are looked at anew, with all others
+    return concat([sample, *found]) if found else None
 
 
 def encoded(model: Model, traces: Traces | Dataset) -> Encoded:
@@ -111,7 +142,7 @@ def _encoded_batches(model: Model, dataset: Dataset) -> Iterator[Encoded]:
             _inputs(model.codec, traces),
             torch.from_numpy(traces.labels),
             torch.from_numpy(model.columns.encode(kept)),
-            _hashes(kept),
+            point_hashes(kept),
             _longer(traces, length),
         )
 
@@ -134,15 +165,6 @@ def _file_of(n: int, like: npt.NDArray[Any]) -> npt.NDArray[Any]:
             text = f"{error.strerror}: {size:,} bytes for a temporary file, see TMPDIR"
             raise OSError(error.errno, text, gettempdir()) from None
         return np.memmap(file, like.dtype, "r+", shape=shape)
-
-
-def _hashes(traces: Traces) -> Ints:
-    """(N,), 64 bits of each trace's points: of 10**7 traces two share them once in 370,000 sets."""
-    rows = zip(traces.values, traces.lengths, strict=True)
-    found = b"".join(
-        blake2b(row[:, :length].tobytes(), digest_size=8).digest() for row, length in rows
-    )
-    return np.frombuffer(found, dtype=np.int64)
 
 
 def _longer(traces: Traces, length: int | None) -> int:

@@ -15,7 +15,10 @@ from netdiffus.training.run import Run
 from netdiffus.training.saving import save
 from netdiffus.training.validation import calibrate, set_temperature, validate
 
-LOG_EVERY, VALIDATE_EVERY = 20, 40  # steps
+LOG_EVERY = 20  # steps
+# Steps between validations: one for so many traces.
+OFTEN, SELDOM = 10, 40
+TRACES_A_STEP = 16
 
 
 def learn(run: Run, interrupted: threading.Event) -> None:
@@ -32,8 +35,7 @@ def _loop(run: Run, interrupted: threading.Event) -> None:
     saved = time.monotonic()
     if state.schedule.decay_step is not None:
         run.data.take_all()
-    while not agreed(run.accelerator, interrupted.is_set() or run.is_over):
-        _decay(run)
+    while not _is_over(run, interrupted):
         loss = _step(run)
         state.seconds = time.monotonic() - began
         state.cpu_seconds = time.process_time() - cpu_began
@@ -43,13 +45,16 @@ def _loop(run: Run, interrupted: threading.Event) -> None:
             saved = time.monotonic()
 
 
-def _decay(run: Run) -> None:
-    """Lets the learning rate fall from this step on, where it is time."""
+def _is_over(run: Run, interrupted: threading.Event) -> bool:
+    """Whether it ends before this step; if not, the learning rate falls where it is time."""
     schedule = run.state.schedule
-    if schedule.decay_step is None and agreed(run.accelerator, run.wants_decay):
+    wish = schedule.decay_step is None and run.wants_decay
+    over, decay = agreed(run.accelerator, interrupted.is_set() or run.is_over, wish)
+    if decay and not over:
         schedule.begin_decay(run.state.step, run.share)
         calibrate(run)
         run.data.take_all()
+    return over
 
 
 def _step(run: Run) -> float:
@@ -59,14 +64,15 @@ def _step(run: Run) -> float:
     batch = run.data.batch(state.step)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(hash((recipe.seed, state.step, run.accelerator.process_index)))
-        loss = mean(run.accelerator, float(run.step(*batch)))
+        own = float(run.step(*batch))
     state.average(recipe.ema_width)
-    if agreed(run.accelerator, not math.isfinite(loss)):
+    state.step += 1  # all that a step changes is done, should another process be lost
+    loss = mean(run.accelerator, own)
+    if not math.isfinite(loss):
         raise InputError(
-            f"the loss is no longer finite at step {state.step}; try a lower learning_rate (a "
+            f"the loss is no longer finite at step {state.step - 1}; try a lower learning_rate (a "
             "checkpoint that was written before is kept)"
         )
-    state.step += 1
     return loss
 
 
@@ -74,8 +80,14 @@ def _note(run: Run, loss: float) -> None:
     """What is measured and told after a step."""
     state = run.state
     state.losses.append(loss)
-    if state.step % VALIDATE_EVERY == 0 and state.schedule.decay_step is None:
+    every = validation_steps(len(run.data.labels))
+    if state.step % every == 0 and state.schedule.decay_step is None:
         validate(run)
     if state.step % LOG_EVERY == 0:
         log(state, run.log)
     run.progress(run.share, f"step {state.step} loss {loss:.4f}")
+
+
+def validation_steps(traces: int) -> int:
+    """Steps between validations, 10 to 40: a small set is overfitted in few steps."""
+    return min(SELDOM, max(OFTEN, traces // TRACES_A_STEP))

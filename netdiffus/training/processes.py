@@ -5,11 +5,14 @@ from __future__ import annotations
 import gc
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 
 from netdiffus.device import usable
 from netdiffus.errors import InputError
@@ -43,20 +46,48 @@ def check_batch(batch_size: int, processes: int) -> None:
         )
 
 
-def agreed(accelerator: Accelerator, wish: bool) -> bool:
-    """Whether any process wishes it: all must do the same at the same step."""
+def summed(accelerator: Accelerator, *numbers: float) -> list[float]:
+    """The sum over all processes of each number. All at once, as each message takes time."""
     if accelerator.num_processes == 1:
-        return wish
-    wishes = torch.tensor(float(wish), device=accelerator.device)
-    return float(accelerator.reduce(wishes)) > 0
+        return list(numbers)
+    found = torch.tensor(numbers, dtype=torch.float64, device=accelerator.device)
+    sums: list[float] = accelerator.reduce(found).tolist()
+    return sums
+
+
+def agreed(accelerator: Accelerator, *wishes: bool) -> list[bool]:
+    """Whether any process wishes each: all must do the same at the same step."""
+    return [one > 0 for one in summed(accelerator, *wishes)]
 
 
 def mean(accelerator: Accelerator, value: float) -> float:
     """The mean of a number over all processes."""
+    found: float = summed(accelerator, value)[0] / accelerator.num_processes
+    return found
+
+
+def refuse_others(accelerator: Accelerator, about: Mapping[str, Any]) -> None:
+    """Refuses processes that learn something else, or by other code.
+
+    Raises:
+        InputError: Names the first that differs from the process of rank 0, and in what.
+    """
     if accelerator.num_processes == 1:
-        return value
-    number = torch.tensor(value, dtype=torch.float64, device=accelerator.device)
-    return float(accelerator.reduce(number, "mean"))
+        return
+    mine = {"netdiffus": version("netdiffus"), "torch": torch.__version__, **about}
+    first, *others = gather_object([mine])
+    for rank, other in enumerate(others, 1):
+        for name, value in first.items():
+            if other.get(name) != value:
+                raise InputError(
+                    f"process {rank} has {name} {other.get(name)!r}, process 0 {value!r}; all must "
+                    "have the same code, traces and settings"
+                )
+
+
+def is_loss_of_a_process(error: Exception) -> bool:
+    """Whether an error says that another process does not answer any more."""
+    return isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
 
 
 def leave_group() -> None:
@@ -69,7 +100,7 @@ def leave_group() -> None:
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """Ctrl-C sets an event, so that a step is never cut in two; a second one ends at once."""
+    """Ctrl-C or SIGTERM sets an event, so that a step is not cut in two; a second ends at once."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked
@@ -77,10 +108,13 @@ def interruptible() -> Iterator[threading.Event]:
 
     def ask(signum: int, frame: object) -> None:
         asked.set()
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signum, before[signum])
 
-    before = signal.signal(signal.SIGINT, ask)
+    before: dict[int, Any] = {
+        one: signal.signal(one, ask) for one in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for one, handler in before.items():
+            signal.signal(one, handler)

@@ -32,19 +32,21 @@ from netdiffus.traces.splitting import group_names
 from netdiffus.traces.traces import Ints, Traces
 from netdiffus.training.batches import Batches
 from netdiffus.training.checkpoint import State, start_folder
-from netdiffus.training.encoded import fits, sample_of
+from netdiffus.training.encoded import fits, sample_of, with_exceptions
 from netdiffus.training.loop import learn
 from netdiffus.training.processes import (
     check_batch,
     interruptible,
+    is_loss_of_a_process,
     joined,
     leave_group,
+    refuse_others,
     target_device,
 )
 from netdiffus.training.recipe import Recipe
 from netdiffus.training.resume import check_same, hash_of, recipe_of, settings_of
 from netdiffus.training.run import Run
-from netdiffus.training.saving import finish
+from netdiffus.training.saving import finish, save
 from netdiffus.training.step import prepared_step
 
 WEIGHT_DECAY, IMAGE_DECAY = 0.2, 0.01  # of networks of tokens and of images
@@ -70,8 +72,8 @@ def train(
     """Trains a model on labelled traces.
 
     Runs in one process, or in several under `accelerate launch` or torchrun. Ctrl-C ends it after
-    the step under way; the model is saved and usable, and `resume` goes on from it. On one GPU a
-    step is a CUDA graph, but of `series` and `masked`.
+    the current step; the model is saved and usable, and `resume` goes on from it. On one GPU each
+    step runs as a CUDA graph, except for `series` and `masked`.
 
     Args:
         traces: What to learn from, at least 5. Of a data set that is not read into memory at once
@@ -109,24 +111,30 @@ def train(
     recipe = recipe or (recipe_of(before) if before else Recipe(minutes=2))
     recipe = _with_decay(recipe, preset)
     data = traces
-    traces = _to_fit_on(data, recipe.seed)
+    traces = _to_fit_on(data, recipe.seed, codec.length if codec else None)
     if isinstance(data, Traces) or fits(data):
         data = traces = traces.without_empty_classes()
     if folder is not None:
         refuse_model(folder, force or resume)
-    codec = copy.deepcopy(codec) or default_codec(preset, default_size(traces))
-    owners = _owners(traces, by)
-    model = Model.new(
-        traces,
-        codec,
-        diffusion,
-        preset=preset,
-        width=width,
-        owners=owners,
-        columns=before.columns.chosen if before and columns is None else columns,
-        seed=recipe.seed,
-    )
+    fresh = codec or default_codec(preset, default_size(traces))
+    columns = before.columns.chosen if before and columns is None else columns
+
+    def new_model(traces: Traces) -> Model:
+        return Model.new(
+            traces,
+            copy.deepcopy(fresh),
+            diffusion,
+            preset=preset,
+            width=width,
+            owners=_owners(traces, by),
+            columns=columns,
+            seed=recipe.seed,
+        )
+
+    model = new_model(traces)
     if isinstance(data, Dataset):
+        while (more := with_exceptions(traces, model, data)) is not None:
+            model = new_model(traces := more)
         model.shares = shares_of(np.array(list(data.counts().values())))
     _warn(traces, model.codec.length or 0, data.counts())
     if before:
@@ -148,15 +156,31 @@ def _train(
     check_batch(recipe.batch_size, accelerator.num_processes)
     with alone_in(folder if accelerator.is_main_process else None), interruptible() as interrupted:
         run = _new_run(model, traces, recipe, accelerator, folder, device, progress)
+        refuse_others(accelerator, run.fingerprint)
         if resume:
             run.state.load(_require_path(folder), run.fingerprint)
         if run.folder is not None:
             run.log = start_folder(run.folder, run.state)
-        learn(run, interrupted)
+        try:
+            learn(run, interrupted)
+        except RuntimeError as error:
+            if not is_loss_of_a_process(error):
+                raise
+            raise _saved_alone(run) from error
         finish(run)
     if accelerator.num_processes > 1:
         atexit.register(leave_group)  # not after an error: the others would wait for this one
     return model
+
+
+def _saved_alone(run: Run) -> InputError:
+    """What to say where another process was lost; what was learned before is saved."""
+    run.ended = "interrupted"
+    save(run)
+    return InputError(
+        f"another process of the training is gone at step {run.state.step}; the model is saved, so "
+        "start all again with resume (--resume)"
+    )
 
 
 def _new_run(
@@ -191,11 +215,11 @@ def _new_run(
     )
 
 
-def _to_fit_on(data: Traces | Dataset, seed: int) -> Traces:
+def _to_fit_on(data: Traces | Dataset, seed: int, length: int | None) -> Traces:
     """The traces that vocabularies and columns are found in: all, or a sample of a data set."""
     if isinstance(data, Traces):
         return data
-    return data.load() if fits(data) else sample_of(data, seed)
+    return data.load() if fits(data) else sample_of(data, seed, length)
 
 
 def _learned(model: Model, data: Batches) -> dict[str, int]:

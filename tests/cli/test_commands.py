@@ -152,7 +152,7 @@ class TestPath:
         assert len(told["figures"]) >= 4
         assert page.read_text().startswith("<!doctype html>")
 
-    @pytest.mark.usefixtures("quick_judges")
+    @pytest.mark.usefixtures("quick_reports")
     def test_evaluate_by_attacks(self, work: Path, tmp_path: Path) -> None:
         for part, traces in zip(("learned", "unseen"), volumes(80).split(0.5), strict=True):
             traces.save(tmp_path / f"{part}.parquet")
@@ -510,6 +510,14 @@ def _holds(condition: Callable[[], bool]) -> bool:
 
 
 @pytest.mark.parametrize(
+    ("command", "default"),
+    [("sample", "(1000)"), ("import", "(64)"), ("augment", "(as the model;")],
+)
+def test_defaults_that_depend_are_shown(command: str, default: str) -> None:
+    assert default in run(command, "--help").out
+
+
+@pytest.mark.parametrize(
     ("text", "wanted"),
     [
         ("os=linux", ("os", "linux")),
@@ -531,11 +539,3 @@ def test_in_quotes_a_condition_is_taken_as_it_is(text: str, wanted: tuple[str, o
 def test_a_condition_without_a_column_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="COLUMN=VALUE"):
         _condition(text)
-
-
-@pytest.mark.parametrize(
-    ("command", "default"),
-    [("sample", "(1000)"), ("import", "(64)"), ("augment", "(as the model;")],
-)
-def test_defaults_that_depend_are_shown(command: str, default: str) -> None:
-    assert default in run(command, "--help").out

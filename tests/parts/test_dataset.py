@@ -59,6 +59,19 @@ def test_it_loads_as_a_table_does(folder: Path) -> None:
     assert concat(list(Dataset(folder).batches(9, length=2))).equals(TRACES.truncate(2))
 
 
+def test_the_first_points_of_each_trace(folder: Path, tmp_path: Path) -> None:
+    found = Dataset(folder).truncate(4).truncate(6)
+    wanted = TRACES.truncate(4)
+    assert found.longest == 4
+    assert concat(list(found.batches(9))).equals(wanted)
+    assert concat(list(found.batches(9, length=2))).equals(TRACES.truncate(2))
+    assert found.take([3, 1]).equals(wanted[[3, 1]])
+    assert found.load().equals(wanted)
+    for one, other in zip(found.split(tmp_path / "s"), wanted.split(), strict=True):
+        assert one.load().equals(other)
+    assert Dataset(folder).longest == TRACES.lengths.max()
+
+
 def test_a_folder_named_as_hives_partitions_are_adds_no_column(folder: Path) -> None:
     moved = folder.rename(folder.with_name("day=1"))
     assert Traces.load(moved).meta.column_names == ["trace_id"]

@@ -129,6 +129,7 @@ def test_a_residual_is_kept(tmp_path: Path) -> None:
     found = Dataset(tmp_path / "set").load().meta["residual"].to_pylist()
     kept = [record.about["residual"] for record in made.records]
     assert kept == pytest.approx([sum(found[:4]) / 4, sum(found[4:]) / 2])
+    assert made.summary()["residual"] == pytest.approx(sum(found) / 6)
 
 
 def test_what_differs_from_the_plan_is_named(model: Model, once: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from command import files_of_at_most
@@ -15,11 +17,11 @@ from command import run as command
 from runs import run, same_weights, stops_at
 from small import packets
 
-from netdiffus import Dataset, InputError, Model
+from netdiffus import Dataset, InputError, Model, Traces
 from netdiffus.codec import TokenCodec
 from netdiffus.errors import Note
 from netdiffus.training.batches import Batches
-from netdiffus.training.encoded import encoded
+from netdiffus.training.encoded import encoded, fits, sample_of
 
 TRACES = packets(90, longest=8, seed=2)
 
@@ -34,7 +36,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def from_a_file(most: int) -> Iterator[None]:
     """Data sets are not read into memory, but for samples of so many traces."""
     with (
-        mock.patch("netdiffus.training.encoded._most", return_value=most),
+        mock.patch("netdiffus.training.encoded._sample_size", return_value=(most, 8)),
         mock.patch("netdiffus.training.trainer.fits", return_value=False),
         pytest.warns(Note, match=f"{most} drawn at random"),
     ):
@@ -89,6 +91,46 @@ def test_what_is_counted_is_counted_over_all_traces(tmp_path: Path) -> None:
     np.testing.assert_allclose(model.shares, np.array([5, 30, 30, 30]) / 95)
     assert model.about["traces"] == 92
     assert model.about["longer_traces"] == (Dataset(tmp_path / "set").load().lengths > 4).sum()
+
+
+def test_a_total_is_one_in_all_traces(tmp_path: Path) -> None:
+    """Also in those that are not in the sample; and so with columns that are in order."""
+    sums = TRACES.values[:, 0].sum(axis=1)
+    meta = {"bytes": sums.astype(np.int64), "first": sums - 1.0, "last": sums + 1.0}
+    table = TRACES.meta
+    for name, cells in meta.items():
+        table = table.append_column(name, pa.array(cells))
+    right = replace(TRACES, meta=table)
+    for name in ("bytes", "last"):
+        wrong = meta[name].copy()
+        wrong[77] = 0
+        at = table.column_names.index(name)
+        odd = replace(right, meta=table.set_column(at, name, pa.array(wrong)))
+        found = Dataset.write(tmp_path / name, [odd[:50], odd[50:]])
+        rows = np.setdiff1d(np.arange(90), [77])[:60]
+        with (
+            mock.patch("netdiffus.training.trainer.fits", return_value=False),
+            mock.patch("netdiffus.training.trainer.sample_of", return_value=found.take(rows)),
+        ):
+            model = run(None, 2, traces=found, columns=["bytes", "first", "last"])
+        assert ("bytes" in model.columns.totals) == (name != "bytes")
+        assert (("first", "last") in model.columns.orders) == (name != "last")
+
+
+def test_one_long_trace_leaves_a_sample(tmp_path: Path) -> None:
+    long = Traces.from_lists({"value": [list(range(3000))]}, ["a"])
+    short = Traces.from_lists({"value": [[i, i + 1] for i in range(60)]}, ["a", "b"] * 30)
+    found = Dataset.write(tmp_path / "set", [short, long])
+    with (
+        mock.patch("netdiffus.training.encoded.FITS", 8 * 600),
+        mock.patch("netdiffus.training.encoded.FEWEST", 40),
+    ):
+        assert not fits(found)
+        with pytest.warns(Note, match="those of 40 drawn at random .* of at most 15 points each"):
+            sample = sample_of(found, 0, None)
+        assert len(sample) == 40
+        with pytest.warns(Note, match="those of 61 drawn at random"):
+            assert len(sample_of(found, 0, 4)) == 61
 
 
 def test_it_is_encoded_as_in_memory(dataset: Dataset) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from runs import STATE, environment, mean_loss, run, same_weights, state_of, stops_at
+from runs import STATE, environment, mean_loss, run, same_weights, stops_at
 from safetensors import safe_open
 from small import packets, volumes
 
@@ -158,67 +158,6 @@ def test_two_trainings_do_not_share_a_folder(tmp_path: Path) -> None:
     run(tmp_path / "alone", 2)
     assert same_weights(tmp_path / "m", tmp_path / "alone")
     run(tmp_path / "m", 4, resume=True)  # and is free again
-
-
-# Dropout, jitter and hiding draw from each process's own numbers, so there are none here.
-STILL = {"dropout": 0.0, "hidden": 0.0}
-TWO = """
-import sys
-from netdiffus.networks import build
-import test_trainer
-test_trainer.without_chance()
-test_trainer.run(sys.argv[1], 8, traces=test_trainer.plain())
-"""
-
-
-def without_chance() -> None:
-    """Networks that draw nothing in training."""
-    from dataclasses import replace
-
-    from netdiffus.model import model
-
-    configure = model.configure
-    model.configure = lambda *args: replace(configure(*args), **STILL)
-
-
-def losses_of(folder: Path) -> list[float]:
-    """Of each step."""
-    with safe_open(folder / STATE, "pt") as found:
-        losses: list[float] = json.loads(found.metadata()["losses"])
-    return losses
-
-
-def plain() -> Traces:
-    """Traces of plain numbers, which are not jittered."""
-    rng = np.random.default_rng(0)
-    return Traces.from_lists({"x": rng.integers(0, 5, (24, 6)).tolist()}, ["a", "b"] * 12)
-
-
-def test_two_processes_learn_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(TWO)
-    arguments = ["--nproc-per-node=2", str(script), str(tmp_path / "two")]
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", *arguments],
-        capture_output=True,
-        text=True,
-        env=environment(OMP_NUM_THREADS="1"),
-    )
-    assert done.returncode == 0, done.stderr
-    from netdiffus.model import model
-
-    monkeypatch.setattr(model, "configure", model.configure)  # put back at the end
-    without_chance()
-    run(tmp_path / "one", 8, traces=plain())
-    one, two = (state_of(tmp_path / k) for k in ("one", "two"))
-    run(tmp_path / "other", 8, traces=plain(), recipe={"batch_size": 2})  # half of each batch
-    other = state_of(tmp_path / "other")
-    names = [name for name in one if name.startswith("net.")]
-    apart, half = (sum(float((one[n] - v[n]).abs().sum()) for n in names) for v in (two, other))
-    # Adam divides gradients by themselves, so that of the tiniest the rounding shows.
-    assert apart < 0.05 * half
-    # Float32 sums in another order: 1e-6 a step, and 8 steps apart they have grown.
-    np.testing.assert_allclose(losses_of(tmp_path / "two"), losses_of(tmp_path / "one"), rtol=1e-4)
 
 
 def test_refusals(tmp_path: Path) -> None:
@@ -387,10 +326,6 @@ HELD = {"traces": volumes(80), "recipe": {"validation_fraction": 0.25}}
 
 
 class TestValidation:
-    @pytest.fixture(autouse=True)
-    def _often(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(loop, "VALIDATE_EVERY", 10)
-
     def test_overfitting_ends_training(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -38,7 +38,8 @@ def test_it_is_that_of_the_least_loss(model: Model, monkeypatch: pytest.MonkeyPa
     data = Batches(model, TRACES, 4, 0.25, 0)
     averaged = [p.detach() for p in model.network.parameters()]
     state = State(model.network, None, averaged)  # type: ignore[arg-type]
-    calibrate(SimpleNamespace(state=state, data=data))  # type: ignore[arg-type]
+    alone = SimpleNamespace(process_index=0, num_processes=1)
+    calibrate(SimpleNamespace(state=state, data=data, accelerator=alone))  # type: ignore[arg-type]
     model.network.eval()
     grid = np.linspace(0.5, 1, 101)
     losses = [mean_loss(model, data.validation(), 1 / one) for one in grid]

@@ -33,6 +33,7 @@ class Capture:
         part: Its name in the archive, '' if it is in none.
         is_below: Whether it lies in a folder below the one that was given.
         holder: What keeps a temporary file.
+        then: The captures that go on where this one ends, see `recordings`.
     """
 
     path: Path
@@ -42,6 +43,17 @@ class Capture:
     part: str = ""
     is_below: bool = False
     holder: Any = None
+    then: tuple[Capture, ...] = ()
+
+    @property
+    def files(self) -> tuple[Capture, ...]:
+        """This capture, and those that go on where it ends."""
+        return (self, *self.then)
+
+    @property
+    def size(self) -> int:
+        """Bytes of its files."""
+        return sum(one.path.stat().st_size for one in self.files)
 
     def in_archive(self, part: str) -> Capture:
         """The part of that name, of which the archive counts as the folder that was given."""

@@ -44,7 +44,9 @@ def _names_of_classes(schema: pa.Schema) -> dict[str, list[str]]:
     try:
         about: Any = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = about.get("info", {}).get("features", {})
-        found = {name: one.get("names") for name, one in features.items() if isinstance(one, dict)}
+        found: dict[str, Any] = {
+            name: one.get("names") for name, one in features.items() if isinstance(one, dict)
+        }
     except (ValueError, AttributeError, RecursionError):
         return {}
     return {name: names for name, names in found.items() if _are_texts(names)}
