@@ -240,10 +240,11 @@ class TestRows:
         port[1] = 53  # of one web flow
         port[2] = 12345
         some = with_meta(flows, server_port=pa.array(port))
-        model = Model.new(
-            some, TokenCodec(), owners=Flows.of(some).session, columns=["server_port", "protocol"]
-        )
         ordered = Flows.of(some)
+        with pytest.warns(Note, match="1 of 66 cells"):
+            model = Model.new(
+                some, TokenCodec(), owners=ordered.session, columns=["server_port", "protocol"]
+            )
         with pytest.warns(Note, match="2 of 66 flows have a class with columns"):
             sessions = as_sessions(ordered, model.columns, ordered.session)
         assert [one.name for one in sessions.channels] == ["row with class", "gap"]
