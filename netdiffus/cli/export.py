@@ -108,7 +108,7 @@ def export(
     found = data_set(data, options) if is_folder(out) else None
     if found is not None:
         with aside(ray):
-            of_files = {"shard": shard, "ray": ray, "force": force}
+            of_files: dict[str, Any] = {"shard": shard, "ray": ray, "force": force}
             return show(export_to_parts(found, out, **of_files, **of_capture), as_json)
     refuse_unused(ctx, f"{out}: a file", OF_FOLDERS)
     check_capture_path(out)
