@@ -21,4 +21,5 @@ with tempfile.TemporaryDirectory() as scratch:
     netdiffus.write_capture(made, folder / "captures" / "made" / "x.pcap", small="raise")
     again, _ = netdiffus.import_captures([folder / "captures"])
     assert again.counts() == {"made": 8}, again.counts()
+assert len(netdiffus.sample(netdiffus.Model.load("lab"), 9, seed=0)) == 9  # it ships with the wheel
 print("installed:", netdiffus.__version__, "from", Path(netdiffus.__file__).parent)

@@ -43,6 +43,10 @@ if TYPE_CHECKING:
     from netdiffus.sampling import sample as sample
     from netdiffus.sampling import sample_to_parquet as sample_to_parquet
     from netdiffus.sampling_parts import sample_to_parts as sample_to_parts
+    from netdiffus.sessions import SessionModel as SessionModel
+    from netdiffus.sessions import compare_sessions as compare_sessions
+    from netdiffus.sessions import sample_sessions as sample_sessions
+    from netdiffus.sessions import train_sessions as train_sessions
     from netdiffus.traces.lab import lab_traffic as lab_traffic
     from netdiffus.traces.traces import Traces as Traces
     from netdiffus.traces.traces import concat as concat
@@ -77,6 +81,10 @@ _HOMES = {
     "sample": "sampling",
     "sample_to_parquet": "sampling",
     "sample_to_parts": "sampling_parts",
+    "SessionModel": "sessions",
+    "compare_sessions": "sessions",
+    "sample_sessions": "sessions",
+    "train_sessions": "sessions",
     "Channel": "channels",
     "Traces": "traces.traces",
     "concat": "traces.traces",

@@ -16,6 +16,7 @@ class Reader:
         idle_ns: int,
         active_ns: int,
         hosts: Sequence[tuple[bytes, int]],
+        headers: bool,
         sort_in: int | None,
     ) -> None: ...
     def feed(self, data: Any) -> None: ...

@@ -122,6 +122,48 @@ def sample(
     return _gathered(parts, n, model)
 
 
+def sample_rows(
+    model: Model,
+    labels: Ints,
+    cells: Ints,
+    *,
+    seed: int,
+    fast: bool = True,
+    device: str | torch.device | None = None,
+    progress: Callable[[float, str], None] | None = None,
+) -> Traces:
+    """Makes one trace for each row of classes and tokens of columns.
+
+    Args:
+        model: A model of tokens of points, of preset `default` or `causal`.
+        labels: (N,), index into the model's classes.
+        cells: (N, J), tokens of the model's columns; -1 for those that are drawn.
+        seed: Of the draws.
+        fast: As for `sample`.
+        device: As for `sample`.
+        progress: As for `sample`.
+    """
+    _check_weights(model)
+    target, backend, parts = usable(device), "auto" if fast else "torch", []
+    order = np.argsort(labels, kind="stable")  # of each class, how many come before
+    rank = np.empty_like(labels)
+    rank[order] = np.arange(len(labels)) - np.searchsorted(labels[order], labels[order])
+    rows = (torch.arange(len(labels)), torch.from_numpy(labels), torch.from_numpy(rank))
+    size = _usual_batch(model, target)
+    model.network.to(target).eval()
+    try:
+        with given_or_bar(progress, "sample", float(len(labels))) as shown:
+            for first in range(0, len(labels), size):
+                some = slice(first, first + size)
+                draws = Draws(seed, *(part[some] for part in rows)).to(target)
+                given = torch.from_numpy(cells[some]).to(target)
+                parts.append(_made(model, draws, _plan(model, None, None), backend, cells=given))
+                shown(float(min(first + size, len(labels))), f"{len(labels)} traces")
+    finally:
+        model.network.to("cpu")
+    return _gathered(iter(parts), len(labels), model)
+
+
 def sample_to_parquet(
     model: Model, n: int | None, path: str | Path, *, force: bool = False, **options: Any
 ) -> dict[str, Any]:
@@ -263,8 +305,9 @@ def _made(
     draws: Draws,
     plan: Plan,
     backend: str,
-    asked: Mapping[str, Asked],
-    drawn: Ints | None,
+    asked: Mapping[str, Asked] | None = None,
+    drawn: Ints | None = None,
+    cells: Tensor | None = None,
 ) -> Traces:
     """One batch of traces.
 
@@ -275,11 +318,13 @@ def _made(
         backend: Of the native ops.
         asked: By column what is asked for.
         drawn: Classes of which one is drawn with the columns; None takes those of `draws`.
+        cells: Tokens of columns that are given, -1 for others; None draws all.
     """
+    asked = asked or {}
     weights = _weights(model, asked, drawn)
     label = draws.label if drawn is None else torch.full_like(draws.label, UNKNOWN)
     with torch.inference_mode():
-        label, columns = model.network.conditions.draw(label, draws, weights, backend)
+        label, columns = model.network.conditions.draw(label, draws, weights, backend, cells)
     draws = replace(draws, label=label)
     how = (backend,) if plan is None else (plan, backend)
     try:

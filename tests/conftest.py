@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from unittest import mock
 
 import pytest
@@ -57,13 +58,28 @@ def _quick_judges() -> Iterator[None]:
     with (
         mock.patch("netdiffus.evaluation.evaluator.REPEATS", 1),
         mock.patch("netdiffus.evaluation.metrics.classifiers.TREES", 5),
+        mock.patch("netdiffus.evaluation.early.TREES", 2),
+        mock.patch("netdiffus.evaluation.early.CUTS", 2),
         mock.patch("netdiffus.evaluation.metrics.classifiers.EPOCHS", 2),
     ):
         yield
 
 
+def _quick_reports() -> Iterator[None]:
+    """Reports as quick, without plots: where it is looked at that there is one."""
+    report = "netdiffus.evaluation.report"
+    empty = mock.Mock(return_value="")
+    with (
+        contextmanager(_quick_judges)(),
+        mock.patch(f"{report}.plots.svg", empty),
+        mock.patch(f"{report}.summary_plots.svg", empty),
+    ):
+        yield
+
+
 quick_judges = pytest.fixture(_quick_judges)
-quick_judges_of_module = pytest.fixture(_quick_judges, scope="module")
+quick_reports = pytest.fixture(_quick_reports)
+quick_reports_of_module = pytest.fixture(_quick_reports, scope="module")
 
 
 @pytest.fixture(params=["baseline", "x86-64-v3", "x86-64-v4"])

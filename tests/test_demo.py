@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 from command import Result, run
 
+from netdiffus.demo import KNOWN, RARE
+from netdiffus.demo.filling import Filled
 from netdiffus.model.model import Model
 from netdiffus.traces.lab import lab_traffic
 from netdiffus.traces.traces import Traces
 
 FEW = lab_traffic()[np.arange(0, 900, 3)].truncate(16)
-FILES = ["holdout.parquet", "model", "report.html", "report.json", "synthetic.parquet"]
-FILES += ["train.parquet"]
+FILES = ["demo.html", "filled.parquet", "holdout.parquet", "model", "report.html", "report.json"]
+FILES += ["synthetic.parquet", "train.parquet"]
 
 
 class Demo(NamedTuple):
@@ -27,7 +29,7 @@ class Demo(NamedTuple):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _small(quick_judges_of_module: None) -> Iterator[None]:
+def _small(quick_reports_of_module: None) -> Iterator[None]:
     """A third of the traffic, and small classifiers: the figures are not looked at."""
     with mock.patch("netdiffus.demo.lab_traffic", return_value=FEW):
         yield
@@ -44,11 +46,15 @@ def test_writes_everything_and_says_where(demo: Demo) -> None:
     assert demo.done.code == 0
     # A model of a second makes traces of other lengths, which `evaluate` says.
     # On a slow machine there are lines of progress, too.
-    usual = ("note: ", "train ", "sample ", "evaluate ")
+    usual = ("note: ", "train ", "sample ", "fill up ", "evaluate ")
     assert all(line.startswith(usual) for line in demo.done.err.splitlines())
     assert sorted(p.name for p in demo.folder.iterdir()) == FILES
     assert {told[name] for name in FILES} == {str(demo.folder / name) for name in FILES}
-    assert len(told["figures"]) >= 4
+    assert len(told["figures"]) >= 6
+    filled = [text for name, text in told["figures"].items() if name.startswith(RARE)]
+    assert len(filled) == 2
+    for text in filled:
+        assert all(what in text for what in ("alone", "repeated", "jittered", "made"))
 
 
 def test_no_link_is_on_both_sides(demo: Demo) -> None:
@@ -65,12 +71,18 @@ def test_sample_is_balanced(demo: Demo) -> None:
     assert max(counts) - min(counts) <= 1
 
 
-def test_figures_are_of_what_was_trained(demo: Demo) -> None:
-    figures = json.loads((demo.folder / "report.json").read_text())
-    made = Traces.load(demo.folder / "synthetic.parquet")
-    assert figures["protocol"]["holdout"] == "given"
-    assert figures["sets"]["synthetic"]["traces"] == len(made)
-    assert figures["about"]["steps"] == Model.load(demo.folder / "model").about["steps"]
+def test_the_rare_class_is_filled_up_to_the_others(demo: Demo) -> None:
+    counts = Traces.load(demo.folder / "train.parquet").counts()
+    made = Traces.load(demo.folder / "filled.parquet")
+    assert {name: n for name, n in made.counts().items() if n} == {
+        RARE: max(counts.values()) - KNOWN
+    }
+
+
+def test_a_gain_is_over_the_best_control() -> None:
+    shares = {"alone": 0.1, "repeated": 0.2, "jittered": 0.6, "made": 0.5}
+    filled = Filled("a", 8, 75, FEW, {"forest": shares}, {"forest": shares})
+    assert filled.gain("forest") == pytest.approx(-0.1)
 
 
 class Loaded(HTMLParser):
@@ -86,14 +98,22 @@ class Loaded(HTMLParser):
         self.outside += [v for v in loads if not v.startswith(("data:", "#"))]
 
 
-def test_page_loads_nothing_from_outside(demo: Demo) -> None:
-    text = (demo.folder / "report.html").read_text()
+def test_the_first_page_answers_three_questions(demo: Demo) -> None:
+    text = (demo.folder / "demo.html").read_text()
+    for question in ("Is it of use?", "Does it look right?", "Is it private?"):
+        assert question in text
     page = Loaded()
     page.feed(text)
-    assert page.outside == []
-    assert page.pictures >= 5
-    assert "url(http" not in text
-    assert "@import" not in text
+    assert page.outside == ["report.html"]
+    assert page.pictures == 3
+
+
+def test_figures_are_of_what_was_trained(demo: Demo) -> None:
+    figures = json.loads((demo.folder / "report.json").read_text())
+    made = Traces.load(demo.folder / "synthetic.parquet")
+    assert figures["protocol"]["holdout"] == "given"
+    assert figures["sets"]["synthetic"]["traces"] == len(made)
+    assert figures["about"]["steps"] == Model.load(demo.folder / "model").about["steps"]
 
 
 def test_a_second_run_with_force_replaces_all(demo: Demo) -> None:

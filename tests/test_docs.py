@@ -16,7 +16,7 @@ from netdiffus.traces.lab import lab_traffic
 from netdiffus.traces.traces import Traces
 
 # That reports are written is looked at, not their figures.
-pytestmark = pytest.mark.usefixtures("quick_judges")
+pytestmark = pytest.mark.usefixtures("quick_reports")
 GUIDES = sorted(path.stem for path in (ROOT / "docs" / "guides").glob("*.md"))
 # All lines of a guide are run, but less is trained, made and judged.
 BUDGETS: dict[str, dict[str, str]] = {
@@ -44,6 +44,12 @@ BUDGETS: dict[str, dict[str, str]] = {
     },
     "reproducibility": {"4000": "2", "6000": "4"},
     "scale": {"--minutes 5": "--steps 2", "-n 1000": "-n 20", "--part-size 256": "--part-size 8"},
+    "sessions": {
+        "--minutes 10": "--steps 2",
+        "minutes=10": "steps=2",
+        "--sessions 40": "--sessions 4",
+        "model, 40": "model, 4",
+    },
     "tables": {"--minutes 5": "--steps 2", "-n 1000": "-n 9"},
     "volumes": {"--minutes 5": "--steps 2", "-n 1000": "-n 9"},
 }
@@ -70,6 +76,7 @@ def write_captures() -> None:
 GIVEN = {
     "augment": write_few,
     "captures": write_captures,
+    "sessions": write_captures,
     "volumes": write_captures,
     "columns": write_table,
     "parts": write_table,

@@ -26,7 +26,7 @@ def test_quickstart(tmp_path: Path) -> None:
     np.testing.assert_array_equal(times, made.values[:, 2].astype(np.float32))  # as in the file
 
 
-@pytest.mark.usefixtures("quick_judges")
+@pytest.mark.usefixtures("quick_reports")
 @pytest.mark.filterwarnings("ignore::netdiffus.errors.Note")  # of the four longest flows
 def test_own_data(tmp_path: Path) -> None:
     report = main_of("own_data.py")(minutes=0.01, out=tmp_path / "report.html")

@@ -13,7 +13,7 @@ from netdiffus.traces.lab import lab_traffic
 from netdiffus.traces.traces import Traces
 
 # That reports are written is looked at, not their figures.
-pytestmark = pytest.mark.usefixtures("quick_judges")
+pytestmark = pytest.mark.usefixtures("quick_reports")
 README = read("README.md")
 PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/decisions.md", "docs/limits.md")
 

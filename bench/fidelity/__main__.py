@@ -12,6 +12,7 @@ from pathlib import Path
 from bench.fidelity import sets
 from bench.fidelity.bars import bars
 from bench.fidelity.forests import Protocol
+from bench.fidelity.peers import PEERS
 from bench.fidelity.runs import Plan, run
 from bench.fidelity.table import markdown, picture
 from netdiffus.errors import InputError
@@ -72,7 +73,13 @@ def _parser() -> argparse.ArgumentParser:
         default=usual.steps,
         help="sampling steps to compare, if the preset has any",
     )
-    parser.add_argument("--no-gan", action="store_true", help="leave the GAN out")
+    parser.add_argument(
+        "--peers",
+        nargs="*",
+        choices=list(PEERS),
+        default=usual.peers,
+        help="generators that are not ours; none if no name follows",
+    )
     parser.add_argument("--preset", choices=PRESETS, default=usual.preset)
     parser.add_argument(
         "--tiny",
@@ -91,21 +98,21 @@ def _plan(given: argparse.Namespace) -> Plan:
         seeds=tuple(given.seeds),
         all_seeds=tuple(given.all_seeds),
         steps=tuple(given.steps),
-        gan=not given.no_gan,
+        peers=tuple(given.peers),
         preset=given.preset,
     )
     return _tiny(plan) if given.tiny else plan
 
 
 def _tiny(plan: Plan) -> Plan:
-    """The same path in a few seconds; no GAN, whose installation alone takes minutes."""
+    """The same path in a few seconds; no peers, whose installation alone takes minutes."""
     return replace(
         plan,
         sets=(sets.LAB,),
         minutes=(0.01, 0.02),
         seeds=(0,),
         steps=(2, 4),
-        gan=False,
+        peers=(),
         protocol=Protocol(trees=10, repeats=2, resamples=50),
     )
 

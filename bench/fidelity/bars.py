@@ -42,7 +42,7 @@ def bars(result: Result) -> list[Bar]:
         *_of_table(ours, result["bars"] or {}),
         *_of_baselines(ours, result["baselines"]),
         *_of_real(ours, real),
-        *_of_gan(ours, run.get("gan")),
+        *_of_gan(ours, run.get("peers", {}).get("gan")),
     ]
 
 

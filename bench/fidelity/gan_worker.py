@@ -1,4 +1,4 @@
-"""Trains DoppelGANger and makes traces; runs in the environment of `gan.py`, without netdiffus."""
+"""Trains DoppelGANger and makes traces; runs in the environment of `peers.py`."""
 
 from __future__ import annotations
 
@@ -31,12 +31,15 @@ def main(source: str, target: str, cpu_seconds: float, seed: int) -> None:
     given = dict(np.load(source, allow_pickle=False))
     model = DGAN(config(given))
     spent, batches = fit(model, given, cpu_seconds)
+    began = time.process_time()
     made = model.generate_dataframe(OVERSAMPLE * len(given["lengths"]))
+    ms = 1000 * (time.process_time() - began) / (OVERSAMPLE * len(given["lengths"]))
     about = {
         "package": f"gretel-synthetics {version('gretel-synthetics')}",
         "torch": torch.__version__,
         "cpu_seconds": spent,
         "batches": batches,
+        "ms_per_trace": ms,
         "config": {name: str(value) for name, value in asdict(model.config).items()},
     }
     np.savez(target, about=np.array(json.dumps(about)), **arrays(made, given))

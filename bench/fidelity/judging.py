@@ -8,6 +8,9 @@ import numpy as np
 
 from bench.fidelity.forests import Protocol, equal_draws, mean_figure, rightly_named, two_sample_auc
 from bench.fidelity.sets import FidelitySet, unsigned
+from netdiffus.attacks.all_attacks import black_box
+from netdiffus.attacks.sides import as_learned, sides
+from netdiffus.errors import InputError
 from netdiffus.evaluation.features.embedding import Embedding
 from netdiffus.evaluation.features.quantities import scales
 from netdiffus.evaluation.features.vector_set import VectorSet
@@ -17,6 +20,7 @@ from netdiffus.evaluation.metrics.memorization import Closeness, CopyDetector
 from netdiffus.traces.traces import Floats, Traces, concat
 
 HELLINGER_BINS = 10
+MOST_ATTACKED = 1_000  # traces of either side
 
 
 def judge(fs: FidelitySet, made: Traces, protocol: Protocol) -> dict[str, Any]:
@@ -129,6 +133,21 @@ def copies(fs: FidelitySet, made: Traces) -> dict[str, float]:
     embedding = Embedding(fs.train)
     found = _detector(fs, embedding).of(_vectors(embedding, unsigned(made)))
     return _copies(fs, made, found)
+
+
+def membership(fs: FidelitySet, made: Traces) -> float | None:
+    """How well training traces are told from held-out ones by made traces: the best attack's AUC.
+
+    The attacks of `netdiffus audit` that see no model, on traces that occur once. None where these
+    are too few for an attack.
+    """
+    made = as_learned(unsigned(made).with_gaps(), fs.train.with_gaps(), "made")
+    limits: dict[str, Any] = {"drop_repeats": True, "most": MOST_ATTACKED}
+    try:
+        found = sides(fs.train, fs.holdout, synthetic=made, **limits)
+    except InputError:
+        return None
+    return max(float(attack["auc"]["mean"]) for attack in black_box(found, made, 0))
 
 
 def copies_of_holdout(fs: FidelitySet) -> dict[str, float]:

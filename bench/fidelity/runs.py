@@ -9,9 +9,9 @@ from pathlib import Path
 
 from bench.fidelity import sets
 from bench.fidelity.forests import Protocol, mean_figure
-from bench.fidelity.gan import trained_gan
-from bench.fidelity.judging import copies_of_holdout, judge, named
+from bench.fidelity.judging import copies_of_holdout, judge, membership, named
 from bench.fidelity.kept import Result, kept
+from bench.fidelity.peers import PEERS, trained_peer
 from bench.fidelity.sets import FidelitySet
 from netdiffus import Model, Recipe, sample, train
 from netdiffus.evaluation.baselines import bootstrap, jitter, markov
@@ -32,12 +32,12 @@ class Plan:
         out: Folder of models, parts and results.
         sets: Names of the sets.
         minutes: Budgets; each is a training of its own, and the longest gets all figures: with the
-            first seed steps and the GAN, too.
+            first seed steps and the peers, too.
         seeds: Of the training.
         all_seeds: Names of the sets that are trained with every seed, at the longest budget; the
             others, and the shorter budgets, take the first.
         steps: Numbers of sampling steps to compare, for a preset that has any.
-        gan: Whether to train the GAN.
+        peers: Generators that are not ours, each trained for as much processor time.
         preset: The kind of network.
         data: Folder of the public sets, None for the usual one.
         protocol: Of the forests.
@@ -49,7 +49,7 @@ class Plan:
     seeds: tuple[int, ...] = (0, 1, 2)
     all_seeds: tuple[str, ...] = ("video_platforms", "alexa_voice")
     steps: tuple[int, ...] = (4, 8, 16, 32, 1000)
-    gan: bool = True
+    peers: tuple[str, ...] = tuple(PEERS)
     preset: str = "default"
     data: Path | None = None
     protocol: Protocol = field(default_factory=Protocol)
@@ -116,11 +116,11 @@ def _run(fs: FidelitySet, plan: Plan, out: Path, seed: int, minutes: float) -> R
         kept(folder / f"steps-{n}.json", partial(_steps, fs, model, seed, n, plan.protocol))
         for n in (plan.steps if model.diffusion else ())
     ]
-    if plan.gan:
-        scratch, seconds = plan.out / "gan", cost["cpu_seconds"]
-        result["gan"] = kept(
-            folder / "gan.json", lambda: _gan(fs, scratch, seconds, seed, plan.protocol)
-        )
+    seconds = cost["cpu_seconds"]
+    result["peers"] = {
+        peer: kept(folder / f"{peer}.json", partial(_peer, fs, plan, peer, seconds, seed))
+        for peer in plan.peers
+    }
     return result
 
 
@@ -142,6 +142,7 @@ def _ours(fs: FidelitySet, model: Model, seed: int, protocol: Protocol, *, whole
         "steps": default_steps(model, "dpm++"),
     }
     if whole:
+        result["membership"] = membership(fs, made)
         more, _ = _sampled(fs, model, seed, rounds=range(1, TIMES))
         for name, parts in (("more", [made, more]), ("with_real", [made, fs.train])):
             result[name] = mean_figure(named(fs, parts, protocol), fs.files, protocol)
@@ -153,9 +154,12 @@ def _steps(fs: FidelitySet, model: Model, seed: int, steps: int, protocol: Proto
     return {**judge(fs, made, protocol), "ms_per_trace": ms, "steps": steps}
 
 
-def _gan(fs: FidelitySet, scratch: Path, seconds: float, seed: int, protocol: Protocol) -> Result:
-    made, about = trained_gan(fs.train, scratch, cpu_seconds=seconds, seed=seed)
-    return {**judge(fs, made, protocol), "about": about}
+def _peer(fs: FidelitySet, plan: Plan, name: str, seconds: float, seed: int) -> Result:
+    scratch = plan.out / name
+    made, about = trained_peer(name, fs.train, scratch, cpu_seconds=seconds, seed=seed)
+    figures = judge(fs, made, plan.protocol)
+    ms = about["ms_per_trace"]
+    return {**figures, "membership": membership(fs, made), "ms_per_trace": ms, "about": about}
 
 
 def _sampled(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from bench.fidelity.bars import ALLOWED_COPIES, bars, steps_needed
+from bench.fidelity.peers import PEERS
 
 Result = dict[str, Any]
 OURS, REFERENCE, LIMIT = "#2166ac", "#666666", "#b2182b"
@@ -18,6 +19,7 @@ def markdown(results: Sequence[Result]) -> str:
     parts = [
         _table("Against the bars", _SUMMARY, (_summary(one) for one in results)),
         _table("Bars missed", _MISSED, (row for one in results for row in _missed(one))),
+        _table("Beside peers", _PEER, (row for one in results for row in _peers(one))),
         _table("All candidates", _CANDIDATE, (row for one in results for row in _candidates(one))),
         _table(
             "Quality against sampling steps", _STEPS, (r for one in results for r in _steps(one))
@@ -96,7 +98,7 @@ def _candidates(result: Result) -> Iterator[list[str]]:
     run = result["runs"][0]
     unseen = {"copies": result["real"]["copies_floor"]}
     named = {"netdiffus": run["ours"], "real": result["real"] | unseen, **result["baselines"]}
-    named |= {"GAN": run["gan"]} if "gan" in run else {}
+    named |= {PEERS[name].title: figures for name, figures in run.get("peers", {}).items()}
     for name, figures in named.items():
         yield [
             result["set"],
@@ -106,6 +108,37 @@ def _candidates(result: Result) -> Iterator[list[str]]:
             _interval(figures["auc"]),
             *(f"{figures[key]:.3f}" for key in ("wasserstein", "hellinger", "frechet")),
             *(f"{figures['copies'][key]:.3f}" for key in ("exact", "near", "closer")),
+        ]
+
+
+_PEER = [
+    "set",
+    "traces from",
+    "s trained",
+    "→real",
+    "two-sample AUC",
+    "exact copies (real ones)",
+    "closer to train (real ones)",
+    "members told by samples, AUC",
+    "ms a trace",
+]
+
+
+def _peers(result: Result) -> Iterator[list[str]]:
+    """Ours and each peer, trained for as much processor time: a peer that copies does not win."""
+    run, floor = result["runs"][0], result["real"]["copies_floor"]
+    ours = {**run["ours"], "about": run["training"]}
+    peers = {PEERS[name].title: figures for name, figures in run.get("peers", {}).items()}
+    for name, one in {"netdiffus": ours, **peers}.items():
+        yield [
+            result["set"],
+            name + (f", without {one['missing']} classes" if one["missing"] else ""),
+            f"{one['about']['cpu_seconds']:.0f}",
+            _interval(one["accuracy"]),
+            _interval(one["auc"]),
+            *(f"{one['copies'][key]:.3f} ({floor[key]:.3f})" for key in ("exact", "closer")),
+            "-" if one["membership"] is None else f"{one['membership']:.2f}",
+            f"{one['ms_per_trace']:.1f}",
         ]
 
 
@@ -157,9 +190,11 @@ def _notes(results: Sequence[Result]) -> Iterator[str]:
         "Brackets: 95 % bootstrap intervals over the held-out traces (and, for the AUC, the made "
         "ones)."
     )
-    gans = {r["runs"][0]["gan"]["about"]["package"] for r in results if "gan" in r["runs"][0]}
-    if gans:
-        yield f"GAN: DoppelGANger of {', '.join(gans)}, as much processor time as our training."
+    runs = [r["runs"][0].get("peers", {}) for r in results]
+    used = {name: one["about"]["package"] for run in runs for name, one in run.items()}
+    if used:
+        told = ", ".join(f"{PEERS[name].title} of {package}" for name, package in used.items())
+        yield f"Peers, as much processor time as our training: {told}."
     commits = {part["commit"] for r in results for part in (r["real"], r["runs"][0]["ours"])}
     yield f"Code: {', '.join(sorted(commits))}."
 

@@ -27,6 +27,11 @@ py::array_t<T> array(std::vector<T>&& values) {
   return py::array_t<T>(size, data, owner);
 }
 
+// Where each text ends, from 0 on, and their characters.
+py::tuple texts(Texts&& values) {
+  return py::make_tuple(array(std::move(values.ends)), py::bytes(values.characters));
+}
+
 py::dict take(Reader& reader, size_t points) {
   Batch batch;
   {
@@ -37,6 +42,9 @@ py::dict take(Reader& reader, size_t points) {
   columns["offsets"] = array(std::move(batch.offsets));
   columns["packet_length"] = array(std::move(batch.sizes));
   columns["direction"] = array(std::move(batch.directions));
+  columns["tcp_flags"] = array(std::move(batch.flags));
+  columns["ttl"] = array(std::move(batch.ttls));
+  columns["tcp_window"] = array(std::move(batch.windows));
   columns["time"] = array(std::move(batch.times));
   columns["value"] = array(std::move(batch.down));
   columns["value_up"] = array(std::move(batch.up));
@@ -45,9 +53,9 @@ py::dict take(Reader& reader, size_t points) {
   columns["packets"] = array(std::move(batch.packets));
   columns["bytes_up"] = array(std::move(batch.bytes_up));
   columns["bytes_down"] = array(std::move(batch.bytes_down));
-  columns["client"] = batch.client;
+  columns["client"] = texts(std::move(batch.client));
   columns["client_port"] = array(std::move(batch.client_port));
-  columns["server"] = batch.server;
+  columns["server"] = texts(std::move(batch.server));
   columns["server_port"] = array(std::move(batch.server_port));
   columns["protocol"] = array(std::move(batch.protocol));
   columns["synthetic"] = array(std::move(batch.synthetic));
@@ -84,7 +92,7 @@ Network network(const std::pair<py::bytes, int>& host) {
 std::unique_ptr<Reader> reader(int size, bool tunnels, bool dedup, int per, int client,
                                int64_t packets, int64_t bin_ns, int64_t bins, int64_t idle_ns,
                                int64_t active_ns,
-                               const std::vector<std::pair<py::bytes, int>>& hosts,
+                               const std::vector<std::pair<py::bytes, int>>& hosts, bool headers,
                                std::optional<int> sort_in) {
   Rules rules = {static_cast<Per>(per),
                  static_cast<Client>(client),
@@ -93,7 +101,8 @@ std::unique_ptr<Reader> reader(int size, bool tunnels, bool dedup, int per, int 
                  bins,
                  idle_ns,
                  active_ns,
-                 {}};
+                 {},
+                 headers};
   for (const auto& host : hosts) rules.hosts.push_back(network(host));
   const Reading reading = {static_cast<Size>(size), tunnels, dedup};
   if (sort_in) return std::make_unique<Reader>(reading, rules, Sorter(*sort_in, Reader::kRun));
@@ -115,7 +124,7 @@ PYBIND11_MODULE(_capture, module) {
       .def(py::init(&reader), py::kw_only(), py::arg("size"), py::arg("tunnels"), py::arg("dedup"),
            py::arg("per"), py::arg("client"), py::arg("packets"), py::arg("bin_ns"),
            py::arg("bins"), py::arg("idle_ns"), py::arg("active_ns"), py::arg("hosts"),
-           py::arg("sort_in"))
+           py::arg("headers"), py::arg("sort_in"))
       .def("feed", &feed, py::arg("data"))
       .def("next_file", &Reader::next_file)
       .def("finish", &finish, py::arg("packets"))

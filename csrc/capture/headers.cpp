@@ -39,6 +39,7 @@ class Decoder {
   Verdict cisco(Bytes in);
   Verdict frame_relay(Bytes in);
   Verdict radiotap(Bytes in);
+  Verdict before_wifi(Bytes in);
   Verdict wifi(Bytes in, bool padded);
   Verdict cooked(Bytes in);
   Verdict per_packet(Bytes in);
@@ -89,6 +90,20 @@ Verdict Decoder::link(uint32_t type, Bytes in) {
       return outermost_ethernet(in);
     case 9:  // PPP
       return ppp(in);
+    case 166:  // PPP_PPPD: direction, 3
+      return in.has(2) ? ppp(in.from(in.u8(1) == 3 ? 2 : 1)) : kTruncated;
+    case 204:  // PPP_WITH_DIR
+      return in.has(1) ? ppp(in.from(1)) : kTruncated;
+    case 205:  // C_HDLC_WITH_DIR
+      return in.has(1) ? cisco(in.from(1)) : kTruncated;
+    case 206:  // FRELAY_WITH_DIR
+      return in.has(1) ? frame_relay(in.from(1)) : kTruncated;
+    case 8:  // SLIP: direction, header as it was sent
+      return in.has(16) ? internet(in.from(16)) : kTruncated;
+    case 10:  // FDDI
+      return in.has(13) ? llc(0, in.from(13)) : kTruncated;
+    case 138:  // APPLE_IP_OVER_IEEE1394
+      return in.has(18) ? by_type(in.be16(16), in.from(18)) : kTruncated;
     case 50:  // PPP_HDLC
       return ppp_or_cisco(in);
     case 51:  // PPP_ETHER
@@ -102,6 +117,9 @@ Verdict Decoder::link(uint32_t type, Bytes in) {
       return llc(0, in);
     case 105:  // IEEE802_11
       return wifi(in, false);
+    case 119:  // IEEE802_11_PRISM
+    case 163:  // IEEE802_11_AVS
+      return before_wifi(in);
     case 127:  // IEEE802_11_RADIOTAP
       return radiotap(in);
     case 192:  // PPI
@@ -260,6 +278,13 @@ Verdict Decoder::frame_relay(Bytes in) {
                                     : by_type(snap.be16(3), snap.from(5));
 }
 
+// The headers of Prism and AVS say how long they are, the latter with the higher byte first.
+Verdict Decoder::before_wifi(Bytes in) {
+  if (!in.has(8)) return kTruncated;
+  const uint32_t length = in.be32(0) >> 12 == 0x80211 ? in.be32(4) : in.le32(4);
+  return in.has(length) ? wifi(in.from(length), false) : kTruncated;
+}
+
 Verdict Decoder::radiotap(Bytes in) {
   if (!in.has(8)) return kTruncated;
   const size_t length = in.le16(2);
@@ -381,6 +406,7 @@ Verdict Decoder::internet4(Bytes in) {
   std::copy_n(in.checked(16, 4), 4, packet_.destination.address.begin() + 12);
   const uint16_t cut = in.be16(6);
   packet_.fragment_id = in.be16(4);
+  packet_.ttl = in.u8(8);
   packet_.fragment = cut & 0x1fff   ? Fragment::later
                      : cut & 0x2000 ? Fragment::first
                                     : Fragment::none;
@@ -394,6 +420,7 @@ Verdict Decoder::internet6(Bytes in) {
   std::copy_n(in.checked(8, 16), 16, packet_.source.address.begin());
   std::copy_n(in.checked(24, 16), 16, packet_.destination.address.begin());
   packet_.fragment = Fragment::none;
+  packet_.ttl = in.u8(7);
   // 0 with something behind it: a jumbogram, or the sender's network card was to cut it up.
   ip_size_ = in.be16(4) || in.u8(6) == kNothing ? 40u + in.be16(4) : left(in);
   if (ip_size_ < 40) return kBad;
@@ -474,6 +501,7 @@ Verdict Decoder::ports(uint8_t protocol, Bytes in, uint32_t left) {
     if (protocol == kTcp && in.has(14)) {
       packet_.sequence = in.be32(4);
       packet_.tcp_flags = in.u8(13);
+      packet_.window = in.has(16) ? in.be16(14) : 0;
       header = (in.u8(12) >> 4) * 4u;
     } else if (protocol == kTcp) {  // cut behind the ports: enough but for what it carries
       if (reading_.size == Size::payload) return kTruncated;

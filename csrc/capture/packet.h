@@ -39,7 +39,9 @@ struct Packet {
   uint8_t tcp_flags;
   Fragment fragment;
   Origin origin;
-  bool framing;  // made, but not of a trace: handshake, teardown
+  bool framing;     // made, but not of a trace: handshake, teardown
+  uint8_t ttl;      // or the hop limit
+  uint16_t window;  // of TCP, as it stands in the header
 };
 
 constexpr uint8_t kFin = 1, kSyn = 2, kRst = 4, kAck = 16;

@@ -21,11 +21,11 @@ uint64_t mix(uint64_t h, const Address& address) {
   return mix(mix(h, words[0]), words[1]);
 }
 
-std::string text(const Endpoint& end) {
+void write_address(const Address& address, Texts& texts) {
   char buffer[INET6_ADDRSTRLEN];
-  if (std::equal(kMapped.begin(), kMapped.begin() + 12, end.address.begin()))
-    return inet_ntop(AF_INET, end.address.data() + 12, buffer, sizeof buffer);
-  return inet_ntop(AF_INET6, end.address.data(), buffer, sizeof buffer);
+  const bool v4 = std::equal(kMapped.begin(), kMapped.begin() + 12, address.begin());
+  texts.push_back(v4 ? inet_ntop(AF_INET, address.data() + 12, buffer, sizeof buffer)
+                     : inet_ntop(AF_INET6, address.data(), buffer, sizeof buffer));
 }
 
 bool inside(const Address& address, const Network& network) {
@@ -35,11 +35,6 @@ bool inside(const Address& address, const Network& network) {
 }
 
 }  // namespace
-
-size_t Traces::Hash::operator()(const Key& key) const {
-  const uint64_t h = mix(mix(key.protocol, key.low.address), key.high.address);
-  return mix(h, uint64_t{key.low.port} << 16 | key.high.port);
-}
 
 Verdict Traces::add(Packet packet) {
   if (rules_.per == Per::flow && !find_ports(packet)) return {Drop::fragment, 0};
@@ -69,16 +64,13 @@ bool Traces::find_ports(Packet& packet) {
 }
 
 Verdict Traces::add_to_flow(const Packet& packet) {
-  const bool forward = packet.source < packet.destination;
-  const Key key = {forward ? packet.source : packet.destination,
-                   forward ? packet.destination : packet.source, packet.protocol};
   if (packet.framing) {
-    const auto found = open_.find(key);
-    if (found != open_.end() && packet.tcp_flags & (kFin | kRst)) end(*found->second);
+    Trace* found = find(packet.source, packet.destination, packet.protocol);
+    if (found && packet.tcp_flags & (kFin | kRst)) end(*found);
     return {Drop::framing, 0};
   }
   const bool reversed = packet.origin == Origin::server;
-  Trace& trace = trace_of(key, packet, reversed ? packet.destination : packet.source,
+  Trace& trace = trace_of(packet, reversed ? packet.destination : packet.source,
                           reversed ? packet.source : packet.destination);
   const bool from_client = packet.origin == Origin::wild ? packet.source == trace.client
                                                          : packet.origin == Origin::client;
@@ -92,7 +84,7 @@ Verdict Traces::add_to_hosts(const Packet& packet) {
   for (const bool up : {true, false}) {
     const Endpoint host = {(up ? packet.source : packet.destination).address, 0};
     if (!is_host(host.address)) continue;
-    verdict = append(trace_of({host, {}, 0}, packet, host, {}), packet, up ? 1 : -1);
+    verdict = append(trace_of(packet, host, {}), packet, up ? 1 : -1);
   }
   return verdict;
 }
@@ -101,7 +93,7 @@ Verdict Traces::add_to_capture(const Packet& packet) {
   if (packet.framing) return {Drop::framing, 0};
   const bool reversed = packet.origin == Origin::server;
   const Endpoint& sender = reversed ? packet.destination : packet.source;
-  Trace& trace = trace_of({}, packet, {sender.address, 0}, {});
+  Trace& trace = trace_of(packet, {sender.address, 0}, {});
   bool up = packet.source.address == trace.client.address;
   if (!rules_.hosts.empty()) up = is_host(packet.source.address);
   if (packet.origin != Origin::wild) up = !reversed;
@@ -117,34 +109,49 @@ void Traces::expire(int64_t now) {
   while (oldest_ && now - oldest_->last >= rules_.idle_ns) end(*oldest_);
 }
 
-// The open trace of this key, or a new one.
-Traces::Trace& Traces::trace_of(const Key& key, const Packet& packet, const Endpoint& client,
+// The same of both directions; of a capture there is one trace, whatever its ends.
+uint32_t Traces::hash_of(const Endpoint& one, const Endpoint& other, uint8_t protocol) const {
+  if (rules_.per == Per::capture) return 0;
+  const uint64_t ends = mix(one.port, one.address) + mix(other.port, other.address);
+  return static_cast<uint32_t>(mix(protocol, ends));
+}
+
+Traces::Trace* Traces::find(const Endpoint& one, const Endpoint& other, uint8_t protocol) const {
+  return open_.find(hash_of(one, other, protocol), [&](const Trace& trace) {
+    if (rules_.per == Per::capture) return true;
+    if (trace.protocol != protocol) return false;
+    return (trace.client == one && trace.server == other) ||
+           (trace.client == other && trace.server == one);
+  });
+}
+
+// The open trace of these ends, or a new one.
+Traces::Trace& Traces::trace_of(const Packet& packet, const Endpoint& client,
                                 const Endpoint& server) {
-  const auto found = open_.find(key);
+  const uint8_t protocol = rules_.per == Per::flow ? packet.protocol : 0;
   Trace next;
-  next.key = key;
   next.client = client;
   next.server = server;
-  next.start = next.end = next.last = packet.time;
-  if (found != open_.end()) {
-    Trace& current = *found->second;
-    const bool anew = begins_anew(current, packet);
-    if (!anew && !too_old(current, packet)) return current;
-    reused_ += anew && !current.closed;
-    if (!anew && !current.closed) {  // cut by its age alone: both ends remain what they were
-      next.client = current.client;
-      next.server = current.server;
-      next.syn = current.syn;
-      next.sent = current.sent;
-      next.numbered = current.numbered;
-      std::copy_n(current.number, 2, next.number);
+  next.protocol = protocol;
+  next.start = next.last = packet.time;
+  if (Trace* current = find(client, server, protocol)) {
+    const bool anew = begins_anew(*current, packet);
+    if (!anew && !too_old(*current, packet)) return *current;
+    reused_ += anew && !current->closed;
+    if (!anew && !current->closed) {  // cut by its age alone: both ends remain what they were
+      next.client = current->client;
+      next.server = current->server;
+      next.syn = current->syn;
+      next.sent = current->sent;
+      next.numbered = current->numbered;
+      std::copy_n(current->number, 2, next.number);
     }
-    end(current);
+    end(*current);
   }
   traces_.push_back(std::move(next));
   Trace& added = traces_.back();
   added.synthetic = packet.origin != Origin::wild;
-  open_[key] = &added;
+  open_.insert(hash_of(client, server, protocol), &added);
   if (!added.synthetic) link(added);
   return added;
 }
@@ -171,17 +178,30 @@ Verdict Traces::append(Trace& trace, const Packet& packet, int direction) {
     link(trace);
   }
   if (bin >= (rules_.bins ? rules_.bins : kMaxBins)) return {Drop::beyond, 0};
-  trace.end = packet.time;
-  ++trace.packets;
-  (direction > 0 ? trace.bytes_up : trace.bytes_down) += packet.size;
+  if (!trace.direction) {
+    trace.size = packet.size;
+    trace.header = {packet.window, packet.tcp_flags, packet.ttl};
+    trace.direction = static_cast<int8_t>(direction);
+    return kKept;
+  }
+  if (!trace.more) trace.more = std::make_unique<More>(only_first(trace));
+  More& more = *trace.more;
+  more.end = packet.time;
+  (direction > 0 ? more.bytes_up : more.bytes_down) += packet.size;
+  if (++more.packets > rules_.packets && !rules_.bin_ns) return kKept;
   if (rules_.bin_ns) {
-    if (trace.bins.empty() || trace.bins.back().index != bin) trace.bins.push_back({bin, 0, 0});
-    (direction > 0 ? trace.bins.back().up : trace.bins.back().down) += packet.size;
-  } else if (static_cast<int64_t>(trace.points.size()) < rules_.packets) {
-    const auto size = static_cast<int32_t>(packet.size);
-    trace.points.push_back({time, size, static_cast<int8_t>(direction)});
+    if (more.bins.empty() || more.bins.back().index != bin) more.bins.push_back({bin, 0, 0});
+    (direction > 0 ? more.bins.back().up : more.bins.back().down) += packet.size;
+  } else {
+    const Header header = {packet.window, packet.tcp_flags, packet.ttl};
+    more.points.push_back({time, packet.size, direction > 0, header});
   }
   return kKept;
+}
+
+Traces::More Traces::only_first(const Trace& trace) {
+  const bool up = trace.direction > 0;
+  return {trace.start, 1, up ? trace.size : 0, up ? 0 : trace.size, {}, {}};
 }
 
 void Traces::note_flags(Trace& trace, const Packet& packet, bool from_client) {
@@ -199,13 +219,13 @@ void Traces::note_flags(Trace& trace, const Packet& packet, bool from_client) {
 
 void Traces::end(Trace& trace) {
   if (!trace.synthetic) unlink(trace);
-  open_.erase(trace.key);
+  open_.erase(hash_of(trace.client, trace.server, trace.protocol), &trace);
   trace.finished = true;
 }
 
 void Traces::finish() {
   for (Trace& trace : traces_) trace.finished = true;
-  open_.clear();
+  open_ = {};
   oldest_ = newest_ = nullptr;
 }
 
@@ -223,7 +243,7 @@ void Traces::unlink(Trace& trace) {
 
 void Traces::take(size_t points, Batch& batch) {
   while (!traces_.empty() && traces_.front().finished &&
-         static_cast<size_t>(batch.offsets.back()) < points) {
+         static_cast<size_t>(batch.offsets.back()) + kLeast * batch.start.size() < points) {
     write(traces_.front(), batch);
     traces_.pop_front();
   }
@@ -244,40 +264,50 @@ void Traces::write(const Trace& trace, Batch& batch) {
                                   trace.server.port >= kWellKnown);
   to_turn_ += !reversed && sure && is_reversed(trace, Client::port);
   const int sign = reversed ? -1 : 1;
+  const More first = trace.more ? More{} : only_first(trace);
+  const More& more = trace.more ? *trace.more : first;
   if (rules_.bin_ns) {
-    write_bins(trace, reversed, batch);
+    write_bins(trace, more, reversed, batch);
   } else {
-    for (const Point& point : trace.points) {
-      batch.sizes.push_back(point.size);
-      batch.directions.push_back(static_cast<int8_t>(sign * point.direction));
-      batch.times.push_back(point.time);
-    }
+    write_point({0, trace.size, trace.direction > 0, trace.header}, sign, batch);
+    for (const Point& point : more.points) write_point(point, sign, batch);
     batch.offsets.push_back(static_cast<int64_t>(batch.sizes.size()));
   }
   const Endpoint& client = reversed ? trace.server : trace.client;
   const Endpoint& server = reversed ? trace.client : trace.server;
   batch.start.push_back(trace.start);
-  batch.duration.push_back(trace.end - trace.start);
-  batch.packets.push_back(trace.packets);
-  batch.bytes_up.push_back(reversed ? trace.bytes_down : trace.bytes_up);
-  batch.bytes_down.push_back(reversed ? trace.bytes_up : trace.bytes_down);
-  batch.client.push_back(text(client));
-  batch.server.push_back(rules_.per == Per::flow ? text(server) : "");  // others have none
+  batch.duration.push_back(more.end - trace.start);
+  batch.packets.push_back(more.packets);
+  batch.bytes_up.push_back(reversed ? more.bytes_down : more.bytes_up);
+  batch.bytes_down.push_back(reversed ? more.bytes_up : more.bytes_down);
+  write_address(client.address, batch.client);
+  if (rules_.per == Per::flow) write_address(server.address, batch.server);  // others have none
   batch.client_port.push_back(client.port);
   batch.server_port.push_back(server.port);
-  batch.protocol.push_back(trace.key.protocol);
+  batch.protocol.push_back(trace.protocol);
   batch.synthetic.push_back(trace.synthetic);
 }
 
-void Traces::write_bins(const Trace& trace, bool reversed, Batch& batch) const {
-  const int64_t count = rules_.bins ? rules_.bins : trace.bins.back().index + 1;
+void Traces::write_point(const Point& point, int sign, Batch& batch) const {
+  batch.sizes.push_back(static_cast<int32_t>(point.size));
+  batch.directions.push_back(static_cast<int8_t>(point.up ? sign : -sign));
+  batch.times.push_back(point.time);
+  if (!rules_.headers) return;
+  batch.flags.push_back(point.header.flags);
+  batch.ttls.push_back(point.header.ttl);
+  batch.windows.push_back(point.header.window);
+}
+
+void Traces::write_bins(const Trace& trace, const More& more, bool reversed, Batch& batch) const {
+  const int64_t last = more.bins.empty() ? 0 : more.bins.back().index;
   const size_t from = batch.down.size();
-  batch.down.resize(from + static_cast<size_t>(count));
-  batch.up.resize(from + static_cast<size_t>(count));
-  for (const Bin& bin : trace.bins) {
+  batch.down.resize(from + static_cast<size_t>(rules_.bins ? rules_.bins : last + 1));
+  batch.up.resize(batch.down.size());
+  ((trace.direction > 0) != reversed ? batch.up : batch.down)[from] = trace.size;
+  for (const Bin& bin : more.bins) {
     const size_t at = from + static_cast<size_t>(bin.index);
-    batch.down[at] = reversed ? bin.up : bin.down;
-    batch.up[at] = reversed ? bin.down : bin.up;
+    batch.down[at] += reversed ? bin.up : bin.down;
+    batch.up[at] += reversed ? bin.down : bin.up;
   }
   batch.offsets.push_back(static_cast<int64_t>(batch.down.size()));
 }

@@ -3,10 +3,11 @@
 
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
+#include "open_traces.h"
 #include "packet.h"
 
 namespace netdiffus::capture {
@@ -30,6 +31,18 @@ struct Rules {
   int64_t bins;     // of each trace; 0: up to its last packet
   int64_t idle_ns, active_ns;
   std::vector<Network> hosts;
+  bool headers;  // whether each packet's flags, TTL and window are wanted
+};
+
+// Text i is [ends[i], ends[i + 1]).
+struct Texts {
+  std::vector<int32_t> ends = {0};
+  std::string characters;
+
+  void push_back(const char* text) {
+    characters += text;
+    ends.push_back(static_cast<int32_t>(characters.size()));
+  }
 };
 
 // Finished traces, as columns; the points of trace i are [offsets[i], offsets[i + 1]).
@@ -37,10 +50,12 @@ struct Batch {
   std::vector<int64_t> offsets = {0};
   std::vector<int32_t> sizes;
   std::vector<int8_t> directions;
+  std::vector<uint8_t> flags, ttls;  // these and windows only where they are wanted
+  std::vector<uint16_t> windows;
   std::vector<int64_t> times;     // ns since the trace's first packet
   std::vector<int64_t> down, up;  // bytes in each bin
   std::vector<int64_t> start, duration, packets, bytes_up, bytes_down;  // ns; of all packets
-  std::vector<std::string> client, server;
+  Texts client, server;
   std::vector<uint16_t> client_port, server_port;
   std::vector<uint8_t> protocol, synthetic;
 };
@@ -53,7 +68,7 @@ class Traces {
   Verdict add(Packet packet);
   void finish();
   // Moves finished traces to the batch, in order of their first packets, until it has so many
-  // points.
+  // points; a trace counts as kLeast of them at least.
   void take(size_t points, Batch& batch);
 
   uint64_t reused() const { return reused_; }    // flows begun by a SYN with another number
@@ -63,37 +78,41 @@ class Traces {
  private:
   static constexpr size_t kFragments = 4096;  // first fragments remembered
   static constexpr int64_t kMaxBins = 1'000'000;
+  static constexpr size_t kLeast = 64;
 
-  struct Key {
-    Endpoint low, high;
-    uint8_t protocol;
-    bool operator==(const Key& other) const {
-      return low == other.low && high == other.high && protocol == other.protocol;
-    }
-  };
-  struct Hash {
-    size_t operator()(const Key& key) const;
+  struct Header {
+    uint16_t window;
+    uint8_t flags, ttl;
   };
   struct Point {
     int64_t time;
-    int32_t size;
-    int8_t direction;
+    uint32_t size : 31, up : 1;
+    Header header;
   };
   struct Bin {
     int64_t index, down, up;
   };
-  struct Trace {
-    Key key;
-    Endpoint client, server;
-    int64_t start, end, last;  // of the packets counted; the last of all
-    int64_t packets = 0, bytes_up = 0, bytes_down = 0;
-    std::vector<Point> points;
+  // What a trace has from its second packet on: the flows of a scan have none.
+  struct More {
+    int64_t end;  // of the packets counted
+    int64_t packets, bytes_up, bytes_down;
+    std::vector<Point> points;  // without the first packet's, as are bins
     std::vector<Bin> bins;
+  };
+  // Millions may be open at once, so members stand in an order that leaves no gaps.
+  struct Trace {
+    Endpoint client, server;
+    uint8_t protocol = 0;
     uint8_t fins = 0;  // 1: from the client, 2: from the server
     bool closed = false, finished = false, synthetic = false;
     int8_t syn = 0;                  // 1: the client as noted has sent it, -1: the server has
     uint8_t sent = 0, numbered = 0;  // 1: by the client, 2: by the server; packets, SYNs
+    int8_t direction = 0;            // of the first packet; 0: it is still to be added
+    uint32_t size = 0;               // of the first packet
     uint32_t number[2];              // of their SYNs
+    Header header;                   // of the first packet
+    int64_t start, last;             // the last of all packets, counted or not
+    std::unique_ptr<More> more;
     Trace *older = nullptr, *newer = nullptr;  // by their last packet
   };
   struct FirstFragment {
@@ -109,22 +128,25 @@ class Traces {
   Verdict add_to_hosts(const Packet& packet);
   Verdict add_to_capture(const Packet& packet);
   void expire(int64_t now);
-  Trace& trace_of(const Key& key, const Packet& packet, const Endpoint& client,
-                  const Endpoint& server);
+  uint32_t hash_of(const Endpoint& one, const Endpoint& other, uint8_t protocol) const;
+  Trace* find(const Endpoint& one, const Endpoint& other, uint8_t protocol) const;
+  Trace& trace_of(const Packet& packet, const Endpoint& client, const Endpoint& server);
   bool too_old(const Trace& trace, const Packet& packet) const;
   bool begins_anew(const Trace& trace, const Packet& packet) const;
   bool is_reversed(const Trace& trace, Client by) const;
   Verdict append(Trace& trace, const Packet& packet, int direction);
+  static More only_first(const Trace& trace);
   void note_flags(Trace& trace, const Packet& packet, bool from_client);
   void end(Trace& trace);
   void link(Trace& trace);
   void unlink(Trace& trace);
   void write(const Trace& trace, Batch& batch);
-  void write_bins(const Trace& trace, bool reversed, Batch& batch) const;
+  void write_point(const Point& point, int sign, Batch& batch) const;
+  void write_bins(const Trace& trace, const More& more, bool reversed, Batch& batch) const;
 
   Rules rules_;
   std::deque<Trace> traces_;  // in order of their first packets
-  std::unordered_map<Key, Trace*, Hash> open_;
+  OpenTraces<Trace> open_;
   Trace *oldest_ = nullptr, *newest_ = nullptr;
   std::vector<FirstFragment> fragments_;
   uint64_t reused_ = 0, turned_ = 0, to_turn_ = 0;

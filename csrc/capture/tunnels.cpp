@@ -114,6 +114,8 @@ Inner in_udp(uint16_t to, uint16_t from, Bytes in) {
       return tzsp(in);
     case 1701:
       return l2tp(in);
+    case 4754:
+      return gre(in);
     case 4341:
       return behind(Inner::ip, in, 8);
     case 6635:

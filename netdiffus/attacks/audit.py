@@ -24,10 +24,11 @@ from netdiffus.evaluation.features.embedding import Embedding
 from netdiffus.evaluation.features.vector_set import VectorSet
 from netdiffus.evaluation.metrics.memorization import CopyDetector, usual_exact
 from netdiffus.files import refuse_existing, write_text
+from netdiffus.model.files import located
 from netdiffus.model.model import Model
 from netdiffus.sampling import sample
 from netdiffus.traces.traces import Traces
-from netdiffus.training.alike import recipe_of
+from netdiffus.training.resume import recipe_of
 
 MOST = 2000  # members, and non-members, that are attacked
 TIMES, MOST_MADE = 5, 10_000  # synthetic traces for each member, and in all at most
@@ -126,7 +127,7 @@ def audit(
     """
     seed = checked_seed(seed)
     refits, canaries = whole("refits", refits, 0), whole("canaries", canaries, 0)
-    folder = Path(model) if isinstance(model, (str, Path)) else None
+    folder = located(model) if isinstance(model, (str, Path)) else None
     loaded = Model.load(folder) if folder is not None else model
     _check_asked(loaded, synthetic, samples, refits, canaries)
     assert loaded is None or isinstance(loaded, Model)
@@ -193,7 +194,7 @@ def _check_trainable(
     model: Model, guarantee: Figures | None, minutes: float | None, seed: int
 ) -> None:
     """Refuses a training that would not be like the model's own, before any work."""
-    recipe_of(model, minutes, seed)
+    recipe_of(model, minutes=minutes, seed=seed)
     if guarantee:
         raise InputError(
             "refits and canaries: the model learned from a table that was made private, and a "

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from netdiffus.attacks.extraction import values_of
+from netdiffus.attacks.extraction import Value, of_points
 from netdiffus.attacks.one_run import DELTA, epsilon_bound
 from netdiffus.attacks.rates import FEWEST, share, told_apart
 from netdiffus.attacks.sides import keys
@@ -147,7 +147,7 @@ def _regenerated(included: Traces, made: Traces) -> dict[str, Any]:
 
 
 def _values(traces: Traces, planted: Traces, inside: Bools, made: Traces) -> dict[str, Any]:
-    """Shares of numbers that only added, or only left-out, canaries have; no lengths, no ports."""
+    """Shares of numbers of points that only added, or only left-out, canaries have."""
     real, kept, left, come = (
         _numbers(t) for t in (traces, planted[inside], planted[~inside], made)
     )
@@ -155,6 +155,5 @@ def _values(traces: Traces, planted: Traces, inside: Bools, made: Traces) -> dic
     return {name: share(len(one & come), len(one)) for name, one in sides.items()}
 
 
-def _numbers(traces: Traces) -> set[tuple[str, float]]:
-    kinds = values_of(traces).items()
-    return {(k, v) for k, sets in kinds if k not in ("length", "port") for s in sets for v in s}
+def _numbers(traces: Traces) -> set[tuple[str, Value]]:
+    return {(k, v) for k, sets in of_points(traces).items() for s in sets for v in s}

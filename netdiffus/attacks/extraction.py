@@ -13,15 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from safetensors.numpy import load_file
 
 from netdiffus.attacks.rates import share
 from netdiffus.attacks.sides import keys
+from netdiffus.codec.column import numbers_of, plain
+from netdiffus.codec.columns import OURS
 from netdiffus.codec.vocabulary import K
+from netdiffus.errors import InputError
 from netdiffus.traces.traces import Traces
 
 PRIVATE = "checkpoint"  # folder that is not given away
-Numbers = dict[str, set[float]]
+COLUMN = "column "  # begins the kind of a column of the meta
+SHORTEST = 4  # letters of a text that is looked for; a shorter one is anywhere by chance
+Value = float | str
+Numbers = dict[str, set[Value]]
 
 
 def whole_traces(train: Traces, holdout: Traces, made: Traces) -> dict[str, Any]:
@@ -38,14 +45,15 @@ def whole_traces(train: Traces, holdout: Traces, made: Traces) -> dict[str, Any]
 
 
 def rare_values(train: Traces, holdout: Traces, made: Traces) -> dict[str, dict[str, Any]]:
-    """For each kind of number, how many rare values are among those of the synthetic traces.
+    """For each kind of value, how many rare ones are among those of the synthetic traces.
 
     A value of `train` is rare if fewer than 5 of its traces and no trace of `holdout` have it, and
     the other way round. A larger set has more rare values, but the shares can be compared.
     """
     ours, theirs, found = (values_of(t) for t in (train, holdout, made))
     told = {}
-    for kind in ours:
+    # A column that was not learned is none of the synthetic traces, and gives nothing away.
+    for kind in [kind for kind in ours if kind in found or not kind.startswith(COLUMN)]:
         known = [set().union(*side[kind]) for side in (ours, theirs)]
         come = set().union(*found.get(kind, [set()]))
         rare = [
@@ -69,25 +77,30 @@ def from_folder(folder: Path, train: Traces, holdout: Traces) -> dict[str, Any]:
 
     Returns:
         For `train` and `holdout`: `rebuilt`, the share of traces all of whose numbers are in the
-        folder; `values`, the share of rare numbers that are there. `checkpoint`, whether the folder
-        has a checkpoint, which must not be given away.
+        folder; `values`, the share of rare numbers of points and lengths that are there; `columns`,
+        that of rare values of the meta-data. `checkpoint`, whether the folder has a checkpoint,
+        which must not be given away.
     """
     numbers = numbers_in(folder)
     sides = {"train": (train, holdout), "holdout": (holdout, train)}
-    values, rebuilt = {}, {}
+    text = texts_in(folder)
+    told: dict[str, Any] = {"values": {}, "columns": {}, "rebuilt": {}}
     for name, (side, other) in sides.items():
         known, rare = values_of(other), rare_of(side)
         rare = {kind: one - set().union(*known.get(kind, [])) for kind, one in rare.items()}
-        hits = _hits(rare, numbers)
-        values[name] = share(sum(map(len, hits.values())), sum(map(len, rare.values())))
-        rebuilt[name] = share(_rebuilt(set(numbers), side), len(side))
-    there = (folder / PRIVATE).exists()
-    return {"numbers": len(numbers), "values": values, "rebuilt": rebuilt, "checkpoint": there}
+        hits = _hits(rare, numbers, text)
+        for group in ("values", "columns"):
+            kinds = [k for k in rare if k.startswith(COLUMN) == (group == "columns")]
+            found = sum(len(hits[k]) for k in kinds)
+            told[group][name] = share(found, sum(len(rare[k]) for k in kinds))
+        told["rebuilt"][name] = share(_rebuilt(set(numbers), side), len(side))
+    return {"numbers": len(numbers), **told, "checkpoint": (folder / PRIVATE).exists()}
 
 
-def leaked(folder: Path, traces: Traces) -> dict[str, dict[float, str]]:
-    """The rare numbers of the traces that stand in the folder, and where."""
-    return {kind: one for kind, one in _hits(rare_of(traces), numbers_in(folder)).items() if one}
+def leaked(folder: Path, traces: Traces) -> dict[str, dict[Value, str]]:
+    """The rare values of the traces that stand in the folder, and where."""
+    hits = _hits(rare_of(traces), numbers_in(folder), texts_in(folder))
+    return {kind: one for kind, one in hits.items() if one}
 
 
 def rebuilt(folder: Path, traces: Traces) -> int:
@@ -95,9 +108,9 @@ def rebuilt(folder: Path, traces: Traces) -> int:
     return _rebuilt(set(numbers_in(folder)), traces)
 
 
-def values_of(traces: Traces) -> dict[str, list[set[float]]]:
-    """For each kind of number the set of values of each trace."""
-    found: dict[str, list[set[float]]] = defaultdict(list)
+def values_of(traces: Traces) -> dict[str, list[set[Value]]]:
+    """For each kind of value those of each trace: of channels, the length, columns of the meta."""
+    found: dict[str, list[set[Value]]] = defaultdict(list)
     for c, channel in enumerate(traces.channels):
         for row, length in zip(traces.values[:, c], traces.lengths, strict=True):
             points = row[:length]
@@ -106,10 +119,32 @@ def values_of(traces: Traces) -> dict[str, list[set[float]]]:
             elif channel.kind != "direction":
                 found[channel.name].append(set(points.tolist()))
     found["length"] = [{float(length)} for length in traces.lengths]
-    if "server_port" in traces.meta.column_names:
-        ports = traces.meta["server_port"].to_pylist()
-        found["port"] = [set() if port is None else {float(port)} for port in ports]
+    for name in traces.meta.column_names:
+        cells = None if name in OURS else _cells(name, traces.meta[name])
+        if cells is not None:
+            found[COLUMN + name] = cells
     return dict(found)
+
+
+def of_points(traces: Traces) -> dict[str, list[set[Value]]]:
+    """`values_of` without lengths and columns: what the points of each trace hold."""
+    kinds = values_of(traces).items()
+    return {k: sets for k, sets in kinds if k != "length" and not k.startswith(COLUMN)}
+
+
+def _cells(name: str, column: pa.ChunkedArray) -> list[set[Value]] | None:
+    """The number or the text of each cell; None where a column has neither."""
+    try:
+        cells = plain(name, column)
+        there = np.asarray(cells.is_valid())
+        if pa.types.is_boolean(cells.type):
+            return None
+        known = cells.drop_null()
+        is_text = pa.types.is_string(cells.type)
+        values = iter(known.to_pylist() if is_text else numbers_of(name, known).tolist())
+    except InputError:
+        return None
+    return [{next(values)} if one else set() for one in there.tolist()]
 
 
 def rare_of(traces: Traces) -> Numbers:
@@ -136,30 +171,55 @@ def numbers_in(folder: Path) -> dict[float, str]:
     return found
 
 
+def texts_in(folder: Path) -> str:
+    """Every file of a folder but its checkpoint, as text; of tensors their names and metadata."""
+    paths = (p for p in sorted(folder.rglob("*")) if p.is_file())
+    given = (p for p in paths if p.relative_to(folder).parts[0] != PRIVATE)
+    return "\n".join(_text(path) for path in given)
+
+
 def forms(value: float, kind: str = "packet_length") -> set[float]:
     """The forms of a number in a folder: sizes are signed and one larger, weights float32."""
     exact = {value, -value, value + 1, -value - 1} if kind == "packet_length" else {value}
     return exact | {float(np.float32(v)) for v in exact}
 
 
-def _rare(sets: list[set[float]]) -> set[float]:
+def _rare(sets: list[set[Value]]) -> set[Value]:
     count = Counter(v for one in sets for v in one)
     return {v for v, n in count.items() if n < K}
 
 
-def _hits(rare: Numbers, numbers: dict[float, str]) -> dict[str, dict[float, str]]:
-    return {
-        kind: {v: numbers[f] for v in values for f in forms(v, kind) if f in numbers}
-        for kind, values in rare.items()
-    }
+def _hits(rare: Numbers, numbers: dict[float, str], text: str) -> dict[str, dict[Value, str]]:
+    found: dict[str, dict[Value, str]] = {}
+    for kind, values in rare.items():
+        found[kind] = {v: where for v in values if (where := _where(v, kind, numbers, text))}
+    return found
+
+
+def _where(value: Value, kind: str, numbers: dict[float, str], text: str) -> str | None:
+    """Where a value stands in a folder, if it does."""
+    if not isinstance(value, str):
+        return next((numbers[form] for form in forms(value, kind) if form in numbers), None)
+    if len(value) < SHORTEST:
+        return None
+    written = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+    words = (rf"(?<!\w){re.escape(one)}(?!\w)" for one in written if one in text)
+    return "text" if any(re.search(word, text) for word in words) else None
 
 
 def _rebuilt(numbers: set[float], traces: Traces) -> int:
-    sets = [s for kind, s in values_of(traces).items() if kind not in ("length", "port")]
+    sets = of_points(traces).values()
     whole = (
         all(forms(v) & numbers for v in set.union(*of_one)) for of_one in zip(*sets, strict=True)
     )
     return sum(whole)
+
+
+def _text(path: Path) -> str:
+    if path.suffix != ".safetensors":
+        return path.read_bytes().decode("utf-8", "replace")
+    with path.open("rb") as file:
+        return file.read(int.from_bytes(file.read(8), "little")).decode("utf-8", "replace")
 
 
 def _in_tensors(path: Path) -> Iterator[tuple[str, float]]:

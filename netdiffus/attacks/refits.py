@@ -12,7 +12,8 @@ from netdiffus.attacks.sides import as_learned
 from netdiffus.model.model import Model
 from netdiffus.sampling import sample
 from netdiffus.traces.traces import Floats, Traces
-from netdiffus.training.alike import recipe_of, trained_alike
+from netdiffus.training.alike import trained_alike
+from netdiffus.training.resume import recipe_of
 
 Progress = Callable[[float, str], None]
 
@@ -41,7 +42,7 @@ def refit_losses(
     inside = halves(pool.labels, refits + refits % 2, seed)
     found = []
     for one, rows in enumerate(inside):
-        recipe = recipe_of(model, minutes, seed + 1 + one)
+        recipe = recipe_of(model, minutes=minutes, seed=seed + 1 + one)
         refit = trained_alike(model, pool[rows], recipe, _part(progress, one, len(inside)))
         found.append(losses(refit, as_learned(pool, refit, "pool")))
     return np.stack(found), inside
@@ -54,7 +55,7 @@ def audited(
 
     The score of a canary is how far its loss is below that of `model`, which has not seen it.
     """
-    recipe = recipe_of(model, minutes, seed)
+    recipe = recipe_of(model, minutes=minutes, seed=seed)
 
     def learn(traces: Traces) -> Learned:
         found = trained_alike(model, traces, recipe, progress)

@@ -18,7 +18,8 @@ from netdiffus.sampling import sample
 from netdiffus.traces.splitting import group_names, holdout_rows
 from netdiffus.traces.traces import Ints, Traces
 from netdiffus.training import Recipe, train
-from netdiffus.training.alike import recipe_of, trained_alike
+from netdiffus.training.alike import trained_alike
+from netdiffus.training.resume import recipe_of
 
 ROUNDS = 3  # divisions of the real traces
 HELD = 0.25  # share of each class that validates in each
@@ -78,7 +79,7 @@ class Rounds:
     def _trained(self, traces: Traces, number: int, shown: Progress) -> Model:
         """A model of these traces: like the one that was given, or else by the recipe."""
         if self.model is not None:
-            recipe = self.recipe or recipe_of(self.model, None, 0)
+            recipe = self.recipe or recipe_of(self.model, seed=0)
             recipe = replace(recipe, seed=recipe.seed + number)
             return trained_alike(self.model, traces, recipe, shown, device=self.device)
         recipe = self.recipe or Recipe(minutes=2)

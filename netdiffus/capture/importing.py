@@ -36,17 +36,18 @@ def import_captures(
     """Reads captures into traces.
 
     pcap (µs, ns and modified) and pcapng, of both byte orders, and snoop, several in one file too;
-    plain, gzip, zstd, xz or bzip2, and in tar and zip archives, known by their first bytes. `-` is
-    standard input; it and pipes are first copied to a temporary file. Ethernet with VLAN, SNAP,
-    PPPoE, MPLS (IP and pseudowires), PBB, VN-tag, 802.1BR and open MACsec; RAW, Linux cooked (SLL
-    and SLL2), NULL, LOOP, ENC, PPP, Cisco HDLC, frame relay, ATM, IPNET, 802.11 data frames (bare,
-    radiotap, PPI), NFLOG and PKTAP. A damage costs the packet that it hits: what follows is read.
-    Times are whole nanoseconds until they are written: `timestamp` is that number over 1e9 as
-    float64, from which `round(timestamp * 1e9)` gives it back for every trace shorter than 26 days
-    (2**51 ns). Finer times are cut to nanoseconds. Packets come in order of time, of one time in
-    that of the file: those out of order by up to 65536 packets are put in order on the way. A
-    capture where that is not enough is read twice, and its packets sorted in a temporary file, of
-    64 bytes per packet, in the system's folder for such (TMPDIR). The report counts both.
+    plain, gzip, zstd, xz, bzip2 or lz4, and in tar and zip archives, known by their first bytes.
+    `-` is standard input; it and pipes are first copied to a temporary file. Ethernet with VLAN,
+    SNAP, PPPoE, MPLS (IP and pseudowires), PBB, VN-tag, 802.1BR and open MACsec; RAW, Linux cooked
+    (SLL and SLL2), NULL, LOOP, ENC, PPP, Cisco HDLC, frame relay, ATM, FDDI, SLIP, IPNET, IP over
+    FireWire, 802.11 data frames (bare, radiotap, PPI, Prism, AVS), NFLOG and PKTAP. A damage costs
+    the packet that it hits: what follows is read. Times are whole nanoseconds until they are
+    written: `timestamp` is that number over 1e9 as float64, from which `round(timestamp * 1e9)`
+    gives it back for every trace shorter than 26 days (2**51 ns). Finer times are cut to
+    nanoseconds. Packets come in order of time, of one time in that of the file: those out of order
+    by up to 65536 packets are put in order on the way. A capture where that is not enough is read
+    twice, and its packets sorted in a temporary file, of 64 bytes per packet, in the system's
+    folder for such (TMPDIR). The report counts both.
 
     Args:
         paths: A file or folder, or several. Folders are searched for captures to their depth.

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 POINTS = 1 << 20  # of a table, about
 PIECES = 16  # read between two looks at which traces have ended
+NO_HOST = "neither address is a host"  # as the reader says it
 Progress = Callable[[float, str], None]
 Streams = Iterator[tuple[Capture, Stream | OSError]]
 
@@ -43,6 +44,7 @@ class _Read:
     reader: Reader
     traces: int = 0
     unlabelled: int = 0  # packets
+    hostless: int = 0  # packets of flows that are of no session
     is_sorted: bool = False  # on disk, as it was in no order of time
     classes: Counter[str] = field(default_factory=Counter)  # traces of each
     damaged: Capture | None = None  # the first file that is
@@ -127,6 +129,8 @@ class Source:
             self.report.without_traces.append(read.capture.shown)
         elif self._label_from == "dir" and read.capture.folder is None:
             self.report.without_folder += 1
+        if read.hostless:
+            self.report.dropped[NO_HOST] += read.hostless
         if read.unlabelled:
             self.report.dropped[f"without a label in {self._label_from}"] += read.unlabelled
 
@@ -214,8 +218,13 @@ class Source:
 
     def _table(self, found: dict[str, Any], read: _Read) -> pa.Table:
         table = to_table(found, self._rules, read.capture.name, read.traces)
-        labels = self._label(table, read.capture)
         read.traces += table.num_rows
+        if self._rules.keep_flows:
+            read.hostless += (
+                pc.sum(table["packets"].filter(table["session"].is_null())).as_py() or 0
+            )
+            table = table.filter(table["session"].is_valid())
+        labels = self._label(table, read.capture)
         read.unlabelled += pc.sum(table["packets"].filter(labels.is_null())).as_py() or 0
         for pair in labels.drop_null().value_counts().to_pylist():
             read.classes[pair["values"]] += pair["counts"]

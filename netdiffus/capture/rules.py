@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from netdiffus._capture import Reader
 
 SIZES = ("ip", "wire", "payload")
+PACKET_COLUMNS = {"tcp_flags": "uint8", "ttl": "uint8", "tcp_window": "uint16"}
 PERS = ("flow", "host", "capture")
 DIRECTIONS = ("first", "syn", "port")
 PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10")
@@ -36,6 +37,8 @@ class Rules:
 
     Attributes:
         per: One trace per `flow`, per `host` (an address in `hosts`), or per `capture`.
+        keep_flows: The packets of a host or a capture are not joined: each flow remains a trace,
+            and the column `session` says whose it is. A flow between two hosts is its client's.
         packets: Packets kept of each trace, from its first; None for all.
         bin_width: Seconds; bytes down and up in bins of that width instead of single packets.
         bins: Bins of every trace: zero after its last packet, and what comes later left out. None:
@@ -50,10 +53,13 @@ class Rules:
         hosts: Networks whose addresses are hosts; the private ones for `per="host"` if not given.
         idle: Seconds; 120 for flows and never for the others if not given.
         active: Seconds; 1800 for flows and never for the others if not given.
+        packet_columns: Of each packet that is kept also `tcp_flags` (the byte of its header), `ttl`
+            (or IPv6's hop limit) and `tcp_window` (as in the header, not scaled), each a channel; 0
+            where the protocol has none.
         tunnels: Count packets in tunnels by the inner packet's headers: IP in IP, GRE, PPTP, ERSPAN
-            (I to III), EtherIP, VXLAN (ports 4789, 8472 and, GPE, 4790), Geneve, GTP-U, L2TP,
-            Teredo, LISP, MPLS in IP or UDP, TZSP. Where nothing is found inside that can be read,
-            the outer headers count.
+            (I to III), GRE in UDP, EtherIP, VXLAN (ports 4789, 8472 and, GPE, 4790), Geneve, GTP-U,
+            L2TP, Teredo, LISP, MPLS in IP or UDP, TZSP. Where nothing is found inside that can be
+            read, the outer headers count.
         dedup: Leave out packets that came less than 10 ms before with the same bytes from the IP
             header on, as where a mirror (SPAN) port shows them twice. The latest 16,384 packets are
             remembered.
@@ -63,6 +69,7 @@ class Rules:
     """
 
     per: str = "flow"
+    keep_flows: bool = False
     packets: int | None = 64
     bin_width: float | None = None
     bins: int | None = None
@@ -71,6 +78,7 @@ class Rules:
     hosts: tuple[str, ...] = ()
     idle: float | None = None
     active: float | None = None
+    packet_columns: tuple[str, ...] = ()
     tunnels: bool = False
     dedup: bool = False
 
@@ -88,7 +96,13 @@ class Rules:
             raise InputError(f"bin_width must be 1 ns at least, got {self.bin_width} s")
         if self.bins is not None and self.bins > 1_000_000:
             raise InputError(f"bins must be at most 1000000, got {self.bins}; take wider bins")
-        if self.direction != "first" and self.per != "flow":
+        for name in self.packet_columns:
+            _one_of("packet_columns", name, tuple(PACKET_COLUMNS))
+        if self.packet_columns and self.bin_width is not None:
+            raise InputError("packet_columns are of packets, not of bins: leave one of them out")
+        if self.keep_flows and self.per == "flow":
+            raise InputError("keep_flows is a rule for per='host' and 'capture': a session is one")
+        if self.direction != "first" and self.trace != "flow":
             raise InputError(
                 f"direction {self.direction!r} is a rule for flows, not for per={self.per!r}"
             )
@@ -98,8 +112,13 @@ class Rules:
             object.__setattr__(self, "hosts", PRIVATE)
         for name, seconds in (("idle", IDLE_S), ("active", ACTIVE_S)):
             if getattr(self, name) is None:
-                object.__setattr__(self, name, seconds if self.per == "flow" else math.inf)
+                object.__setattr__(self, name, seconds if self.trace == "flow" else math.inf)
         _networks(self.hosts)
+
+    @property
+    def trace(self) -> str:
+        """What becomes one trace: `flow`, `host` or `capture`."""
+        return "flow" if self.keep_flows else self.per
 
     def channels(self) -> tuple[Channel, ...]:
         """What the lists of a trace are."""
@@ -108,6 +127,10 @@ class Rules:
                 Channel.named("packet_length", "int32"),
                 Channel.named("direction", "int8"),
                 Channel.named("timestamp", "double"),
+                *(
+                    Channel.named(name, PACKET_COLUMNS[name])
+                    for name in dict.fromkeys(self.packet_columns)
+                ),
             )
         return tuple(
             Channel(name, "volume", "per bin", "int64", self.bin_width)
@@ -117,7 +140,8 @@ class Rules:
     def about(self) -> dict[str, Any]:
         """The rules as JSON can hold them."""
         finite = {k: None if v == math.inf else v for k, v in asdict(self).items()}
-        return {**finite, "hosts": list(self.hosts)}
+        lists = {"hosts": list(self.hosts), "packet_columns": list(self.packet_columns)}
+        return {**finite, **lists}
 
     def reader(self, sort_in: int | None = None) -> Reader:
         """A native reader that goes by these rules.
@@ -137,14 +161,15 @@ class Rules:
             size=SIZES.index(self.size),
             tunnels=self.tunnels,
             dedup=self.dedup,
-            per=PERS.index(self.per),
+            per=PERS.index(self.trace),
             client=DIRECTIONS.index(self.direction),
             packets=self.packets or NEVER_NS,
             bin_ns=_ns(self.bin_width) if self.bin_width else 0,
             bins=self.bins or 0,
             idle_ns=_ns(self.idle),
             active_ns=_ns(self.active),
-            hosts=_networks(self.hosts),
+            hosts=_networks(self.hosts if self.trace != "flow" else ()),
+            headers=bool(self.packet_columns),
             sort_in=sort_in,
         )
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from ipaddress import ip_address, ip_network
 from itertools import chain
 from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.ipc
 
 from netdiffus.capture.rules import Rules
 from netdiffus.protocols import PROTOCOLS
 from netdiffus.tables.lists import SCHEMA_KEY
 
+NAMES = pa.array([PROTOCOLS.get(number, str(number)) for number in range(256)])
 RULES_KEY = b"netdiffus_capture"  # schema metadata: the rules, as JSON
 
 
@@ -33,11 +36,11 @@ def to_table(found: dict[str, Any], rules: Rules, capture: str, first: int) -> p
         first packet, the float64 next to the whole number of nanoseconds; `start` in ns since 1970.
     """
     count = len(found["start"])
-    ids = [f"{capture}#{number:06d}" for number in range(first, first + count)]
+    numbers = pc.utf8_lpad(pa.array(np.arange(first, first + count)).cast(pa.string()), 6, "0")
     columns: dict[str, Any] = {
-        "trace_id": pa.array(ids, pa.string()),
-        "capture": pa.array([capture] * count, pa.string()),
-        **_ends(found, rules),
+        "trace_id": pc.binary_join_element_wise(capture, numbers, "#"),
+        "capture": pa.repeat(capture, count),
+        **_ends(found, rules, capture),
         "packets": found["packets"],
         "bytes_up": found["bytes_up"],
         "bytes_down": found["bytes_down"],
@@ -73,19 +76,43 @@ def once_all_are_there(tables: Iterator[pa.Table], file: BinaryIO) -> Iterator[p
         yield pa.Table.from_batches([batch])
 
 
-def _ends(found: dict[str, Any], rules: Rules) -> dict[str, Any]:
+def _ends(found: dict[str, Any], rules: Rules, capture: str) -> dict[str, Any]:
     """Who talks to whom, as far as a trace of this kind has it."""
-    client = pa.array(found["client"], pa.string())
-    if rules.per == "host":
+    client = _texts(*found["client"])
+    if rules.trace == "host":
         return {"host": client}
-    if rules.per == "capture":
+    if rules.trace == "capture":
         return {"client": client}
-    numbers = found["protocol"].tolist()
-    protocols = [PROTOCOLS.get(number, str(number)) for number in numbers]
+    server = _texts(*found["server"])
     return {
-        "protocol": pa.array(protocols, pa.string()),
+        **_sessions(client, server, rules, capture),
+        "protocol": NAMES.take(pa.array(found["protocol"])),
         "client": client,
         "client_port": found["client_port"].astype(np.int32),
-        "server": pa.array(found["server"], pa.string()),
+        "server": server,
         "server_port": found["server_port"].astype(np.int32),
     }
+
+
+def _sessions(client: pa.Array, server: pa.Array, rules: Rules, capture: str) -> dict[str, Any]:
+    """Whose flow each is: of the capture, or of a host in it; null where no end is a host."""
+    if not rules.keep_flows:
+        return {}
+    if rules.per == "capture":
+        return {"session": pa.repeat(capture, len(client))}
+    networks = [ip_network(host, strict=False) for host in rules.hosts]
+    is_host = {
+        one: any(ip_address(one) in network for network in networks)
+        for one in {*client.to_pylist(), *server.to_pylist()}
+    }
+    hosts = [
+        next((one for one in ends if is_host[one]), None)
+        for ends in zip(client.to_pylist(), server.to_pylist(), strict=True)
+    ]
+    named = [None if host is None else f"{capture}#{host}" for host in hosts]
+    return {"session": pa.array(named, pa.string())}
+
+
+def _texts(ends: np.ndarray[Any, Any], characters: bytes) -> pa.Array:
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(characters)]
+    return pa.Array.from_buffers(pa.string(), len(ends) - 1, buffers)

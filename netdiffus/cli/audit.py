@@ -36,7 +36,8 @@ def audit(
         Path | None, typer.Option(help="Traces of any generator, to attack alone or too.")
     ] = None,
     samples: Annotated[
-        int | None, typer.Option("-n", help="Traces that the model makes  [default: 5 a member]")
+        int | None,
+        typer.Option("-n", help="Traces that the model makes.", show_default="5 a member"),
     ] = None,
     refits: Annotated[
         int, typer.Option(help="Reference models to train: 2, or at least 4 for LiRA.")
@@ -46,7 +47,7 @@ def audit(
     ] = 0,
     minutes: Annotated[
         float | None,
-        typer.Option(help="Budget of each training  [default: as the model]"),
+        typer.Option(help="Budget of each training.", show_default="as the model"),
     ] = None,
     drop_repeats: Annotated[
         bool, typer.Option("--drop-repeats", help="Attack only traces that occur once.")

@@ -38,7 +38,8 @@ def augment(
         typer.Option(help="Real traces that the model has not seen; else three more trainings."),
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="Of each training  [default: as the model; 5 without one]")
+        float | None,
+        typer.Option(help="Of each training.", show_default="as the model; 5 without one"),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps of each training.")] = None,
     times: Annotated[

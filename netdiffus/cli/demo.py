@@ -20,10 +20,10 @@ def demo(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Train on bundled traffic, sample, evaluate against held-out traces."""
+    """Train on bundled traffic, fill up a class of few traces, sample, evaluate."""
     need_eval()
     from netdiffus.demo import demo as run
     from netdiffus.demo import where
 
-    report = run(out, minutes=minutes, seed=seed, force=force, bar=bar)
-    show(where(out) | {"figures": report.summary()}, as_json)
+    report, filled = run(out, minutes=minutes, seed=seed, force=force, bar=bar)
+    show(where(out) | {"figures": report.summary() | filled.summary()}, as_json)

@@ -41,6 +41,13 @@ def evaluate(
         bool,
         typer.Option("--attack", help="Answer 'is it private?' by attacks, too; needs --holdout."),
     ] = False,
+    sessions: Annotated[
+        bool,
+        typer.Option("--sessions", help="Compare sessions of flows, too; needs --holdout."),
+    ] = False,
+    cnn: Annotated[
+        bool, typer.Option("--cnn", help="Train a small CNN beside the forest: seconds more.")
+    ] = False,
     by: Annotated[
         str | None, typer.Option(help="Column of groups, within which traces depend on each other.")
     ] = None,
@@ -59,6 +66,7 @@ def evaluate(
     from netdiffus.evaluation import evaluate as run
     from netdiffus.files import claim, write_together
     from netdiffus.model.model import Model
+    from netdiffus.sessions import compare_sessions
     from netdiffus.training.checkpoint import read_log
 
     figures = figures_beside(out)
@@ -70,6 +78,8 @@ def evaluate(
         """The traces; attacks need all of them in memory."""
         return load(path, options) if attack else given(path, options)
 
+    if sessions and holdout is None:
+        raise InputError("--sessions needs --holdout: sessions that were not learned from")
     with claim(out, figures, force=force):
         learned, made = read(real), read(synthetic)
         unseen = None if holdout is None else read(holdout)
@@ -82,11 +92,14 @@ def evaluate(
                 by=by,
                 sep=sep,
                 seed=seed,
+                cnn=cnn,
                 history=() if model is None else read_log(model),
                 about=None if model is None else Model.load(model).about,
                 audit=audited,
                 progress=progress,
             )
+        if sessions and unseen is not None:
+            report.figures["sessions"] = compare_sessions(made, learned, unseen, seed=seed)
         write_together({out: report.to_html(), figures: report.to_json()})
     show({"report": str(out), "json": str(figures), "figures": report.summary()}, as_json)
 

@@ -65,6 +65,10 @@ def export(
     resolution: Resolution = "ns",
     small: Small = "refuse",
     ports: Ports = "move",
+    addresses: Annotated[
+        Literal["own", "meta"],
+        typer.Option(help="For documentation; or the columns client and server, of made sessions."),
+    ] = "own",
     length: Length = None,
     label_column: LabelColumn = None,
     columns: Columns = None,
@@ -83,7 +87,7 @@ def export(
     from netdiffus.parts.building import is_folder
 
     if kind != "capture":
-        refuse_unused(ctx, f"--as {kind}", (*OF_CAPTURES, *OF_FOLDERS, "start"))
+        refuse_unused(ctx, f"--as {kind}", (*OF_CAPTURES, *OF_FOLDERS, "start", "addresses"))
     options = read_options(length, None, label_column, columns, flow_column)
     if kind != "capture":
         with claim(out, force=force):
@@ -104,6 +108,7 @@ def export(
         "resolution": resolution,
         "small": small,
         "ports": ports,
+        "addresses": addresses,
     }
     found = data_set(data, options) if is_folder(out) else None
     if found is not None:

@@ -34,8 +34,12 @@ def import_(
     per: Annotated[
         Literal["flow", "host", "capture"], typer.Option(help="A trace per flow, host or capture.")
     ] = "flow",
+    keep_flows: Annotated[
+        bool,
+        typer.Option("--keep-flows", help="A trace per flow; `session` is its host or capture."),
+    ] = False,
     packets: Annotated[
-        int | None, typer.Option(help="Packets kept of each trace; 0 for all  [default: 64]")
+        int | None, typer.Option(help="Packets kept of each trace; 0 for all.", show_default="64")
     ] = None,
     bin_width: Annotated[
         float | None, typer.Option(help="Seconds; bytes down and up in bins, not packets.")
@@ -59,6 +63,10 @@ def import_(
     ] = None,
     active: Annotated[
         float | None, typer.Option(help="Seconds after which a flow is cut; 1800.")
+    ] = None,
+    packet_columns: Annotated[
+        str | None,
+        typer.Option(help="Of each packet also tcp_flags, ttl and tcp_window, or some of them."),
     ] = None,
     tunnels: Annotated[
         bool, typer.Option("--tunnels", help="Look into GRE, VXLAN, GTP-U and other tunnels.")
@@ -94,6 +102,7 @@ def import_(
         )
     rules = Rules(
         per=per,
+        keep_flows=keep_flows,
         packets=64 if packets is None else packets or None,
         bin_width=bin_width,
         bins=bins,
@@ -102,6 +111,7 @@ def import_(
         hosts=tuple(host or ()),
         idle=idle,
         active=active,
+        packet_columns=tuple(one.strip() for one in (packet_columns or "").split(",") if one),
         tunnels=tunnels,
         dedup=dedup,
     )

@@ -32,14 +32,14 @@ def privatise(
         str | None, typer.Option(help="Column of groups; a group is protected, not a trace.")
     ] = None,
     most: Annotated[
-        int | None, typer.Option(help="Traces of a group that are kept  [default: 20]")
+        int | None, typer.Option(help="Traces of a group that are kept.", show_default="20")
     ] = None,
     classes: Annotated[
         str | None,
         typer.Option(help="Public names of the classes, comma-separated; else those of the file."),
     ] = None,
     length: Annotated[
-        int | None, typer.Option(help="Points of a trace that are looked at  [default: 64]")
+        int | None, typer.Option(help="Points of a trace that are looked at.", show_default="64")
     ] = None,
     ranges: Annotated[
         list[str] | None,

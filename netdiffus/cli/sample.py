@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -25,6 +26,19 @@ from netdiffus.cli.output import aside, say_missing, show
 from netdiffus.cli.progress import bar
 from netdiffus.errors import InputError
 
+QUOTED = r'"(?:[^"]|"")*"'  # as in CSV: a quote in it stands twice
+NOT_OF_SESSIONS = (
+    "n",
+    "mix",
+    "sampler",
+    "steps",
+    "start",
+    "batch_size",
+    "part_size",
+    "shard",
+    "ray",
+)
+
 
 def sample(
     ctx: typer.Context,
@@ -35,7 +49,17 @@ def sample(
             "-o", "--out", help=".parquet, .csv, .npz, .pcap, .pcapng; a folder for many traces."
         ),
     ],
-    n: Annotated[int | None, typer.Option("-n", help="How many traces  [default: 1000]")] = None,
+    n: Annotated[
+        int | None, typer.Option("-n", help="How many traces.", show_default="1000")
+    ] = None,
+    sessions: Annotated[
+        int | None,
+        typer.Option(help="How many sessions of flows, by a model of them, in one network."),
+    ] = None,
+    over: Annotated[
+        float | None,
+        typer.Option(help="With --sessions: seconds over which they begin, evenly at random."),
+    ] = None,
     label: Annotated[
         list[str] | None,
         typer.Option(help="Class, or CLASS=NUMBER of its traces; repeatable. All if not given."),
@@ -50,7 +74,8 @@ def sample(
     mix: Annotated[
         Literal["balanced", "real"] | None,
         typer.Option(
-            help="Of classes; real is as in training  [default: balanced; real with --where alone]"
+            help="Of classes; real is as in training.",
+            show_default="balanced; real with --where alone",
         ),
     ] = None,
     sampler: Annotated[
@@ -65,7 +90,7 @@ def sample(
     start: Annotated[int, typer.Option(help="Index of the first trace, to split work.")] = 0,
     batch_size: Annotated[
         int | None,
-        typer.Option(help="Traces worked on at a time  [default: by their points]"),
+        typer.Option(help="Traces worked on at a time.", show_default="by their points"),
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …")] = None,
     size: SizeOf = "ip",
@@ -85,7 +110,7 @@ def sample(
         typer.Option("--for-spreadsheets", help="Of a .csv: no cell is run as a formula."),
     ] = False,
     part_size: Annotated[
-        int | None, typer.Option(help="Of a folder: traces of a part  [default: 16384]")
+        int | None, typer.Option(help="Of a folder: traces of a part.", show_default="16384")
     ] = None,
     shard: Shard = None,
     ray: Ray = None,
@@ -100,6 +125,7 @@ def sample(
     from netdiffus.parts.building import is_folder
     from netdiffus.sampling import number_of, sample_to_parquet
     from netdiffus.sampling import sample as run
+    from netdiffus.sessions.model import is_session_model
     from netdiffus.tables.writing import check_is_csv, check_suffix
 
     sampling: dict[str, Any] = {
@@ -113,6 +139,14 @@ def sample(
         "batch_size": batch_size,
         "device": device,
     }
+    if sessions is not None:
+        refuse_unused(ctx, "--sessions", NOT_OF_SESSIONS)
+        options = {name: sampling[name] for name in ("where", "seed", "fast", "device")}
+        options |= {"label": label, "over": over, "for_spreadsheets": for_spreadsheets}
+        return _sample_sessions(ctx, model, sessions, out, options, force, as_json)
+    if is_session_model(model):
+        raise InputError(f"{model} is a model of sessions: --sessions says how many")
+    refuse_unused(ctx, f"{model}: a model of traces", ("over",))
     if is_folder(out):
         unused = (*OF_CAPTURES, "starts", "for_spreadsheets")
         refuse_unused(ctx, f"{out}: a folder", unused)
@@ -149,6 +183,44 @@ def sample(
     if "residual" in traces.meta.column_names:
         found["residual"] = sum(traces.meta["residual"].to_pylist()) / len(traces)
     show(found | written, as_json)
+
+
+def _sample_sessions(
+    ctx: typer.Context,
+    model: Path,
+    n: int,
+    out: Path,
+    options: dict[str, Any],
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Flows of sessions, as traces or as one capture."""
+    from netdiffus.export.capture import CAPTURES, free_labels
+    from netdiffus.files import claim
+    from netdiffus.sessions import SessionModel, sample_sessions
+    from netdiffus.tables.writing import check_is_csv, check_suffix
+
+    is_capture, spreadsheets = out.suffix in CAPTURES, options.pop("for_spreadsheets")
+    if spreadsheets:
+        check_is_csv(out)
+    if not is_capture:
+        check_suffix(out)
+        refuse_unused(ctx, f"{out}: a table", (*OF_CAPTURES, "starts"))
+    with claim(*((out, free_labels(out, force)) if is_capture else (out,)), force=force):
+        loaded = SessionModel.load(model)
+        label = _numbered(options.pop("label"), loaded.sessions.classes)
+        with bar("sample", float(n)) as progress:
+            flows = sample_sessions(loaded, n, label=label, progress=progress, **options)
+        written: dict[str, Any] = {"traces": str(out), "sessions": n, "classes": flows.counts()}
+        if is_capture:
+            of_capture = {name: ctx.params[name] for name in OF_CAPTURES}
+            of_capture |= {"start": ctx.params["starts"], "force": force}
+            if "client" in flows.meta.column_names:
+                of_capture["addresses"] = "meta"
+            written |= _save_capture(flows, out, of_capture)
+        else:
+            flows.save(out, force=force, for_spreadsheets=spreadsheets)
+    show(written, as_json)
 
 
 def _sample_parts(
@@ -203,11 +275,7 @@ def _where(choices: list[str]) -> dict[str, Any]:
     """{"port": "443", "duration": ("10", "20")} from ["port=443", "duration=10..20"]."""
     found: dict[str, Any] = {}
     for choice in choices:
-        name, equals, value = choice.partition("=")
-        if not equals or not name:
-            raise InputError(f"--where {choice}: give a column and a value, COLUMN=VALUE")
-        least, dots, greatest = value.partition("..")
-        one = (least or None, greatest or None) if dots else value or None
+        name, one = _condition(choice)
         if name not in found:
             found[name] = one
         elif isinstance(one, str) and isinstance(found[name], (str, list)):
@@ -216,6 +284,25 @@ def _where(choices: list[str]) -> dict[str, Any]:
         else:
             raise InputError(f"--where {name}: give one range, or values alone")
     return found
+
+
+def _condition(choice: str) -> tuple[str, Any]:
+    """A column and what is asked of it; in double quotes either is taken as it is."""
+    parts = re.fullmatch(rf"({QUOTED}|[^=\"][^=]*)=(.*)", choice, re.DOTALL)
+    if parts is None:
+        raise InputError(
+            f"--where {choice}: give a column and a value, COLUMN=VALUE; put a name with = and a "
+            "value with .. into double quotes"
+        )
+    name, value = parts.groups()
+    if re.fullmatch(QUOTED, value, re.DOTALL):
+        return _unquoted(name), _unquoted(value)
+    least, dots, greatest = value.partition("..")
+    return _unquoted(name), (least or None, greatest or None) if dots else value or None
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1].replace('""', '"') if re.fullmatch(QUOTED, text, re.DOTALL) else text
 
 
 def _save_capture(traces: Any, out: Path, choices: dict[str, Any]) -> dict[str, int]:
@@ -228,7 +315,7 @@ def _save_capture(traces: Any, out: Path, choices: dict[str, Any]) -> dict[str, 
 
     try:
         done = write_capture(traces, out, **choices)
-        return {name: done[name] for name in ("as_udp", "moved") if done[name]}
+        return {name: done[name] for name in ("as_udp", "moved", "mended") if done[name]}
     except (InputError, FileExistsError) as error:
         kept = next(path for path in _beside(out) if not path.exists())
         traces.save(kept)

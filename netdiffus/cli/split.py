@@ -44,8 +44,8 @@ def split(
 
     options = read_options(length, channels, label_column, columns, flow_column)
     if (found := data_set(data, options)) is not None:
-        rest, holdout = found.split(out, fraction, by=by, sep=sep, seed=seed, force=force)
-        sides = {"train": rest, "holdout": holdout}
+        parts = found.split(out, fraction, by=by, sep=sep, seed=seed, force=force)
+        sides = dict(zip(("train", "holdout"), parts, strict=True))
         paths = {name: str(one.folder) for name, one in sides.items()}
         return show(paths | {"traces": {k: len(v) for k, v in sides.items()}}, as_json)
     with claim(out / "train.parquet", out / "holdout.parquet", force=force):

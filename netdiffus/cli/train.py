@@ -19,7 +19,9 @@ from netdiffus.cli.options import (
     Length,
     Seed,
     given,
+    load,
     read_options,
+    refuse_unused,
 )
 from netdiffus.cli.output import show
 from netdiffus.cli.progress import bar
@@ -30,11 +32,15 @@ if TYPE_CHECKING:
     from netdiffus.networks.build import Codec
     from netdiffus.parts import Dataset
     from netdiffus.traces.traces import Traces
+    from netdiffus.training import Recipe
 
 LOOKED_AT = 1_000  # traces of a data set by which the size of images is chosen
+# Both networks of a model of sessions are the default one, with tokens of their own.
+NOT_OF_SESSIONS = ("length", "runs", "preset", "width", "size", "resize", "gamma", "scale")
 
 
 def train(
+    ctx: typer.Context,
     data: Annotated[Path, typer.Argument(help=TABLE_HELP)],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the model.")],
     minutes: Annotated[
@@ -67,11 +73,11 @@ def train(
     ] = None,
     resize: Annotated[
         Literal["bin", "area"] | None,
-        typer.Option(help="Of image and paper, for longer traces  [default: bin]"),
+        typer.Option(help="Of image and paper, for longer traces.", show_default="bin"),
     ] = None,
     gamma: Annotated[
         float | None,
-        typer.Option(help="Of image and paper: contrast; the paper's is 0.25  [default: 1]"),
+        typer.Option(help="Of image and paper: contrast; the paper's is 0.25.", show_default="1"),
     ] = None,
     scale: Annotated[
         list[str] | None,
@@ -86,10 +92,18 @@ def train(
         str | None,
         typer.Option(
             "--with",
-            help="Columns of the meta-data to learn, with commas between, or all  [default: "
-            "protocol,server_port where there are such]",
+            help="Columns of the meta-data to learn, with commas between, or all.",
+            show_default="protocol,server_port where there are such",
         ),
     ] = None,
+    sessions: Annotated[
+        bool,
+        typer.Option(
+            "--sessions",
+            help="Learn sessions of flows: columns `session` and `start`, as import --keep-flows "
+            "writes them.",
+        ),
+    ] = False,
     batch_size: Annotated[int, typer.Option(help="Traces per step.")] = 64,
     learning_rate: Annotated[float, typer.Option(help="Of AdamW, at its highest.")] = 2e-3,
     validation: Annotated[
@@ -107,17 +121,23 @@ def train(
     from netdiffus.training import Recipe
     from netdiffus.training import train as run
 
-    if steps is None and minutes is None:
+    if sessions:
+        refuse_unused(ctx, "--sessions", NOT_OF_SESSIONS)
+    if steps is None and minutes is None and not sessions:
         budget = Model.load(out).about.get("budget", {}) if resume else {}
         steps, minutes = budget.get("steps"), budget.get("minutes", None if budget else 5.0)
     recipe = Recipe(
         steps=steps,
-        minutes=minutes,
+        minutes=5.0 if sessions and steps is minutes is None else minutes,
         batch_size=batch_size,
         learning_rate=learning_rate,
         validation_fraction=validation,
         seed=seed,
     )
+    if sessions:
+        flows = load(data, read_options(None, channels, label_column, columns, flow_column))
+        chosen = {"columns": _chosen(with_columns), "by": by, "resume": resume, "force": force}
+        return _train_sessions(flows, out, recipe, {**chosen, "device": device}, as_json)
     _check_folder(out, resume, force)
     traces = given(data, read_options(None, channels, label_column, columns, flow_column))
     images = {"size": size, "resize": resize, "gamma": gamma, "scale": scale or None}
@@ -140,6 +160,21 @@ def train(
     if os.environ.get("RANK", "0") == "0":  # of several processes one tells
         show({"model": str(out), **model.about, "privacy": statement(model.ledger)}, as_json)
     if model.about["ended"] == "interrupted":
+        raise typer.Exit(130)
+
+
+def _train_sessions(
+    traces: Traces, out: Path, recipe: Recipe, choices: dict[str, Any], as_json: bool
+) -> None:
+    """A model of sessions, in a folder of two models."""
+    from netdiffus.ledger import statement
+    from netdiffus.sessions import train_sessions
+
+    with bar("train", 1.0) as progress:
+        model = train_sessions(traces, out, recipe=recipe, progress=progress, **choices)
+    about = {"sessions": model.sessions.about, "traces": model.traces.about}
+    show({"model": str(out), **about, "privacy": statement(model.traces.ledger)}, as_json)
+    if model.sessions.about["ended"] == "interrupted":
         raise typer.Exit(130)
 
 

@@ -24,9 +24,9 @@ class Asked:
 
     Attributes:
         column: The column.
-        weights: (S,) of each token the share of its cells.
-        low: (S,) quantile inside a bin from which on they are drawn.
-        high: (S,) quantile inside a bin up to which they are drawn.
+        weights: (S,) for each token the share of its cells that may be made.
+        low: (S,) lowest quantile that is drawn inside a bin.
+        high: (S,) highest quantile that is drawn inside a bin.
         bounds: Least and greatest number; None of a category.
     """
 

@@ -55,7 +55,7 @@ class Column:
         Args:
             name: Of the column.
             cells: One for each trace.
-            owners: (N,) whose each trace is.
+            owners: (N,) the owner of each trace, as a number.
 
         Raises:
             InputError: The column holds what cannot be learned, or nothing that `K` owners share.

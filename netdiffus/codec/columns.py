@@ -64,11 +64,11 @@ class Columns:
         chosen: Choice = None,
         bins_per_point: int | None = None,
     ) -> Columns:
-        """Finds the values that at least `K` owners share; a rarer one would say who was there.
+        """Finds the values that at least `K` owners share; a rarer one could identify its owner.
 
         Args:
             traces: What to learn from.
-            owners: (N,) whose each trace is.
+            owners: (N,) the owner of each trace, as a number.
             chosen: Names of columns; None takes `protocol` and `server_port` where there are such;
                 `all` takes all but those that name a trace, a person, a host or an address, or of
                 which no value is shared.
@@ -222,7 +222,7 @@ class Columns:
     def _put_in_order(
         self, found: dict[str, Any], asked: Mapping[str, Asked], known: Collection[str]
     ) -> None:
-        """Where the first of a pair is greater, the one that is neither known nor asked moves."""
+        """Orders each pair of columns: the value that was neither known nor asked for changes."""
         for first, second in self.orders:
             a, b = found[first], found[second]
             if second not in known and (first in known or first in asked):
@@ -275,10 +275,16 @@ def _names(traces: Traces, chosen: Choice) -> list[str]:
                     f"column {name!r} is not in the meta-data; there are: {', '.join(there)}"
                 )
         return list(dict.fromkeys(chosen))
+    return safe_columns(traces)
+
+
+def safe_columns(traces: Traces) -> list[str]:
+    """All columns but those that name a trace, a person or a host; a note says which these are."""
+    there = list(traces.meta.column_names)
     left = {name: why for name in there if (why := _unsafe(name, traces.meta[name]))}
     if left:
         listed = ", ".join(f"{name} ({why})" for name, why in left.items())
-        warnings.warn(f"columns that are not learned: {listed}", Note, stacklevel=4)
+        warnings.warn(f"columns that are not learned: {listed}", Note, stacklevel=5)
     return [name for name in there if name not in left]
 
 

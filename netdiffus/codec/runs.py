@@ -1,11 +1,11 @@
 """Runs of equal points as one point with its count, and back: how long sequences become short.
 
-A run is as many points as follow each other with the same size and direction. Of a sequence of
-sizes and directions it tells all: `split` gives back what `merge` took. Of times it tells when a
-run begins and how long it lasts; inside, its points are spread evenly.
+A run is a maximal sequence of consecutive points with the same size and direction. For sizes and
+directions nothing is lost: `split` inverts `merge`. Of times the begin and the duration of a run
+are kept; inside a run, points are spread evenly.
 
-Of directions alone, runs take turns. There a point is a run from the client with the one to it that
-follows, as two counts: half as many points.
+With directions alone, runs alternate. A point is then a run from the client and the next run to it,
+as two counts: half as many points.
 """
 
 from __future__ import annotations

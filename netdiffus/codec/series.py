@@ -39,7 +39,9 @@ def default_size(traces: Traces) -> int:
 
 def is_binned(traces: Traces) -> bool:
     """Whether points are bins of time, so that a whole trace counts, not its first points."""
-    return any(channel.kind in ("volume", "number") for channel in traces.channels)
+    kinds = {channel.kind for channel in traces.channels}
+    of_packets = kinds & {"size", "direction", "time", "gap"}
+    return "volume" in kinds or ("number" in kinds and not of_packets)
 
 
 def check_channels(traces: Traces, channels: tuple[Channel, ...]) -> None:

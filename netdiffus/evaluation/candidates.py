@@ -14,6 +14,7 @@ from netdiffus.evaluation.draws import capped, draw_rows, halves
 from netdiffus.evaluation.features.embedding import Embedding
 from netdiffus.evaluation.features.quantities import scales
 from netdiffus.evaluation.features.table import features
+from netdiffus.evaluation.features.traits import beyond
 from netdiffus.evaluation.features.vector_set import VectorSet
 from netdiffus.evaluation.metrics.classification import (
     Predictions,
@@ -21,6 +22,7 @@ from netdiffus.evaluation.metrics.classification import (
     two_sample_scores,
 )
 from netdiffus.evaluation.metrics.classifiers import Learner, forest, network
+from netdiffus.evaluation.metrics.cnn import Series, cnn
 from netdiffus.evaluation.metrics.distributions import MEASURES, Tables
 from netdiffus.evaluation.metrics.memorization import Closeness, CopyDetector
 from netdiffus.evaluation.prepare import MOST_COMPARED, Comparison, TraceSet
@@ -75,16 +77,61 @@ class CandidateScorer:
         self._real_tests = self._equal_tests(train)
 
     def floor(self) -> Figures:
-        """Figures of the training traces themselves, none compared with itself."""
+        """Figures of the training traces themselves, none compared with itself.
+
+        `beyond` is of the held-out traces: training traces are not beyond themselves.
+        """
         train = self._comparison.train
         rows = self._some(train)
         copying = self._copying_figures(train, rows, self._copies.of_train(rows))
-        return {**self._figures(train, self._real_tests, added=None), "copying": copying}
+        figures = self._figures(train, self._real_tests, added=None)
+        return {**figures, "copying": copying, "beyond": self._beyond(self._comparison.holdout)}
 
     def figures(self, candidate: TraceSet) -> Figures:
         """Figures of traces of a generator."""
         figures = self._figures(candidate, self._equal_tests(candidate), self._train_table)
-        return {**figures, "copying": self.copying(candidate)}
+        return {**figures, "copying": self.copying(candidate), "beyond": self._beyond(candidate)}
+
+    def with_real(self, candidate: TraceSet) -> Figures:
+        """What a forest learns from real traces and these: of training traces, repeated ones."""
+        added = self._table(candidate, _most(candidate.counts), 0, "all").joined(self._train_table)
+        return _test_figures([self._test_of(added, 0)], self._comparison.classes)
+
+    def by_cnn(self, candidate: TraceSet, *, is_real: bool) -> Figures:
+        """What a convolutional network learns from these traces, and with real ones added."""
+        train, holdout = self._comparison.train, self._comparison.holdout
+        counts = self._comparison.trained
+        equal = self._series(candidate, counts, "learn")
+        both = self._series(candidate, _most(candidate.counts), "all")
+        if not is_real:
+            both = both.joined(self._series(train, _most(train.counts), "added"))
+        test = self._series(holdout, _most(holdout.counts), "test")
+        classes = self._comparison.classes
+        seed = self._seed_of(0, "cnn")
+        return {
+            name: _test_figures([train_and_test(x, test, len(classes), seed, cnn)], classes)
+            for name, x in (("trained_on_equal", equal), ("trained_with_real", both))
+        }
+
+    def _series(self, traces: TraceSet, counts: Ints, purpose: str) -> VectorSet:
+        """Traces as the convolutional network sees them."""
+        rows = draw_rows(traces.traces.labels, counts, self._rng(0, purpose))
+        drawn = traces.traces[rows]
+        view = Series(self._comparison.train.traces)
+        return VectorSet(view(drawn), drawn.labels, traces.group[rows])
+
+    def _beyond(self, traces: TraceSet) -> Figures:
+        """Shares of traces that are beyond the training traces of their class, see `beyond`."""
+        found = beyond(self._comparison.train.traces, traces.traces).astype(np.float64)
+        labels, group = traces.traces.labels, traces.group
+        of_class = {name: labels == i for i, name in enumerate(self._comparison.classes)}
+        return {
+            "overall": intervals.share_figure(found, group),
+            "classes": {
+                name: intervals.share_figure(found[mine], group[mine])
+                for name, mine in of_class.items()
+            },
+        }
 
     def copying(self, candidate: TraceSet) -> Figures:
         """How near traces of a generator are to training and to held-out traces."""

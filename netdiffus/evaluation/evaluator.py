@@ -15,7 +15,9 @@ from netdiffus.evaluation.baselines import bootstrap, jitter, markov
 from netdiffus.evaluation.candidates import CandidateScorer, Figures
 from netdiffus.evaluation.columns import column_figures
 from netdiffus.evaluation.draws import capped, class_counts, draw_rows
+from netdiffus.evaluation.early import early_figures
 from netdiffus.evaluation.features.quantities import quantities, scales
+from netdiffus.evaluation.features.traits import traits
 from netdiffus.evaluation.large import prepare_large
 from netdiffus.evaluation.metrics.classification import FOLDS
 from netdiffus.evaluation.metrics.memorization import usual_exact
@@ -42,6 +44,7 @@ def evaluate(
     sep: str | None = None,
     seed: int = 0,
     repeats: int | None = None,
+    cnn: bool = False,
     history: Sequence[Mapping[str, Any]] = (),
     about: Mapping[str, Any] | None = None,
     audit: Mapping[str, Any] | None = None,
@@ -74,6 +77,8 @@ def evaluate(
         seed: Same seed, same figures.
         repeats: Draws of traces, each with classifiers of its own, that means are taken over.
             None is 3 where at most 1,000 traces are compared and learned from, else 1.
+        cnn: Also train a small convolutional network on what a forest learns from: the traces of
+            each set, and with the real ones added. Takes seconds, or a minute of long traces.
         history: Training log, one mapping with `step` and `loss` each, for the report's curve.
         about: Settings and costs to print in the report, such as steps or seconds a trace.
         audit: Figures of an `Audit` of the same traces, which then answer "Is it private?".
@@ -95,11 +100,12 @@ def evaluate(
     most = max(comparison.compared.sum(), comparison.trained.sum())
     repeats = repeats or (REPEATS if most <= FEW else 1)
     with given_or_bar(progress, "evaluate", 1.0) as shown:
-        found = _all_figures(comparison, seed, repeats, shown)
+        found = _all_figures(comparison, seed, repeats, cnn, shown)
     figures = {
         "protocol": _protocol(comparison, by, seed, repeats),
         **found,
         "whole": whole,
+        "early": early_figures(comparison, seed),
         "columns": column_figures(comparison, by, seed),
         "about": dict(about or {}),
         "ledger": synthetic.ledger,
@@ -134,7 +140,7 @@ def _prepared(
 
 
 def _all_figures(
-    comparison: Comparison, seed: int, repeats: int, progress: Progress
+    comparison: Comparison, seed: int, repeats: int, cnn: bool, progress: Progress
 ) -> dict[str, Any]:
     """`sets`, `candidates` and `usual`."""
     known = set(comparison.known_keys)
@@ -148,11 +154,16 @@ def _all_figures(
     source = _source(comparison.train, seed)
     # Traces of the training set again: all but the closeness to it is that of the floor.
     copies = TraceSet.of_generator(source)
-    candidates["copy"] = {**floor, "copying": scorer.copying(copies)}
+    again = {"copying": scorer.copying(copies), "trained_with_real": scorer.with_real(copies)}
+    candidates["copy"] = {**floor, **again}
+    judged = {"synthetic": comparison.synthetic, "real": comparison.train, "copy": copies}
     for i, (name, baseline) in enumerate(BASELINES.items()):
         progress(0.4 + 0.2 * i, name)
-        made = TraceSet.of_generator(baseline(source, len(source), seed))
-        candidates[name] = {**scorer.figures(made), **_duplicates(made.whole, known)}
+        judged[name] = TraceSet.of_generator(baseline(source, len(source), seed))
+        figures, whole = scorer.figures(judged[name]), judged[name].whole
+        candidates[name] = {**figures, **_duplicates(whole, known)}
+    for name, one in judged.items() if cnn else ():
+        candidates[name]["cnn"] = scorer.by_cnn(one, is_real=name == "real")
     progress(1.0, "done")
     sets = _sets(comparison, known)
     sets["holdout"]["copying"] = scorer.copying_of_holdout()
@@ -221,7 +232,7 @@ def _protocol(comparison: Comparison, by: str | None, seed: int, repeats: int) -
         "channels": [c.name for c in train.traces.channels],
         "compared_per_class": comparison.compared.tolist(),
         "trained_per_class": comparison.trained.tolist(),
-        "titles": {q.name: q.title for q in quantities(train.traces)},
+        "titles": {q.name: q.title for of in (traits, quantities) for q in of(train.traces)},
         "scales": scales(train.traces),
         "seed": seed,
         "repeats": repeats,

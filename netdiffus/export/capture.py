@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from netdiffus.errors import InputError
+from netdiffus.export import tcp
 from netdiffus.export.headers import Bytes, frame_lengths, headers
 from netdiffus.export.packets import (
     MTUS,
@@ -21,7 +22,6 @@ from netdiffus.export.packets import (
     Ints,
     Packets,
     Points,
-    addresses,
     flows_of,
     frame,
     ip_size,
@@ -55,6 +55,7 @@ def write_capture(
     resolution: str = "ns",
     small: str = "refuse",
     ports: str = "move",
+    addresses: str = "own",
     force: bool = False,
     progress: Callable[[float, str], None] | None = None,
 ) -> dict[str, Any]:
@@ -79,6 +80,10 @@ def write_capture(
     `NAME.labels.csv` has a row per trace: label, protocol, src_ip, src_port, dst_ip, dst_port, and
     the times of its first and last generated packet, start and end, in seconds since the epoch.
 
+    The channels `tcp_flags`, `ttl` and `tcp_window` are written, too, where traces have them. A
+    trace that begins with a SYN of its own gets no handshake, one with a FIN or RST no teardown.
+    Flags that TCP cannot have there are mended, and counted (`netdiffus.export.tcp`).
+
     Args:
         traces: Channels of sizes, directions, and times or gaps. Of their meta, `protocol`,
             `server_port` and `start` (ns since the epoch) are used. Protocols are names such as
@@ -100,13 +105,16 @@ def write_capture(
         small: What happens to sizes below that of the headers: `refuse`, or `raise` to it.
         ports: What happens to flows that would be called malformed on their port: `move` them, or
             `keep` them there.
+        addresses: Whose they are: `own`, for documentation, a pair for each trace; or `meta`, those
+            of the columns `client` and `server`, as sessions that are made have them. Addresses
+            of real hosts are refused.
         force: Replace what is there.
         progress: Called with (share done, a note).
 
     Returns:
         What was written: `capture` and `labels`, the files; `traces`, `packets`, and `framing`, the
         packets around them; `raised`, sizes that were; `as_udp`, flows of other protocols written
-        as UDP; `moved`, flows moved to another port.
+        as UDP; `mended`, packets whose flags or TTL were; `moved`, flows moved to another port.
 
     Raises:
         InputError: Names the option, or the trace and its point or meta that cannot be written.
@@ -133,8 +141,10 @@ def write_capture(
         server_port=server_port,
         start=start,
         resolution=step,
+        addresses=addresses,
     )
     payload, raised = _payloads(points, flows, size, mtu, small)
+    points, mended = tcp.mended(points, flows, payload)
     asked = flows.server_port
     if ports == "move":
         flows = on_free_ports(flows, points, payload)
@@ -153,6 +163,7 @@ def write_capture(
         "packets": len(points.size),
         "framing": int((~packets.generated).sum()),
         "raised": raised,
+        "mended": mended,
         "as_udp": int(flows.as_udp.sum()),
         "moved": int((flows.server_port != asked).sum()),
     }
@@ -209,7 +220,7 @@ def _check_times(packets: Packets, path: Path) -> None:
 
 def _labels(traces: Traces, points: Points, flows: Flows) -> pa.Table:
     """One row per trace, in the columns that `import_captures` reads labels from."""
-    clients, servers = (np.array(side) for side in addresses(flows.ip))
+    clients, servers = (np.array(side) for side in flows.ends)
     last = np.cumsum(traces.lengths) - 1
     start, end = (
         [f"{time // 10**9}.{time % 10**9:09d}" for time in flows.start + points.time[at]]

@@ -11,23 +11,20 @@ import numpy.typing as npt
 from netdiffus.export.packets import (
     ETHERNET,
     IP,
-    SYN,
+    SYN_OPTIONS,
     TCP_HEADER,
     TIMESTAMPS,
     Bools,
     Flows,
     Ints,
     Packets,
-    addresses,
 )
 
 Bytes = npt.NDArray[np.uint8]
 
 # Locally administered; "ndf" for short, then 0 generated or 1 framing, then 1 client or 2 server.
 MAC = (0x02, 0x6E, 0x64, 0x66)
-WINDOW, SCALE = 65535, 14  # 1 GiB: no trace can overrun it
-TTL = 64
-SYN_OPTIONS = 8
+SCALE = 14  # of windows; 65,535 of them are 1 GiB
 
 _ETHERNET = [("target_mac", "u1", 6), ("source_mac", "u1", 6), ("ethertype", ">u2")]
 _IP = {
@@ -69,8 +66,7 @@ _TIMESTAMPS = [("stamp_option", ">u4"), ("stamp", ">u4"), ("echo", ">u4")]
 
 def frame_lengths(packets: Packets, flows: Flows) -> Ints:
     """int64 (P,), bytes of each packet's Ethernet frame, without check sequence."""
-    opens = packets.flags & SYN > 0
-    return ETHERNET + flows.header[packets.flow] + SYN_OPTIONS * opens + packets.payload
+    return ETHERNET + flows.header[packets.flow] + SYN_OPTIONS * packets.options + packets.payload
 
 
 def headers(packets: Packets, flows: Flows, mtu: int) -> Iterator[tuple[Ints, Bytes]]:
@@ -80,8 +76,7 @@ def headers(packets: Packets, flows: Flows, mtu: int) -> Iterator[tuple[Ints, By
         For packets with equally long headers: their rows, and uint8 (rows, bytes).
     """
     tcp, stamped = flows.is_tcp[packets.flow], flows.stamped[packets.flow]
-    opens = packets.flags & SYN > 0
-    kinds = 4 * tcp + 2 * stamped + opens
+    kinds = 4 * tcp + 2 * stamped + packets.options
     for kind in np.unique(kinds):
         rows = np.flatnonzero(kinds == kind)
         yield rows, _headers(packets[rows], flows, bool(kind & 1), mtu)
@@ -120,11 +115,11 @@ def _put_ip(
 ) -> None:
     client, server = (
         np.array([list(ip_address(one).packed) for one in side], np.uint8)[index[packets.flow]]
-        for side, index in zip(addresses(flows.ip), (flows.client, flows.server), strict=True)
+        for side, index in zip(flows.ends, (flows.client, flows.server), strict=True)
     )
     out["source"] = np.where(up[:, None], client, server)
     out["target"] = np.where(up[:, None], server, client)
-    out["ttl"] = TTL
+    out["ttl"] = packets.ttl
     out["protocol"] = 6 if flows.is_tcp[packets.flow[0]] else 17
     if flows.ip == 6:
         out["version"], out["ip_length"] = 6 << 28, length
@@ -141,7 +136,7 @@ def _put_tcp(out: npt.NDArray[np.void], packets: Packets, mss: int) -> None:
     options = SYN_OPTIONS * ("mss" in names) + TIMESTAMPS * ("stamp" in names)
     out["offset"] = (TCP_HEADER + options) // 4 << 4
     out["flags"] = packets.flags
-    out["window"] = WINDOW
+    out["window"] = packets.window
     if "mss" in names:
         out["mss_option"], out["mss"] = 0x0204, min(mss, 65535)
         out["scale_option"] = 0x01030300 | SCALE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from netdiffus.traces.traces import Traces
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Ends = tuple[tuple[str, ...], tuple[str, ...]]
 
 SIZES = ("ip", "wire", "payload")
 STARTS = ("meta", "sequence", "together")
@@ -36,6 +37,12 @@ NETWORKS = {
     4: (("192.0.2.0/24",), ("198.51.100.0/24", "203.0.113.0/24")),
     6: (("2001:db8:0:1::/64",), ("2001:db8:0:2::/64", "2001:db8:0:3::/64")),
 }
+ADDRESSES = ("own", "meta")
+# RFC 1918, 2544, 5737, 6676, 3849 and 4193: private, for tests, or for documentation.
+NOBODYS = (
+    *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "198.18.0.0/15", "192.0.2.0/24"),
+    *("198.51.100.0/24", "203.0.113.0/24", "233.252.0.0/24", "2001:db8::/32", "fc00::/7"),
+)
 # RFC 6335: dynamic ports. Over UDP tcpdump takes 49152 for a protocol of Broadcom, and tshark 54328
 # for Elasticsearch.
 CLIENT_PORTS = np.setdiff1d(np.arange(49153, 65536), [54328])
@@ -43,7 +50,10 @@ CLIENT_PORTS = np.setdiff1d(np.arange(49153, 65536), [54328])
 # One second after the epoch: nobody takes such a time for that of a real capture.
 FIRST_START = 10**9
 PAUSE = 10**6  # ns between the packets of a handshake or a teardown
-FIN, SYN, PSH, ACK = 1, 2, 8, 16
+FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
+TTL, WINDOW = 64, 65535  # where traces do not say; scaled by 2**14: no trace can overrun it
+SYN_OPTIONS = 8  # bytes
+OF_HEADERS = {"flags": ("tcp_flags", 255), "ttl": ("ttl", 255), "window": ("tcp_window", 65535)}
 # (position, direction, flags); the generated packets have positions 0, 1, 2 …
 HANDSHAKE = ((-3, 1, SYN), (-2, -1, SYN | ACK), (-1, 1, ACK))
 TEARDOWN = ((1, 1, FIN | ACK), (2, -1, FIN | ACK), (3, 1, ACK))
@@ -59,6 +69,9 @@ class Points:
         time: int64 (P,), ns on the trace's own clock.
         size: int64 (P,), bytes.
         direction: int64 (P,), +1 from the client, -1 to it.
+        flags: int64 (P,), of TCP, where the traces have a channel `tcp_flags`; else None.
+        ttl: int64 (P,), likewise of `ttl`.
+        window: int64 (P,), likewise of `tcp_window`.
     """
 
     trace: Ints
@@ -66,6 +79,9 @@ class Points:
     time: Ints
     size: Ints
     direction: Ints
+    flags: Ints | None = None
+    ttl: Ints | None = None
+    window: Ints | None = None
 
 
 @dataclass(frozen=True)
@@ -75,23 +91,27 @@ class Flows:
     Attributes:
         ip: IP version of all of them, 4 or 6.
         is_tcp: bool (N,); the others are UDP.
-        client: int64 (N,), index into `addresses(ip)[0]`.
-        server: int64 (N,), index into `addresses(ip)[1]`.
+        ends: Addresses of the clients and of the servers, as text.
+        client: int64 (N,), index into the first of `ends`.
+        server: int64 (N,), index into the second of `ends`.
         client_port: int64 (N,).
         server_port: int64 (N,).
         stamped: bool (N,), whether TCP carries timestamps.
         as_udp: bool (N,), whether it stands for a protocol that is neither TCP nor UDP.
+        counts_headers: Whether sizes count headers, so that options of a SYN lie within them.
         start: int64 (N,), ns since the epoch at which the trace's clock is zero.
     """
 
     ip: int
     is_tcp: Bools
+    ends: Ends
     client: Ints
     server: Ints
     client_port: Ints
     server_port: Ints
     stamped: Bools
     as_udp: Bools
+    counts_headers: bool
     start: Ints
 
     @property
@@ -112,6 +132,9 @@ class Packets:
         generated: bool, whether it is a point of the trace; the others are framing.
         payload: int64, bytes after the transport header.
         flags: int64, of TCP; 0 for UDP.
+        options: bool, whether it is a SYN with options.
+        ttl: int64, or the hop limit.
+        window: int64, of TCP.
         seq: int64, TCP sequence number; both sides count from 0.
         ack: int64, TCP acknowledgement: all that the other side has sent so far.
         echo: int64, time of the latest earlier packet of the other side, ns; 0 if none.
@@ -123,6 +146,9 @@ class Packets:
     generated: Bools
     payload: Ints
     flags: Ints
+    options: Bools
+    ttl: Ints
+    window: Ints
     seq: Ints
     ack: Ints
     echo: Ints
@@ -163,6 +189,7 @@ def packet_points(traces: Traces, resolution: int = 1) -> Points:
     """
     check_channels(traces.channels)
     by_kind = {channel.kind: c for c, channel in enumerate(traces.channels)}
+    names = [channel.name for channel in traces.channels]
     row = np.repeat(np.arange(len(traces)), traces.lengths)
     position = np.arange(len(row)) - np.repeat(_first_rows(traces.lengths), traces.lengths)
     time = _nanoseconds(traces, by_kind)
@@ -174,6 +201,11 @@ def packet_points(traces: Traces, resolution: int = 1) -> Points:
         time=time[order],
         size=np.rint(traces.points(by_kind["size"])).astype(np.int64)[order],
         direction=traces.points(by_kind["direction"]).astype(np.int64)[order],
+        **{
+            field: np.clip(np.rint(traces.points(name)), 0, most).astype(np.int64)[order]
+            for field, (name, most) in OF_HEADERS.items()
+            if name in names
+        },
     )
 
 
@@ -187,6 +219,7 @@ def flows_of(
     server_port: int = 443,
     start: str | None = None,
     resolution: int = 1,
+    addresses: str = "own",
 ) -> Flows:
     """A distinct 5-tuple and a start for each trace. See `write_capture`.
 
@@ -197,27 +230,29 @@ def flows_of(
         InputError: An option that is not one, an impossible protocol, port or start, or too many
             traces.
     """
-    n = len(traces)
-    _check_choice("size", size, SIZES)
-    _check_choice("ip", ip, tuple(NETWORKS))
-    most = HOSTS * len(CLIENT_PORTS)
-    if n > most:
-        raise InputError(f"{n} traces: a capture holds {most}; write several files")
+    for name, value, choices in (
+        ("size", size, SIZES),
+        ("ip", ip, tuple(NETWORKS)),
+        ("addresses", addresses, ADDRESSES),
+    ):
+        _check_choice(name, value, choices)
+    ends, client, server = _ends(traces, ip, addresses)
     numbers = ports.protocols(traces, protocol)
     is_tcp = numbers == TCP
     room = ip_size(points.size, 0, size) - IP[ip] - TCP_HEADER - TIMESTAMPS
     stamped = is_tcp & (size != "payload")
     stamped[points.trace[room < 0]] = False
-    row = np.arange(n)
     return Flows(
         ip=ip,
         is_tcp=is_tcp,
-        client=row % HOSTS,
-        server=row % (HOSTS * len(NETWORKS[ip][1])),
-        client_port=CLIENT_PORTS[row // HOSTS],
+        ends=ends,
+        client=client,
+        server=server,
+        client_port=_client_ports(client),
         server_port=ports.server_ports(traces, server_port),
         stamped=stamped,
         as_udp=~is_tcp & (numbers != UDP),
+        counts_headers=size != "payload",
         start=starts_of(traces, points, start, resolution),
     )
 
@@ -273,8 +308,9 @@ def ip_size(size: Ints, header: Ints | int, meaning: str) -> Ints:
 def frame(points: Points, flows: Flows, payload: Ints) -> Packets:
     """Packets in the order of time: the points, and what TCP puts around them.
 
-    A TCP trace gets a handshake before and a teardown after; sequence numbers count what a side
-    has sent, acknowledgements what the other has sent by then. UDP has no framing.
+    A TCP trace gets a handshake before and a teardown after, unless its flags say that it has one;
+    sequence numbers count what a side has sent, acknowledgements what the other has sent by then.
+    UDP has no framing.
 
     Args:
         points: The points of the traces.
@@ -287,9 +323,54 @@ def frame(points: Points, flows: Flows, payload: Ints) -> Packets:
     return packets[np.argsort(packets.time, kind="stable")]
 
 
+def _ends(traces: Traces, ip: int, choice: str) -> tuple[Ends, Ints, Ints]:
+    """Addresses of both ends, and which each trace has."""
+    if choice == "own":
+        row, ends = np.arange(len(traces)), addresses(ip)
+        return ends, row % HOSTS, row % len(ends[1])
+    if missing := {"client", "server"} - set(traces.meta.column_names):
+        raise InputError(f"addresses='meta' needs the meta columns {', '.join(sorted(missing))}")
+    found, index = [], []
+    for name in ("client", "server"):
+        texts = [str(cell) for cell in traces.meta[name].to_pylist()]
+        known, which = np.unique(texts, return_inverse=True)
+        for row in np.flatnonzero([not _is_nobodys(one, ip) for one in known]).tolist():
+            raise InputError(
+                f"trace {int((which == row).argmax())}: meta {name!r} is {known[row]!r}, no "
+                f"IPv{ip} address for private use, tests or documentation; those of real hosts "
+                "are not written: use addresses='own' (--addresses own)"
+            )
+        found.append(tuple(known.tolist()))
+        index.append(which.astype(np.int64))
+    return (found[0], found[1]), index[0], index[1]
+
+
+def _is_nobodys(text: str, ip: int) -> bool:
+    """Whether a text is an address that is no host's on the Internet."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return False
+    networks = [ip_network(one) for one in NOBODYS]
+    return address.version == ip and any(address in one for one in networks)
+
+
+def _client_ports(client: Ints) -> Ints:
+    """int64 (N,): of the flows of one client each has another."""
+    order = np.argsort(client, kind="stable")
+    rank = np.empty_like(client)
+    rank[order] = np.arange(len(client)) - np.searchsorted(client[order], client[order])
+    if rank.max() >= len(CLIENT_PORTS):
+        raise InputError(
+            f"{int(rank.max()) + 1} traces of one client: a capture holds {len(CLIENT_PORTS)}; "
+            "write several files"
+        )
+    return CLIENT_PORTS[rank]
+
+
 @lru_cache
-def addresses(ip: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Addresses of the clients and of the servers, as text."""
+def addresses(ip: int) -> Ends:
+    """Addresses for documentation of the clients and of the servers, as text."""
     clients, servers = (
         tuple(str(ip_network(network)[1 + k]) for network in networks for k in range(HOSTS))
         for networks in NETWORKS[ip]
@@ -339,32 +420,48 @@ def _check_choice(name: str, value: object, choices: tuple[Any, ...]) -> None:
 def _with_framing(points: Points, flows: Flows, payload: Ints) -> tuple[Packets, Ints]:
     """The points and, for TCP, the packets around them; and each one's place in its flow."""
     tcp = flows.is_tcp[points.trace]
-    data = np.where(payload > 0, PSH | ACK, ACK)
+    marks = np.where(payload > 0, PSH | ACK, ACK) if points.flags is None else points.flags
+    options = tcp & (marks & SYN > 0) & (payload >= SYN_OPTIONS) & flows.counts_headers
+    payload = payload - SYN_OPTIONS * options
     ends = np.append(np.flatnonzero(np.diff(points.trace)), len(points.trace) - 1)
     begins = np.append(0, ends[:-1] + 1)
-    rows = np.flatnonzero(flows.is_tcp)
+    has_end = np.maximum.reduceat(marks & (FIN | RST), begins) > 0
     clock = flows.start[points.trace] + points.time
-    parts = [(points.trace, clock, points.direction, payload, data * tcp, points.position)]
-    for steps, edge in ((HANDSHAKE, begins[rows]), (TEARDOWN, ends[rows])):
+    parts = [(points.trace, clock, points.direction, payload, marks * tcp, points.position)]
+    for steps, edge, is_there in (
+        (HANDSHAKE, begins, marks[begins] & SYN > 0),
+        (TEARDOWN, ends, has_end),
+    ):
+        rows = np.flatnonzero(flows.is_tcp & ~is_there)
         for step, way, flags in steps:
             same = [np.full(len(rows), value) for value in (way, 0, flags)]
-            at = points.position[edge] + step
-            parts.append((rows, clock[edge] + step * PAUSE, *same, at))
+            at = points.position[edge[rows]] + step
+            parts.append((rows, clock[edge[rows]] + step * PAUSE, *same, at))
     flow, time, direction, lengths, marks, position = (
         np.concatenate(column) for column in zip(*parts, strict=True)
     )
     zero = np.zeros_like(flow)
     generated = np.arange(len(flow)) < len(points.trace)
-    return Packets(flow, time, direction, generated, lengths, marks, zero, zero, zero), position
+    more = len(flow) - len(points.trace)
+    options = np.append(options, marks[len(points.trace) :] & SYN > 0)
+    ttl, window = (
+        np.full(len(flow), usual) if one is None else np.append(one, np.full(more, usual))
+        for one, usual in ((points.ttl, TTL), (points.window, WINDOW))
+    )
+    about = flow, time, direction, generated, lengths, marks, options, ttl, window
+    return Packets(*about, zero, zero, zero), position
 
 
 def _numbered(packets: Packets) -> Packets:
     """With seq, ack and echo; packets come flow after flow."""
-    advance = packets.payload + (packets.flags & (SYN | FIN) > 0)
-    up = packets.direction > 0
-    new = np.diff(packets.flow, prepend=-1) > 0
-    first = np.maximum.accumulate(np.where(new, np.arange(len(up)), 0))  # row of the flow's first
-    client, server = (_sent_before(advance * mine, first) for mine in (up, ~up))
+    up, first = packets.direction > 0, first_rows_of(packets.flow)
+    again = {flag: _is_again(packets.flags & flag > 0, up, first) for flag in (SYN, FIN)}
+    opens, closes = (packets.flags & flag > 0 for flag in (SYN, FIN))
+    advance = packets.payload + ((opens & ~again[SYN]) | (closes & ~again[FIN]))
+    client, server = (sent_before(advance * mine, first) for mine in (up, ~up))
+    # A SYN or FIN that is sent again has the number that it had.
+    repeated = again[SYN] | again[FIN]
+    client, server = client - (repeated & up), server - (repeated & ~up)
     of_client, of_server = (_latest(mine, first, packets.time) for mine in (up, ~up))
     return replace(
         packets,
@@ -374,7 +471,19 @@ def _numbered(packets: Packets) -> Packets:
     )
 
 
-def _sent_before(advance: Ints, first: Ints) -> Ints:
+def first_rows_of(flow: Ints) -> Ints:
+    """int64 (P,): of rows that come flow after flow, where the flow of each begins."""
+    new = np.diff(flow, prepend=-1) > 0
+    return np.maximum.accumulate(np.where(new, np.arange(len(flow)), 0))
+
+
+def _is_again(marked: Bools, up: Bools, first: Ints) -> Bools:
+    """Bool (P,): which rows are marked as an earlier one of the same side and flow is."""
+    before = [sent_before((marked & mine).astype(np.int64), first) for mine in (up, ~up)]
+    return marked & (np.where(up, *before) > 0)
+
+
+def sent_before(advance: Ints, first: Ints) -> Ints:
     """Sum of the earlier values of the same flow."""
     before = np.cumsum(advance) - advance
     return before - before[first]

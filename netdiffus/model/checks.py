@@ -1,4 +1,4 @@
-"""What a model folder from a stranger may hold; all of it is checked before a network is made."""
+"""Checks of a model folder from an untrusted source, all before a network is built."""
 
 from __future__ import annotations
 

@@ -25,6 +25,13 @@ STATE = f"{CHECKPOINT}/state.safetensors"
 # Those that a save writes beside the config; of a model without training only two.
 PARTS = (WEIGHTS, CARD, LOG, STATE)
 IDENTITY = re.compile(r"[0-9a-f]{32}")
+SHIPPED = {"lab": Path(__file__).parents[1] / "data" / "lab"}  # examples/lab_model.py makes it
+
+
+def located(path: str | Path) -> Path:
+    """The folder; or the model of this name that ships with the package, if there is no folder."""
+    folder = Path(path)
+    return folder if folder.exists() else SHIPPED.get(str(path), folder)
 
 
 def refuse_model(folder: Path, force: bool) -> None:
@@ -84,7 +91,7 @@ def save_together(folder: Path, one: str, config: str, parts: Mapping[str, bytes
 
 
 def settle(folder: Path) -> None:
-    """Ends what a crash left: files of the last save get their names, those of no save go."""
+    """Cleans up after a crash: files of the last save get their names, others are removed."""
     kept = identity_of(folder)
     for path, other in _all_staged(folder):
         if other == kept:
@@ -98,7 +105,7 @@ def _staged(path: Path, one: str) -> Path:
 
 
 def _all_staged(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Files that have not come to their names, and the identities of their saves."""
+    """Files that do not have their final names yet, and the identities of their saves."""
     for name in PARTS:
         path = folder / name
         for found in sorted(path.parent.glob(f"{path.stem}-*{path.suffix}")):

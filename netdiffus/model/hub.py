@@ -101,7 +101,7 @@ def _plain_errors(repo_id: str) -> Iterator[None]:
 
 
 def _is_of_the_hub(error: Exception) -> bool:
-    """Whether the hub or the way to it is at fault; it speaks through several libraries."""
+    """Whether the hub or the connection to it failed; several libraries raise such errors."""
     tops = {one.__module__.split(".")[0] for one in type(error).__mro__}
     return bool(tops & {"huggingface_hub", "httpx", "httpx2", "requests"})
 

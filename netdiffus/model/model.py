@@ -47,6 +47,7 @@ from netdiffus.model.files import (
     WEIGHTS,
     current,
     identity,
+    located,
     refuse_model,
     save_together,
     settle,
@@ -117,8 +118,8 @@ class Model:
             diffusion: None takes the preset's own.
             preset: `default`, `causal`, `series`, `masked`, `image` or `paper`.
             width: Features inside the network, None for the preset's own.
-            owners: (N,) whose each trace is; None takes each trace as an owner. Every number that
-                is taken over from the traces is made from those of 5 owners at least.
+            owners: (N,) the owner of each trace, as a number; None: each trace has its own. Every
+                number that the model keeps is made from the traces of at least 5 owners.
             columns: Names of columns of the meta-data that are learned, see `Columns.fit`.
             seed: Of the initial weights.
 
@@ -205,11 +206,15 @@ class Model:
 
         Sizes are checked before a network is made, so that it takes no more memory than the files.
 
+        Args:
+            path: The folder. `lab`, where there is no folder of this name, is the model that ships
+                with the package: it makes the first 64 packets of sessions as in `lab_traffic`.
+
         Raises:
             InputError: The folder is missing, truncated, foreign, of another format, or holds
                 a setting or a tensor that this version does not know or that is out of bounds.
         """
-        folder, found = Path(path), None
+        folder, found = located(path), None
         for _ in range(TRIES):
             config = read_config(folder / CONFIG)
             file = current(folder, WEIGHTS, config["id"])

@@ -100,7 +100,7 @@ def build(
 
 
 def _check_width(config: Config) -> None:
-    """Refuses a width that heads or groups of features cannot share evenly."""
+    """Refuses a width that is no multiple of the heads or groups of features."""
     parts = 1
     if isinstance(config, CausalConfig | DenoiserConfig):
         parts = config.heads
@@ -111,11 +111,11 @@ def _check_width(config: Config) -> None:
 
 
 def check_preset(preset: str) -> None:
-    """Refuses a preset that there is not."""
+    """Refuses an unknown preset."""
     if preset not in PRESETS:
         raise InputError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
 
 
 def parameters(network: nn.Module) -> int:
-    """How many numbers a network has learned."""
+    """The number of parameters of a network."""
     return sum(p.numel() for p in network.parameters())

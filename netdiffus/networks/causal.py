@@ -16,8 +16,8 @@ from netdiffus.networks.layers.conditions import Conditions
 from netdiffus.networks.layers.tokens import FEATURE_SCALE, PointLogits, TokenEmbedding
 from netdiffus.networks.layers.transformer import Block, Cache
 
-# Standard deviation, in bins, by which training moves values: of points before, and of the point
-# that is learned. A value of an amount is then learned with its neighbours, as few traces have it.
+# Training moves amounts to nearby bins, by these standard deviations in bins: in the input, and in
+# the target. Few traces share an exact amount, so it is learned together with its neighbours.
 GIVEN_JITTER, WANTED_JITTER = 2.0, 1.5
 
 
@@ -35,11 +35,12 @@ class CausalConfig:
         heads: Attention heads.
         expansion: Hidden features of a block's two-layer network, as a multiple of w.
         dropout: Share of features that training sets to 0.
-        hidden: Share of the points before that training hides, at most; each trace has a share of
-            its own, drawn evenly from 0 to this.
-        window: Points that a point attends to: itself and those just before it. Of those further
-            back it is told by the blocks between, and by the totals.
-        jittered: Of each feature, whether training moves values to bins near by: those of amounts.
+        hidden: Largest share of the previous points that training hides; the share of each trace is
+            drawn uniformly from 0 to this.
+        window: Points that a point attends to: itself and those just before it. Earlier points
+            reach it through the other blocks, and through the running totals.
+        jittered: For each feature, whether training moves its values to nearby bins: if they are
+            amounts.
     """
 
     points: int
@@ -60,11 +61,11 @@ class CausalNetwork(nn.Module):
     """p(trace | class, columns) as a product over points and features.
 
     p(trace) = prod over t, f of p(token (t, f) | class, columns, points before t, features before
-    f of point t). A point is embedded as the sum of its tokens' embeddings, of waves of their
-    ranks, and of what the values so far come to (`RunningTotals`). The sum of the point before, the
-    place and the conditions goes through blocks of causal attention. The first feature's logits are
-    linear in the result; those of later features pass one hidden layer that is also given the
-    features before.
+    f of point t). A point is embedded as the sum of embeddings of its tokens, of waves of their
+    ranks, and of running totals of the values so far (`RunningTotals`). The sum of the previous
+    point, the position and the conditions goes through blocks of causal attention. The first
+    feature's logits are linear in the result; those of later features have one hidden layer, whose
+    input includes the previous features.
 
     Args:
         config: The shape.
@@ -112,7 +113,7 @@ class CausalNetwork(nn.Module):
             tokens: int64 (B, T, F), `end` behind the last point.
             label: int64 (B,).
             columns: int64 (B, J).
-            given: What the network is given of the points before, if not these tokens.
+            given: The network's input, if it differs from these tokens.
         """
         given = tokens if given is None else given
         is_point = tokens[:, :, 0] != self.end
@@ -125,7 +126,7 @@ class CausalNetwork(nn.Module):
         return lost, inside
 
     def _attend(self, tokens: Tensor, condition: Tensor) -> Tensor:
-        """(B, T, w): what is known of each point by the points before it."""
+        """(B, T, w): features of each point, from the points before it and the condition."""
         before = self._embed(tokens[:, :-1]) + self.totals(tokens[:, :-1])
         before = self._hide(before)
         start = self.start.expand(len(tokens), 1, -1)
@@ -141,7 +142,7 @@ class CausalNetwork(nn.Module):
         return found
 
     def _jittered(self, tokens: Tensor, deviation: float) -> Tensor:
-        """The tokens, those of amounts moved to bins near by."""
+        """The tokens, those of amounts moved to nearby bins."""
         found = tokens.clone()
         for f, jitter in self.jitter.items():
             found[..., int(f)] = jitter(tokens[..., int(f)], deviation)
@@ -166,7 +167,7 @@ class CausalNetwork(nn.Module):
             draws: Which traces, and their random numbers.
             columns: int64 (B, J).
             backend: Of the native ops.
-            given: The first points of each trace, if they are known; the rest is drawn by them.
+            given: The first points of each trace, if they are known; the rest is drawn given them.
 
         Returns:
             Tokens (B, T, F), `end` behind the last point.
@@ -208,7 +209,7 @@ class _Run:
         x = self.before + net.place.weight[t] + self.condition
         for block, cache in zip(net.blocks, self.caches, strict=True):
             x = block.step(x, cache, t, self.backend)  # type: ignore[operator]
-        but = net.end if t == 0 else None  # a trace has a point
+        but = net.end if t == 0 else None  # a trace has at least one point
         tokens = self.draws(net.norm(x), drawn.unbind(1), but)
         if given is not None:
             tokens = torch.where(given.known[:, t, None], given.tokens[:, t], tokens)
@@ -227,7 +228,7 @@ class _Run:
 
 
 class Jitter(nn.Module):
-    """Moves tokens of bins to bins near by; those of atoms stay.
+    """Moves tokens of bins to nearby bins; those of atoms stay.
 
     Args:
         vocabulary: Its bins, in the order of their values.
@@ -254,7 +255,7 @@ class Jitter(nn.Module):
 
 
 class RunningTotals(nn.Module):
-    """What the values of a trace come to so far, as features of its last point.
+    """Running sums and means of the values of a trace, as features of its latest point.
 
     For each feature: log(1 + a), log(1 + sum of a so far) and log(1 + mean of a so far), where a is
     the absolute value of a token over the mean of those of all tokens.
@@ -269,7 +270,7 @@ class RunningTotals(nn.Module):
         self.channels = range(len(amounts))
         for f, amount in enumerate(amounts):
             scaled = amount.abs() / amount.abs().mean().clamp(min=1e-300)
-            scaled = torch.cat([scaled, scaled.new_zeros(1)])  # the end counts nothing
+            scaled = torch.cat([scaled, scaled.new_zeros(1)])  # the end adds nothing
             self.register_buffer(f"amount{f}", scaled.double(), persistent=False)
         self.project = nn.Linear(3 * len(amounts), width, bias=False)
 

@@ -1,4 +1,4 @@
-"""Attention of every point to every point, steered by a condition: the body of two networks."""
+"""A transformer with full attention and adaptive layer norm: the body of two networks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class DenoiserConfig:
 
 
 class Denoiser(nn.Module):
-    """Blocks of attention and of a two-layer network; a condition scales, shifts and gates both.
+    """Transformer blocks with adaptive layer norm: a condition scales, shifts and gates each part.
 
     Args:
         config: The shape.
@@ -50,12 +50,13 @@ class Denoiser(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, condition: Tensor, inside: Tensor) -> Tensor:
-        """Features (B, T, w) of points, given those before and a condition (B, w).
+        """Features (B, T, w) of points, from features and a condition.
 
         Args:
             x: (B, T, w).
             condition: (B, w).
-            inside: bool (B, T), which points a trace has; others are not attended to.
+            inside: bool (B, T), which positions are points of the trace; others are not attended
+                to.
         """
         condition = F.silu(condition)
         mask = None if bool(inside.all()) else inside[:, None, None, :]

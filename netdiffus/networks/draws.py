@@ -42,7 +42,7 @@ class Draws:
 
 
 def labels_by_share(shares: Tensor, seed: int, index: Tensor) -> Tensor:
-    """int64 (B,) from 0: a class for each trace number, as frequent as its share.
+    """int64 (B,): a class for each trace number, drawn by the shares of the classes.
 
     Args:
         shares: float64 (K,), of any sum above 0.

@@ -1,4 +1,4 @@
-"""Diffusion on GASF images: what a U-Net needs around it to learn traces and to make them."""
+"""Diffusion on GASF images: loss and sampling around a U-Net."""
 
 from __future__ import annotations
 

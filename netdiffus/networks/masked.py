@@ -1,4 +1,4 @@
-"""Absorbing diffusion over the points of a trace: hidden points are drawn, in any order."""
+"""Absorbing diffusion over the points of a trace: masked points are drawn, in any order."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ STEPS = 32  # of sampling, or fewer, where a trace has fewer points
 
 
 class MaskedNetwork(nn.Module):
-    """p(hidden points | other points, length, class, columns), of points each by itself.
+    """p(hidden point | other points, length, class, columns), for each hidden point by itself.
 
-    Training hides a share of the points that is drawn evenly from 0 to 1, and learns the hidden
-    ones; the mean over shares of their -log p, over the share, bounds -log p of the trace (Austin
+    Training hides a share of the points, drawn uniformly from 0 to 1, and learns the hidden ones;
+    the mean over shares of their -log p, divided by the share, bounds -log p of the trace (Austin
     et al., 2021; Shi et al., 2024). Sampling begins with all points hidden, and draws some of them
-    at each step, in an order of each trace's own.
+    at each step, in a random order for each trace.
 
     Args:
         config: The shape.
@@ -94,7 +94,7 @@ class MaskedNetwork(nn.Module):
             columns: int64 (B, J).
             steps: How often the network runs, T at most; each draws as many points.
             backend: Of the native ops.
-            given: Points that are known, if there are such; it fixes how many points there are.
+            given: Known points, if any; it then also fixes the number of points.
 
         Returns:
             Tokens (B, T, F), `end` behind the last point.
@@ -125,7 +125,7 @@ class MaskedNetwork(nn.Module):
 
 
 def _ranks(seed: int, index: Tensor, inside: Tensor) -> Tensor:
-    """(B, T): which place in the order each point has; those behind the end come last."""
+    """(B, T): the place of each point in the order; positions behind the end come last."""
     t = inside.shape[1]
     drawn = uniforms(seed, index, ORDER_DRAW, t)
     return torch.where(inside, drawn, 2.0).argsort(dim=1).argsort(dim=1)

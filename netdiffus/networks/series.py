@@ -19,7 +19,7 @@ from netdiffus.ops.noise import normal, uniform
 TIME_DRAW, NOISE_DRAW = 1, 0  # Philox steps of training
 WAVES = 16
 SPREAD = 0.36  # standard deviation of the coordinates of 256 tokens
-AGAIN = 0.5  # share of the batches in which the network is given its own first answer
+AGAIN = 0.5  # share of the batches in which the network is given its own first output
 NOISE = 2**28  # Philox step of sampling, of the first noise
 
 
@@ -28,9 +28,9 @@ class SeriesNetwork(nn.Module):
 
     The coordinate of a token s of S is z(s) = q((s + 1/2) / S) / q(1 - 1 / (2 S)), q the quantile
     function of the normal distribution, so that noise moves a value among the values near it. The
-    network is given noisy coordinates and its own last answer, and answers with the logits of
-    every token; x0 is the mean of z under them. After the last step tokens are drawn from the
-    logits.
+    inputs of the network are noisy coordinates and its own last output (self-conditioning); its
+    outputs are logits of all tokens, and x0 is the mean of z under them. After the last step tokens
+    are drawn from the logits.
 
     Args:
         config: The shape.

@@ -110,7 +110,7 @@ def wants_gradient(*tensors: Tensor) -> bool:
 
 
 def is_traced(*tensors: Tensor) -> bool:
-    """Says whether torch traces the call, so that no tensor has an address to give a kernel."""
+    """Says whether torch traces the call: then tensors have no memory that a kernel could use."""
     for tensor in tensors:
         if type(tensor) is not Tensor:
             return True
@@ -209,7 +209,7 @@ def all_into(out: Sequence[Tensor] | None, results: Sequence[Tensor]) -> Sequenc
 
 
 def check_apart(out: Tensor, name: str, x: Tensor) -> None:
-    """Refuses an ``out`` that shares memory with the input ``name``: it would be read half new.
+    """Refuses an ``out`` that overlaps the input ``name``, which would change while it is read.
 
     Raises:
         ValueError: The two overlap.

@@ -1,4 +1,4 @@
-"""Makes an op known to torch: to autograd, ``torch.compile`` and ``torch.export``.
+"""Registers an op with torch: for autograd, ``torch.compile`` and ``torch.export``.
 
 A public function takes the direct path for plain tensors, as a registered op costs microseconds,
 and calls what :func:`register` returned where :func:`_backend.is_traced` or, for an op with a

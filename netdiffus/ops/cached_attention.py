@@ -17,10 +17,10 @@ def cached_attention(
     """Causal attention of one new point: ``softmax(q k' / sqrt(d)) v`` over a key-value cache.
 
     An autoregressive transformer samples one point after the other. The keys and values of the
-    points before do not change, so a cache holds them, and a step computes those of one point
+    previous points do not change, so a cache holds them, and a step computes those of the new point
     alone. They are **written into the caches** at ``place``; then the query looks at the positions
-    0 to ``place``. What the caches hold behind that is not read. No gradient but torch's own; a
-    step that wants none should say so, by ``torch.no_grad()``.
+    0 to ``place``. What the caches hold behind that is not read. Only the torch backend has a
+    gradient; use ``torch.no_grad()`` where none is needed.
 
     Args:
         qkv: (B, 3 H d), floats: the queries of all heads, then the keys, then the values, each of

@@ -1,4 +1,4 @@
-"""An image as a series again: the nearest GASF, found from all its pixels."""
+"""Images back to series: the nearest GASF image, found from all pixels."""
 
 from __future__ import annotations
 
@@ -35,10 +35,11 @@ def gasf_decode(
     ``sum_ij (G_ij - cos(theta_i + theta_j))**2`` over theta in [0, pi/2] by Gauss-Newton steps,
     started from the diagonal, x_i = sqrt(image_ii). The normal matrix has a closed form: with
     ``S_ij = sin(theta_i + theta_j)**2`` it is ``S + diag(S 1)``. An image that is a GASF already is
-    answered from its diagonal, which is exact. The search ends at a step that gains nothing.
+    decoded from its diagonal, which is exact. The search ends at a step that does not improve.
 
     The reference solves with the dense matrix; the kernels use that S has rank 3, so a step costs
-    O(m**2). A diagonal that is all 0 or all 1 is a saddle, which they need not leave alike.
+    O(m**2). A diagonal that is all 0 or all 1 is a saddle point, which they may leave in different
+    directions.
 
     Args:
         image: (..., m, m) in [0, 1], float32, float64, float16 or bfloat16.

@@ -48,7 +48,7 @@ def denoise_step(
     out: Sequence[Tensor] | None = None,
     backend: str = "auto",
 ) -> tuple[Tensor, Tensor]:
-    """Goes one step from noise towards images.
+    """Makes one reverse step of diffusion, from noise towards images.
 
     ``x0 = clip(a xt + b out_net, -1, 1)``, then ``x_next = c xt + d x0 + e x0_prev + sigma z`` with
     ``z = normal(seed, index, draw, xt.shape[1:], symmetric=symmetric)``, drawn inside. With its

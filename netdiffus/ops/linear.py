@@ -1,4 +1,4 @@
-"""Linear maps of many rows, with the norm before them and what follows them in one pass."""
+"""Linear maps of many rows, fused with the layer norm before and the GELU and sum behind."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _check(
     parameters: tuple[Tensor, ...],
     added: Tensor | None,
 ) -> None:
-    """Refuses what does not fit: the kernel reads addresses, and would read beyond them."""
+    """Refuses shapes that do not fit: the kernel would read beyond the tensors."""
     outputs, inputs = weight.shape
     expected = [("x", x, (*x.shape[:-1], inputs)), ("weight", weight, (outputs, inputs))]
     expected += [("norm", part, (inputs,)) for part in parameters]

@@ -1,4 +1,4 @@
-"""Random numbers by counter: what trace i gets does not depend on the batch it is in.
+"""Counter-based random numbers: those of trace i do not depend on the batch it is in.
 
 The generator is Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC
 2011), checked against the known answers that its authors publish with Random123.
@@ -135,7 +135,7 @@ def q_sample(
     out: Sequence[Tensor] | None = None,
     backend: str = "auto",
 ) -> tuple[Tensor, Tensor]:
-    """Adds noise to images, and says what a network should make of them.
+    """Adds noise to images (the forward process), and returns the target of the network.
 
     With ``eps = normal(seed, index, step, x0.shape[1:], symmetric=symmetric)``: ``xt = signal x0 +
     sigma eps`` (Ho et al., 2020, Eq. 4), and the target is ``eps``, ``v = signal eps - sigma x0``
@@ -258,7 +258,7 @@ def planes(shape: tuple[int, ...], symmetric: bool) -> tuple[int, int, int, int,
 
 
 def check_draw(seed: int, index: Tensor, step: int, name: str = "step") -> None:
-    """Refuses a seed, trace numbers or a draw that are no counter.
+    """Refuses a seed, trace numbers or a draw that cannot be part of a counter.
 
     Raises:
         ValueError: One out of range or of another type.
@@ -314,7 +314,7 @@ def wide(x: Tensor) -> Tensor:
 
 
 def as_signed(seed: int) -> int:
-    """The 64 bits of a seed as torch's ops take integers; modulo 2**64 it is the seed again."""
+    """The seed as a signed 64-bit integer, as torch's ops take it; modulo 2**64 it is the same."""
     return seed - 2**64 if seed >= 2**63 else seed
 
 

@@ -139,6 +139,7 @@ class Domain:
         return {
             "classes": list(self.classes),
             "length": self.length,
+            "channels": {grid.channel.name: grid.channel.dtype for grid in grids},
             "ranges": {grid.channel.name: [grid.low, grid.high] for grid in grids},
             "cells": {grid.channel.name: grid.cells for grid in grids},
             "given": list(self.given),

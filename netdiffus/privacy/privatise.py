@@ -190,7 +190,8 @@ def _say_public(
         for grid in grids
         if grid.channel.kind != "direction" and f"range of {grid.channel.name}" not in public.given
     ]
-    notes = [f"taken as public, as not given: {', '.join(taken)}"] if taken else []
+    taken.append("names and types of the channels")
+    notes = [f"taken as public, as not given: {', '.join(taken)}"]
     lost = [name for name in traces.meta.column_names if name not in encoded.columns]
     if lost:
         notes.append(f"columns left out of the private traces: {', '.join(lost)}")
@@ -290,7 +291,9 @@ def _made(
         if channel.kind == "time":
             values[:, c, 0] = 0.0  # times count from the first packet
             values[:, c] = np.where(inside, np.cumsum(values[:, c], axis=1), 0.0)
-        kind = pa.type_for_alias(channel.dtype).to_pandas_dtype()
+        kind = np.dtype(pa.type_for_alias(channel.dtype).to_pandas_dtype())
+        if kind.kind in "iu":  # a public range can be wider than the type
+            values[:, c] = np.clip(values[:, c], np.iinfo(kind).min, np.iinfo(kind).max)
         values[:, c] = values[:, c].astype(kind)  # as a file would keep them
     names = [f"private-{public.classes[k]}-{i}" for i, k in enumerate(labels.tolist())]
     meta = {"trace_id": pa.array(names)}

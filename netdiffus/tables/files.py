@@ -24,9 +24,15 @@ from netdiffus.tables.manifest import MANIFEST, PLAN, Manifest
 from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.report import Findings
 
-PACKED = (".gz", ".bz2", ".xz", ".zst")
-_PACKERS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
-_XZ = b"\xfd7zXZ\x00"
+PACKED = (".gz", ".bz2", ".xz", ".zst", ".gzip", ".lz4", ".zip")
+_PACKERS = {
+    b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4",
+}  # fmt: skip
+_XZ, _ZIP = b"\xfd7zXZ\x00", b"PK\x03\x04"
+_STARTS = {
+    b"PAR1": ".parquet", b"ARROW1": ".feather", b"\x93NUMPY": ".npy", b"{": ".json", b"[": ".json",
+    b"@relation": ".arff",
+}  # fmt: skip
 MAX_TEXT = 2**31 - 1  # bytes that Arrow parses as one block
 _PARTS = (".parquet", ".pq")
 # What the readers raise where bytes are damaged.
@@ -36,6 +42,16 @@ _DAMAGED = (
     csv.Error,
 )  # fmt: skip
 _CAPTURES = (".pcap", ".pcapng", ".cap")
+# What pandas can convert, by suffix.
+_PANDAS = {
+    ".xlsx": "read_excel", ".xls": "read_excel", ".ods": "read_excel", ".h5": "read_hdf",
+    ".hdf": "read_hdf", ".hdf5": "read_hdf", ".orc": "read_orc", ".dta": "read_stata",
+    ".sas7bdat": "read_sas", ".sav": "read_spss", ".xml": "read_xml",
+}  # fmt: skip
+_CONVERT = (
+    "convert it: python -c \"import pandas; pandas.{}('{}').to_parquet('traces.parquet')\", each "
+    "row a trace"
+)
 _CAPTURE = "this is a capture: run `netdiffus import` on it first (import_captures in Python)"
 # What people try to read as a table, by its first bytes, and what to do instead.
 _OTHERS = (
@@ -44,6 +60,8 @@ _OTHERS = (
      _CAPTURE),
     ((b"version https://git-lfs",), "this is a pointer of Git LFS, not the file: git lfs pull"),
     ((b"<!DOCTYPE", b"<!doctype", b"<html"), "this is a web page: download the file itself"),
+    ((b"MATLAB 5.0",),
+     "this is of MATLAB: numpy.savez('traces.npz', X=…, y=…) of scipy.io.loadmat(…)"),
     ((b"SQLite format 3",), "this is an SQLite database: export the table as .csv"),
     ((b"\x89HDF\r\n",), "this is HDF5: in pandas, read_hdf(…).to_parquet('traces.parquet')"),
 )  # fmt: skip
@@ -113,6 +131,8 @@ def _unreadable(path: Path, suffix: str, error: Exception) -> InputError:
 def kind_of(path: Path) -> str:
     """The suffix that says what a file is, in lower case, without that of a compression.
 
+    A file of another suffix, or without one, is what its first bytes say.
+
     Raises:
         InputError: Files of this name are not read.
     """
@@ -124,9 +144,44 @@ def kind_of(path: Path) -> str:
         raise InputError(f"{path}: {_PICKLE.format(path.name)}")
     if suffix in _CAPTURES:
         raise InputError(f"{path}: {_CAPTURE}")
-    if suffix not in READERS:
+    if suffix in _PANDAS:
+        raise InputError(f"{path}: {_CONVERT.format(_PANDAS[suffix], path.name)}")
+    return suffix if suffix in READERS else _kind_by_content(path)
+
+
+def _kind_by_content(path: Path) -> str:
+    _check_file(path)
+    if zipfile.is_zipfile(path):
+        kind = kind_of(Path(_only_part(path).filename))
+        if kind not in (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".arff", ".log"):
+            raise InputError(f"{path}: an archive with a {kind} in it; unpack it first")
+        return kind
+    with path.open("rb") as file:
+        start = file.read(512)
+    packer = next((name for mark, name in _PACKERS.items() if start.startswith(mark)), None)
+    if packer is not None or start.startswith(_XZ):
+        with _opened(path, packer) as stream:
+            start = bytes(stream.read(512))
+    try:
+        _refuse_others(path, start, "")
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    found = next(
+        (kind for mark, kind in _STARTS.items() if start.lower().startswith(mark.lower())), ""
+    )
+    if not found and any(byte < 7 for byte in start):  # no text
         raise InputError(f"{path}: unknown kind of file; use one of {', '.join(READERS)}")
-    return suffix
+    return found or ".csv"
+
+
+def _only_part(path: Path) -> zipfile.ZipInfo:
+    """The only file in a zip archive."""
+    with zipfile.ZipFile(path) as archive:
+        parts = [one for one in archive.infolist() if not one.is_dir()]
+    parts = [one for one in parts if not one.filename.startswith("__MACOSX")]
+    if len(parts) != 1:
+        raise InputError(f"{path}: an archive of {len(parts)} files; unpack it and give the folder")
+    return parts[0]
 
 
 def _check_file(path: Path) -> None:
@@ -244,16 +299,18 @@ def content(path: Path) -> pa.Buffer:
     with path.open("rb") as file:
         start = file.read(8)
     packer = next((name for mark, name in _PACKERS.items() if start.startswith(mark)), None)
-    if packer is None and not start.startswith(_XZ):
+    if packer is None and not start.startswith((_XZ, _ZIP)):
         if stored > MAX_TEXT:
             raise InputError(f"{stored} bytes of text; a text file may have 2 GiB: use .parquet")
         with _mapped(path) as source:
             return source.read_buffer()
-    with _opened(path, packer) as stream:
+    with _opened(path, _ZIP if start.startswith(_ZIP) else packer) as stream:
         return _joined(iter(lambda: stream.read(1 << 22), b""), stored)
 
 
-def _opened(path: Path, packer: str | None) -> Any:
+def _opened(path: Path, packer: str | bytes | None) -> Any:
+    if packer == _ZIP:
+        return zipfile.ZipFile(path).open(_only_part(path))
     if packer is None:
         return lzma.open(path)
     return pa.CompressedInputStream(pa.PythonFile(path.open("rb"), "r"), packer)

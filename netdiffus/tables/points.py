@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError
+from netdiffus.tables.columns.names import PER_SECOND
 from netdiffus.tables.columns.numbers import EXACT, position
 
 Ints = npt.NDArray[np.int64]
@@ -93,6 +94,7 @@ def mend(points: Points) -> None:
     Raises:
         InputError: Names what cannot be mended without doubt.
     """
+    _cut_nans(points)
     _check_finite(points)
     _cut_padding(points)
     for k in points.of_kind("direction"):
@@ -123,13 +125,25 @@ def _check_finite(points: Points) -> None:
             )
 
 
+def _cut_nans(points: Points) -> None:
+    """Drops the last points that are NaN in all channels."""
+    if all(one.values.dtype.kind == "f" for one in points.series):
+        padded = [np.isnan(one.values) for one in points.series]
+        if all(one.any() for one in padded):
+            _cut_where(points, padded)
+
+
 def _cut_padding(points: Points) -> None:
     """Drops the last points where every channel that can be padding is."""
     padded = [
         one.values == one.padding for one in points.series if one.padding is not None
-    ] or _zero_directions(points)
-    if not padded:
-        return
+    ] or _minus_ones(points)
+    padded = padded or _zero_directions(points)
+    if padded:
+        _cut_where(points, padded)
+
+
+def _cut_where(points: Points, padded: list[Bools]) -> None:
     real = ~np.logical_and.reduce(padded)
     place = np.arange(len(real)) - np.repeat(points.starts, points.lengths)
     kept = np.maximum.reduceat(np.where(real, place + 1, 0), points.starts)
@@ -140,6 +154,12 @@ def _cut_padding(points: Points) -> None:
     if cut.any():
         points.note("padding at the end of traces was cut off", cut)
         points.keep(place < np.repeat(kept, points.lengths))
+
+
+def _minus_ones(points: Points) -> list[Bools]:
+    """Sizes of -1, where no other is negative: there is no packet."""
+    sizes = [points.series[k].values for k in points.of_kind("size")]
+    return [one == -1 for one in sizes if (one == -1).any() and one.min() == -1 and one.max() > 1]
 
 
 def _zero_directions(points: Points) -> list[Bools]:
@@ -223,7 +243,7 @@ def _times(points: Points, k: int) -> None:
             f"{name}: times ran backwards; the points were sorted by time, in all channels",
             points.any_in_trace(back),
         )
-    one = points.series[k]
+    one = points.series[k] = _with_unit(points, k)
     first = one.values[points.starts]
     _check_precision(one, first)
     points.note(
@@ -239,6 +259,19 @@ def _times(points: Points, k: int) -> None:
         per_second=1.0,
         channel=replace(one.channel, dtype=dtype),
     )
+
+
+def _with_unit(points: Points, k: int) -> Series:
+    """Times that are too large for seconds since 1970 in ms, µs or ns, as they say by that."""
+    one, smallest = points.series[k], points.series[k].values[points.starts].min()
+    units = {10**17: "ns", 10**14: "us", 10**11: "ms"}  # each from the year 1973 on
+    unit = next((name for least, name in units.items() if smallest >= least), None)
+    if unit is None or one.per_second != 1:
+        return one
+    points.mended.append(
+        f"{one.channel.name}: times such as {smallest:.6g} were read as {unit} since 1970"
+    )
+    return replace(one, per_second=PER_SECOND[unit])
 
 
 def _since(one: Series, first: npt.NDArray[Any], lengths: Ints) -> npt.NDArray[Any]:

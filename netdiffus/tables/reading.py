@@ -11,7 +11,7 @@ import pyarrow as pa
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError
 from netdiffus.tables import bounds, rows, wide
-from netdiffus.tables.columns import labels, nested, numbers, roles, texts
+from netdiffus.tables.columns import foreign, labels, nested, numbers, roles, texts
 from netdiffus.tables.columns.names import Meaning
 from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.points import Points, Series, mend
@@ -37,7 +37,7 @@ def read_table(
     if table.num_rows == 0:
         raise InputError("no traces: the table has no rows")
     ledger = roles.declared_ledger(table.schema)
-    table = _renamed(table, options)
+    table = _renamed(foreign.plain(table), options)
     if ledger is None and not roles.declared(table.schema):
         table = texts.parse_known(table, options, findings)
     table = nested.unnest(table)

@@ -17,27 +17,6 @@ from netdiffus.traces.traces import Traces
 from netdiffus.training.recipe import Recipe
 from netdiffus.training.trainer import train
 
-KEPT = (
-    "batch_size",
-    "learning_rate",
-    "weight_decay",
-    "ema_width",
-    "validation_fraction",
-)
-
-
-def recipe_of(model: Model, minutes: float | None, seed: int) -> Recipe:
-    """The recipe of the model, with `minutes` as its budget if given.
-
-    Raises:
-        InputError: The model does not say how long it was trained.
-    """
-    about = model.about
-    budget = {"minutes": minutes} if minutes else about.get("budget")
-    if not budget:
-        raise InputError("the model does not say how long it was trained; give minutes (--minutes)")
-    return Recipe(**budget, **{k: about[k] for k in KEPT if k in about}, seed=seed)
-
 
 def trained_alike(
     model: Model,

@@ -14,6 +14,7 @@ from netdiffus.traces.traces import Traces
 from netdiffus.training.encoded import encoded
 
 FEWEST, MOST = 16, 256  # validation traces, about: fewer judge by chance, more are missed
+LARGEST = 0.25  # share of the traces that validate, where a smaller one gives too few
 VALIDATION_DRAWS = 2**62  # numbers of the noise of validation traces, which no batch has
 EPOCH_SEEDS = 7919  # between the seeds of two epochs
 Ints = npt.NDArray[np.int64]
@@ -112,14 +113,21 @@ def split(labels: Ints, same: Ints, share: float, seed: int) -> tuple[Ints, Ints
         share: Of each class, right on average.
         seed: Same seed, same split.
     """
+    for tried in (share, max(share, LARGEST)):
+        out, drawn = _drawn(labels, same, min(tried, MOST / len(labels)), seed)
+        if len(out) >= FEWEST or not share:
+            break
+    if len(out) < FEWEST:
+        out, drawn = out[:0], drawn[:0]
+    return np.setdiff1d(np.arange(len(labels)), out), drawn
+
+
+def _drawn(labels: Ints, same: Ints, share: float, seed: int) -> tuple[Ints, Ints]:
+    """Rows that are not learned from, and rows to validate by, which may have a twin that is."""
     rng = np.random.default_rng(seed)
-    share = min(share, MOST / len(labels))
     chosen = []
     for label in np.unique(labels):
         mine = rng.permutation(np.flatnonzero(labels == label))
         chosen.append(mine[: int(share * len(mine) + rng.random())])
     every, drawn = np.arange(len(labels)), np.sort(np.concatenate(chosen))
-    out = drawn[~np.isin(same[drawn], same[np.setdiff1d(every, drawn)])]
-    if len(out) < FEWEST:
-        out, drawn = out[:0], drawn[:0]
-    return np.setdiff1d(every, out), drawn
+    return drawn[~np.isin(same[drawn], same[np.setdiff1d(every, drawn)])], drawn

@@ -36,13 +36,13 @@ class State:
 
     Attributes:
         net: The network.
-        optimizer: Of its parameters.
+        optimizer: The optimiser of its parameters.
         ema: Its parameters, averaged over steps.
         schedule: The learning rate, and the validation loss.
         step: Steps done.
-        seconds: Time they took.
-        cpu_seconds: Processor time they took.
-        losses: Of the steps that are not in the log yet.
+        seconds: Wall-clock time of these steps.
+        cpu_seconds: Processor time of these steps.
+        losses: Losses of the steps that are not in the log yet.
     """
 
     net: nn.Module
@@ -56,7 +56,7 @@ class State:
 
     @classmethod
     def new(cls, net: nn.Module, recipe: Recipe) -> State:
-        """Before the first step: AdamW, which lets biases and norms of layers decay not."""
+        """The state before the first step. AdamW does not decay biases and layer norms."""
         decaying = [p for p in net.parameters() if p.ndim > 1]
         others = [p for p in net.parameters() if p.ndim <= 1]
         groups: list[dict[str, Any]] = [
@@ -67,12 +67,12 @@ class State:
         return cls(net.train(), optimizer, [p.detach().clone() for p in net.parameters()])
 
     def hold_rates(self, device: torch.device) -> None:
-        """Keeps learning rates on a GPU, where CUDA graphs of a step read them."""
+        """Keeps the learning rates as tensors on the GPU, where the graph of a step reads them."""
         for group in self.optimizer.param_groups:
             group.update(lr=torch.tensor(group["lr"], device=device), capturable=True)
 
     def set_rate(self, rate: float) -> None:
-        """Of the next step."""
+        """Sets the learning rate of the next step."""
         for group in self.optimizer.param_groups:
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(rate)
@@ -80,7 +80,7 @@ class State:
                 group["lr"] = rate
 
     def average(self, width: float) -> None:
-        """Weight of the newest: 1 - (1 - 1/k)**p at step k; p gives a spread of `width` of k."""
+        """Averages in the new weights, with weight 1 - (1 - 1/k)**(1/width) at step k."""
         newest = 1 - (1 - 1 / (self.step + 1)) ** (1 / width)
         with torch.no_grad():
             torch._foreach_lerp_(self.ema, list(self.net.parameters()), newest)
@@ -91,9 +91,10 @@ class State:
         return self.net.state_dict() | dict(zip(names, self.ema, strict=True))
 
     def content(self, run: dict[str, Any], one: str) -> bytes:
-        """All that a resumed run needs, and `run`, which says what run it is.
+        """The bytes of a checkpoint: all that a resumed run needs, and which run it is.
 
-        Beside the model lies a hash of its traces and raw weights, which must not be given away.
+        It holds a hash of the traces and weights that are not averaged, so it must not be given
+        away.
 
         Args:
             run: Settings that a resumed run must share.
@@ -104,7 +105,7 @@ class State:
         return save(tensors, metadata={key: json.dumps(value) for key, value in about.items()})
 
     def load(self, folder: Path, run: dict[str, Any]) -> None:
-        """Takes over a checkpoint of the same run.
+        """Loads a checkpoint of the same run.
 
         Raises:
             InputError: There is none, it cannot be read, it is of another run, or its tensors are
@@ -226,10 +227,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def start_folder(folder: Path, state: State) -> Path:
-    """Prepares a folder for a run; a model that is there stays as it is until a save replaces it.
+    """Prepares the folder of a run; a model that is there is kept until a save replaces it.
 
     Returns:
-        The log of this run. Lines that it now goes over again are dropped.
+        The log file of this run, without the lines of steps that it will repeat.
     """
     settle(folder)
     (folder / NEW_LOG).unlink(missing_ok=True)
@@ -243,7 +244,7 @@ def start_folder(folder: Path, state: State) -> Path:
 
 
 def log(state: State, path: Path | None) -> None:
-    """Adds a line about the steps since the last one to the log, if there is one."""
+    """Appends a line on the steps since the last line, if there is a log."""
     line = {
         "step": state.step,
         "seconds": round(state.seconds, 2),
@@ -274,7 +275,7 @@ def read_log(folder: str | Path) -> list[dict[str, float]]:
 
 
 def _numbers(line: Any) -> dict[str, float]:
-    """A line of the log, checked: people draw its curve from folders of others."""
+    """A line of the log, checked, as the folder may come from a stranger."""
     if not isinstance(line, dict):
         raise ValueError(f"a line must be an object, got {line!r:.80}")
     found = {key: float(value) for key, value in line.items()}

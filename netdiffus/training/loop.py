@@ -15,7 +15,10 @@ from netdiffus.training.run import Run
 from netdiffus.training.saving import save
 from netdiffus.training.validation import calibrate, set_temperature, validate
 
-LOG_EVERY, VALIDATE_EVERY = 20, 40  # steps
+LOG_EVERY = 20  # steps
+# Steps between validations: one for so many traces.
+OFTEN, SELDOM = 10, 40
+TRACES_A_STEP = 16
 
 
 def learn(run: Run, interrupted: threading.Event) -> None:
@@ -77,8 +80,14 @@ def _note(run: Run, loss: float) -> None:
     """What is measured and told after a step."""
     state = run.state
     state.losses.append(loss)
-    if state.step % VALIDATE_EVERY == 0 and state.schedule.decay_step is None:
+    every = validation_steps(len(run.data.labels))
+    if state.step % every == 0 and state.schedule.decay_step is None:
         validate(run)
     if state.step % LOG_EVERY == 0:
         log(state, run.log)
     run.progress(run.share, f"step {state.step} loss {loss:.4f}")
+
+
+def validation_steps(traces: int) -> int:
+    """Steps between validations, 10 to 40: a small set is overfitted in few steps."""
+    return min(SELDOM, max(OFTEN, traces // TRACES_A_STEP))

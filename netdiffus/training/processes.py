@@ -62,7 +62,8 @@ def agreed(accelerator: Accelerator, *wishes: bool) -> list[bool]:
 
 def mean(accelerator: Accelerator, value: float) -> float:
     """The mean of a number over all processes."""
-    return summed(accelerator, value)[0] / accelerator.num_processes
+    found: float = summed(accelerator, value)[0] / accelerator.num_processes
+    return found
 
 
 def refuse_others(accelerator: Accelerator, about: Mapping[str, Any]) -> None:

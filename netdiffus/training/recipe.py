@@ -13,26 +13,27 @@ class Recipe:
     """How to train.
 
     Attributes:
-        steps: Optimiser steps in all; None has no such end.
-        minutes: Minutes of training in all, likewise.
-        cpu_minutes: Minutes of processor time in all, of all threads of this process, likewise:
-            the budget to compare trainings by on a machine with other work.
+        steps: Optimiser steps in all; None is no limit.
+        minutes: Minutes of training in all; None is no limit.
+        cpu_minutes: Minutes of processor time in all, of all threads of this process; None is no
+            limit. Use it to compare trainings on a machine that does other work.
         batch_size: Traces per step, over all processes.
-        learning_rate: Of AdamW, at its highest; see `training.schedule` for how it changes.
+        learning_rate: Peak learning rate of AdamW; see `training.schedule` for how it changes.
         weight_decay: Of AdamW, for matrices and embeddings; None is 0.2 for networks of tokens and
             0.01 for networks of images.
         ema_width: The averaged weights look back over about this share of the training so far
             (Karras et al., 2024, power-function averaging), so one value serves every budget.
-        validation_fraction: Share of each class that is not learned from at first, about 256 traces
-            at most and none if they would be fewer than 16. They say when the network is
-            overfitting, so that training ends before the budget, and how sure it should be
-            (`training.validation`). Once the learning rate falls they are learned from, too. 0
-            learns from all traces from the start, never ends early, and leaves the temperature 1.
+        validation_fraction: Share of each class that is held out at first as validation traces,
+            about 256 at most. Where they would be fewer than 16 the share is a quarter, and where
+            that is fewer, too, there are none. They detect overfitting, which ends training before
+            the budget, and calibrate the logits (`training.validation`). Once the learning rate
+            falls, they are learned from, too. With 0 all traces are learned from at once, training
+            never ends early, and the temperature of the logits stays 1.
         checkpoint_seconds: Time between checkpoints.
-        seed: Of weights, order, dropout, times and noise.
+        seed: Of initial weights, order of traces, dropout, diffusion times and noise.
 
     Raises:
-        InputError: No end at all, or a value out of range.
+        InputError: No budget is given, or a value is out of range.
     """
 
     steps: int | None = None

@@ -29,14 +29,23 @@ def settings_of(recipe: Recipe) -> dict[str, Any]:
     return {name: getattr(recipe, name) for name in SETTINGS}
 
 
-def recipe_of(model: Model) -> Recipe:
-    """The recipe that a model was trained by."""
+def recipe_of(model: Model, *, minutes: float | None = None, seed: int | None = None) -> Recipe:
+    """The recipe that a model was trained by, with another budget or seed if given.
+
+    Raises:
+        InputError: The model does not say how long it was trained, or its settings are damaged.
+    """
     about = model.about
     settings = {name: about[name] for name in SETTINGS if name in about}
+    if seed is not None:
+        settings["seed"] = seed
+    budget = {"minutes": minutes} if minutes else about.get("budget")
+    if not budget:
+        raise InputError("the model does not say how long it was trained; give minutes (--minutes)")
     try:
-        return Recipe(**about.get("budget", {"minutes": 2.0}), **settings)
+        return Recipe(**budget, **settings)
     except (InputError, TypeError) as error:
-        raise InputError(f"resume: the settings of the model cannot be used: {error}") from None
+        raise InputError(f"the settings of the model cannot be used: {error}") from None
 
 
 def hash_of(traces: Traces | Dataset, columns: Sequence[str] = ()) -> str:

@@ -1,4 +1,4 @@
-"""What a training writes: the model with averaged weights, and what it notes in it."""
+"""What a training writes: the model with averaged weights, and how it was trained."""
 
 from __future__ import annotations
 

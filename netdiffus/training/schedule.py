@@ -18,15 +18,16 @@ GAP = 0.14  # of the validation loss above that of traces that were learned from
 class Schedule:
     """The learning rate of each step, and the validation losses that it depends on.
 
-    The rate rises, stays, and falls in the last third of the steps. The fall begins earlier where
-    the network is overfitting: the validation loss has come to a plateau (the least of the last
-    quarter of all losses is not 3 % below the least of those before), and the loss of traces that
-    are learned from is 14 % below it or more. Training then ends after half as many steps again.
-    From the fall on the validation traces are learned from, too, and no loss is measured.
+    The rate rises (warm-up), stays constant, and falls (decay) in the last third of the steps. The
+    decay begins earlier where the network is overfitting: the validation loss has reached a plateau
+    (the least of the last quarter of all losses is not 3 % below the least of those before), and
+    the loss of traces that are learned from is at least 14 % below it. Training then ends after
+    half as many steps again. During the decay the validation traces are learned from, too, and no
+    validation loss is measured.
 
     Attributes:
         losses: Validation losses, measured at equal distances.
-        learned_loss: The last loss of as many traces that are learned from, measured alike.
+        learned_loss: The last loss of as many traces that are learned from, measured the same way.
         temperature: That of the logits, in these measurements and in the model.
         decay_step: The step in which the rate began to fall; None before.
         decay_share: The share of the budget that was used by then.
@@ -65,7 +66,7 @@ class Schedule:
         self.decay_step, self.decay_share, self.is_early = step, share, self.is_overfitting
 
     def decayed(self, step: int, share: float) -> float:
-        """How far the fall has come, from 0 to 1, after so many steps and share of the budget."""
+        """Progress of the decay, from 0 to 1, at a step and a share of the budget."""
         if self.decay_step is None:
             return 0.0
         by_budget = (share - self.decay_share) / max(1 - self.decay_share, 1e-9)
@@ -73,7 +74,7 @@ class Schedule:
         return min(1.0, max(by_budget, by_steps if self.is_early else 0.0))
 
     def rate(self, step: int, share: float) -> float:
-        """Share of the highest learning rate: linear up, then level, then half a cosine down."""
+        """The rate as a share of its peak: linear warm-up, constant, half-cosine decay."""
         rising = min(1.0, (step + 1) / WARM_UP)
         wave = 0.5 * (1 + math.cos(math.pi * self.decayed(step, share)))
         return rising * (LEAST_RATE + (1 - LEAST_RATE) * wave)

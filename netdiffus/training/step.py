@@ -21,7 +21,7 @@ MOST_GRADIENT = 1.0  # norm that gradients are clipped to
 def train_step(
     accelerator: Accelerator, loss: torch.nn.Module, state: State, *batch: Tensor
 ) -> Tensor:
-    """Lowers the loss of a batch; the loss of before is returned."""
+    """One optimiser step on a batch; returns the loss before the step."""
     value = loss(*batch)
     state.optimizer.zero_grad()
     accelerator.backward(value)
@@ -34,7 +34,7 @@ def train_step(
 def prepared_step(
     accelerator: Accelerator, state: State, target: torch.device
 ) -> Callable[..., Tensor]:
-    """`train_step` of a batch alone, shared by all processes; a CUDA graph where it can be one."""
+    """`train_step` of a batch, with all processes; as a CUDA graph where possible."""
     loss, state.optimizer = accelerator.prepare(Loss(state.net), state.optimizer)
     step = partial(train_step, accelerator, loss, state)
     # A graph replays the same work; what `series` and `masked` do depends on what they are given.
@@ -46,7 +46,7 @@ def prepared_step(
 
 
 class Loss(torch.nn.Module):
-    """The loss of a network as a module's forward, which is what several processes share."""
+    """The loss of a network as the forward of a module, as distributed training needs it."""
 
     def __init__(self, net: torch.nn.Module) -> None:
         super().__init__()

@@ -72,8 +72,8 @@ def train(
     """Trains a model on labelled traces.
 
     Runs in one process, or in several under `accelerate launch` or torchrun. Ctrl-C ends it after
-    the step under way; the model is saved and usable, and `resume` goes on from it. On one GPU a
-    step is a CUDA graph, but of `series` and `masked`.
+    the current step; the model is saved and usable, and `resume` goes on from it. On one GPU each
+    step runs as a CUDA graph, except for `series` and `masked`.
 
     Args:
         traces: What to learn from, at least 5. Of a data set that is not read into memory at once

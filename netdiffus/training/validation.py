@@ -1,10 +1,9 @@
-"""What validation traces tell: whether the network is overfitting, and how sure it should be."""
+"""Validation traces: they detect overfitting, and calibrate the temperature of the logits."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
 from torch.func import functional_call
 
 from netdiffus.networks.batch import Batch
@@ -13,16 +12,16 @@ from netdiffus.training.processes import summed
 from netdiffus.training.run import Run
 from netdiffus.training.step import Loss
 
-HIGHEST = 1.15  # the loss of real traces may ask for more; traces that are made suffer from it
-RAISE = 1.025  # of the temperature from one validation to the next, at most
+HIGHEST = 1.15  # more may lower the loss of real traces, but it makes worse traces
+RAISE = 1.025  # largest factor of the temperature from one validation to the next
 NAME = "net.logits.temperature"
 
 
 def validate(run: Run) -> None:
     """Measures the loss of the averaged weights on validation traces and on learned ones.
 
-    Of an autoregressive network at a temperature that follows the best one, upwards: that a network
-    grows too sure can be put right afterwards, so it is no reason to end the training.
+    An autoregressive network is measured at its best temperature so far, which only rises: the
+    temperature corrects overconfidence, so overconfidence alone does not end the training.
     """
     data, schedule = run.data, run.state.schedule
     if not (validation := data.validation()):
@@ -36,12 +35,14 @@ def validate(run: Run) -> None:
 
 
 def calibrate(run: Run) -> None:
-    """Finds the temperature of an autoregressive network, from 1 to 1.15, by validation traces.
+    """Fits the temperature of an autoregressive network, from 1 to 1.15, on validation traces.
 
-    A network that is trained for many epochs is surer of the next token than it should be. The
+    A network that is trained for many epochs is overconfident about the next token. The
     loss of validation traces is convex in 1/T; where it is least, p is calibrated (Guo et al.,
-    2017). Costs some ten losses of these traces, and must come before they are learned from.
+    2017). It takes about ten passes over these traces, before they are learned from.
     """
+    from scipy.optimize import minimize_scalar  # slow to import
+
     batches = run.data.validation()
     if not isinstance(run.state.net, CausalNetwork) or not batches:
         return
@@ -55,13 +56,13 @@ def calibrate(run: Run) -> None:
 
 
 def set_temperature(run: Run) -> None:
-    """Gives the network, which learned at temperature 1, the one that was found."""
+    """Sets the fitted temperature in the network, which was trained at temperature 1."""
     if isinstance(run.state.net, CausalNetwork):
         run.state.net.logits.temperature.fill_(run.state.schedule.temperature)
 
 
 def _mean_loss(run: Run, batches: list[Batch], temperature: float) -> float:
-    """Of the averaged weights, without dropout or any other chance of training.
+    """Mean loss of the averaged weights, without dropout or other randomness of training.
 
     The processes share the batches.
     """

@@ -11,7 +11,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
 from small import packets
 
-from bench.fidelity import gan, sets
+from bench.fidelity import peers, sets
 from bench.fidelity.__main__ import main
 from bench.fidelity.bars import bars, steps_needed
 from bench.fidelity.forests import Protocol, area, mean_figure
@@ -55,7 +55,7 @@ def test_tiny_bench_gives_every_figure_and_goes_on(
     assert result["real"]["copies"]["exact"] == 1
     assert [run["minutes"] for run in result["runs"]] == [0.02, 0.01]
     assert [one["steps"] for one in result["runs"][0]["steps"]] == steps
-    assert {"more", "with_real", "ms_per_trace"} <= set(result["runs"][0]["ours"])
+    assert {"more", "with_real", "ms_per_trace", "membership"} <= set(result["runs"][0]["ours"])
     assert result["runs"][0]["training"]["preset"] == preset
     assert len(result["checks"]) == len(bars(result)) > 0
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
@@ -146,7 +146,7 @@ def test_a_bar_missed_is_named() -> None:
         "bars": {"synthetic": 0.8, "auc": 0.6, "hellinger": None},
         "real": {**figures, "copies_floor": {"exact": 0.0, "near": 0.05, "closer": 0.5}},
         "baselines": {"bootstrap": worse, "jitter": figures},
-        "runs": [{"ours": figures, "gan": worse, "steps": steps}],
+        "runs": [{"ours": figures, "peers": {"gan": worse}, "steps": steps}],
     }
     assert all(bar.passed for bar in bars(result))
     assert steps_needed(result) == 8
@@ -157,13 +157,13 @@ def test_a_bar_missed_is_named() -> None:
     ]
 
 
-def test_what_a_gan_makes_becomes_traces() -> None:
+def test_what_a_peer_makes_becomes_traces() -> None:
     train = packets(n=6).select(["packet_length", "direction"])
     values = np.array([[[99.6, 9e9], [0.2, -3.0]]] * 5)
-    made = gan.as_traces(values, np.array([2, 1, 2, 2, 2]), np.array([0, 0, 0, 1, 1]), train)
+    made = peers.as_traces(values, np.array([2, 1, 2, 2, 2]), np.array([0, 0, 0, 1, 1]), train)
     np.testing.assert_array_equal(made.values[0], [[100, 1500], [1, -1]])
     np.testing.assert_array_equal(made.values[1], [[100, 0], [1, 0]])
-    kept = gan.in_classes(made, train)
+    kept = peers.in_classes(made, train)
     assert list(kept.counts().values()) == [2, 2, 0]
     assert list(train.counts().values()) == [2, 2, 2]
 

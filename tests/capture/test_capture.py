@@ -267,6 +267,35 @@ def test_a_trace_per_host(tmp_path: Path) -> None:
     assert lists(traces, "direction") == [[-1, 1, -1, 1]]
 
 
+@pytest.mark.parametrize(
+    ("per", "sessions"),
+    [("capture", ["a"] * 5), ("host", [f"a#{one}" for one in (CLIENT, CLIENT, OTHER, CLIENT)])],
+)
+def test_flows_of_sessions(per: str, sessions: list[str], tmp_path: Path) -> None:
+    """Each packet of HOUSE is a flow; that of no host is of no session."""
+    path = write(tmp_path / "a.pcap", pcap(frames(HOUSE)))
+    rules = Rules(per=per, keep_flows=True, size="payload", idle=1e6, active=1e6)
+    traces, report = import_captures(path, label_from=None, rules=rules)
+    found = [one.replace(".pcap", "") for one in traces.meta["session"].to_pylist()]
+    assert found == sessions
+    assert lists(traces, "packet_length") == [[1], [2], [4], [8], [16]][: len(traces)]
+    assert report.dropped == ({} if per == "capture" else {"neither address is a host": 1})
+    assert len(set(traces.meta["trace_id"].to_pylist())) == len(traces)
+
+
+def test_flows_go_on_where_parts_of_a_capture_stand_one_behind_the_other(tmp_path: Path) -> None:
+    sent = [up(k, 10 + k) for k in range(6)]
+    path = write(tmp_path / "ab.pcap", pcap(frames(sent[:3])) + pcap(frames(sent[3:])))
+    rules = Rules(per="capture", keep_flows=True, size="payload")
+    traces = import_captures(path, label_from=None, rules=rules)[0]
+    assert lists(traces, "packet_length") == [[10, 11, 12, 13, 14, 15]]
+
+
+def test_flows_are_kept_of_sessions_alone() -> None:
+    with pytest.raises(InputError, match="keep_flows"):
+        Rules(keep_flows=True)
+
+
 def test_a_trace_per_capture(tmp_path: Path) -> None:
     rules = Rules(per="capture", size="payload")
     traces = imported(tmp_path, HOUSE, rules)

@@ -260,7 +260,6 @@ NO_CAPTURES = {
     "text, not a capture.*tshark -r": b'"No.","Time","Source"\n"1","0.0","a"\n',
     "a table, not a capture": b"PAR1" + bytes(20),
     "a 7-Zip archive; unpack it: 7z x": b"7z\xbc\xaf\x27\x1c" + bytes(30),
-    "compressed by lz4": b"\x04\x22\x4d\x18" + bytes(30),
     "a Network Monitor capture; convert it: editcap": b"GMBU" + bytes(30),
     "no capture that is read: it begins with 0x00010203": b"\0\1\2\3" + bytes(30),
 }

@@ -21,6 +21,8 @@ from command import files_of_at_most, run
 from small import packets, volumes
 
 from netdiffus.cli.main import app
+from netdiffus.cli.sample import _condition
+from netdiffus.errors import InputError
 from netdiffus.model.model import Model
 from netdiffus.networks.build import PRESETS
 from netdiffus.sampling import sample
@@ -150,7 +152,7 @@ class TestPath:
         assert len(told["figures"]) >= 4
         assert page.read_text().startswith("<!doctype html>")
 
-    @pytest.mark.usefixtures("quick_judges")
+    @pytest.mark.usefixtures("quick_reports")
     def test_evaluate_by_attacks(self, work: Path, tmp_path: Path) -> None:
         for part, traces in zip(("learned", "unseen"), volumes(80).split(0.5), strict=True):
             traces.save(tmp_path / f"{part}.parquet")
@@ -505,3 +507,35 @@ def _holds(condition: Callable[[], bool]) -> bool:
         return condition()
     except FileNotFoundError:
         return False
+
+
+@pytest.mark.parametrize(
+    ("command", "default"),
+    [("sample", "(1000)"), ("import", "(64)"), ("augment", "(as the model;")],
+)
+def test_defaults_that_depend_are_shown(command: str, default: str) -> None:
+    assert default in run(command, "--help").out
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("os=linux", ("os", "linux")),
+        ("os=", ("os", None)),
+        ('os=""', ("os", "")),
+        ("loss=..0.05", ("loss", (None, "0.05"))),
+        ('path="a..b"', ("path", "a..b")),
+        ('path="say ""hi"""', ("path", 'say "hi"')),
+        ("path=a=b", ("path", "a=b")),
+        ('"a=b"=c..d', ("a=b", ("c", "d"))),
+        ('path="a', ("path", '"a')),
+    ],
+)
+def test_in_quotes_a_condition_is_taken_as_it_is(text: str, wanted: tuple[str, object]) -> None:
+    assert _condition(text) == wanted
+
+
+@pytest.mark.parametrize("text", ["os", "=linux", '"a=b', '"a"b=c'])
+def test_a_condition_without_a_column_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="COLUMN=VALUE"):
+        _condition(text)

@@ -188,6 +188,12 @@ def test_a_length_given_averages_nothing() -> None:
     assert (codec.points, codec.bins_per_point) == (600, 1)
 
 
+def test_packets_with_a_plain_number_are_cut_and_not_averaged() -> None:
+    columns = {"packet_length": [[60] * 600] * 6, "ttl": [[64] * 600] * 6}
+    codec = TokenCodec().fit(Traces.from_lists(columns, ["a"] * 6))
+    assert (codec.length, codec.bins_per_point) == (256, 1)
+
+
 def test_the_state_survives() -> None:
     for traces in (packets(40), volumes(12, 600)):
         codec = TokenCodec().fit(traces)

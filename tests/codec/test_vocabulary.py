@@ -304,3 +304,12 @@ def test_without_rare_keeps_no_value_of_fewer_than_five_owners() -> None:
     left = without_rare(values, owners)
     assert not set(values.tolist()) & set(left.tolist())
     assert stats.spearmanr(left, values).statistic > 0.99
+
+
+def test_values_that_may_not_be_changed() -> None:
+    values = np.arange(20.0) / 8
+    owners = np.arange(20)
+    known = Vocabulary.fit(values, owners, 8, 8)
+    values.setflags(write=False)
+    assert np.array_equal(Vocabulary.fit(values, owners, 8, 8).table, known.table)
+    assert np.array_equal(Vocabulary.fit(values[::-1], owners, 8, 8).table, known.table)

@@ -41,7 +41,8 @@ Rules random_rules() {
                  below(2) ? 0 : 5,
                  second * 120,
                  second * 1800,
-                 {}};
+                 {},
+                 below(2) == 0};
   if (below(3) == 0) rules.idle_ns = rules.active_ns = int64_t{1} << 62;
   if (rules.per == Per::host) rules.hosts = {{{}, 0}};
   return rules;

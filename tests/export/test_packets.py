@@ -242,6 +242,23 @@ def test_addresses_are_for_documentation_and_every_flow_is_its_own() -> None:
         assert flows.client_port.max() <= 65535
 
 
+def test_addresses_of_the_meta_are_nobodys(tmp_path: Path) -> None:
+    columns = {"packet_length": [[60]] * 2, "direction": [[1]] * 2, "timestamp": [[0.0]] * 2}
+    ends = {"client": ["10.0.0.1", "10.0.0.1"], "server": ["198.18.0.1", "233.252.0.9"]}
+    write_capture(
+        Traces.from_lists(columns, ["a", "b"], ends), tmp_path / "a.pcap", addresses="meta"
+    )
+    with (tmp_path / "a.labels.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(one["src_ip"], one["dst_ip"]) for one in rows] == list(
+        zip(*ends.values(), strict=True)
+    )
+    for cell in ("8.8.8.8", "fd00::1", None, "x"):
+        traces = Traces.from_lists(columns, ["a", "b"], {**ends, "server": ["10.0.0.2", cell]})
+        with pytest.raises(InputError, match="trace 1: meta 'server'"):
+            write_capture(traces, tmp_path / "b.pcap", addresses="meta")
+
+
 def test_meta_says_protocol_port_and_start(tmp_path: Path) -> None:
     start = [1_700_000_000_123_456_789, 1_600_000_000_000_000_001, 5_000_000_000]
     traces = Traces.from_lists(

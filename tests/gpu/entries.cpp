@@ -1,11 +1,6 @@
-// The CUDA launchers, for ctypes. A dtype is 0 for float, 1 for half, 2 for bfloat16. With SHIM the
-// kernels are included and run on the host; without it this file is linked to those of nvcc.
+// The CUDA launchers, for ctypes: the kernels are included and run on the host. A dtype is 0 for
+// float, 1 for half, 2 for bfloat16.
 #include <type_traits>
-
-#ifndef SHIM
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-#endif
 
 #include "kernels.h"
 
@@ -31,9 +26,7 @@ int by_dtype(int dtype, const Call& call) {
 
 extern "C" {
 
-#ifdef SHIM
 void shim_order(int order) { shim::order = order; }
-#endif
 
 int gasf(int dtype, void* x, int64_t batch, int64_t n, void* field) {
   return WITH(dtype, gasf_cuda(AS(const T, x), batch, n, AS(T, field), nullptr));

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import ptxemu
 import torch
 from torch import Tensor
 
@@ -103,84 +101,3 @@ class Host:
 
     def __call__(self, op: str, dtype: torch.dtype, arguments: tuple[Any, ...]) -> None:
         call(self.library, op, dtype, arguments)
-
-
-def extents(op: str, item: int, a: tuple[Any, ...]) -> dict[int, int]:
-    """Bytes behind each address of an op's arguments, by position."""
-    if op == "gasf":
-        return {0: a[1] * a[2] * item, 3: a[1] * a[2] ** 2 * item}
-    if op == "gasf_image":
-        return {0: a[1] * a[2] * item, 5: a[1] * a[3] ** 2 * item}
-    if op == "gasf_decode":
-        return {0: a[1] * a[2] ** 2 * item, 6: a[1] * a[2] * 8, 7: a[1] * 8}
-    if op == "normal":
-        return {2: math.prod(a[1][:4]) * item}
-    if op == "q_sample":
-        whole = math.prod(a[4][:4]) * item
-        return {0: whole, 1: a[4][0] * item, 2: a[4][0] * item, 6: whole, 7: whole}
-    if op == "cached_attention":
-        cache, point = math.prod(a[1:5]) * item, a[1] * a[2] * a[4] * item
-        return {0: 3 * point, 6: cache, 7: cache, 8: point}
-    if op == "draw_tokens":
-        return {0: a[2] * a[3] * item, 1: 8 * a[2], 4: 8 * a[2]}
-    whole = math.prod(a[5][:4]) * item
-    return {1: whole, 2: whole, 3: whole, 6: whole, 7: whole}
-
-
-class Emulated:
-    """nvcc's own launchers and PTX: the runtime stands in, and ptxemu executes."""
-
-    def __init__(self, library: Path, kernels: dict[str, ptxemu.Kernel]) -> None:
-        self.library, self.kernels = load(library), kernels
-        self.execute = True
-        self.executed = 0  # instructions, over all threads
-        self.launches: list[tuple[str, int]] = []  # kernel, blocks
-        self.traffic: dict[tuple[int, str, int], list[int]] = {}
-        self.memory = ptxemu.Memory()
-        self.failure: Exception | None = None
-        kind = ctypes.CFUNCTYPE(INT, ctypes.c_char_p, ctypes.c_uint, ctypes.c_uint, POINTER)
-        self._callback = kind(self._launch)  # kept, as the library holds its address
-        self.library.set_on_launch(self._callback)
-
-    def _launch(self, name: bytes, blocks: int, threads: int, arguments: int) -> int:
-        kernel = self.kernels[name.decode()]
-        self.launches.append((kernel.name, blocks))
-        addresses = (ctypes.c_void_p * len(kernel.params)).from_address(arguments)
-        values = [
-            ctypes.string_at(address, parameter.size)
-            for address, parameter in zip(addresses, kernel.params, strict=True)
-        ]
-        if not self.execute:
-            return 0
-        try:
-            self.executed += ptxemu.launch(
-                kernel, (blocks,), (threads,), values, self.memory, stats=self.traffic
-            )
-        except Exception as error:  # an exception cannot pass through the C code between
-            self.failure = error
-            return 1
-        return 0
-
-    def __call__(self, op: str, dtype: torch.dtype, arguments: tuple[Any, ...]) -> None:
-        self.memory, self.failure = ptxemu.Memory(), None
-        places: dict[int, tuple[int, int]] = {}  # address here: address there, bytes
-
-        def there(address: int, size: int) -> int:
-            if address and address not in places:
-                places[address] = self.memory.add_bytes(ctypes.string_at(address, size)), size
-            return places[address][0] if address else 0
-
-        moved = list(arguments)
-        for at, size in extents(op, dtype.itemsize, arguments).items():
-            moved[at] = there(arguments[at], size)
-        for at, kind in enumerate(SIGNATURES[op]):
-            if kind is Draw:
-                seed, index, step = arguments[at]
-                moved[at] = (seed, there(index, 8 * arguments[at + 1][0]), step)
-        try:
-            call(self.library, op, dtype, tuple(moved))
-        finally:
-            if self.failure:
-                raise self.failure
-        for address, (place, size) in places.items():
-            ctypes.memmove(address, self.memory.get_bytes(place, size), size)

@@ -49,6 +49,11 @@ def test_caches_longer_than_a_block_holds_are_refused(host: stand_in.Host) -> No
         host("cached_attention", torch.float32, (line, *shape, _LONGEST_ON_CUDA, *[line] * 3))
 
 
+def test_grids_past_the_limit_are_refused(host: stand_in.Host) -> None:
+    with pytest.raises(RuntimeError, match=r"gasf: cudaError_t 9$"):  # invalid configuration
+        host("gasf", torch.float32, (1 << 40, 2**31, 1, 1 << 40))
+
+
 def test_rows_without_a_token_give_minus_one(host: stand_in.Host) -> None:
     logits, tokens = torch.zeros(9, 40), torch.full((9,), 7)
     logits[1, 33], logits[2, 5], logits[3] = torch.nan, torch.inf, -torch.inf
@@ -86,6 +91,11 @@ SANITIZED = {
         toolchain.MEMORY, "gasfs<float>(37,50)", ("gasf",),
         ("gasf.cuh", "for (int l = 0; l < V; l += 4)", "for (int l = 0; l <= V; l += 4)"),
         "stack-buffer-overflow|out of bounds",
+    ),
+    "shared memory that no barrier orders": (
+        toolchain.RACES, "attentions<float>(33,37)", ("cached_attention",),
+        ("cached_attention.cuh", "  __syncthreads();\n", ""),
+        "data race",
     ),
     "a key that another lane writes": (
         toolchain.RACES, "attentions<__half>(1,5)", ("cached_attention",),

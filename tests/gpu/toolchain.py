@@ -15,7 +15,7 @@ STEMS = ("cached_attention", "decode", "denoise", "draw_tokens", "gasf", "noise"
 COMPILER = os.environ.get("CXX", "g++")
 MEMORY = ("-DSHIM_THREADS", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 RACES = ("-DSHIM_THREADS", "-fsanitize=thread")
-HOST = ("-std=c++20", "-O1", "-fPIC", "-ffp-contract=off", "-pthread", "-DSHIM")
+HOST = ("-std=c++20", "-O1", "-fPIC", "-ffp-contract=off", "-pthread")
 # As CMakeLists.txt has them.
 DEVICE = ("-std=c++17", "-O3", "--fmad=false")
 ARCHITECTURES = (80, 90)
@@ -33,35 +33,13 @@ def on_host(
     return target
 
 
-def with_nvcc(folder: Path, library: Path, architectures: Sequence[int]) -> str:
-    """Builds the launchers against the stand-in runtime, and says what the assembler says.
-
-    Leaves STEM.compute_NN.ptx and .cubin in the folder.
-    """
-    codes = [f"-gencode=arch=compute_{k},code=sm_{k}" for k in architectures]
-    keep = ("--keep", "--keep-dir", str(folder), "-t", "2", "-Xptxas", "-v")
-    units = [str(CSRC / "cuda" / f"{stem}.cu") for stem in STEMS]
-    units += [str(HERE / name) for name in ("entries.cpp", "runtime.cpp")]
-    link = (
-        "-cudart",
-        "none",
-        "-shared",
-        "-Xcompiler",
-        "-fPIC",
-        "-I",
-        str(CSRC),
-        "-o",
-        str(library),
-    )
-    command = ("nvcc", *DEVICE, *codes, *keep, *link, *units)
-    return subprocess.run(command, check=True, capture_output=True, text=True).stderr
-
-
-def ptx(csrc: Path, stem: str) -> str:
-    """One source as PTX for sm_80."""
-    source = str(csrc / "cuda" / f"{stem}.cu")
-    command = ("nvcc", *DEVICE, "-arch=sm_80", "-ptx", "-I", str(csrc), source, "-o", "/dev/stdout")
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+def with_nvcc(folder: Path, stem: str, architecture: int) -> tuple[Path, str]:
+    """The machine code of one source, and what the assembler says of it."""
+    target = folder / f"{stem}.{architecture}.cubin"
+    command = ("nvcc", *DEVICE, f"-arch=sm_{architecture}", "-cubin", "-Xptxas", "-v")
+    source = str(CSRC / "cuda" / f"{stem}.cu")
+    command = (*command, "-I", str(CSRC), source, "-o", str(target))
+    return target, subprocess.run(command, check=True, capture_output=True, text=True).stderr
 
 
 def cuobjdump() -> str | None:

@@ -25,11 +25,12 @@ from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError
 from netdiffus.model.checks import BOUNDS
 from netdiffus.model.model import Model
+from netdiffus.networks.build import IMAGES
 from netdiffus.networks.causal import CausalConfig
 from netdiffus.networks.image import ImageConfig
 from netdiffus.traces.traces import Traces
 
-PRESETS = ("causal", "image", "paper")
+PRESETS = ("causal", "series", "masked", "image", "paper")
 MUTANTS = 120  # of a seed; more by NETDIFFUS_FUZZ_S, the seconds that it may take
 MB = 2**20
 
@@ -56,7 +57,7 @@ def goods(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("goods")
     for preset in PRESETS:
         codec: TokenCodec | GasfCodec = TokenCodec()
-        if preset != "causal":
+        if preset in IMAGES:
             scales = {"packet_length": "log", "iat": "minmax"} if preset == "paper" else {}
             codec = GasfCodec(8, border=int(preset == "image"), scales=scales)
         model = Model.new(with_columns(), codec, preset=preset, width=8, columns="all")

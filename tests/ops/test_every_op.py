@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -170,6 +173,41 @@ def test_strides_change_nothing(backend: str, device: str, op: Op) -> None:
         # torch rounds products and powers otherwise where memory lies otherwise.
         atol = 1e-6 if backend == "torch" else 0
         torch.testing.assert_close(one, other, rtol=0, atol=atol)
+
+
+MARGIN = 64  # elements, so that what stands behind it is aligned as the whole is
+
+
+@contextmanager
+def framed() -> Iterator[list[Tensor]]:
+    """Whatever is made empty within it stands between ones, which the list has."""
+    margins: list[Tensor] = []
+
+    def inside(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def made_inside(*arguments: Any, **options: Any) -> Tensor:
+            like = make(*arguments, **options)
+            room = torch.ones(like.numel() + 2 * MARGIN, dtype=like.dtype, device=like.device)
+            margins.extend((room[:MARGIN], room[-MARGIN:]))
+            return room[MARGIN:-MARGIN].view(like.shape)
+
+        return made_inside
+
+    with (
+        mock.patch.multiple(torch, empty=inside(torch.empty), empty_like=inside(torch.empty_like)),
+        mock.patch.object(Tensor, "new_empty", inside(Tensor.new_empty)),
+    ):
+        yield margins
+
+
+@each_op
+@native
+@pytest.mark.parametrize("n", [12, 37])
+def test_nothing_is_written_beside_the_results(backend: str, device: str, op: Op, n: int) -> None:
+    inputs = made(op, device, 3, n)
+    with framed() as margins:
+        op.run(inputs, backend)
+    assert margins
+    assert all((margin == 1).all() for margin in margins)
 
 
 @each_op

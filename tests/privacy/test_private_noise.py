@@ -8,11 +8,14 @@ from unittest import mock
 import numpy as np
 import numpy.typing as npt
 import pytest
+from neighbours import PUBLIC, Row, traces_of
 from scipy.stats import beta, kstest, norm
 
-from netdiffus.errors import InputError
+from netdiffus.errors import InputError, Note
 from netdiffus.privacy import noise
+from netdiffus.privacy.accounting import epsilon_of
 from netdiffus.privacy.noise import UNIT, NoisyMeter, Release, add_noise
+from netdiffus.privacy.privatise import privatise
 
 RUNS = 3000
 MISTAKE = 1e-6  # chance that a sound build fails the audit
@@ -56,6 +59,35 @@ def test_the_audit_finds_noise_that_is_halved() -> None:
     original = add_noise
     with mock.patch.dict(globals(), {"add_noise": lambda c, d, s: original(c, d / 2, s / 2)}):
         assert audit(1.0) > 1.0
+
+
+def epsilon_of_a_build() -> float:
+    """Epsilon of a whole call, by the noise that all its answers have and not by what it states."""
+    rows = [Row("ab"[i % 2], (i % 41, 7, 40), (1, -1, 1), (0.0, 0.1, 0.2), 6, "x")
+            for i in range(60)]  # fmt: skip
+    original, off, mus = NoisyMeter.release, [], []
+
+    def release(
+        meter: NoisyMeter, what: Release, counts: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.float64], float]:
+        answer, sigma = original(meter, what, counts)
+        share = meter.mu * sqrt(what.share)  # of the whole budget, which epsilon 4 gives
+        off.append((answer - counts / UNIT).reshape(-1) * share / what.sensitivity)
+        mus.append(share)
+        return answer, sigma
+
+    with mock.patch.object(NoisyMeter, "release", release), pytest.warns(Note):
+        privatise(traces_of(rows), 4, delta=1e-3, anyway=True, **PUBLIC)
+    width = float(np.sqrt(np.mean(np.concatenate(off) ** 2)))  # 1 if noise is as wide as it must be
+    assert len(np.concatenate(off)) > 20_000  # so that it is known to 0.5 %
+    return epsilon_of(sqrt(sum(mu * mu for mu in mus)) / width, 1e-3)
+
+
+def test_a_whole_build_keeps_epsilon_and_one_with_half_the_noise_does_not() -> None:
+    assert epsilon_of_a_build() < 4 * 1.03  # five deviations of the width
+    original = add_noise
+    with mock.patch.object(noise, "add_noise", lambda c, d, s: original(c, d / 2, s / 2)):
+        assert epsilon_of_a_build() > 8
 
 
 def test_noise_is_normal_and_as_wide_as_stated() -> None:

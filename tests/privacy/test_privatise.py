@@ -12,6 +12,7 @@ import pytest
 from command import run
 
 import netdiffus
+from netdiffus.channels import Channel
 from netdiffus.codec import TokenCodec
 from netdiffus.errors import InputError, Note
 from netdiffus.evaluation.report.summary import CAVEAT
@@ -102,6 +103,16 @@ class TestTraces:
         assert np.corrcoef(np.log1p(down), np.log1p(up))[0, 1] > 0.7
 
 
+def test_what_is_made_fits_the_type_of_its_channel() -> None:
+    """The default range of volumes is wider than int16; beyond it a number would wrap around."""
+    volumes = replace(Channel.named("value", "int16"), unit="B")
+    values = np.full((300, 1, 4), 32_000.0)
+    traces = Traces(values, np.full(300, 4), (volumes,), np.zeros(300, dtype=np.int64), ("a",))
+    made = privatise(traces, 2, delta=1e-3, length=4, anyway=True)
+    assert made.points("value").min() >= 0
+    assert made.points("value").max() == 32_767
+
+
 class TestLedger:
     def test_says_what_was_spent(self, private: Traces) -> None:
         ledger = private.ledger
@@ -116,6 +127,7 @@ class TestLedger:
         assert ledger["accounting"]["closed_form"] == pytest.approx(8, rel=0.01)
         assert ledger["public"]["length"] == LENGTH
         assert ledger["public"]["given"] == ["length"]
+        assert ledger["public"]["channels"]["packet_length"] == real(2).channels[0].dtype
         assert "epsilon 8, delta 1e-05 for one trace added or removed" in statement(ledger)
 
     @pytest.mark.parametrize("suffix", [".parquet", ".npz"])

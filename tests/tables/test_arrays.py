@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import warnings
 from pathlib import Path
@@ -312,3 +313,43 @@ class TestFolders:
             packets().save(plain)
         os.replace(plain, odd)
         assert len(Traces.load(odd)) in (1, len(packets()))
+
+
+class TestForeignColumns:
+    """As polars and data sets of Hugging Face hand them over."""
+
+    SIZES = [[60, 1500], [44], [70, 80]]  # noqa: RUF012
+
+    def read(self, label: Any, **options: Any) -> Traces:
+        return Traces.from_frame(pa.table({"label": label, "packet_length": self.SIZES}), **options)
+
+    @pytest.mark.parametrize("index", [None, pa.uint8(), pa.uint32()])
+    def test_views_of_text(self, index: pa.DataType | None) -> None:
+        label = pa.array(["b", "a", "b"], pa.string_view())
+        if index is not None:
+            codes = pa.array([0, 1, 0], index)
+            label = pa.DictionaryArray.from_arrays(codes, pa.array(["b", "a"], pa.string_view()))
+        traces = self.read(label)
+        assert [traces.classes[k] for k in traces.labels] == ["b", "a", "b"]
+
+    def test_views_of_text_in_rows_of_packets(self) -> None:
+        views = pa.array(["a", "a", "b"], pa.string_view())
+        rows = pa.table({"label": views, "flow": views, "packet_length": [60, 1500, 44]})
+        traces = Traces.from_frame(rows, by="flow")
+        assert traces.to_arrow()["packet_length"].to_pylist() == [[60, 1500], [44]]
+
+    def test_classes_by_number_get_their_names(self) -> None:
+        features = {"label": {"names": ["web", "voip"], "_type": "ClassLabel"}}
+        about = {"huggingface": json.dumps({"info": {"features": features}})}
+        table = pa.table({"label": [1, 0, 1], "packet_length": self.SIZES})
+        traces = Traces.from_arrow(table.replace_schema_metadata(about))
+        assert [traces.classes[k] for k in traces.labels] == ["voip", "web", "voip"]
+
+    def test_one_batch_as_a_capsule(self) -> None:
+        batch = pa.RecordBatch.from_pydict({"label": ["a", "b", "b"], "packet_length": self.SIZES})
+
+        class Capsule:
+            def __arrow_c_array__(self, schema: Any = None) -> Any:
+                return batch.__arrow_c_array__(schema)
+
+        assert Traces.from_frame(Capsule()).lengths.tolist() == [2, 1, 2]

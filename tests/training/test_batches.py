@@ -28,9 +28,12 @@ def test_each_class_holds_out_its_share() -> None:
 
 
 def test_too_few_hold_none_out_and_many_no_more_than_enough() -> None:
-    few = np.zeros(10 * FEWEST - 10, dtype=np.int64)
+    few = np.zeros(4 * FEWEST - 5, dtype=np.int64)
     learned, held = split(few, np.arange(len(few)), 0.1, seed=0)
     assert (len(learned), len(held)) == (len(few), 0)
+    more = np.zeros(4 * FEWEST + 5, dtype=np.int64)  # a tenth is too few, a quarter is not
+    assert FEWEST <= len(split(more, np.arange(len(more)), 0.1, seed=0)[1]) <= len(more) / 4 + 1
+    assert len(split(more, np.arange(len(more)), 0.0, seed=0)[1]) == 0
     many = np.zeros(100_000, dtype=np.int64)
     assert abs(len(split(many, np.arange(100_000), 0.1, seed=0)[1]) - MOST) <= 1
     small = np.repeat(np.arange(200), 4)  # a tenth of 4 is not one

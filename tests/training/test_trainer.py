@@ -326,10 +326,6 @@ HELD = {"traces": volumes(80), "recipe": {"validation_fraction": 0.25}}
 
 
 class TestValidation:
-    @pytest.fixture(autouse=True)
-    def _often(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(loop, "VALIDATE_EVERY", 10)
-
     def test_overfitting_ends_training(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("triton", reason="backend triton: triton is not installed")
 
 import torch
-from triton_cases import STEPS, indices, random
+from torch import Tensor
 
 from netdiffus.ops.triton import (
     cached_attention,
@@ -24,6 +24,9 @@ from netdiffus.ops.triton import (
 )
 
 M = 64
+SEED, DRAW = 2**63 + 2**31 + 11, 2**32 - 3
+FIRST_ORDER = (1.2, -0.7, 0.3, 0.9, -0.3, 0.0)  # a, b, c, d, e, sigma of a step
+NOISY = (0.0, 1.0, 0.3, 0.9, -0.3, 0.25)
 # Registers of a thread at most. The first ones move pixels and are bound by memory: 40 registers
 # leave three quarters of the threads that an SM can hold.
 ELEMENTWISE = {
@@ -43,6 +46,10 @@ REGISTERS = ELEMENTWISE | {"_attend": 64, "_draw": 48}
 REGISTERS |= {"_area_means": 40, "_nearest": 128}
 
 
+def random(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.rand(shape).to(dtype)
+
+
 def launch_gasf(dtype: torch.dtype) -> None:
     x, image = random(2, 500, dtype=dtype), torch.empty(2, M, M, dtype=dtype)
     gasf.gasf_image(x, M, 0.25, image)
@@ -57,15 +64,16 @@ def launch_decode(dtype: torch.dtype) -> None:
 def launch_noise(dtype: torch.dtype) -> None:
     x, scale = random(2, 1, M, M, dtype=dtype), random(2, dtype=dtype)
     for symmetric in (True, False):
-        noise.normal(5, indices(2), 3, symmetric, x)
-        noise.q_sample(x, scale, scale, 5, indices(2), 3, "v", symmetric, x + 1, x + 2)
+        noise.normal(SEED, torch.arange(2), DRAW, symmetric, x)
+        mixing = (x, scale, scale, SEED, torch.arange(2), DRAW, "v")
+        noise.q_sample(*mixing, symmetric, x + 1, x + 2)
 
 
 def launch_denoise(dtype: torch.dtype) -> None:
     x = random(2, 1, M, M, dtype=dtype)
-    for step, symmetric in (("dpm++", True), ("all", True), ("all", False)):
-        tensors = (x, x + 1, x + 2, 5, indices(2), 3, symmetric, x + 3, x + 4)
-        denoise.denoise_step(STEPS[step], *tensors)
+    for step, symmetric in ((FIRST_ORDER, True), (NOISY, True), (NOISY, False)):
+        tensors = (x, x + 1, x + 2, SEED, torch.arange(2), DRAW, symmetric, x + 3, x + 4)
+        denoise.denoise_step(step, *tensors)
 
 
 def launch_cached_attention(dtype: torch.dtype) -> None:
@@ -108,7 +116,7 @@ def occupancy(registers: int, warps: int) -> float:
 def test_budgets(
     offline: Callable[..., Any], launch: Callable[[torch.dtype], None], capability: int
 ) -> None:
-    used = offline(capability=capability, execute=False)
+    used = offline(capability)
     launch(torch.float32)
     assert used.launched
     for made in used.launched:
@@ -134,7 +142,7 @@ def test_arithmetic_is_single_and_exact(
     offline: Callable[..., Any], launch: Callable[[torch.dtype], None]
 ) -> None:
     """No fused multiply-add, no approximation; doubles where the decoder and draws say so."""
-    used = offline(execute=False)
+    used = offline()
     launch(torch.float32)
     for made in used.launched:
         assert not re.search(r"\b(fma|mad)\.\w*\.?f32|\.approx|\.full", made.ptx), made.name
@@ -142,6 +150,27 @@ def test_arithmetic_is_single_and_exact(
         assert doubles <= DOUBLES.get(made.name, set()), (made.name, doubles)
         if made.name != "_draw":
             assert not re.search(r"\bD(ADD|MUL|FMA|SETP)\b|64H", made.sass), made.name
+
+
+@pytest.mark.parametrize("launch", LAUNCHES)
+def test_offsets_of_traces_have_64_bits(
+    offline: Callable[..., Any], launch: Callable[[torch.dtype], None]
+) -> None:
+    """A batch may hold more than 2^31 elements: which trace it is counts in int64.
+
+    In 32 bits the number of a program is divided, by the programs of a trace, and nothing else.
+    """
+    used = offline()
+    launch(torch.float32)
+    for made in used.launched:
+        numbers = set(re.findall(r"(%\w+) = tt\.get_program_id", made.ttir))
+        assert numbers, made.name
+        divided = re.findall(r"(%\w+) = arith\.divsi (%\w+), .* : i32", made.ttir)
+        numbers |= {quotient for quotient, number in divided if number in numbers}
+        for line in made.ttir.splitlines():
+            operands = re.findall(r"%\w+", line.partition(" = ")[2])
+            if numbers & set(operands):
+                assert re.search(r"arith\.(divsi|remsi|extsi) ", line), (made.name, line)
 
 
 def assert_barriers_around_stores(ptx: str) -> None:
@@ -156,14 +185,14 @@ def assert_barriers_around_stores(ptx: str) -> None:
 
 
 def test_decoder_waits_for_its_threads(offline: Callable[..., Any]) -> None:
-    used = offline(execute=False)
+    used = offline()
     launch_decode(torch.float32)
     assert_barriers_around_stores(used.launched[-1].ptx)
 
 
 @pytest.mark.parametrize("capability", [75, 86, 89, 100, 120])
 def test_every_generation(offline: Callable[..., Any], capability: int) -> None:
-    used = offline(capability=capability, execute=False)
+    used = offline(capability)
     launch_gasf(torch.bfloat16)
     launch_denoise(torch.float16)
     for made in used.launched:

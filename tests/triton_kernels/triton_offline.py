@@ -1,4 +1,4 @@
-"""Compiles Triton kernels for GPUs that are not there, and executes their PTX on the CPU."""
+"""Compiles Triton kernels for GPUs that are not there."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import ptxemu
-import torch
 import triton
 from torch import Tensor
 from triton.backends.compiler import GPUTarget
@@ -52,9 +50,13 @@ class Compiled:
     """One launch: the kernel's name, and what the compiler made of it."""
 
     name: str
-    grid: tuple[int, ...]
     warps: int
     kernel: Any
+
+    @property
+    def ttir(self) -> str:
+        """Triton's own form of the kernel, before it is of a GPU."""
+        return str(self.kernel.asm["ttir"])
 
     @property
     def ptx(self) -> str:
@@ -80,74 +82,21 @@ class Compiled:
 
 @dataclass
 class Offline:
-    """Stands in for `launch`: compiles the kernel, and executes its PTX unless told not to.
+    """Stands in for `launch`: compiles the kernel, and runs nothing.
 
     Attributes:
-        capability: 80 stands for sm_80, whose PTX the emulator knows.
-        execute: Whether to execute; `.approx` instructions are off by up to two units then.
+        capability: 80 stands for sm_80.
         launched: Every launch.
-        last: How many programs run, the last of the grid; 0 for all.
-        traffic: (PTX line, "ld" | "st" | "lds" | "sts", bytes a thread) to [requests of a warp,
-            sectors of 32 bytes or passes over the shared memory's banks, bytes asked for].
     """
 
     capability: int = 80
-    execute: bool = True
-    last: int = 0
     launched: list[Compiled] = field(default_factory=list)
-    traffic: dict[tuple[int, str, int], list[int]] = field(default_factory=dict)
 
     def __call__(
         self, kernel: Any, programs: int, out: Tensor, *args: Any, warps: int = 8, **constants: Any
     ) -> None:
-        if programs == 0:
-            return
         with _absent_gpu(self.capability):
             compiled = kernel.warmup(
                 out, *args, grid=(programs,), num_warps=warps, enable_fp_fusion=False, **constants
             )
-        self.launched.append(Compiled(kernel.__name__, (programs,), warps, compiled))
-        if self.execute:
-            self._run(self.launched[-1], (out, *args))
-
-    def _run(self, launch: Compiled, args: tuple[Any, ...]) -> None:
-        constant = {path[0] for path in launch.kernel.src.constants}
-        memory = ptxemu.Memory()
-        addresses: dict[int, int] = {}  # in-place arguments share one
-        values = []
-        for k, arg in enumerate(args):
-            if isinstance(arg, Tensor) and k not in constant:
-                if arg.data_ptr() not in addresses:
-                    addresses[arg.data_ptr()] = _place(memory, arg)
-                arg = addresses[arg.data_ptr()]
-            if k not in constant:
-                values.append(arg)
-        parsed = ptxemu.parse(launch.ptx, launch.kernel.metadata.name)
-        values += [0] * (len(parsed.params) - len(values))  # Triton's own scratch memory: unused
-        ptxemu.launch(
-            parsed, launch.grid, (32 * launch.warps,), values, memory,
-            dyn_shared=launch.kernel.metadata.shared, stats=self.traffic, approx_ulp=2,
-            blocks=range(launch.grid[0])[-self.last :],
-        )  # fmt: skip
-        for arg in args:
-            if isinstance(arg, Tensor) and arg.data_ptr() in addresses:
-                part = _present(arg)
-                missing = (arg.numel() - part.numel()) * arg.element_size()
-                found = memory.get(addresses[arg.data_ptr()] + missing, _as_numpy(part))
-                part.copy_(torch.from_numpy(found).view(arg.dtype))
-
-
-def _present(tensor: Tensor) -> Tensor:
-    """All of a tensor; of one expanded along its first axis the last row, as if it had them all."""
-    return tensor[-1] if tensor.stride(0) == 0 and len(tensor) > 1 else tensor
-
-
-def _place(memory: ptxemu.Memory, tensor: Tensor) -> int:
-    part = _present(tensor)
-    missing = (tensor.numel() - part.numel()) * tensor.element_size()
-    return int(memory.add(_as_numpy(part))) - missing
-
-
-def _as_numpy(tensor: Tensor) -> Any:
-    # NumPy has no bfloat16.
-    return (tensor.view(torch.int16) if tensor.dtype is torch.bfloat16 else tensor).numpy()
+        self.launched.append(Compiled(kernel.__name__, warps, compiled))

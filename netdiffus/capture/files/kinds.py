@@ -16,7 +16,6 @@ CAPTURES = {
 _OTHERS = {
     b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive; unpack it: 7z x FILE",
     b"Rar!\x1a\x07": "a RAR archive; unpack it: unrar x FILE",
-    b"\x04\x22\x4d\x18": "compressed by lz4; decompress it: lz4 -d FILE",
     b"\x1f\x9d": "compressed by compress; decompress it: uncompress FILE",
     b"LZIP": "compressed by lzip; decompress it: lzip -d FILE",
     b"XCP\0": "a NetXRay capture; convert it: editcap -F pcap FILE OUT",

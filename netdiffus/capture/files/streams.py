@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import io
 import lzma
 import sys
 import tarfile
@@ -11,6 +12,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from tempfile import TemporaryFile
 from typing import IO, Any
+
+import pyarrow as pa
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -22,7 +25,7 @@ CHUNK = 1 << 16  # bytes decompressed at a time: what a damage costs at most
 MOST_LAYERS = 4  # of compression and archives in one another
 WINDOW_LOG = 31  # of zstd: 2 GiB, the most that it can have
 
-GZIP, XZ, BZ2 = b"\x1f\x8b", b"\xfd7zXZ\0", b"BZh"
+GZIP, XZ, BZ2, LZ4 = b"\x1f\x8b", b"\xfd7zXZ\0", b"BZh", b"\x04\x22\x4d\x18"
 ZSTD = {bytes([i, 0x2A, 0x4D, 0x18]) for i in range(0x50, 0x60)} | {b"\x28\xb5\x2f\xfd"}
 ZIP = {b"PK\x03\x04", b"PK\x05\x06"}
 TAR = b"ustar"  # at byte 257
@@ -110,6 +113,33 @@ class _End:
     eof, unused_data = True, b""
 
 
+class _AsFile(io.RawIOBase):
+    """A stream as a file of Python's, for Arrow."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def read(self, count: int = -1) -> bytes:
+        """Some of the next bytes."""
+        return self._stream.read(count)
+
+
+def _lz4(stream: Stream) -> Callable[[int], bytes]:
+    plain = pa.CompressedInputStream(_AsFile(stream), "lz4")
+
+    def read(count: int) -> bytes:
+        try:
+            return bytes(plain.read(count))
+        except (pa.ArrowException, OSError) as error:
+            raise OSError(f"the lz4 compressed data is damaged: {error}") from None
+
+    return read
+
+
 def _zstd() -> Any:
     return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: WINDOW_LOG})
 
@@ -127,6 +157,9 @@ def _decompressor(start: bytes) -> tuple[str, Callable[[], Any]] | None:
 def decompressed(stream: Stream) -> Stream:
     """The stream without its compression, if it has any."""
     for _ in range(MOST_LAYERS):
+        if stream.peek(6).startswith(LZ4):
+            stream = Stream(_lz4(stream))
+            continue
         found = _decompressor(stream.peek(6))
         if found is None:
             break

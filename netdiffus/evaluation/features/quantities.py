@@ -76,7 +76,7 @@ def quantities(traces: Traces) -> list[Quantity]:
         *_log_gaps(traces, points),
         *_bursts(traces),
         Quantity("trace length", "points", "length", lengths, rows),
-        *_totals(traces),
+        *totals(traces),
     ]
     _check_names(channels, computed)
     return channels + computed
@@ -92,7 +92,8 @@ def _check_names(channels: Sequence[Quantity], computed: Sequence[Quantity]) -> 
             )
 
 
-def _totals(traces: Traces) -> list[Quantity]:
+def totals(traces: Traces) -> list[Quantity]:
+    """Of each trace the sum of its sizes or volumes, and its duration."""
     sums = traces.values.sum(axis=2)
     found: list[Quantity] = []
     for c, channel in enumerate(traces.channels):
@@ -120,12 +121,8 @@ def _log_gap(gaps: Floats) -> Floats:
 
 def _bursts(traces: Traces) -> list[Quantity]:
     """Lengths of bursts, by the direction, or by the first volume; none without either."""
-    kinds = [channel.kind for channel in traces.channels]
-    if "direction" in kinds:
-        state = traces.values[:, kinds.index("direction")]
-    elif "volume" in kinds:
-        state = (traces.values[:, kinds.index("volume")] > 0).astype(np.float64)
-    else:
+    state = burst_states(traces)
+    if state is None:
         return []
     lengths, of_state, rows = runs(state, traces.lengths)
     busy = of_state != 0
@@ -135,7 +132,17 @@ def _bursts(traces: Traces) -> list[Quantity]:
     return [Quantity("burst length", "points", "burst", values, rows.astype(np.int32))]
 
 
-def runs(state: Floats, lengths: Ints) -> tuple[Ints, Floats, Ints]:
+def burst_states(traces: Traces) -> Floats | None:
+    """(N, L): what is one value all through a burst, 0 where there is none; None if not known."""
+    kinds = [channel.kind for channel in traces.channels]
+    if "direction" in kinds:
+        return traces.values[:, kinds.index("direction")]
+    if "volume" in kinds:
+        return (traces.values[:, kinds.index("volume")] > 0).astype(np.float64)
+    return None
+
+
+def runs(state: Floats | npt.NDArray[np.bool_], lengths: Ints) -> tuple[Ints, Floats, Ints]:
     """Runs of equal values.
 
     Args:

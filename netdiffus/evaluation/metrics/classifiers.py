@@ -11,8 +11,6 @@ from scipy.special import ndtri
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, QuantileTransformer
 
 from netdiffus.evaluation.features.vector_set import Vectors
 from netdiffus.traces.traces import Floats, Ints
@@ -26,6 +24,7 @@ TREES = 50
 MANY_CLASSES = 100
 HIDDEN = 64  # units of the network's one hidden layer
 EPOCHS = 30
+MOST_QUANTILES = 1_000  # that ranks are counted by
 BATCH = 32
 MOST_BATCHES = 32  # of an epoch
 LEAST = 1e-7 - np.spacing(1)  # of a rank between 0 and 1, as scikit-learn has it
@@ -55,20 +54,38 @@ def network(x: Vectors, labels: Ints, classes: int, seed: int) -> Classifier:
     its unit nor a heavy tail matters.
     """
     batch = min(max(BATCH, -(-len(x) // MOST_BATCHES)), len(x))
-    model = make_pipeline(
-        QuantileTransformer(n_quantiles=min(len(x), 1000)),
-        FunctionTransformer(_normal),
-        MLPClassifier(HIDDEN, batch_size=batch, max_iter=EPOCHS, random_state=seed),
-    )
+    cuts = quantiles(x, min(len(x), MOST_QUANTILES))
+    model = MLPClassifier(HIDDEN, batch_size=batch, max_iter=EPOCHS, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is meant
-        return fitted(model, x, labels, classes)
+        classify = fitted(model, normal_scores(x, cuts), labels, classes)
+    return lambda features: classify(normal_scores(features, cuts))
 
 
-def _normal(ranks: Floats) -> Floats:
-    """As QuantileTransformer's `output_distribution="normal"`, for all features at once."""
-    values: Floats = np.clip(ndtri(ranks), ndtri(LEAST), ndtri(1 - LEAST))
-    return values
+def quantiles(x: Vectors, n: int) -> Floats:
+    """(n, F): evenly spaced quantiles of each feature, between neighbours by interpolation."""
+    ordered = np.sort(x, axis=0)
+    place = np.linspace(0, len(x) - 1, n)
+    low = place.astype(np.int64)
+    step = ordered[np.minimum(low + 1, len(x) - 1)] - ordered[low]
+    found: Floats = np.maximum.accumulate(ordered[low] + (place - low)[:, None] * step)
+    return found
+
+
+def normal_scores(x: Vectors, cuts: Floats) -> Floats:
+    """Each feature as the normal quantile of its rank: `QuantileTransformer` of scikit-learn.
+
+    With `output_distribution="normal"` that gives the same, but takes six times as long.
+    """
+    ranks, places = np.empty_like(x, dtype=np.float64), np.linspace(0, 1, len(cuts))
+    for f, (column, cut) in enumerate(zip(x.T, cuts.T, strict=True)):
+        below = np.interp(column, cut, places)
+        above = np.interp(-column, -cut[::-1], -places[::-1])  # another place where cuts are equal
+        ranks[:, f] = (below - above) / 2
+        ranks[column == cut[-1], f] = 1
+        ranks[column == cut[0], f] = 0
+    scores: Floats = np.clip(ndtri(ranks), ndtri(LEAST), ndtri(1 - LEAST))
+    return scores
 
 
 def fitted(model: Any, x: Vectors, labels: Ints, classes: int) -> Classifier:

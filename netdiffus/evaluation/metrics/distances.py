@@ -43,6 +43,32 @@ def wasserstein(x: Floats, x_class: Classes, y: Floats, y_class: Classes) -> Flo
     return np.bincount(of_class[:-1], area, len(counts[0])) / (counts[0] * counts[1])
 
 
+def kolmogorov_smirnov(x: Floats, x_class: Classes, y: Floats, y_class: Classes) -> Floats:
+    """The largest difference of the distribution functions of two samples, of each class.
+
+    It has no unit and no bins, so one scale serves all classes. Counted in whole numbers.
+
+    Args:
+        x: (n,).
+        x_class: (n,), the class of each number; every class from 0 on is there on both sides.
+        y: (m,).
+        y_class: (m,).
+
+    Returns:
+        (K,), 0 (equal) to 1 (all of one side below the other); SciPy's `ks_2samp` of each class.
+    """
+    counts = [np.bincount(k).astype(np.int64) for k in (x_class, y_class)]
+    values, of_class = np.concatenate([x, y]), np.concatenate([x_class, y_class])
+    step = np.concatenate([counts[1][x_class], -counts[0][y_class]])
+    order = np.lexsort((values, of_class))
+    values, of_class = values[order], of_class[order]
+    difference = np.abs(np.cumsum(step[order]))  # 0 at the end of each class
+    difference[:-1][(np.diff(values) == 0) & (np.diff(of_class) == 0)] = 0  # inside a tie
+    starts = np.searchsorted(of_class, np.arange(len(counts[0])))
+    found: Floats = np.maximum.reduceat(difference, starts) / (counts[0] * counts[1])
+    return found
+
+
 def binned_distances(p: Floats, q: Floats, bin_class: Ints) -> dict[str, Floats]:
     """Distances of two samples of each class by their shares p and q of the same bins.
 

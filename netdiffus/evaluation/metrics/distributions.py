@@ -8,12 +8,14 @@ from functools import cached_property
 import numpy as np
 
 from netdiffus.evaluation.features.quantities import Quantity, quantities
+from netdiffus.evaluation.features.traits import traits
 from netdiffus.evaluation.metrics.distances import (
     MOST_LAGS,
     autocorrelation,
     autocorrelation_distance,
     bin_edges,
     binned_distances,
+    kolmogorov_smirnov,
     lag_count,
     mean_autocorrelation,
     shares,
@@ -27,6 +29,7 @@ MEASURES = (
     "hellinger",
     "total_variation",
     "autocorrelation",
+    "coherence",
 )
 
 Tables = dict[str, dict[str, Floats]]
@@ -80,6 +83,7 @@ class SetDistributions:
         classes: K.
         lengths: (N,).
         quantities: Of all traces.
+        traits: One number of each trace, see `features.traits`.
         channels: Names of the C channels.
         r: (C, N, lags), autocorrelations of each trace.
     """
@@ -88,6 +92,7 @@ class SetDistributions:
     classes: int
     lengths: Ints
     quantities: list[Quantity]
+    traits: list[Quantity]
     channels: list[str]
     r: Floats
 
@@ -99,6 +104,7 @@ class SetDistributions:
             len(traces.classes),
             traces.lengths,
             quantities(traces),
+            traits(traces),
             [channel.name for channel in traces.channels],
             np.stack(
                 [
@@ -117,6 +123,7 @@ class SetDistributions:
             labels=self.labels[rows],
             lengths=self.lengths[rows],
             quantities=[q.part(place) for q in self.quantities],
+            traits=[q.part(place) for q in self.traits],
             r=self.r[:, rows],
         )
 
@@ -150,7 +157,8 @@ def distribution_distances(candidate: SetDistributions, reference: SetDistributi
 
     Returns:
         For each of `MEASURES` (`wasserstein` in the quantity's unit, `jensen_shannon` in bits),
-        for each quantity, one number per class.
+        for each quantity, one number per class. `coherence` is the Kolmogorov-Smirnov distance of
+        each trait.
     """
     tables: Tables = {measure: {} for measure in MEASURES}
     for name, theirs in reference.by_class.items():
@@ -166,6 +174,10 @@ def distribution_distances(candidate: SetDistributions, reference: SetDistributi
         rows = zip(candidate.autocorrelations[name], r, reference.lags, strict=True)
         distances = [autocorrelation_distance(a[:n], b[:n]) for a, b, n in rows]
         tables["autocorrelation"][name] = np.array(distances)
+    for made, real in zip(candidate.traits, reference.traits, strict=True):
+        tables["coherence"][made.name] = kolmogorov_smirnov(
+            made.values, candidate.labels[made.trace], real.values, reference.labels[real.trace]
+        )
     return tables
 
 

@@ -35,26 +35,28 @@ class RandomConvolutions:
         self.weights = torch.from_numpy(weights.astype(np.float32))
         quantiles = rng.uniform(0.1, 0.9, KERNELS)
         sample = real[rng.permutation(len(real))[:BATCH]]
-        responses = self._responses(self.images(sample)).numpy()
+        responses = torch.cat(self._responses(self.images(sample)), dim=1).numpy()
         of_kernel = np.moveaxis(responses, 1, 0).reshape(KERNELS, -1)
         cuts = [np.quantile(a, q) for a, q in zip(of_kernel, quantiles, strict=True)]
         self.thresholds = torch.tensor(np.array(cuts, dtype=np.float32))[:, None, None]
 
     def __call__(self, traces: Traces) -> Floats:
         """(N, 64): the features of each trace, shares in [0, 1]."""
-        shares = []
-        for start in range(0, len(traces), BATCH):
-            batch = self.images(traces[start : start + BATCH])
-            shares.append((self._responses(batch) > self.thresholds).float().mean(dim=(2, 3)))
+        starts = range(0, len(traces), BATCH)
+        shares = [self._shares(self.images(traces[k : k + BATCH])) for k in starts]
         return torch.cat(shares).double().numpy()
 
-    def _responses(self, batch: torch.Tensor) -> torch.Tensor:
-        """(N, 64, size, size)."""
-        parts = [
+    def _shares(self, batch: torch.Tensor) -> torch.Tensor:
+        """(N, 64)."""
+        parts = zip(self._responses(batch), self.thresholds.chunk(len(DILATIONS)), strict=True)
+        return torch.cat([(one > least).float().mean(dim=(2, 3)) for one, least in parts], dim=1)
+
+    def _responses(self, batch: torch.Tensor) -> list[torch.Tensor]:
+        """Of each dilation, (N, 16, size, size)."""
+        return [
             torch.nn.functional.conv2d(batch, w, padding=d, dilation=d)
             for w, d in zip(self.weights.chunk(len(DILATIONS)), DILATIONS, strict=True)
         ]
-        return torch.cat(parts, dim=1)
 
 
 class Gaussian:

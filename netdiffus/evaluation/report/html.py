@@ -153,6 +153,7 @@ def _plots(report: Report) -> dict[str, Any]:
         "distributions": plots.distributions(*equal),
         "acf": plots.autocorrelations(report.real, real, synthetic),
         "confusions": _confusions(real.classes, [f["confusion"] for f in forests]),
+        "early": plots.early_decision(figures["early"]),
         "training": plots.training_curve(report.history),
     }
 

@@ -84,6 +84,11 @@ def confusions(classes: Sequence[str], real: Any, synthetic: Any) -> str:
     return svg("confusion", _draw_confusions, classes, real, synthetic)
 
 
+def early_decision(figures: Mapping[str, Any]) -> str:
+    """Accuracy by how much of a trace is known, in points and in seconds."""
+    return svg("early", _draw_early, figures)
+
+
 def training_curve(history: Sequence[Mapping[str, Any]]) -> str:
     """Loss over steps."""
     points = [(h["step"], h["loss"]) for h in history if "step" in h and "loss" in h]
@@ -377,6 +382,25 @@ def _label_matrix(axis: Axes, shares: Floats, classes: Sequence[str] | None) -> 
         for (i, j), share in np.ndenumerate(shares):
             colour = "white" if share > 55 else "#333"
             axis.text(j, i, f"{share:.0f}", ha="center", va="center", color=colour, fontsize=7.5)
+
+
+def _draw_early(figure: Figure, figures: Mapping[str, Any]) -> None:
+    frame(figure, 3.0, wspace=0.25)
+    colours = {"real": REAL, "synthetic": SYNTHETIC, "both": TRAIN}
+    _legend(figure, colours)
+    axes = figure.subplots(1, 2, squeeze=False, sharey=True)[0]
+    for axis, unit in zip(axes, ("points", "seconds"), strict=True):
+        if unit not in figures:
+            axis.set_axis_off()
+            continue
+        for name, colour in colours.items():
+            shares = [100 * one["mean"] for one in figures[unit][name]]
+            axis.plot(figures[unit]["at"], shares, "o-", color=colour, ms=3.5, lw=1.4)
+        axis.set_xscale("log")
+        axis.set_xticks(figures[unit]["at"], [f"{one:g}" for one in figures[unit]["at"]])
+        axis.minorticks_off()
+        axis.set_xlabel(f"first {unit}")
+    axes[0].set_ylabel("% labelled correctly")
 
 
 def _draw_training(figure: Figure, points: Floats) -> None:

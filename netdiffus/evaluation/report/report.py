@@ -29,7 +29,8 @@ class Report:
             `protocol` (how the sets were compared), `sets` (what they hold), `candidates` (for
             `synthetic`, `real`, `copy`, `jitter`, `bootstrap` and `markov` every figure as `mean`,
             its standard error `sd`, and its 95 % interval `low` to `high`; null where there is
-            none), `usual` (copies among real traces themselves), `about`, and
+            none), `usual` (copies among real traces themselves), `early` (accuracy by the first
+            points and seconds), `about`, and
             `ledger` (what privacy the synthetic traces are guaranteed, or null), `audit` (what
             attacks found, or null).
         real: Real traces that the generator learned from, times as gaps.

@@ -27,16 +27,19 @@ ANSWER_RULES = (
     "of training and holdout together (each without itself). A difference counts if it is over "
     "twice its standard error and, exact copies apart, over 1 point. Worst. A class or a field is "
     "rated by how many times as far from real traces it is as other real traces are: in its values "
-    "(Jensen-Shannon), in their order (autocorrelation) or, for a class, in the share that a "
-    "classifier which learned from synthetic traces misses. The largest of these counts. 0.01 is "
-    "added to each distance and 0.05 to each share, so that tiny ones do not count."
+    "(Jensen-Shannon), in their order (autocorrelation), in whole traces (Kolmogorov-Smirnov "
+    "distance of plateaus, peaks, idle times, bursts and sums) or, for a class, in the share of "
+    "traces beyond the training range, and in that which a classifier that learned from synthetic "
+    "traces misses. The largest of these counts. 0.01 is added to each distance and 0.05 to each "
+    "share, so that tiny ones do not count."
 )
 CAVEAT = (
     "Only copies were looked for, and to find none proves nothing; `netdiffus audit` runs attacks. "
     "Nothing is guaranteed (no differential privacy)."
 )
 BEYOND = "This report compares with real traces, so that guarantee does not cover it."
-ASPECTS = {"jensen_shannon": "values", "autocorrelation": "order"}
+ASPECTS = {"jensen_shannon": "values", "autocorrelation": "order", "coherence": "whole traces"}
+PHRASES = {"values": "values", "order": "order of values", "whole traces": "whole traces"}
 SETS = ("synthetic", "usual", "jitter", "copy")
 SHOWN = 4  # classes, and as many fields
 LONGEST = 40  # characters of a name
@@ -91,8 +94,8 @@ class Spot:
         kind: `class` or `field`.
         name: Its name.
         title: Name and unit.
-        aspect: What is worst: the distribution of its `values`, their `order`, or how well the
-            class is `learned`.
+        aspect: What is worst: the distribution of its `values`, their `order`, its `whole traces`,
+            how many are `beyond` the training range, or how well the class is `learned`.
         ratio: How many times as far from real traces it is as other real traces are.
         grade: As of a figure.
         text: What was found, as a sentence.
@@ -142,9 +145,14 @@ def spots(figures: dict[str, Any]) -> list[Spot]:
     ]
     if len(classes) == 1:
         return _worst_of(fields)
-    of_classes = [_class(k, measure, synthetic, real) for measure in ASPECTS for k in classes]
-    learned = [_learned(k, synthetic, real) for k in classes]
-    return _worst_of(of_classes + learned) + _worst_of(fields)
+    of_classes = [
+        _class(k, measure, synthetic, real)
+        for measure in ASPECTS
+        if synthetic[measure]["quantities"]
+        for k in classes
+    ]
+    shares_of = [rate(k, synthetic, real) for k in classes for rate in (_learned, _outside)]
+    return _worst_of(of_classes + shares_of) + _worst_of(fields)
 
 
 def _good(figures: dict[str, Any]) -> Answer:
@@ -299,8 +307,8 @@ def _mean_of_class(table: Any, name: str) -> dict[str, float]:
 def _distance_spot(kind: str, name: str, title: str, measure: str, value: Any, floor: Any) -> Spot:
     unit = floor["mean"] + SLACK
     ratio, aspect = (value["mean"] + SLACK) / unit, ASPECTS[measure]
-    by = "values" if aspect == "values" else "order of values"
-    text = f"The {by} of {kind} {shortened(name, LONGEST)}: {ratio:.1f} times as far from real "
+    of = f"{kind} {shortened(name, LONGEST)}"
+    text = f"The {PHRASES[aspect]} of {of}: {ratio:.1f} times as far from real "
     return Spot(
         kind,
         name,
@@ -325,6 +333,22 @@ def _learned(name: str, synthetic: Any, real: Any) -> Spot:
         grade(value, floor, 0.01, 0.05),
         f"A classifier that learned from synthetic traces recognises {recalls[0]['mean']:.0%} of "
         f"class {shortened(name, LONGEST)}; from real ones, {recalls[1]['mean']:.0%}.",
+    )
+
+
+def _outside(name: str, synthetic: Any, real: Any) -> Spot:
+    """By the share of traces whose peak, sum or duration no training trace of the class reaches."""
+    value, floor = (side["beyond"]["classes"][name] for side in (synthetic, real))
+    return Spot(
+        "class",
+        name,
+        name,
+        "beyond",
+        (value["mean"] + MISSED_SLACK) / (floor["mean"] + MISSED_SLACK),
+        grade(value, floor, 0.01, 0.05),
+        f"{value['mean']:.0%} of the synthetic traces of class {shortened(name, LONGEST)} have a "
+        f"peak, sum or duration outside the range of its training traces; of held-out real ones, "
+        f"{floor['mean']:.0%}.",
     )
 
 

@@ -33,7 +33,13 @@ HEAD: dict[str, Any] = {"fontsize": 8, "ha": "right", "va": "center", "color": S
 BELOW: dict[str, Any] = {"fontsize": SMALL, "va": "top", "color": SOFT}
 MIDDLE: dict[str, Any] = {**BELOW, "ha": "center"}
 VALUE: dict[str, Any] = {"fontsize": SMALL, "va": "center", "color": SOFT}
-LABELS = {"values": "", "order": ", order", "learned": ", recognised"}
+LABELS = {
+    "values": "",
+    "order": ", order",
+    "whole traces": ", whole",
+    "beyond": ", beyond range",
+    "learned": ", recognised",
+}
 NAMES = {"markov": "Markov chain", "usual": "usual of real"}
 
 

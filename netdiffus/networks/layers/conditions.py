@@ -1,4 +1,4 @@
-"""What a trace is asked to be: its class and its columns, each given or drawn."""
+"""Class and columns of a trace, each given or drawn."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ TRIES = 64  # of which one is taken, where several columns have ranges
 class Conditions(nn.Module):
     """Features of class and columns, and their distribution given any of them.
 
-    The cells of a trace are its class and its columns. A cell that is not known has a token of its
-    own. The sum s of the embeddings of all cells is what the rest of a network is given. The
-    distribution of a cell, given those that are known, is softmax(W_j norm(x) + b_j), where x is s
-    after residual blocks, x + W gelu(V norm(x)). Training gives random cells, as many as chance
-    says, and learns the others (Uria et al., 2014); so any cells can be given and the rest is
-    drawn, one after another.
+    The cells of a trace are its class and its columns. An unknown cell has a token of its own. The
+    sum s of the embeddings of all cells is the condition of the rest of the network. The
+    distribution of a cell, given the known ones, is softmax(W_j norm(x) + b_j), where x is s after
+    residual blocks, x + W gelu(V norm(x)). Training gives a random number of random cells, and
+    learns the others (Uria et al., 2014); so any cells can be given, and the rest is drawn one
+    after another.
 
     Args:
         classes: Number of classes.

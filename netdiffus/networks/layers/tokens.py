@@ -87,7 +87,7 @@ class PointLogits(nn.Module):
         Args:
             x: (..., w) features of points.
             tokens: int64 (..., F).
-            given: The tokens before, if not these.
+            given: The previous tokens as input, if they differ from these.
         """
         given = tokens if given is None else given
         found = [self._loss(0, x, tokens)]

@@ -47,8 +47,8 @@ class Block(nn.Module):
     def step(self, x: Tensor, cache: Cache, place: int, backend: str) -> Tensor:
         """The same for one more point (B, w), whose keys and values go into the cache.
 
-        The cache has room for a window. Where it is full, the point before moves to the place of
-        the oldest, as the order of the places does not matter, and the new one takes the last.
+        The cache has room for one window. When it is full, the previous point replaces the oldest
+        one, as the order in the cache does not matter, and the new point takes the last place.
         """
         last = self.window - 1
         if place > last:
@@ -81,13 +81,13 @@ class Block(nn.Module):
 def windowed_attention(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
     """Each point attends to itself and to the `window` - 1 points before it.
 
-    The points of a block of `window` find all of those in their own block and in the one before, so
-    that time and memory are linear in T.
+    The sequence is cut into blocks of `window` points, which attend to their own block and the one
+    before, so that time and memory are linear in T.
 
     Args:
         q: Queries (B, heads, T, d).
-        k: Keys, alike.
-        v: Values, alike.
+        k: Keys, of the same shape.
+        v: Values, of the same shape.
         window: At least 1.
 
     Returns:

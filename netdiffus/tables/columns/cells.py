@@ -15,8 +15,7 @@ from netdiffus.tables.columns.directions import from_words
 
 # What looks like a list of numbers or times, in brackets; nested ones have exactly two levels.
 _PART = (
-    r"(?:[-+0-9.eE,;|\s'\"()]|nan|NaN|inf|None|null|[Tt]rue|[Ff]alse|np\.[a-z]+[0-9]*\(|[0-9]T|:|"
-    r"Decimal\()*"
+    r"(?:[-+0-9.eE,;|\s'\"()]|nan|NaN|inf|None|null|[Tt]rue|[Ff]alse|[A-Za-z_.]+[0-9]*\(|[0-9]T|:)*"
 )
 # What Python, NumPy, torch and Julia write before a list: deque(, array('i', Int64
 _BEFORE = r"(?:[A-Za-z_.]+\(\s*(?:'\w'\s*,\s*)?|[A-Z]\w*)?\s*"
@@ -37,7 +36,9 @@ _DATE = (
     r"\s*(?:[AaPp][Mm]|Z|[-+][0-9:]+)?\s*$"
 )
 _MISSING = ("", "None", "null", "NA", "NULL", "<NA>")
+_CLOCK = r"^[0-9]{1,2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]*)?$"
 _SEPARATORS = ("|", ";", ",", " ")
+_RARE = ("/", "_")  # separators where there is none of the usual ones
 
 
 def looks_like_lists(column: pa.ChunkedArray) -> bool:
@@ -88,8 +89,9 @@ def _plain_signs(text: pa.Array) -> pa.Array:
 def _without_types(text: pa.Array) -> pa.Array:
     """Cells without quotes, and without a language's words for a list and a number."""
     for sign, pattern, plain in (
-        ("np.", r"np\.\w+\(([^()\[\]]*)\)", r"\1"),
-        ("Decimal(", r"Decimal\(([^()\[\]]*)\)", r"\1"),
+        # np.int64(1), Decimal('1'), Timestamp('2024-01-01 00:00:00')
+        ("(", r"[A-Za-z_][\w.]*\(([^()\[\],;|]*)\)", r"\1"),
+        (" days ", r"\b0 days ", ""),  # Timedelta('0 days 00:00:00.5')
         ("(", rf"^\s*[A-Za-z_.]+\(\s*(?:'\w'\s*,\s*)?([^()]*?){_AFTER}", r"\1"),
         ("b'", r"^\s*b'(.*)'\s*$", r"\1"),
         ('b"', r'^\s*b"(.*)"\s*$', r"\1"),
@@ -109,12 +111,20 @@ def _separator(bare: pa.Array) -> str:
     for separator in _SEPARATORS[:-1]:
         if pc.any(pc.match_substring(bare, separator)).as_py():
             return separator
+    for separator in _RARE:
+        whole = rf"^[-+.0-9eE]+(?:{separator}[-+.0-9eE]+)*$"
+        if pc.all(pc.match_substring_regex(bare, whole)).as_py() and (
+            pc.any(pc.match_substring(bare, separator)).as_py()
+        ):
+            return separator
     return " "
 
 
 def _lists(
     name: str, text: pa.Array, bare: pa.Array, separator: str, decimal_comma: bool
 ) -> pa.Array:
+    if separator != " " and pc.all(pc.ends_with(bare, separator)).as_py():
+        bare = pc.utf8_slice_codeunits(bare, 0, -1)
     spaces = pc.any(pc.match_substring_regex(bare, r"\s")).as_py()
     if separator == " ":
         split = pc.split_pattern_regex(bare, r"\s+")
@@ -148,7 +158,7 @@ def _with_points(items: pa.Array) -> pa.Array:
 def _typed(column: _Column, items: pa.Array) -> pa.Array:
     """Items as numbers, times or truth values."""
     if pc.any(pc.starts_with(items, "+")).as_py():
-        items = pc.replace_substring_regex(items, r"^\+", "")
+        items = pc.replace_substring_regex(items, r"^\+([0-9.])", r"\1")
     for kind in (pa.int64(), pa.float64()):
         try:
             return _checked(column, items, items.cast(kind))
@@ -156,6 +166,9 @@ def _typed(column: _Column, items: pa.Array) -> pa.Array:
             continue
     missing = pc.is_in(items, pa.array(_MISSING, items.type))
     column.refuse(missing, "has a missing number")
+    if pc.all(pc.match_substring_regex(items, _CLOCK)).as_py():
+        items = pc.replace_substring_regex(items, r"^([0-9]):", r"0\1:")
+        items = pc.replace_substring_regex(items, "^", "1970-01-01 ")
     if pc.all(pc.match_substring_regex(items, _TIME)).as_py():
         return _times(column, items)
     if pc.all(pc.match_substring_regex(items, "^(?i:true|false)$")).as_py():

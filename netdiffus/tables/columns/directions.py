@@ -8,12 +8,12 @@ import pyarrow.compute as pc
 _FROM_CLIENT = (
     "out", "outgoing", "outbound", "up", "uplink", "upload", "upstream", "egress", "tx", "send",
     "sent", "fwd", "forward", "c2s", "client", "client_to_server", "to_server", "toserver",
-    "src2dst", "request", ">", "->", "→",
+    "src2dst", "request", ">", "->", "→", "+", "c", "f",
 )  # fmt: skip
 _TO_CLIENT = (
     "in", "incoming", "inbound", "down", "downlink", "download", "downstream", "ingress", "rx",
     "recv", "received", "bwd", "backward", "s2c", "server", "server_to_client", "to_client",
-    "toclient", "dst2src", "response", "<", "<-", "←",
+    "toclient", "dst2src", "response", "<", "<-", "←", "-", "s", "b",
 )  # fmt: skip
 
 

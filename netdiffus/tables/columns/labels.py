@@ -8,8 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from netdiffus.errors import InputError
-from netdiffus.tables.columns.names import LABELS, LESS_USUAL_LABELS
+from netdiffus.tables.columns.names import LABELS, LESS_USUAL_LABELS, RARE_LABELS, plain
 from netdiffus.tables.columns.numbers import one_array
+
+USUAL = (LABELS, LESS_USUAL_LABELS, RARE_LABELS)
 
 
 def find_label(names: list[str], chosen: str | None) -> str:
@@ -25,7 +27,7 @@ def find_label(names: list[str], chosen: str | None) -> str:
     if "label" in names:
         return "label"
     same = [name for name in names if name.strip().lower() == "label"]
-    found = same or _of(names, LABELS) or _of(names, LESS_USUAL_LABELS)
+    found = same or next(filter(None, (_of(names, usual) for usual in USUAL)), [])
     if len(found) == 1:
         return found[0]
     if not found:
@@ -40,7 +42,7 @@ def find_label(names: list[str], chosen: str | None) -> str:
 
 
 def _of(names: list[str], usual: tuple[str, ...]) -> list[str]:
-    return [name for name in names if name.strip().lower() in usual]
+    return [name for name in names if plain(name) in usual]
 
 
 def shown(names: list[str], most: int = 30) -> str:

@@ -17,6 +17,11 @@ LESS_USUAL_LABELS = (
     "web_site", "site", "traffic_class", "class_name", "label_name", "service_name",
     "l7_proto_name", "app_proto", "protocolname", "malware_family", "family",
 )  # fmt: skip
+# Where there is none of those, either, and no class by folder.
+RARE_LABELS = (
+    "ground_truth", "y_true", "true_label", "class_label", "app_label", "traffic_label",
+    "traffic_category", "activity", "device", "device_type",
+)  # fmt: skip
 
 PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "µs": 1e6, "ns": 1e9}
 
@@ -165,7 +170,12 @@ META = {
 
 def is_label(name: str) -> bool:
     """Whether a column of this name may hold the classes."""
-    return name.strip().lower() in (*LABELS, *LESS_USUAL_LABELS)
+    return plain(name) in (*LABELS, *LESS_USUAL_LABELS)
+
+
+def plain(name: str) -> str:
+    """A name in lower case, with _ for blanks and hyphens."""
+    return re.sub(r"[\s-]+", "_", name.strip().lower())
 
 
 def meaning(name: str) -> Meaning | None:

@@ -56,6 +56,7 @@ def is_number(kind: pa.DataType) -> bool:
         pa.types.is_decimal,
         pa.types.is_duration,
         pa.types.is_timestamp,
+        pa.types.is_time,
     )
     return any(test(kind) for test in tests)
 
@@ -140,7 +141,9 @@ def _plain(name: str, items: pa.Array) -> tuple[pa.Array, pa.DataType, float | N
                 f"column {name!r} holds lists of {kind}, not of numbers: {error}"
             ) from None
         return items, pa.float64(), None
-    if pa.types.is_timestamp(kind) or pa.types.is_duration(kind):
+    if pa.types.is_time32(kind):
+        items = items.cast(pa.int32())
+    if pa.types.is_timestamp(kind) or pa.types.is_duration(kind) or pa.types.is_time(kind):
         return items.cast(pa.int64()), kind, PER_SECOND[kind.unit]
     if pa.types.is_boolean(kind):
         return items.cast(pa.int8()), kind, None

@@ -38,10 +38,14 @@ def _to_arrow(data: Any) -> pa.Table:
         # An index with a name is a column of the user's; one without is the number of the row.
         named = any(name is not None for name in data.index.names)
         return pa.Table.from_pandas(data, preserve_index=named).replace_schema_metadata(None)
-    if hasattr(data, "with_format"):  # of Hugging Face: a view of rows, perhaps selected
-        return data.with_format("arrow")[:]
+    if hasattr(data, "with_format"):
+        return _of_hugging_face(data)
+    if type(data).__module__.startswith("polars") and hasattr(data, "collect"):
+        data = data.collect()  # it was lazy
     if hasattr(data, "__arrow_c_stream__"):
         return pa.table(data)
+    if hasattr(data, "__arrow_c_array__"):
+        return pa.Table.from_batches([pa.record_batch(data)])
     if isinstance(data, Mapping):
         return pa.table(dict(data))
     if isinstance(data, list) and data and all(isinstance(row, Mapping) for row in data):
@@ -49,3 +53,14 @@ def _to_arrow(data: Any) -> pa.Table:
     raise InputError(
         f"a frame must be of pandas, polars, Arrow or Hugging Face, got {type(data).__name__}"
     )
+
+
+def _of_hugging_face(data: Any) -> pa.Table:
+    """A view of rows, perhaps selected, or a stream of them."""
+    if isinstance(data, dict):
+        raise InputError(
+            f"a data set of the parts {', '.join(map(str, data))}: give one, such as "
+            f"data[{next(iter(data), 'train')!r}]"
+        )
+    formed = data.with_format("arrow")
+    return formed[:] if hasattr(data, "__len__") else pa.concat_tables(formed.iter(batch_size=1000))

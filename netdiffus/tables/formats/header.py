@@ -13,12 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from netdiffus.errors import InputError
+from netdiffus.tables.columns.labels import shown
 from netdiffus.tables.columns.names import meaning
 from netdiffus.tables.report import Findings
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 # Looked for where none of the usual ones is in the header.
-RARE = {" ": "blank", ":": "colon", "^": "caret", "~": "tilde", "#": "hash"}
+RARE = {
+    " ": "blank", ":": "colon", "^": "caret", "~": "tilde", "#": "hash", "\x01": "control-A",
+}  # fmt: skip
 SAMPLE = 1 << 16  # characters after the header from which the separator is found
 _VALUE = re.compile(
     r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[\[(].*[\])]", re.DOTALL
@@ -61,7 +64,14 @@ def header_of(sample: bytes, separator: str | None, findings: Findings) -> Heade
     quote = "'" if '"' not in text and re.search(r"(?:^|[,;\t|])'[\[(]", body, re.M) else '"'
     separator = separator or _separator(text, body, quote)
     cells = _rows(text, separator, 1, quote)[0]
-    _refuse_values(cells)
+    if len(cells) == 1:  # the header may have another separator than the rows
+        cells = _rows(text, _most(SEPARATORS, text, quote), 1, quote)[0]
+    if are_values(cells):
+        raise InputError(
+            f"the first line holds values ({shown(cells, 3)}), not the names of the columns; add "
+            "a line of names above it, such as label,packet_length,direction; if each line is a "
+            "class and then the points of one series, name that: channels=… (--channels value)"
+        )
     padded = separator == "|" and any(cell != cell.strip() for cell in cells)
     whole = re.split(rb"\r?\n|\r", sample, maxsplit=1)[0]
     return Header(whole, _unique(_clean(cells), findings), separator, quote, padded)
@@ -102,7 +112,7 @@ def _rows(text: str, separator: str, most: int, quote: str) -> list[list[str]]:
     csv.field_size_limit(2**31 - 1)
     rows = []
     lines = io.StringIO(text)
-    blanks = separator == " "
+    blanks = separator != "|"  # between which blanks fill up cells
     for row in csv.reader(lines, delimiter=separator, quotechar=quote, skipinitialspace=blanks):
         rows.append(row)
         if len(rows) == most:
@@ -110,17 +120,12 @@ def _rows(text: str, separator: str, most: int, quote: str) -> list[list[str]]:
     return rows[:-1] if len(rows) > 1 and len(text) >= SAMPLE else rows or [[]]
 
 
-def _refuse_values(cells: list[str]) -> None:
-    """Refuses a first line of numbers and lists; 0, 1, 2 … may be names of columns."""
+def are_values(cells: list[str]) -> bool:
+    """Whether a first line holds numbers and lists; 0, 1, 2 … may be names of columns."""
     values = [cell.strip() for cell in cells if _VALUE.fullmatch(cell.strip())]
     counted = [value for value in values if value.isdecimal()]
     steps = {int(b) - int(a) for a, b in pairwise(counted)}
-    if 2 * len(values) <= len(cells) or (len(counted) == len(values) and steps == {1}):
-        return
-    raise InputError(
-        f"the first line holds values ({', '.join(values[:3])}), not the names of the columns; "
-        "add a line of names above it, such as label,packet_length,direction"
-    )
+    return 2 * len(values) > len(cells) and (len(counted) < len(values) or steps != {1})
 
 
 def _clean(names: Sequence[str]) -> list[str]:

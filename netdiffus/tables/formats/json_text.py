@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from netdiffus.errors import InputError
+from netdiffus.tables.columns.names import is_label
 from netdiffus.tables.report import Findings
 
 
@@ -50,10 +51,30 @@ def _rows(found: Any, findings: Findings) -> list[Any]:
     if all(isinstance(one, dict) and "packet_data" in one for one in found.values()):
         findings.form = "JSON of MIRAGE"
         return [{"trace_id": name, **one} for name, one in found.items()]
-    columns = [one for one in found.values() if isinstance(one, list)]
-    if columns and "label" in found and isinstance(found["label"], list):
-        return [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
-    return [found]
+    if set(found) >= {"columns", "data"}:  # pandas, orient="split"
+        return [dict(zip(found["columns"], row, strict=True)) for row in found["data"]]
+    cells = list(found.values())
+    if cells and all(isinstance(one, dict) for one in cells):
+        if any(is_label(name) for name in found):  # pandas: column, row, cell
+            return [{name: found[name].get(row) for name in found} for row in cells[0]]
+        if all(any(is_label(name) for name in one) for one in cells):  # row, column, cell
+            return cells
+    if any(is_label(name) and isinstance(one, list) for name, one in found.items()):
+        return [dict(zip(found, row, strict=True)) for row in zip(*cells, strict=True)]
+    tables = {name: one for name, one in found.items() if _is_rows(one)}
+    if tables and len(tables) == len(found) and not any(_has_label(one) for one in tables.values()):
+        findings.mended.append("the class of a trace is the name that its list has in the file")
+        return [{"label": name, **row} for name, rows in tables.items() for row in rows]
+    inside = [one for one in tables.values() if _has_label(one)]
+    return inside[0] if len(inside) == 1 else [found]
+
+
+def _is_rows(found: Any) -> bool:
+    return isinstance(found, list) and bool(found) and all(isinstance(one, dict) for one in found)
+
+
+def _has_label(rows: list[dict[str, Any]]) -> bool:
+    return any(is_label(name) for name in rows[0])
 
 
 def _schema(rows: list[dict[str, Any]]) -> pa.Schema:

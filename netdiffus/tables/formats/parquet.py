@@ -10,9 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from netdiffus.errors import InputError
 from netdiffus.tables import bounds
 from netdiffus.tables.columns.names import meaning
 from netdiffus.tables.columns.numbers import is_list
+from netdiffus.tables.formats.footer import chunks
 from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.report import Findings
 
@@ -33,7 +35,7 @@ def read_parquet(path: Path, options: ReadOptions, findings: Findings) -> pa.Tab
         pa.parquet.ParquetFile(_source(path, opened), pre_buffer=False) as file,
     ):
         names = _wanted(file.schema_arrow, options)
-        needed = _bytes(file.metadata, set(names))
+        needed = _bytes(path, file.metadata.num_rows, names)
         bounds.check_expansion(needed, path.stat().st_size, "its numbers")
         if options.length is None or needed <= CUT_BEYOND:
             parts = list(_batches(file, names))
@@ -63,8 +65,13 @@ def _source(path: Path, opened: IO[bytes]) -> Any:
 
 
 def _wanted(schema: pa.Schema, options: ReadOptions) -> list[str]:
-    """All columns but the list columns that are not among the channels asked for."""
+    """All columns but the list columns that are not among the channels asked for.
+
+    If one of those is not there all are read, and what has no such channel says what there is.
+    """
     if options.channels is None or options.by is not None:
+        return list(schema.names)
+    if sum(_asked(field, options) for field in schema) < len(options.channels):
         return list(schema.names)
     return [
         field.name for field in schema if not _is_flat_list(field.type) or _asked(field, options)
@@ -83,16 +90,17 @@ def _asked(field: pa.Field, options: ReadOptions) -> bool:
     )
 
 
-def _bytes(about: pa.parquet.FileMetaData, names: set[str]) -> int:
+def _bytes(path: Path, rows: int, names: list[str]) -> int:
     """Bytes of memory for the columns, 8 for each number or the stored size, if that is more."""
-    total = 0
-    for group in range(about.num_row_groups):
-        row_group = about.row_group(group)
-        for k in range(row_group.num_columns):
-            column = row_group.column(k)
-            if column.path_in_schema.split(".")[0] in names:
-                total += max(8 * column.num_values, column.total_uncompressed_size)
-    return int(max(total, 8 * about.num_rows))
+    asked = {name.encode() for name in names}
+    try:
+        found = [max(8 * c.values, c.uncompressed, 0) for c in chunks(path) if c.name in asked]
+    except (LookupError, TypeError, RecursionError):
+        raise InputError(
+            "its columns are encrypted, or its footer is damaged; write it anew with "
+            "pyarrow.parquet.write_table, without encryption"
+        ) from None
+    return max(sum(found), 8 * rows)
 
 
 def _cut(table: pa.Table, length: int) -> pa.Table:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,7 +13,7 @@ import pyarrow.csv
 from netdiffus.errors import InputError
 from netdiffus.tables.columns.names import is_label
 from netdiffus.tables.columns.texts import TEXT_COLUMNS, parse_lists
-from netdiffus.tables.formats.header import RARE, SAMPLE, SEPARATORS, Header, header_of
+from netdiffus.tables.formats.header import RARE, SAMPLE, SEPARATORS, Header, are_values, header_of
 from netdiffus.tables.formats.preamble import body_of
 from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.report import Findings
@@ -31,7 +32,11 @@ def read_text(data: pa.Buffer, options: ReadOptions, findings: Findings) -> pa.T
     """
     data, encoding = _utf8(data)
     body = body_of(data, findings)
+    body = replace(body, data=_with_quotes(body.data))
     sample = body.data.slice(0, min(len(body.data), _first_line(body.data) + SAMPLE)).to_pybytes()
+    first = re.split(r"[,;|\t ]+", sample.splitlines()[0].decode(errors="ignore").strip())
+    if options.channels and len(options.channels) == 1 and are_values(first):
+        return _lines(body.data, options, findings)
     header = header_of(sample, body.separator, findings)
     form = _Form(header, body.missing)
     separator = (SEPARATORS | RARE).get(header.separator, repr(header.separator))
@@ -42,13 +47,8 @@ def read_text(data: pa.Buffer, options: ReadOptions, findings: Findings) -> pa.T
             "save it as UTF-8"
         )
     table = _parse(_without_blanks(body.data, header), form, options, findings)
-    fillers = [
-        name
-        for name, column in zip(table.column_names, table.columns, strict=True)
-        if _is_filler(name, column, findings)
-    ]
     comma = header.separator == ";"
-    return parse_lists(table.drop_columns(fillers), options, findings, decimal_comma=comma)
+    return parse_lists(table, options, findings, decimal_comma=comma)
 
 
 @dataclass(frozen=True)
@@ -102,14 +102,41 @@ def _first_line(data: pa.Buffer) -> int:
     return min((end for end in ends if end >= 0), default=len(data))
 
 
+def _lines(data: pa.Buffer, options: ReadOptions, findings: Findings) -> pa.Table:
+    """Lines without a header, each a class and then the points of the channel asked for."""
+    lines = pa.array(line.strip() for line in data.to_pybytes().decode().splitlines())
+    lines = lines.filter(pc.not_equal(lines, ""))
+    pattern = r"^([^,;|\t ]*)[,;|\t ]+"
+    points = pc.replace_substring_regex(lines, pattern, "")
+    classes = pc.replace_substring_regex(lines, r"[,;|\t ].*$", "")
+    findings.form = "text"
+    findings.mended.append("lines without a header: each is a class, then the points of a trace")
+    table = pa.table({"label": classes, str((options.channels or [""])[0]): points})
+    return parse_lists(table, options, findings, decimal_comma=False)
+
+
+def _with_quotes(data: pa.Buffer) -> pa.Buffer:
+    """The text with quotes around lists in brackets, where it has none at all."""
+    start = data.slice(0, min(len(data), SAMPLE)).to_pybytes()
+    if b"[" not in start or re.search(rb"[\"']", start):
+        return data
+    whole = data.to_pybytes()
+    return data if b'"' in whole else pa.py_buffer(re.sub(rb"\[[^\[\]\n]*\]", rb'"\g<0>"', whole))
+
+
 def _without_blanks(data: pa.Buffer, header: Header) -> pa.Buffer:
-    """The text without the blanks that fill cells up to equal widths."""
+    """The text without the blanks that fill cells up to equal widths, or stand before quotes."""
     if header.padded:
         return pa.py_buffer(re.sub(rb"(?m)^[ \t]+|[ \t]*\|[ \t]*", _bar, data.to_pybytes()))
     if header.separator == " ":
         whole = data.to_pybytes()
         if b'"' not in whole:
             return pa.py_buffer(re.sub(rb"(?m)^ +| +$|( ) +", rb"\1", whole))
+        return data
+    mark = re.escape(header.separator).encode()
+    spaced = re.compile(mark + rb' +"(?!")')
+    if spaced.search(data.slice(0, min(len(data), SAMPLE)).to_pybytes()):
+        return pa.py_buffer(spaced.sub(header.separator.encode() + b'"', data.to_pybytes()))
     return data
 
 
@@ -127,10 +154,12 @@ def _parse(data: pa.Buffer, form: _Form, options: ReadOptions, findings: Finding
         if len(parts) > 1:
             findings.mended.append(f"lines that repeat the header were left out ({len(parts) - 1})")
             table = _read(pa.py_buffer(b"".join(parts)), form, options)
+    kept = [k for k, name in enumerate(names) if not _is_filler(name, table.column(k), findings)]
+    names = [names[k] for k in kept]
     if len(set(names)) < len(names):
-        twin = next(name for k, name in enumerate(names) if name in names[:k] and name)
+        twin = next(name for k, name in enumerate(names) if name in names[:k])
         raise InputError(f"column {twin!r} is there more than once; rename one of them")
-    return table.rename_columns(names)
+    return table.select(kept).rename_columns(names)
 
 
 def _read(data: pa.Buffer, form: _Form, options: ReadOptions) -> pa.Table:
@@ -142,6 +171,21 @@ def _read(data: pa.Buffer, form: _Form, options: ReadOptions) -> pa.Table:
         if _is_text(options, name)
     }
     usual = pa.csv.ConvertOptions().null_values
+    try:
+        return _read_csv(data, header, places, typed, [*usual, *form.missing])
+    except pa.ArrowInvalid as error:
+        found = re.search(r"Expected (\d+) columns, got (\d+): (.{,80})", str(error))
+        if found is None:
+            raise
+        raise InputError(
+            f"a row has {found[2]} cells, the header {found[1]}: {found[3]!r}; mend the row, or "
+            "put cells that hold the separator into quotes"
+        ) from None
+
+
+def _read_csv(
+    data: pa.Buffer, header: Header, places: list[str], typed: Any, missing: list[str]
+) -> pa.Table:
     return pa.csv.read_csv(
         pa.BufferReader(data),
         # One block, as a row may not lie in more than two.
@@ -154,7 +198,7 @@ def _read(data: pa.Buffer, form: _Form, options: ReadOptions) -> pa.Table:
         convert_options=pa.csv.ConvertOptions(
             column_types=typed,
             strings_can_be_null=False,
-            null_values=[*usual, *form.missing],
+            null_values=missing,
         ),
     )
 

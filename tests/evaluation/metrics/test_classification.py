@@ -10,12 +10,18 @@ from sklearn.metrics import (
     confusion_matrix,
     roc_auc_score,
 )
+from sklearn.preprocessing import QuantileTransformer
 
 from netdiffus.evaluation.features.table import POINTS, features
 from netdiffus.evaluation.features.vector_set import VectorSet
 from netdiffus.evaluation.metrics import classification
 from netdiffus.evaluation.metrics.classification import Predictions
-from netdiffus.evaluation.metrics.classifiers import forest, network
+from netdiffus.evaluation.metrics.classifiers import (
+    forest,
+    network,
+    normal_scores,
+    quantiles,
+)
 from netdiffus.traces.traces import Traces
 
 
@@ -149,3 +155,22 @@ def test_many_classes_are_learned():
     labels = np.arange(600) % 150
     x, test = (labels[:, None] + rng.normal(0, 0.1, (600, 5)) for _ in range(2))
     assert (forest(x, labels, 150, 0)(test).argmax(axis=1) == labels).mean() > 0.9
+
+
+@pytest.mark.parametrize("n", [7, 1_000, 1_700])
+def test_normal_scores_are_those_of_scikit_learn(n: int) -> None:
+    rng = np.random.default_rng(n)
+    x, other = (
+        np.stack(
+            [rng.normal(size=m), rng.integers(0, 3, m), np.full(m, 5.0), rng.exponential(9, m)], 1
+        )
+        for m in (n, 300)
+    )
+    cuts = min(n, 1_000)
+    judge = QuantileTransformer(n_quantiles=cuts, output_distribution="normal").fit(x)
+    ours = quantiles(x, cuts)
+    # A place among 1,700 numbers is rounded by 2e-13, and neighbours are less than 50 apart.
+    np.testing.assert_allclose(ours, judge.quantiles_, rtol=0, atol=1e-11)
+    for some in (x, other):
+        found = normal_scores(some, judge.quantiles_)
+        np.testing.assert_allclose(found, judge.transform(some), rtol=0, atol=1e-9)

@@ -39,6 +39,8 @@ def candidate(
         "two_sample_auc": figure(auc),
         "jensen_shannon": measured(shannon, FIELDS, classes),
         "autocorrelation": measured(correlation, ["gap", "size"], classes),
+        "coherence": measured(0.2, ["peak of size"], classes),
+        "beyond": {"classes": {k: figure(0.1) for k in classes}},
         **copied(copies, copies, 0.5 + copies / 2),
     }
 
@@ -306,7 +308,7 @@ def test_noise_does_not_hide_what_is_worse():
     quantities["gap"]["overall"] = figure(0.5, 0.3)
     quantities["size"]["overall"] = figure(0.3, None)
     assert answers(found)[2].word == "Field size"
-    assert [s.name for s in spots(found) if s.kind == "field"] == ["size", "gap"]
+    assert [s.name for s in spots(found) if s.kind == "field"] == ["size", "gap", "peak of size"]
 
 
 def test_one_class_is_not_called_the_worst():
@@ -331,7 +333,11 @@ def test_of_many_classes_the_four_worst_are_drawn():
 
 
 def test_the_logarithm_of_a_field_is_not_drawn_beside_it():
-    assert {s.name for s in spots(figures()) if s.kind == "field"} == {"gap", "size"}
+    assert {s.name for s in spots(figures()) if s.kind == "field"} == {
+        "gap",
+        "size",
+        "peak of size",
+    }
 
 
 def names_in(svg: str) -> list[str]:

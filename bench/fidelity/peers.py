@@ -1,4 +1,4 @@
-"""A GAN that is not ours, in an environment of its own: DoppelGANger of gretel-synthetics."""
+"""Generators that are not ours, each in an environment of its own."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import venv
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +17,58 @@ from netdiffus.errors import InputError
 from netdiffus.traces.traces import Floats, Ints, Traces
 
 HERE = Path(__file__).parent
-PACKAGE = "gretel-synthetics==0.22.20"
-PYTHONS = ((3, 10), (3, 11))  # that the versions of NumPy and pandas which it needs run on
 
 
-def trained_gan(
-    train: Traces, scratch: Path, *, cpu_seconds: float, seed: int
+@dataclass(frozen=True)
+class Peer:
+    """A package, and the script that trains it and makes traces.
+
+    Attributes:
+        title: As tables name it.
+        package: What pip installs, without its dependencies; those that are used stand in
+            `NAME_requirements.txt`.
+        licence: Of the package.
+        pythons: Least and most version that it runs on.
+    """
+
+    title: str
+    package: str
+    licence: str
+    pythons: tuple[tuple[int, int], tuple[int, int]]
+
+
+PEERS = {
+    "gan": Peer(
+        "GAN", "gretel-synthetics==0.22.20", "Gretel Source Available Licence", ((3, 10), (3, 11))
+    ),
+    "argn": Peer("TabularARGN", "mostlyai-engine==2.7.3", "Apache-2.0", ((3, 11), (3, 13))),
+    "fdiff": Peer("frequency diffusion", "freqdiff==0.1.0", "MIT", ((3, 10), (3, 13))),
+}
+
+
+def trained_peer(
+    name: str, train: Traces, scratch: Path, *, cpu_seconds: float, seed: int
 ) -> tuple[Traces, dict[str, Any]]:
-    """Traces of a GAN trained on `train` for so much processor time.
+    """Traces of a peer trained on `train` for so much processor time.
 
-    Class is an attribute, sizes and volumes are continuous, directions discrete, and the trace's
-    end is learned. It cannot be asked for a class: of many traces those are kept that bring each
-    class to its number in `train`, and a class that it seldom makes stays short.
+    What each does with class, channels and the trace's end is said in `NAME_worker.py`. One that
+    cannot be asked for a class makes more traces, of which those are kept that bring each class to
+    its number in `train`; a class that it seldom makes stays short.
 
     Args:
+        name: One of `PEERS`.
         train: What to learn from.
         scratch: Folder for the environment and for what is passed to and fro.
         cpu_seconds: Processor time to train, summed over threads.
         seed: Of weights, order and noise.
 
     Returns:
-        The traces; version, settings and cost.
+        The traces; version, settings and cost, `ms_per_trace` too.
 
     Raises:
-        InputError: This Python is too new for the package.
+        InputError: This Python is too new for the package, or too old.
     """
-    python = environment(scratch / "environment")
+    python = environment(scratch / "environment", name)
     source, target = scratch / "train.npz", scratch / "made.npz"
     np.savez(
         source,
@@ -51,7 +78,7 @@ def trained_gan(
         names=np.array([channel.name for channel in train.channels]),
         discrete=np.array([channel.kind == "direction" for channel in train.channels]),
     )
-    worker = [python, "-Wignore", HERE / "gan_worker.py", source, target, cpu_seconds, seed]
+    worker = [python, "-Wignore", HERE / f"{name}_worker.py", source, target, cpu_seconds, seed]
     subprocess.run([str(part) for part in worker], check=True)
     with np.load(target, allow_pickle=False) as made:
         traces = in_classes(
@@ -60,25 +87,31 @@ def trained_gan(
         return traces, json.loads(str(made["about"]))
 
 
-def environment(folder: Path) -> Path:
-    """The Python of the GAN's virtual environment, which is made if it is not there."""
-    done, python = folder / "installed", folder / "bin" / "python"
+def environment(folder: Path, name: str) -> Path:
+    """The Python of the peer's virtual environment, which is made if it is not there."""
+    peer, done, python = PEERS[name], folder / "installed", folder / "bin" / "python"
     if done.exists():
         return python
-    if sys.version_info[:2] not in PYTHONS:
+    least, most = peer.pythons
+    if not least <= sys.version_info[:2] <= most:
         raise InputError(
-            f"{PACKAGE} needs Python 3.10 or 3.11, this is {sys.version_info[0]}."
-            f"{sys.version_info[1]}; run the bench with one of these, or with --no-gan"
+            f"{peer.package} needs Python {_dotted(least)} to {_dotted(most)}, this is "
+            f"{_dotted(sys.version_info[:2])}; run the bench with one of these, or leave {name} "
+            "out of --peers"
         )
     venv.create(folder, with_pip=True, clear=True)
-    print(f"Installing {PACKAGE} (Gretel Source Available Licence) into {folder}", flush=True)
+    print(f"Installing {peer.package} ({peer.licence}) into {folder}", flush=True)
     install = [str(python), "-m", "pip", "install", "--quiet"]
     same_torch = f"torch=={torch.__version__.split('+')[0]}"
-    listed = str(HERE / "gan_requirements.txt")
+    listed = str(HERE / f"{name}_requirements.txt")
     subprocess.run([*install, same_torch, "-r", listed], check=True)
-    subprocess.run([*install, "--no-deps", PACKAGE], check=True)
+    subprocess.run([*install, "--no-deps", peer.package], check=True)
     done.touch()
     return python
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
 
 
 def as_traces(values: Floats, lengths: Ints, labels: Ints, train: Traces) -> Traces:

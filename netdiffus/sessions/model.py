@@ -1,0 +1,239 @@
+"""A model of sessions: one model draws the flows of a session, another the trace of each flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from netdiffus.codec import TokenCodec
+from netdiffus.codec.column import CODES, Column
+from netdiffus.codec.columns import Choice, safe_columns
+from netdiffus.codec.series import MOST_PACKETS, shared_length
+from netdiffus.errors import InputError
+from netdiffus.model.files import refuse_model
+from netdiffus.model.model import Model
+from netdiffus.progress import given_or_bar
+from netdiffus.sessions.flows import (
+    BEGIN,
+    GAP,
+    LABELLED_ROW,
+    ROW,
+    SESSION,
+    START,
+    Flows,
+    Ints,
+    as_sessions,
+    check_sizes,
+    token_channel,
+    with_meta,
+)
+from netdiffus.sessions.peers import PEER, peers_of
+from netdiffus.traces.splitting import group_names
+from netdiffus.traces.traces import Traces
+from netdiffus.training import Recipe, train
+
+TRACES, SESSIONS = "traces", "sessions"  # the two models in the folder
+OWNER = "session owner"  # column of whose each flow is, while the models are trained
+OURS = (SESSION, START, PEER, OWNER, "client", "server")
+
+
+@dataclass(eq=False)
+class SessionModel:
+    """Everything that sampling of sessions needs.
+
+    Attributes:
+        sessions: Draws a session: its class and columns, then of flow after flow its class with
+            its categories (a row), the gap to the start before, and its numbers.
+        traces: Draws the trace of a flow given its class and columns.
+    """
+
+    sessions: Model
+    traces: Model
+
+    def __post_init__(self) -> None:
+        check_sizes(self.row_sizes)
+        found = {channel.name for channel in self.sessions.codec.channels}
+        wanted = {GAP, *(token_channel(one.name) for one in self._of_flows if one.bins is not None)}
+        if self.row_sizes:
+            wanted.add(LABELLED_ROW if LABELLED_ROW in found else ROW)
+        if found != wanted or BEGIN not in self.sessions.columns.chosen:
+            raise InputError(
+                f"{SESSIONS} and {TRACES} are not of one model of sessions: points have "
+                f"{', '.join(sorted(found))}, not {', '.join(sorted(wanted))}; train both again"
+            )
+
+    @property
+    def _of_flows(self) -> list[Column]:
+        """The columns that are drawn for each flow."""
+        columns = self.traces.columns.learned
+        return [one for one in columns if one.name not in self.sessions.columns.chosen]
+
+    @property
+    def rows(self) -> list[str]:
+        """The columns whose tokens are parts of a row."""
+        return [one.name for one in self._of_flows if one.bins is None]
+
+    @property
+    def row_sizes(self) -> list[int]:
+        """How many tokens each part of a row has, with the class first if it is one."""
+        names = [channel.name for channel in self.sessions.codec.channels]
+        first = [len(self.traces.classes)] if LABELLED_ROW in names else []
+        return [*first, *(one.size for one in self._of_flows if one.bins is None)]
+
+    @classmethod
+    def load(cls, path: str | Path) -> SessionModel:
+        """Reads the folder of a model of sessions, which may come from a stranger.
+
+        Raises:
+            InputError: One of its two models is missing or damaged, or they do not go together.
+        """
+        folder = Path(path)
+        if not is_session_model(folder):
+            raise InputError(
+                f"{folder}: no model of sessions: it needs the folders {SESSIONS} and {TRACES}; "
+                "train --sessions makes them, and --resume ends a training that was interrupted"
+            )
+        return cls(Model.load(folder / SESSIONS), Model.load(folder / TRACES))
+
+    def save(self, path: str | Path, *, force: bool = False) -> None:
+        """Writes the folder: the model of traces, then that of sessions.
+
+        Raises:
+            FileExistsError: A model is there and `force` is false.
+        """
+        for name in (TRACES, SESSIONS):
+            refuse_model(Path(path) / name, force)
+        self.traces.save(Path(path) / TRACES, force=force)
+        self.sessions.save(Path(path) / SESSIONS, force=force)
+
+
+def is_session_model(path: str | Path) -> bool:
+    """Whether a folder holds a model of sessions."""
+    return all((Path(path) / name / "config.json").is_file() for name in (TRACES, SESSIONS))
+
+
+def train_sessions(
+    traces: Traces,
+    path: str | Path | None = None,
+    *,
+    recipe: Recipe | None = None,
+    columns: Choice = None,
+    by: str | None = None,
+    resume: bool = False,
+    force: bool = False,
+    device: str | None = None,
+    progress: Callable[[float, str], None] | None = None,
+) -> SessionModel:
+    """Trains a model of sessions on flows, each a trace with the columns `session` and `start`.
+
+    Every value that is kept is shared by 5 sessions, or by 5 groups of `by`. The class of a session
+    is that of its flows where each session has one; else all sessions are of one class, and that of
+    a flow is drawn with it. Of the addresses `client` and `server` only `peer` is learned, which
+    holds none (see `netdiffus.sessions.peers`). Of a session the first 256 flows are learned.
+
+    Args:
+        traces: The flows, as `import_captures` gives them with `Rules(per="host",
+            keep_flows=True)` or `per="capture"`.
+        path: Folder for the model; None keeps it in memory.
+        recipe: Budget and settings of each of the two trainings, of which each has half of the
+            minutes.
+        columns: Columns of the meta-data, as of `train`. One of which no session has two values is
+            drawn once for a session; the others for each flow.
+        by: Column of groups of sessions, such as a user.
+        resume: Go on from the folder's last checkpoints.
+        force: Replace a model that is there.
+        device: `cpu` or `cuda`; None takes CUDA if there is one.
+        progress: Called with (share done, a note); None shows a bar.
+
+    Raises:
+        InputError: Flows without sessions or starts, fewer than 5 sessions, or what `train`
+            refuses.
+        FileExistsError: The folder holds a model, and neither `resume` nor `force` is given.
+    """
+    recipe = _halved(recipe or Recipe(minutes=4))
+    folders = [None if path is None else Path(path) / name for name in (TRACES, SESSIONS)]
+    for folder in folders:
+        if folder is not None:
+            refuse_model(folder, force or resume)
+    flows, chosen = _with_peers(Flows.of(traces), by, columns)
+    resumed = [resume and f is not None and (f / "config.json").is_file() for f in folders]
+    with given_or_bar(progress, "train", 1.0) as shown:
+        of_traces = train(
+            flows.traces,
+            folders[0],
+            recipe=recipe,
+            by=OWNER,
+            columns=chosen,
+            resume=resumed[0],
+            force=force or resume,
+            device=device,
+            progress=lambda share, note: shown(share / 2, f"traces, {note}"),
+        )
+        if of_traces.about.get("ended") == "interrupted":
+            raise KeyboardInterrupt(f"interrupted before {SESSIONS} were learned; --resume goes on")
+        sessions, owners = _sessions(flows, of_traces)
+        of_sessions = train(
+            sessions,
+            folders[1],
+            recipe=recipe,
+            codec=TokenCodec(min(MOST_PACKETS, shared_length(sessions, owners))),
+            by=OWNER,
+            columns=[name for name in sessions.meta.column_names if name != OWNER],
+            resume=resumed[1],
+            force=force or resume,
+            device=device,
+            progress=lambda share, note: shown((1 + share) / 2, f"sessions, {note}"),
+        )
+    return SessionModel(of_sessions, of_traces)
+
+
+def _halved(recipe: Recipe) -> Recipe:
+    halves = {
+        name: getattr(recipe, name) / 2
+        for name in ("minutes", "cpu_minutes")
+        if getattr(recipe, name) is not None
+    }
+    return replace(recipe, **halves)
+
+
+def _with_peers(flows: Flows, by: str | None, columns: Choice) -> tuple[Flows, list[str]]:
+    """Flows with `peer` and whose they are, and the columns to learn of them."""
+    groups = None
+    if by is not None:
+        groups = np.unique(group_names(flows.traces.meta, by, None), return_inverse=True)[1]
+        if not flows.is_constant(groups.tolist()):
+            raise InputError(f"by={by!r}: a session has two values of it; a group is of sessions")
+    owners: Ints = flows.session if groups is None else groups.astype(np.int64)
+    added = {OWNER: pa.array(owners)}
+    peers = peers_of(flows, owners)
+    if peers is not None:
+        added[PEER] = pa.array(peers, pa.string())
+    meta = flows.traces.meta
+    if columns is None:
+        columns = [name for name in CODES if name in meta.column_names]
+    elif columns != "all":
+        columns = [columns] if isinstance(columns, str) else list(columns)
+        for name in columns:
+            if name in OURS:
+                raise InputError(f"column {name!r} is learned as sessions need it; leave it out")
+    else:
+        columns = _all(flows)
+    traces = with_meta(flows.traces, **added)
+    return replace(flows, traces=traces), [*columns, *([PEER] if peers is not None else [])]
+
+
+def _all(flows: Flows) -> list[str]:
+    """The columns that `train` would take for `all`, but for those that sessions have anyway."""
+    return [name for name in safe_columns(flows.traces) if name not in OURS]
+
+
+def _sessions(flows: Flows, model: Model) -> tuple[Traces, Ints]:
+    """Sessions as traces, with whose they are."""
+    owners = np.asarray(flows.traces.meta[OWNER])
+    sessions = as_sessions(flows, model.columns, owners)
+    owners = owners[flows.first]
+    return with_meta(sessions, **{OWNER: pa.array(owners)}), owners

@@ -1,0 +1,64 @@
+"""Columns as other libraries have them: views of text (polars), numbers of named classes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from netdiffus.tables.columns.numbers import is_list
+
+
+def plain(table: pa.Table) -> pa.Table:
+    """The table with plain texts, which Arrow can do more with, and with the names of classes."""
+    names = _names_of_classes(table.schema)
+    for k, field in enumerate(table.schema):
+        column = _plain_texts(table.column(k))
+        if field.name in names and pa.types.is_integer(field.type):
+            column = _named(column, names[field.name])
+        if column is not table.column(k):
+            metadata = table.schema.metadata
+            table = table.set_column(k, field.name, column).replace_schema_metadata(metadata)
+    return table
+
+
+def _plain_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind = column.type
+    if pa.types.is_dictionary(kind) and pa.types.is_string_view(kind.value_type):
+        chunks = [
+            pa.DictionaryArray.from_arrays(one.indices, one.dictionary.cast(pa.large_string()))
+            for one in column.chunks
+        ]
+        return pa.chunked_array(chunks, pa.dictionary(kind.index_type, pa.large_string()))
+    if pa.types.is_string_view(kind):
+        return column.cast(pa.large_string())
+    if is_list(kind) and pa.types.is_string_view(kind.value_type):
+        return column.cast(pa.large_list(pa.large_string()))
+    return column
+
+
+def _names_of_classes(schema: pa.Schema) -> dict[str, list[str]]:
+    """Of each column that Hugging Face calls a ClassLabel, the names of its classes."""
+    try:
+        about: Any = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        features = about.get("info", {}).get("features", {})
+        found: dict[str, Any] = {
+            name: one.get("names") for name, one in features.items() if isinstance(one, dict)
+        }
+    except (ValueError, AttributeError, RecursionError):
+        return {}
+    return {name: names for name, names in found.items() if _are_texts(names)}
+
+
+def _are_texts(names: Any) -> bool:
+    return isinstance(names, list) and bool(names) and all(isinstance(one, str) for one in names)
+
+
+def _named(column: pa.ChunkedArray, names: list[str]) -> pa.ChunkedArray:
+    """The names of the numbers; -1 is no class. Numbers beyond the names are left as they are."""
+    limits = pc.min_max(column)
+    if limits["max"].as_py() is None or limits["max"].as_py() >= len(names):
+        return column
+    return pa.chunked_array([pa.array(names)]).take(pc.if_else(pc.less(column, 0), None, column))
