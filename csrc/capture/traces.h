@@ -110,7 +110,7 @@ class Traces {
     int8_t direction = 0;            // of the first packet; 0: it is still to be added
     uint32_t size = 0;               // of the first packet
     uint32_t number[2] = {};         // of their SYNs
-    Header header;                   // of the first packet
+    Header header = {};              // of the first packet
     int64_t start, last;             // the last of all packets, counted or not
     std::unique_ptr<More> more;
     Trace *older = nullptr, *newer = nullptr;  // by their last packet
