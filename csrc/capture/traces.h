@@ -109,8 +109,8 @@ class Traces {
     uint8_t sent = 0, numbered = 0;  // 1: by the client, 2: by the server; packets, SYNs
     int8_t direction = 0;            // of the first packet; 0: it is still to be added
     uint32_t size = 0;               // of the first packet
-    uint32_t number[2];              // of their SYNs
-    Header header;                   // of the first packet
+    uint32_t number[2] = {};         // of their SYNs
+    Header header = {};              // of the first packet
     int64_t start, last;             // the last of all packets, counted or not
     std::unique_ptr<More> more;
     Trace *older = nullptr, *newer = nullptr;  // by their last packet
