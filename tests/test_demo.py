@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
+from html.parser import HTMLParser
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -90,6 +90,19 @@ def test_a_gain_is_over_the_best_control() -> None:
     assert _word(replace(filled, recognised=better))[0] == "For the forest: 8 traces became 75"
     both = replace(filled, recognised={"forest": better["forest"]})
     assert _word(both)[0] == "Yes: 8 traces became 75"
+
+
+class Loaded(HTMLParser):
+    """What a page has a browser load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pictures, self.outside = 0, []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.pictures += tag in ("img", "svg")
+        loads = [v or "" for k, v in attrs if k in ("src", "href", "srcset", "data", "action")]
+        self.outside += [v for v in loads if not v.startswith(("data:", "#"))]
 
 
 def test_the_first_page_answers_three_questions(demo: Demo) -> None:
