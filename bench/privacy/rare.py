@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 
@@ -18,11 +16,11 @@ from bench.fidelity import sets
 from bench.fidelity.forests import Protocol, rightly_named, two_sample_auc
 from bench.fidelity.sets import FidelitySet
 from netdiffus import Recipe, sample, train
+from netdiffus.codec.vocabulary import owners_needed
 from netdiffus.errors import InputError
 
 ABOUT = __doc__
 HEADER = ("| set | k | accuracy | two-sample AUC |", "| --- " * 4 + "|")
-CODEC = ("vocabulary", "series", "column", "columns")  # modules that have the constant
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -50,7 +48,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _judged(fs: FidelitySet, k: int, asked: argparse.Namespace) -> tuple[float, float]:
     """Accuracy and two-sample AUC of as many traces of each class as there are real ones."""
-    with shared_by(k):
+    with owners_needed(k):
         recipe = Recipe(cpu_minutes=asked.minutes, seed=asked.seed)
         model = train(fs.train, recipe=recipe)
     labels = [model.classes[label] for label in fs.train.labels]
@@ -60,12 +58,3 @@ def _judged(fs: FidelitySet, k: int, asked: argparse.Namespace) -> tuple[float, 
     accuracy = rightly_named(x, y, held, truth, protocol).mean()
     auc = two_sample_auc(x, y, held, truth, np.arange(len(truth)), protocol)
     return float(accuracy), auc["mean"]
-
-
-@contextmanager
-def shared_by(k: int) -> Iterator[None]:
-    """Inside, a codec keeps what k traces share: 1 keeps everything. It is no option of `train`."""
-    with ExitStack() as stack:
-        for module in (*(f"codec.{name}" for name in CODEC), "model.model"):
-            stack.enter_context(mock.patch(f"netdiffus.{module}.K", k))
-        yield

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 LOOKED_AT = 1_000  # traces of a data set by which the size of images is chosen
 # Both networks of a model of sessions are the default one, with tokens of their own.
-NOT_OF_SESSIONS = ("length", "runs", "preset", "width", "size", "resize", "gamma", "scale")
+NOT_OF_SESSIONS = ("length", "runs", "preset", "width", "size", "resize", "gamma", "scale", "rare")
 
 
 def train(
@@ -87,6 +87,14 @@ def train(
     ] = None,
     by: Annotated[
         str | None, typer.Option(help="Column of groups; values of fewer than 5 are never kept.")
+    ] = None,
+    rare: Annotated[
+        Literal["drop", "keep"] | None,
+        typer.Option(
+            help="keep: also values that fewer than 5 traces share; then share neither the model "
+            "nor what it makes.",
+            show_default="drop",
+        ),
     ] = None,
     with_columns: Annotated[
         str | None,
@@ -152,6 +160,7 @@ def train(
             width=width,
             by=by,
             columns=_chosen(with_columns),
+            rare=rare,
             resume=resume,
             force=force,
             device=device,

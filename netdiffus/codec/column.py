@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from netdiffus.codec.vocabulary import K, Vocabulary
+from netdiffus.codec.vocabulary import Vocabulary, needed
 from netdiffus.errors import InputError
 
 Ints = npt.NDArray[np.int64]
@@ -66,16 +66,19 @@ class Column:
             values = _shared(cells.to_pylist(), owners)
             if not values:
                 raise InputError(
-                    f"column {name!r}: no value that {K} traces (or groups) share; leave it out"
+                    f"column {name!r}: no value that {needed()} traces (or groups) share; leave "
+                    "it out"
                 )
             known = set(values)
             is_empty = np.array([cell not in known for cell in cells.to_pylist()])
-            return cls(name, kind, values, has_empty=len(np.unique(owners[is_empty])) >= K)
+            return cls(name, kind, values, has_empty=len(np.unique(owners[is_empty])) >= needed())
         mine = owners[~is_empty]
-        if len(np.unique(mine)) < K:
-            raise InputError(f"column {name!r}: fewer than {K} traces (or groups) have a value")
+        if len(np.unique(mine)) < needed():
+            raise InputError(
+                f"column {name!r}: fewer than {needed()} traces (or groups) have a value"
+            )
         bins = Vocabulary.fit(numbers_of(name, cells.drop_null()), mine, MOST_VALUES, MOST_VALUES)
-        return cls(name, kind, bins=bins, has_empty=len(np.unique(owners[is_empty])) >= K)
+        return cls(name, kind, bins=bins, has_empty=len(np.unique(owners[is_empty])) >= needed())
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any], table: Floats | None) -> Column:
@@ -234,5 +237,5 @@ def _shared(cells: Iterable[Any], owners: Ints) -> tuple[Any, ...]:
     for cell, owner in zip(cells, owners.tolist(), strict=True):
         if cell is not None:
             of_value[cell].add(owner)
-    shared = [value for value, found in of_value.items() if len(found) >= K]
+    shared = [value for value, found in of_value.items() if len(found) >= needed()]
     return tuple(sorted(shared, key=lambda v: (-len(of_value[v]), str(v)))[:MOST_VALUES])

@@ -17,7 +17,7 @@ import torch
 from netdiffus.codec.asked import Asked
 from netdiffus.codec.column import CODES, MOST_VALUES, Column, plain
 from netdiffus.codec.totals import equal_total, is_close, total
-from netdiffus.codec.vocabulary import K, Vocabulary
+from netdiffus.codec.vocabulary import Vocabulary, needed
 from netdiffus.errors import InputError, Note
 from netdiffus.traces.traces import Traces
 
@@ -328,8 +328,8 @@ def _say_rare(column: Column, cells: pa.ChunkedArray) -> None:
     rare = sum(cell not in known for cell in there)
     if rare:
         warnings.warn(
-            f"column {column.name!r}: {rare} of {len(cells)} cells have values that fewer than {K} "
-            "traces (or groups) share, or that are not among the "
+            f"column {column.name!r}: {rare} of {len(cells)} cells have values that fewer than "
+            f"{needed()} traces (or groups) share, or that are not among the "
             f"{MOST_VALUES} most frequent; they are learned as empty",
             Note,
             stacklevel=4,
@@ -352,7 +352,7 @@ def _orders(learned: Sequence[Column], traces: Traces) -> tuple[tuple[str, str],
         a, b = numbers[first], numbers[second]
         both = ~(np.isnan(a) | np.isnan(b))
         a, b = a[both], b[both]
-        if len(a) >= K and (a <= b).all() and a.max() > b.min():
+        if len(a) >= needed() and (a <= b).all() and a.max() > b.min():
             found.append((first, second))
     return tuple(found)
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from netdiffus.channels import Channel, same_but_type
-from netdiffus.codec.vocabulary import K, check_owners
+from netdiffus.codec.vocabulary import check_owners, needed
 from netdiffus.errors import InputError
 from netdiffus.traces.traces import Traces
 
@@ -72,7 +72,7 @@ def shared_by(lengths: Ints, owners: Ints) -> int:
     check_owners(owners)
     longest = np.zeros(int(owners.max()) + 1, dtype=np.int64)
     np.maximum.at(longest, owners, lengths)
-    return int(np.sort(longest)[-K])
+    return int(np.sort(longest)[-needed()])
 
 
 def as_gaps(values: Floats, lengths: Ints, channels: tuple[Channel, ...]) -> Floats:

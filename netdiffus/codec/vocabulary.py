@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,6 +22,22 @@ MOST_CHUNKS = 2**16  # places where cells may end: many more than bins, and few 
 PART = 2**16  # values that are checked at a time
 AT_A_TIME = 64  # points whose owners are counted at a time
 PARTS = 4  # of a bin, with equally many values each: values drawn inside a bin follow them
+_NEEDED: ContextVar[int] = ContextVar("needed", default=K)
+
+
+@contextmanager
+def owners_needed(fewest: int) -> Iterator[None]:
+    """Inside, a value is kept that so many owners share, instead of `K`; 1 keeps what one has."""
+    before = _NEEDED.set(fewest)
+    try:
+        yield
+    finally:
+        _NEEDED.reset(before)
+
+
+def needed() -> int:
+    """Owners that a value must have to be kept: `K`, but inside `owners_needed`."""
+    return _NEEDED.get()
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,13 +160,13 @@ class Vocabulary:
 
 def check_owners(owners: Ints) -> None:
     """Refuses fewer than K owners: no number could be kept."""
-    found, others = 0, owners
-    while len(others) and found < K:
+    found, others, k = 0, owners, needed()
+    while len(others) and found < k:
         found, others = found + 1, others[others != others[0]]
-    if found < K:
+    if found < k:
         raise InputError(
-            f"at least {K} traces (or groups) are needed, got {found}: every number that a model "
-            f"keeps is made from {K} of them"
+            f"at least {k} traces (or groups) are needed, got {found}: every number that a model "
+            f"keeps is made from {k} of them"
         )
 
 
@@ -197,13 +216,14 @@ def _shared_values(
         The values (A,), and where the points of each begin and end, (A, 2).
     """
     # A value of K owners has K points, so that it equals the one K - 1 places behind its first.
+    k = needed()
     alike = np.zeros(len(values) + 2, dtype=np.bool_)
-    alike[1 : len(values) - K + 2] = values[K - 1 :] == values[: len(values) - K + 1]
+    alike[1 : len(values) - k + 2] = values[k - 1 :] == values[: len(values) - k + 1]
     first, end = np.flatnonzero(alike[1:] != alike[:-1]).reshape(-1, 2).T
-    end = end + K - 1
+    end = end + k - 1
     enough = end - first >= least_share * len(values)
     runs = np.stack([first[enough], end[enough]], 1)
-    runs = runs[_owners_of_runs(owners, runs) >= K]
+    runs = runs[_owners_of_runs(owners, runs) >= k]
     frequent = np.argsort(runs[:, 0] - runs[:, 1], kind="stable")[:most]
     runs = runs[np.sort(frequent)]
     return values[runs[:, 0]], runs
@@ -239,14 +259,14 @@ def _cell_means(values: Floats, owners: Ints) -> Floats:
 
     A cell ends where it has K owners; equal values stay together. Empty if owners are too few.
     """
-    ends, inside = [], set()
+    ends, inside, k = [], set(), needed()
     of_chunks = _chunk_ends(values)
     starts = [0, *of_chunks][:-1]
     pairs = zip(starts, of_chunks, _begin_with_many(owners, starts, of_chunks), strict=True)
     for start, end, enough in pairs:
         for first in [] if enough else range(start, end, AT_A_TIME):
             inside.update(owners[first : min(first + AT_A_TIME, end)].tolist())
-            if enough := len(inside) >= K:
+            if enough := len(inside) >= k:
                 break
         if enough:
             ends.append(end)
@@ -261,9 +281,9 @@ def _cell_means(values: Floats, owners: Ints) -> Floats:
 
 def _begin_with_many(owners: Ints, starts: list[int], ends: list[int]) -> list[bool]:
     """Of each chunk, whether its first K points have K owners, as those of most large ones do."""
-    begin = np.array(starts, dtype=np.int64)
-    long = np.array(ends, dtype=np.int64) - begin >= K
-    first = np.sort(owners[begin[long][:, None] + np.arange(K)])
+    begin, k = np.array(starts, dtype=np.int64), needed()
+    long = np.array(ends, dtype=np.int64) - begin >= k
+    first = np.sort(owners[begin[long][:, None] + np.arange(k)])
     long[long] = (first[:, 1:] != first[:, :-1]).all(axis=1)
     found: list[bool] = long.tolist()
     return found

@@ -409,7 +409,7 @@ class Model:
             preset=self.preset,
             what=_WHAT[self.preset],
             parameters=parameters(self.network),
-            k=K,
+            kept=_KEPT if self.about.get("rare") == "keep" else _SHARED,
             privacy=_privacy(self.ledger),
         )
 
@@ -423,6 +423,12 @@ _WHAT = {
     "image": "diffusion on GASF images by a U-Net on patches",
     "paper": "diffusion on GASF images by the U-Net of the NetDiffus paper",
 }
+
+_SHARED = f"""\
+Every value, range, length and port in this folder is made from at least {K} training
+traces (or groups of traces)."""
+_KEPT = """**Rare values are kept (`--rare keep`): values, lengths and cells of single training
+traces stand in this folder and in what it makes. Give away neither.**"""
 
 _CARD = """---
 library_name: netdiffus
@@ -459,8 +465,7 @@ Training:
 {about}
 
 Differential privacy: {privacy}
-Every value, range, length and port in this folder is made from at least {k} training
-traces (or groups of traces).
+{kept}
 
 Limits: what it makes is synthetic and must be marked so; judge it with `netdiffus evaluate`
 against traces it was not trained on.

@@ -16,7 +16,7 @@ from netdiffus.channels import Channel
 from netdiffus.codec.column import MOST_EXACT
 from netdiffus.codec.columns import Columns
 from netdiffus.codec.token_codec import MOST_TOKENS
-from netdiffus.codec.vocabulary import K
+from netdiffus.codec.vocabulary import needed
 from netdiffus.errors import InputError, Note
 from netdiffus.traces.traces import Traces
 
@@ -201,20 +201,20 @@ def _shared(rows: Ints, owners: Ints) -> Ints:
     known, which, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
     which = which.reshape(-1)
     pairs = np.unique(np.stack([which, owners], 1), axis=0)
-    is_shared = (np.bincount(pairs[:, 0], minlength=len(known)) >= K) & (known >= 0).all(1)
+    is_shared = (np.bincount(pairs[:, 0], minlength=len(known)) >= needed()) & (known >= 0).all(1)
     shared = np.flatnonzero(is_shared)
     shared = shared[np.argsort(-counts[shared], kind="stable")][:MOST_TOKENS]
     if not len(shared):
         raise InputError(
-            f"no class with columns of flows is shared by {K} sessions (or groups); learn fewer "
-            "columns: --with, columns="
+            f"no class with columns of flows is shared by {needed()} sessions (or groups); learn "
+            "fewer columns: --with, columns="
         )
     stands = np.arange(len(known))
     for k in np.setdiff1d(stands, shared).tolist():
         stands[k] = shared[(known[shared] == known[k]).sum(1).argmax()]
     if changed := int((stands[which] != which).sum()):
         warnings.warn(
-            f"{changed} of {len(rows)} flows have a class with columns that fewer than {K} "
+            f"{changed} of {len(rows)} flows have a class with columns that fewer than {needed()} "
             "sessions (or groups) share; they are learned as a frequent one like it",
             Note,
             stacklevel=4,

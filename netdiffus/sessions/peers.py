@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 import numpy as np
 
 from netdiffus.codec.column import MOST_VALUES
-from netdiffus.codec.vocabulary import K
+from netdiffus.codec.vocabulary import needed
 from netdiffus.errors import InputError
 from netdiffus.sessions.flows import Flows, Ints
 
@@ -169,7 +169,7 @@ def _shared(peers: list[Address], owners: Ints) -> dict[Address, str]:
     of_peer: dict[Address, set[int]] = defaultdict(set)
     for peer, owner in zip(peers, owners.tolist(), strict=True):
         of_peer[peer].add(owner)
-    shared = [peer for peer, mine in of_peer.items() if len(mine) >= K]
+    shared = [peer for peer, mine in of_peer.items() if len(mine) >= needed()]
     shared = sorted(shared, key=lambda peer: (-len(of_peer[peer]), str(peer)))[:MOST_VALUES]
     names, networks = {}, {kind: dict[object, int]() for kind in SHARED}
     taken: Counter[str] = Counter()

@@ -13,13 +13,14 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from accelerate import Accelerator
 
 from netdiffus.codec import default_size
 from netdiffus.codec.columns import Choice
-from netdiffus.codec.vocabulary import K
+from netdiffus.codec.vocabulary import K, needed, owners_needed
 from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError, Note
 from netdiffus.files import alone_in
@@ -64,6 +65,7 @@ def train(
     width: int | None = None,
     by: str | None = None,
     columns: Choice = None,
+    rare: Literal["drop", "keep"] | None = None,
     resume: bool = False,
     force: bool = False,
     device: str | None = None,
@@ -90,6 +92,9 @@ def train(
         columns: Columns of the meta-data that are learned with class and points, and can be asked
             for when sampling; None takes `protocol` and `server_port` where there are such, or
             those of the resumed run; `all` takes all that name nobody (see `Columns.fit`).
+        rare: `drop` keeps no value that fewer than 5 traces (or groups) share. `keep` keeps what a
+            single trace has, too: for those who own the traces, and share neither the model nor
+            what it makes. None is `drop`, or that of the resumed run.
         resume: Go on from the folder's last checkpoint. On the CPU, with the same recipe and
             traces, the weights are those of a run that was never interrupted, bit for bit.
         force: Replace a model that is there.
@@ -118,6 +123,7 @@ def train(
         refuse_model(folder, force or resume)
     fresh = codec or default_codec(preset, default_size(traces))
     columns = before.columns.chosen if before and columns is None else columns
+    rare = rare or (before.about.get("rare", "drop") if before else "drop")
 
     def new_model(traces: Traces) -> Model:
         return Model.new(
@@ -131,12 +137,14 @@ def train(
             seed=recipe.seed,
         )
 
-    model = new_model(traces)
-    if isinstance(data, Dataset):
-        while (more := with_exceptions(traces, model, data)) is not None:
-            model = new_model(traces := more)
-        model.shares = shares_of(np.array(list(data.counts().values())))
-    _warn(traces, model.codec.length or 0, data.counts())
+    with owners_needed(_owners_needed(rare)):
+        model = new_model(traces)
+        if isinstance(data, Dataset):
+            while (more := with_exceptions(traces, model, data)) is not None:
+                model = new_model(traces := more)
+            model.shares = shares_of(np.array(list(data.counts().values())))
+        _warn(traces, model.codec.length or 0, data.counts())
+    model.about = {"rare": rare} if rare == "keep" else {}
     if before:
         check_same(before, model)
     with given_or_bar(progress, "train", 1.0) as shown:
@@ -210,7 +218,7 @@ def _new_run(
         folder=folder if accelerator.is_main_process else None,
         log=None,
         fingerprint={"traces": hash_of(traces, model.columns.chosen), **settings},
-        learned={**_learned(model, data), "budget": recipe.budget(), **settings},
+        learned={**_learned(model, data), **model.about, "budget": recipe.budget(), **settings},
         progress=progress,
     )
 
@@ -236,6 +244,12 @@ def _owners(traces: Traces, by: str | None) -> Ints | None:
     return np.unique(group_names(traces.meta, by, None), return_inverse=True)[1].astype(np.int64)
 
 
+def _owners_needed(rare: str) -> int:
+    if rare not in ("drop", "keep"):
+        raise InputError(f"rare must be drop or keep, got {rare!r}")
+    return 1 if rare == "keep" else needed()
+
+
 def _with_decay(recipe: Recipe, preset: str) -> Recipe:
     usual = IMAGE_DECAY if preset in IMAGES else WEIGHT_DECAY
     return recipe if recipe.weight_decay is not None else replace(recipe, weight_decay=usual)
@@ -246,18 +260,18 @@ def _warn(traces: Traces, kept: int, counts: dict[str, int]) -> None:
     if cut := int((traces.lengths > kept).sum()):
         warnings.warn(
             f"{cut} of {len(traces)} traces are longer than {kept} points; only their first {kept} "
-            "are learned. length (--length) keeps another number, up to the length that 5 traces "
-            f"reach; evaluate with length={kept} compares no more",
+            "are learned. length (--length) keeps another number, up to the length that "
+            f"{needed()} traces reach; evaluate with length={kept} compares no more",
             Note,
             stacklevel=3,
         )
     few = sorted((n, name) for name, n in counts.items() if n < FEW)
     if few:
         more = f", and {len(few) - 1} more classes have fewer than {FEW}" if len(few) > 1 else ""
+        rule = f"; values that fewer than {K} traces share are never made exactly"
         warnings.warn(
             f"class {few[0][1]!r} has {few[0][0]} traces{more}: what is made of so few is more "
-            f"like all traces than like their class; values that fewer than {K} traces share are "
-            "never made exactly",
+            f"like all traces than like their class{rule if needed() > 1 else ''}",
             Note,
             stacklevel=3,
         )

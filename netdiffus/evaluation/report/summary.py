@@ -37,6 +37,7 @@ CAVEAT = (
     "Only copies were looked for, and to find none proves nothing; `netdiffus audit` runs attacks. "
     "Nothing is guaranteed (no differential privacy)."
 )
+KEPT = "Its model keeps rare values (--rare keep): what it makes must not be given away."
 BEYOND = "This report compares with real traces, so that guarantee does not cover it."
 ASPECTS = {"jensen_shannon": "values", "autocorrelation": "order", "coherence": "whole traces"}
 PHRASES = {"values": "values", "order": "order of values", "whole traces": "whole traces"}
@@ -199,6 +200,8 @@ def _private(figures: dict[str, Any]) -> Answer:
         return Answer("Is it private?", answer["word"], answer["grade"], text)
     ledger = figures.get("ledger")
     guarantee = f"Differential privacy: {statement(ledger)}. {BEYOND}" if ledger else CAVEAT
+    if figures.get("about", {}).get("rare") == "keep":
+        word, mark, guarantee = "No", "far", KEPT
     return Answer("Is it private?", word, mark, f"{text} {guarantee}")
 
 

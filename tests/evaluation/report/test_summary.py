@@ -168,6 +168,14 @@ def test_is_it_private(copies, word, grade, text):
     assert "Nothing is guaranteed (no differential privacy)" in CAVEAT
 
 
+def test_traces_of_a_model_that_keeps_rare_values_are_not_private():
+    found = figures()
+    found["about"] = {"rare": "keep"}
+    answer = answers(found)[1]
+    assert (answer.word, answer.grade) == ("No", "far")
+    assert "must not be given away" in answer.text
+
+
 def test_an_audit_answers_whether_it_is_private():
     found = figures()
     attacks = {"word": "No", "grade": "far", "text": "The strongest attack has an AUC of 0.7."}
