@@ -215,18 +215,26 @@ def _shared_values(
     Returns:
         The values (A,), and where the points of each begin and end, (A, 2).
     """
-    # A value of K owners has K points, so that it equals the one K - 1 places behind its first.
     k = needed()
-    alike = np.zeros(len(values) + 2, dtype=np.bool_)
-    alike[1 : len(values) - k + 2] = values[k - 1 :] == values[: len(values) - k + 1]
-    first, end = np.flatnonzero(alike[1:] != alike[:-1]).reshape(-1, 2).T
-    end = end + k - 1
+    first, end = _equal_runs(values, k)
     enough = end - first >= least_share * len(values)
     runs = np.stack([first[enough], end[enough]], 1)
     runs = runs[_owners_of_runs(owners, runs) >= k]
     frequent = np.argsort(runs[:, 0] - runs[:, 1], kind="stable")[:most]
     runs = runs[np.sort(frequent)]
     return values[runs[:, 0]], runs
+
+
+def _equal_runs(values: Floats, k: int) -> tuple[Ints, Ints]:
+    """Where each of the rising values begins and ends that comes k times or more."""
+    if k == 1:
+        first = np.flatnonzero(np.append(True, values[1:] > values[:-1])[: len(values)])
+        return first, np.append(first[1:], len(values))[: len(first)]
+    # Such a value equals the one k - 1 places behind its first.
+    alike = np.zeros(len(values) + 2, dtype=np.bool_)
+    alike[1 : len(values) - k + 2] = values[k - 1 :] == values[: len(values) - k + 1]
+    first, end = np.flatnonzero(alike[1:] != alike[:-1]).reshape(-1, 2).T
+    return first, end + k - 1
 
 
 def _owners_of_runs(owners: Ints, runs: Ints) -> Ints:
