@@ -36,7 +36,7 @@ def imported(path: Path) -> set[str]:
 @pytest.mark.parametrize("evaluation", [False, True])
 def test_imports_are_named(evaluation: bool) -> None:
     files = (ROOT / "netdiffus").rglob("*.py")
-    judges = {"evaluation", "attacks", "plots.py"}  # which need the extra `eval`
+    judges = {"evaluation", "attacks", "demo", "plots.py"}  # which need the extra `eval`
     chosen = [
         f for f in files if bool(judges & set(f.parts)) == evaluation and "triton" not in f.parts
     ]

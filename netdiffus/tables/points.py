@@ -126,10 +126,17 @@ def _check_finite(points: Points) -> None:
 
 
 def _cut_nans(points: Points) -> None:
-    """Drops the last points that are NaN in all channels."""
+    """Drops the last points that are NaN in all channels.
+
+    Only where all traces have as many points, or all end in NaN: a single one is a value that is
+    missing.
+    """
     if all(one.values.dtype.kind == "f" for one in points.series):
         padded = [np.isnan(one.values) for one in points.series]
-        if all(one.any() for one in padded):
+        last = points.starts + points.lengths - 1
+        is_padding = np.logical_and.reduce(padded)
+        is_rectangle = points.lengths.min() == points.lengths.max()
+        if is_padding.any() and (is_rectangle or is_padding[last].all()):
             _cut_where(points, padded)
 
 

@@ -490,7 +490,8 @@ def test_an_error_of_one_capture_ends_the_reading_of_others(
     captures, ended = tree(tmp_path), []
     labels = write(tmp_path / "labels.csv", b"file,label\npage.pcap,surf\n")
 
-    def pieces(stream: Any, read: Any) -> Any:
+    def pieces(streams: Any, read: Any) -> Any:
+        ((_, stream),) = streams
         yield stream.read(1 << 20)
         for _ in range(1000 if read.capture.path.name == "page.pcap" else 0):
             time.sleep(0.01)

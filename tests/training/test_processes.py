@@ -54,7 +54,8 @@ def without_chance() -> Iterator[None]:
     configure = model.configure
     with (
         mock.patch.object(model, "configure", lambda *args: replace(configure(*args), **STILL)),
-        mock.patch("netdiffus.training.loop.VALIDATE_EVERY", 4),
+        mock.patch("netdiffus.training.loop.OFTEN", 4),
+        mock.patch("netdiffus.training.loop.SELDOM", 4),
     ):
         yield
 
