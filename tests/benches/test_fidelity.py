@@ -50,7 +50,8 @@ def test_tiny_bench_gives_every_figure_and_goes_on(
         for name in ("accuracy", "accuracy_distinct", "auc"):
             assert 0 <= figures[name]["low"] <= figures[name]["high"] <= 1
         assert all(np.isfinite(figures[name]) for name in ("wasserstein", "hellinger", "frechet"))
-        assert 0 <= figures["copies"]["exact"] <= figures["copies"]["near"] <= 1
+        # An exact copy may be of a trace of another class, which no near copy is.
+        assert all(0 <= figures["copies"][name] <= 1 for name in ("exact", "near"))
         assert 0 <= figures["copies"]["closer"] <= 1
     assert result["real"]["copies"]["exact"] == 1
     assert [run["minutes"] for run in result["runs"]] == [0.02, 0.01]

@@ -319,7 +319,7 @@ class TestFiles:
     def test_missing_and_unknown(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="no such file"):
             Traces.load(tmp_path / "t.csv")
-        (tmp_path / "t.xyz").write_text("x")
+        (tmp_path / "t.xyz").write_bytes(b"\0\1\2")
         with pytest.raises(InputError, match=r"use one of \.parquet, \.csv, \.npz"):
             Traces.load(tmp_path / "t.xyz")
 
