@@ -136,7 +136,7 @@ def copies(fs: FidelitySet, made: Traces) -> dict[str, float]:
 
 
 def membership(fs: FidelitySet, made: Traces) -> float | None:
-    """How well training traces are told from held-out ones by made traces: the best attack's AUC.
+    """AUC of the best membership attack that sees made traces only.
 
     The attacks of `netdiffus audit` that see no model, on traces that occur once. None where these
     are too few for an attack.

@@ -1,8 +1,8 @@
 """Whom a host talks to, without addresses: which it met before, and in which network.
 
 A model never sees an address. Of a flow it learns a text, `peer`: a made-up address for one that 5
-sessions share; or that it is one of this session's own, met before or in the network of one that
-was; or a new one of a kind. `Addresses` turns such texts into made-up addresses.
+sessions share; or that the host met this peer before, or another one in its network; or a new
+one of a kind. `Addresses` turns such texts into made-up addresses.
 """
 
 from __future__ import annotations

@@ -43,6 +43,7 @@ def trained_alike(
             preset=model.preset,
             width=model.network.config.width,
             columns=_columns(model, traces),
+            rare=model.about.get("rare"),
             device=device,
             progress=progress,
         )
