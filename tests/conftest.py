@@ -58,9 +58,11 @@ def _quick_judges() -> Iterator[None]:
     with (
         mock.patch("netdiffus.evaluation.evaluator.REPEATS", 1),
         mock.patch("netdiffus.evaluation.metrics.classifiers.TREES", 5),
+        mock.patch("netdiffus.evaluation.columns.TREES", 5),
         mock.patch("netdiffus.evaluation.early.TREES", 2),
         mock.patch("netdiffus.evaluation.early.CUTS", 2),
         mock.patch("netdiffus.evaluation.metrics.classifiers.EPOCHS", 2),
+        mock.patch("netdiffus.evaluation.metrics.cnn.STEPS", 40),
     ):
         yield
 

@@ -27,8 +27,9 @@ from netdiffus.traces.traces import Traces
 
 NAMES = ["web & <b>$x^2$</b>", "video", "voice"]
 
-# Where no figure of a classifier is looked at.
+# Where no figure of a classifier is looked at, and where no plot is.
 quick = pytest.mark.usefixtures("quick_judges")
+plain = pytest.mark.usefixtures("quick_reports")
 
 
 def packets(seed: int, n: int = 90) -> Traces:
@@ -368,7 +369,7 @@ def test_plots_take_the_colours_of_the_page(page):
     assert "stroke: var(--made, #d9661f)" in page
 
 
-@quick
+@plain
 @pytest.mark.parametrize(("length", "drawn"), [(300, "first 288 points"), (288, None)])
 def test_page_says_what_the_examples_leave_out(length, drawn):
     rng = np.random.default_rng(0)
@@ -410,7 +411,7 @@ def test_one_class_of_single_points(tmp_path):
     assert "NaN" not in report.to_json()
 
 
-@quick
+@plain
 def test_many_classes_show_a_selection(tmp_path):
     rng = np.random.default_rng(0)
     labels = [f"site {i % 30:02}" for i in range(120)]

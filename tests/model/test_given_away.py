@@ -250,11 +250,12 @@ class TestMembership:
         # of 0.025, of which the bound is three away. The network of the next test has 1.
         assert self.auc(model, *sides) < 0.65
 
-    @pytest.mark.parametrize("preset", ["series", "masked", "image", "paper"])
+    @pytest.mark.parametrize("preset", ["series", "paper"])
     def test_nothing_is_told_before_a_network_learned_much(
-        self, sides: tuple[Traces, Traces], preset: str
+        self, sides: tuple[Traces, Traces], preset: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What a codec and a network take from the traces by counting would tell at once."""
+        monkeypatch.setattr("netdiffus.attacks.loss_attacks.TIMES", 4)
         members, others = (traces[::2] for traces in sides)
         model = train(members, recipe=Recipe(steps=20, batch_size=16), width=16, preset=preset)
         # Of 135 and 135 traces that are alike an AUC has a standard error of 0.035.

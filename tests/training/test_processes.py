@@ -86,49 +86,29 @@ def ended(running: list[subprocess.Popen[str]]) -> list[tuple[int, str]]:
     return [(p.returncode, error) for p, error in zip(running, errors, strict=True)]
 
 
-def two_nodes(script: Path, *arguments: str) -> list[tuple[int, str]]:
-    """By torchrun, of one process each."""
-    where = ["--master-addr=127.0.0.1", f"--master-port={free_port()}", "--nproc-per-node=1"]
-    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", *where]
-    return ended(
-        [
-            subprocess.Popen(
-                [*command, f"--node-rank={rank}", str(script), *arguments],
-                stderr=subprocess.PIPE,
-                text=True,
-                env=environment(OMP_NUM_THREADS="1"),
-            )
-            for rank in (0, 1)
-        ]
-    )
+def started(*command: str, **more: str) -> subprocess.Popen[str]:
+    """Python in the background, on one thread."""
+    env = environment(OMP_NUM_THREADS="1", **more)
+    return subprocess.Popen([sys.executable, *command], stderr=subprocess.PIPE, text=True, env=env)
 
 
-def two_processes(script: Path, *arguments: str) -> list[tuple[int, str]]:
+def two_processes(*command: str) -> list[tuple[int, str]]:
     """Without torchrun: what it sets, as the start script of a cluster can, too."""
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
-    return ended(
-        [
-            subprocess.Popen(
-                [sys.executable, str(script), *arguments],
-                stderr=subprocess.PIPE,
-                text=True,
-                env=environment(OMP_NUM_THREADS="1", **shared, RANK=str(k), LOCAL_RANK=str(k)),
-            )
-            for k in (0, 1)
-        ]
-    )
+    return ended([started(*command, **shared, RANK=str(k), LOCAL_RANK=str(k)) for k in (0, 1)])
 
 
-def test_two_nodes_learn_what_one_process_does_though_one_is_lost(tmp_path: Path) -> None:
+def test_two_processes_learn_what_one_does_though_one_is_lost(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    lost = two_nodes(script, str(tmp_path / "two"), "lose")
+    lost = two_processes(str(script), str(tmp_path / "two"), "lose")
     assert all(code for code, _ in lost), lost
     gone = f"another process of the training is gone at step {LOST}; the model is saved"
     assert gone in lost[0][1]
     assert Model.load(tmp_path / "two").about["steps"] == LOST
-    again = two_processes(script, str(tmp_path / "two"), "resume")
-    assert [code for code, _ in again] == [0, 0], again
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script))
+    again = ended([started(*torchrun, str(tmp_path / "two"), "resume")])
+    assert [code for code, _ in again] == [0], again
     with without_chance():
         one_model = run(tmp_path / "one", STEPS, plain())
         run(tmp_path / "other", STEPS, plain(), recipe={"batch_size": 2})  # half of each batch
