@@ -256,9 +256,9 @@ class TestMembership:
     ) -> None:
         """What a codec and a network take from the traces by counting would tell at once."""
         monkeypatch.setattr("netdiffus.attacks.loss_attacks.TIMES", 4)
-        members, others = (traces[::2] for traces in sides)
+        members, others = (traces[::3] for traces in sides)
         model = train(members, recipe=Recipe(steps=20, batch_size=16), width=16, preset=preset)
-        # Of 135 and 135 traces that are alike an AUC has a standard error of 0.035.
+        # Of 90 and 90 traces that are alike an AUC has a standard error of 0.043.
         assert self.auc(model, members, others) < 0.65
 
     def test_a_network_that_learned_by_heart_does_not_pass(
@@ -271,5 +271,5 @@ class TestMembership:
             "netdiffus.model.model.configure", lambda *given: replace(configure(*given), **shape)
         )
         few = sides[0][np.arange(0, len(sides[0]), 6)]
-        recipe = Recipe(steps=300, batch_size=32, learning_rate=5e-3, validation_fraction=0.0)
+        recipe = Recipe(steps=150, batch_size=32, learning_rate=5e-3, validation_fraction=0.0)
         assert self.auc(train(few, recipe=recipe, width=64), few, sides[1]) > 0.95
