@@ -59,6 +59,7 @@ def _quick_judges() -> Iterator[None]:
         mock.patch("netdiffus.evaluation.evaluator.REPEATS", 1),
         mock.patch("netdiffus.evaluation.metrics.classifiers.TREES", 5),
         mock.patch("netdiffus.evaluation.columns.TREES", 5),
+        mock.patch("netdiffus.attacks.all_attacks.TREES", 10),
         mock.patch("netdiffus.evaluation.early.TREES", 2),
         mock.patch("netdiffus.evaluation.early.CUTS", 2),
         mock.patch("netdiffus.evaluation.metrics.classifiers.EPOCHS", 2),
