@@ -24,6 +24,7 @@ from netdiffus import Recipe, train
 TINY = ("--tiny", "--presets", "causal")
 
 
+@pytest.mark.filterwarnings("ignore::netdiffus.errors.Note")  # of small classes
 def test_tiny_duel_gives_every_figure_and_goes_on(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
