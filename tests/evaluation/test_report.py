@@ -68,7 +68,7 @@ def good() -> Report:
         packets(0),
         packets(1),
         holdout=packets(2),
-        repeats=2,
+        repeats=1,
         history=history,
         about={"U-Net": "paper <tiny>"},
     )
