@@ -50,6 +50,16 @@ def given(n: int, label: int, *columns: int) -> tuple[Tensor, Tensor]:
 
 
 class TestWhatALossDependsOn:
+    def test_a_loss_does_not_depend_on_the_lengths_of_others(self) -> None:
+        """The longest trace of a batch decides which places are computed."""
+        traces = with_ports(fixed=False)
+        net, (tokens, label, columns) = network(traces), coded(traces)
+        together = losses(net, tokens, label, columns)
+        assert len(set((tokens[:, :, 0] != net.end).sum(1).tolist())) > 2
+        for k in range(12):
+            alone = losses(net, tokens[k : k + 1], label[k : k + 1], columns[k : k + 1])
+            torch.testing.assert_close(alone[0], together[k], atol=ROUNDING, rtol=0)
+
     def test_no_point_depends_on_those_behind_it(self) -> None:
         traces = with_ports()
         net, (tokens, label, columns) = network(traces), coded(traces)
