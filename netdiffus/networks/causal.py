@@ -19,6 +19,7 @@ from netdiffus.networks.layers.transformer import Block, Cache
 # Training moves amounts to nearby bins, by these standard deviations in bins: in the input, and in
 # the target. Few traces share an exact amount, so it is learned together with its neighbours.
 GIVEN_JITTER, WANTED_JITTER = 2.0, 1.5
+FEW_LEFT = 0.5  # share of the traces that have not ended, below which only these go on
 
 
 @dataclass(frozen=True)
@@ -192,11 +193,17 @@ class CausalNetwork(nn.Module):
         shape = len(label), self.config.points, len(self.config.sizes)
         tokens = label.new_zeros(shape)
         tokens[:, :, 0] = self.end
+        rows = torch.arange(len(label), device=label.device)
         for t in range(self.config.points):
-            uniforms = drawn[:, t * features : (t + 1) * features]
-            tokens[:, t] = run.point(t, uniforms, given)
-            if bool(run.ended.all()):
+            uniforms = drawn[rows, t * features : (t + 1) * features]
+            tokens[rows, t] = run.point(t, uniforms, given)
+            left = (~run.ended).nonzero()[:, 0]
+            if not len(left):
                 break
+            if len(left) <= FEW_LEFT * len(rows):
+                rows = rows[left]
+                run.keep(left)
+                given = given and Given(given.tokens[left], given.known[left])
         return tokens
 
 
@@ -230,6 +237,12 @@ class _Run:
         tokens[self.ended, 0] = net.end
         self._remember(tokens, t)
         return tokens
+
+    def keep(self, rows: Tensor) -> None:
+        """Goes on with some of the traces alone."""
+        self.condition, self.before = self.condition[rows], self.before[rows]
+        self.sums, self.ended = self.sums[rows], self.ended[rows]
+        self.caches = [(keys[rows], values[rows]) for keys, values in self.caches]
 
     def _remember(self, tokens: Tensor, t: int) -> None:
         net = self.net
