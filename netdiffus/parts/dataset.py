@@ -20,6 +20,8 @@ from netdiffus.ledger import Ledger
 from netdiffus.parts.reading import AGAIN, ROWS, OpenPart, named
 from netdiffus.parts.splitting import holdout_mask
 from netdiffus.parts.writing import sha256, write_part
+from netdiffus.tables.columns.arrow import one_array
+from netdiffus.tables.lists import padded
 from netdiffus.tables.manifest import MANIFEST, Columns, Manifest, Part
 from netdiffus.traces.traces import SHOWN, Traces
 
@@ -268,13 +270,14 @@ class Dataset:
                 at = table.schema.get_field_index(name)
                 table = table.set_column(at, name, column.cast(table.schema.field(at).type))
         table = table.combine_chunks()
-        lists = [_one(table[one.name]) for one in self.channels]
+        lists = [one_array(table[one.name]) for one in self.channels]
         lengths = pc.list_value_length(lists[0]).to_numpy().astype(np.int64)
+        points = (one.flatten().to_numpy(zero_copy_only=False) for one in lists)
         return Traces(
-            values=_padded(lists, lengths),
+            values=padded(lengths, len(lists), points),
             lengths=lengths,
             channels=self.channels,
-            labels=pc.index_in(_one(table["label"]), pa.array(self.classes, pa.string()))
+            labels=pc.index_in(one_array(table["label"]), pa.array(self.classes, pa.string()))
             .to_numpy()
             .astype(np.int64),
             classes=self.classes,
@@ -317,19 +320,3 @@ def _remove(folder: Path) -> None:
         (folder / MANIFEST).unlink()
         for part in parts:
             (folder / part.file).unlink()
-
-
-def _one(column: pa.ChunkedArray) -> pa.Array:
-    array = column.combine_chunks()
-    return pa.concat_arrays(array.chunks) if isinstance(array, pa.ChunkedArray) else array
-
-
-def _padded(lists: list[pa.Array], lengths: Ints) -> npt.NDArray[np.float64]:
-    """(N, C, L), zero beyond each trace's length; in memory a channel lies behind the other."""
-    longest = int(lengths.max())
-    values = np.zeros((len(lists), len(lengths), longest))
-    inside = np.arange(longest)[None] < lengths[:, None]
-    for channel, one in zip(values, lists, strict=True):
-        channel[inside] = one.flatten().to_numpy(zero_copy_only=False)
-    padded: npt.NDArray[np.float64] = values.transpose(1, 0, 2)
-    return padded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from netdiffus.channels import Channel
 from netdiffus.errors import InputError
 from netdiffus.tables import bounds, rows, wide
 from netdiffus.tables.columns import foreign, labels, nested, numbers, roles, texts
+from netdiffus.tables.columns.arrow import is_list, is_number, is_text, lists_of, one_array
 from netdiffus.tables.columns.names import Meaning
+from netdiffus.tables.lists import padded
 from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.points import Points, Series, mend
 from netdiffus.tables.report import Findings, ReadReport
@@ -114,7 +117,7 @@ def _points(
     found: dict[str, tuple[Series, npt.NDArray[np.int64]]] = {}
     for name, known in chosen.channels.items():
         column = columns.pop(name)
-        if not numbers.is_list(column.type):
+        if not is_list(column.type):
             column = _one_point_lists(name, column)
         channel = roles.channel_of(name, known, column.type.value_type, ours)
         flat = numbers.flatten(name, column, exact=channel.kind != "time")
@@ -146,13 +149,12 @@ def _series(channel: Channel, known: Meaning, flat: numbers.Flat) -> Series:
 
 def _one_point_lists(name: str, column: pa.ChunkedArray) -> pa.Array:
     """Single numbers as lists of one."""
-    array = numbers.one_array(column)
-    if not numbers.is_number(array.type):
+    array = one_array(column)
+    if not is_number(array.type):
         raise InputError(
             f"row 0: channel {name!r} holds {array[0].as_py()!r}, neither a list nor a number"
         )
-    offsets = pa.array(np.arange(len(array) + 1))
-    return pa.LargeListArray.from_arrays(offsets, array)
+    return lists_of(array, np.ones(len(array)))
 
 
 def _same_lengths(
@@ -195,27 +197,24 @@ def _plain_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     kind = column.type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-    return column.cast(pa.string()) if any(test(kind) for test in texts) else column
+    return column.cast(pa.string()) if is_text(kind) or pa.types.is_string_view(kind) else column
 
 
 def _padded(points: Points) -> npt.NDArray[np.float64]:
-    """(N, C, L), zero beyond each trace's length; the series are taken out of the points.
-
-    In memory a channel lies behind the other, so that of one alone there is room for both forms.
-    """
-    lengths, longest = points.lengths, int(points.lengths.max())
+    """(N, C, L); the series are taken out of the points, so that there is room for both forms."""
+    lengths, channels = points.lengths, len(points.series)
     bounds.check_padding(
-        len(lengths), len(points.series), longest, int(lengths.sum()), int(np.argmax(lengths))
+        len(lengths), channels, int(lengths.max()), int(lengths.sum()), int(np.argmax(lengths))
     )
-    _release()
-    values = np.zeros((len(points.series), len(lengths), longest))
-    inside = np.arange(longest)[None] < lengths[:, None]
-    for channel in values:
-        channel[inside] = points.series.pop(0).values
+    return padded(lengths, channels, _released(points.series))
+
+
+def _released(series: list[Series]) -> Iterator[npt.NDArray[Any]]:
+    """The values of each series, which is taken out of the list."""
+    while series:
         _release()
-    padded: npt.NDArray[np.float64] = values.transpose(1, 0, 2)
-    return padded
+        yield series.pop(0).values
+    _release()
 
 
 def _release() -> None:

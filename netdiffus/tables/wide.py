@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from netdiffus.tables.columns.names import meaning
-from netdiffus.tables.columns.numbers import is_list, is_number, one_array
+from netdiffus.tables.columns.arrow import is_list, is_number, one_array
+from netdiffus.tables.columns.names import channel_named, is_called
 from netdiffus.tables.formats.arrays import arrays_table
 from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.report import Findings
@@ -38,10 +38,9 @@ def gather_wide(table: pa.Table, label: str, options: ReadOptions, findings: Fin
 
 
 def _is_channel(stem: str, options: ReadOptions) -> bool:
-    known = meaning(stem)
     if options.channels is None:
-        return known is not None
-    return stem in options.channels or (known is not None and known.channel in options.channels)
+        return channel_named(stem) is not None
+    return is_called(stem, options.channels)
 
 
 def _gathered(table: pa.Table, series: dict[str, list[str]], findings: Findings) -> pa.Table:
