@@ -82,6 +82,15 @@ def quantities(traces: Traces) -> list[Quantity]:
     return channels + computed
 
 
+def varying(a: Traces, b: Traces) -> list[tuple[Quantity, Quantity]]:
+    """The quantities of two sets of the same channels, but for those that have one value in all."""
+    return [
+        (x, y)
+        for x, y in zip(quantities(a), quantities(b), strict=True)
+        if len(np.unique(np.concatenate([x.values, y.values]))) > 1
+    ]
+
+
 def _check_names(channels: Sequence[Quantity], computed: Sequence[Quantity]) -> None:
     taken = {q.name for q in computed}
     for channel in channels:
