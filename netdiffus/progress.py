@@ -60,6 +60,10 @@ def given_or_bar(given: Shown | None, what: str, total: float) -> Iterator[Shown
         yield shown
 
 
+def silent(done: float, note: str) -> None:
+    """Shows nothing."""
+
+
 @contextmanager
 def _one_bar(what: str) -> Iterator[None]:
     _shown.append(what)

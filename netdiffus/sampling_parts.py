@@ -29,7 +29,7 @@ from netdiffus.parts.building import (
 )
 from netdiffus.parts.shards import Shard
 from netdiffus.parts.work import each
-from netdiffus.progress import Shown, given_or_bar
+from netdiffus.progress import Shown, given_or_bar, silent
 from netdiffus.sampling import Counts, batches, number_of
 
 PART_SIZE = 16_384  # traces
@@ -131,7 +131,7 @@ class _Work:
             self.n,
             seed=self.plan["seed"],
             within=(first, first + self.rows(k)),
-            progress=_silent,
+            progress=silent,
             **self.options,
         )
         tables = (found.counted(one).to_arrow() for one in traces)
@@ -199,7 +199,3 @@ def _seed(folder: Path, seed: int | None, shard: str | None, force: bool) -> int
 
 def _name(k: int) -> str:
     return f"part-{k:06d}"
-
-
-def _silent(done: float, note: str) -> None:
-    """The progress of a part is not shown."""
