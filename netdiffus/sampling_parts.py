@@ -79,9 +79,7 @@ def sample_to_parts(
     """
     folder, n = Path(folder), number_of(n, options.get("label"))
     part_size = whole("part_size", part_size, 1)
-    share = Shard() if shard is None else Shard.parse(shard)
-    if force and shard is not None:
-        raise InputError("force with a shard: it would take away what the others have made")
+    share = Shard.asked(shard, force)
     seed = _seed(folder, seed, shard, force)
     batches(model, n, seed=seed, **options)  # refuses what cannot be used
     plan = _plan(model, n, part_size, seed, options)

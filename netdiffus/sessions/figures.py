@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import ks_2samp
 
 from netdiffus.errors import InputError
-from netdiffus.sessions.flows import Floats, Flows, Ints
+from netdiffus.sessions.flows import Floats, Flows, Ints, first_rows
 from netdiffus.traces.traces import Traces
 
 KINDS = ("protocol", "server_port")  # of a flow, beside its class
@@ -121,7 +121,7 @@ def concurrency(flows: Flows) -> Ints:
     session = np.tile(flows.session, 2)
     order = np.lexsort((-change, time, session))  # what ends as another begins overlaps it
     running = np.cumsum(change[order])  # 0 after each session
-    found: Ints = np.maximum.reduceat(running, np.flatnonzero(np.diff(session[order], prepend=-1)))
+    found: Ints = np.maximum.reduceat(running, first_rows(session[order]))
     return found
 
 

@@ -75,7 +75,7 @@ class Flows:
     @property
     def first(self) -> Ints:
         """(S,), the row of each session's first flow."""
-        return np.flatnonzero(np.diff(self.session, prepend=-1))
+        return first_rows(self.session)
 
     @property
     def counts(self) -> Ints:
@@ -105,6 +105,11 @@ class Flows:
         for capture, one in zip(captures, start.tolist(), strict=True):
             earliest[capture] = min(one, earliest.get(capture, one))
         return np.array([(s - earliest[c]) / 1e9 for c, s in zip(captures, start, strict=True)])
+
+
+def first_rows(session: Ints) -> Ints:
+    """(S,), the first row of each session, of numbers (N,) that rise."""
+    return np.flatnonzero(np.diff(session, prepend=-1))
 
 
 def as_sessions(flows: Flows, columns: Columns, owners: Ints) -> Traces:

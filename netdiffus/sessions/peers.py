@@ -11,8 +11,6 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-import numpy as np
-
 from netdiffus.codec.column import MOST_VALUES
 from netdiffus.codec.vocabulary import needed
 from netdiffus.errors import InputError
@@ -202,8 +200,3 @@ def _to_front(latest: list[object], one: object) -> None:
     if one in latest:
         latest.remove(one)
     latest.insert(0, one)
-
-
-def owners_of(flows: Flows, groups: Ints | None) -> Ints:
-    """(N,), whose each flow is: of a group, or of its session."""
-    return flows.session if groups is None else np.asarray(groups, dtype=np.int64)

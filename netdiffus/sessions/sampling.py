@@ -23,6 +23,7 @@ from netdiffus.sessions.flows import (
     START,
     Floats,
     Ints,
+    first_rows,
     token_channel,
     tokens_of,
     with_meta,
@@ -124,14 +125,14 @@ def _begins(sessions: Traces, over: float | None, seed: int) -> Ints:
 def _since_begin(sessions: Traces, number: Ints) -> Ints:
     """(N,), ns from the begin of its session to that of each flow."""
     gaps: Floats = sessions.points(GAP).copy()
-    first = np.flatnonzero(np.diff(number, prepend=-1))
+    first = first_rows(number)
     gaps[first] = 0.0
     total = np.cumsum(np.rint(gaps * 1e9).astype(np.int64))
     return total - total[first][number]
 
 
 def _named(number: Ints, start: Ints) -> dict[str, pa.Array]:
-    place = np.arange(len(number)) - np.flatnonzero(np.diff(number, prepend=-1))[number]
+    place = np.arange(len(number)) - first_rows(number)[number]
     ids = [f"synthetic-{s}-{k}" for s, k in zip(number, place, strict=True)]
     return {"trace_id": pa.array(ids), SESSION: pa.array(number), START: pa.array(start)}
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 
 from netdiffus.evaluation.draws import draw_rows
 from netdiffus.evaluation.report import plots
@@ -18,6 +16,7 @@ from netdiffus.evaluation.report.grades import (
     headline_metrics,
     lead,
 )
+from netdiffus.evaluation.report.pages import HERE, filled
 from netdiffus.evaluation.report.summary import ANSWER_RULES, Answer, answers, shares, spots
 from netdiffus.evaluation.report.summary_plots import good_plot, private_plot, worst_plot
 from netdiffus.traces.plots import shown_classes
@@ -45,15 +44,8 @@ MEASURES = {"joint": "joint MMD", "coverage": "coverage", "frechet": "Fréchet"}
 
 def render(report: Report) -> str:
     """The HTML text, without any reference to another file."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"number": number, "percent": percent, "with_error": with_error}
-    environment.globals["grade_distance"] = grade_distance
-    template = (
-        files("netdiffus.evaluation.report").joinpath("template.html").read_text(encoding="utf-8")
-    )
-    return environment.from_string(template).render(**_context(report))
+    filters = {"number": number, "percent": percent, "with_error": with_error}
+    return filled(HERE, "template.html", filters, **_context(report))
 
 
 def number(x: float) -> str:
@@ -61,9 +53,9 @@ def number(x: float) -> str:
     return f"{x:,.{_decimals(x)}f}"
 
 
-def percent(x: float) -> str:
-    """A share as per cent."""
-    return f"{x:.1%}"
+def percent(x: float | None) -> str:
+    """A share as per cent; a dash where there is none."""
+    return "\N{EN DASH}" if x is None else f"{x:.1%}"
 
 
 def with_error(figure: Any, form: str = "") -> str:
@@ -96,6 +88,7 @@ def _context(report: Report) -> dict[str, Any]:
         "floor": figures["candidates"]["real"],
         "names": CANDIDATES,
         "metrics": headline_metrics(figures),
+        "grade_distance": grade_distance,
         "lead": lead(figures),
         "answers": _answers(figures),
         "shares": shares(figures),
