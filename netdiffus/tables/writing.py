@@ -39,29 +39,35 @@ def write(
         _WRITERS[path.suffix.lower()](table, part)
 
 
-def write_parts(tables: Iterable[pa.Table], path: Path) -> None:
-    """Writes tables of one schema as one Parquet file while they come, whole or not at all."""
+def write_parts(tables: Iterable[pa.Table], path: Path, rows: int = GROUP) -> None:
+    """Writes tables of one schema as one Parquet file while they come, whole or not at all.
+
+    Args:
+        tables: At least one of them with a row.
+        path: The file.
+        rows: Of a row group.
+    """
     with whole_file(path) as part, ExitStack() as stack:
         writer = None
-        for table in _groups(tables):
+        for table in _groups(tables, rows):
             if writer is None:
                 writer = pa.parquet.ParquetWriter(part, table.schema, compression="zstd")
                 stack.enter_context(writer)
             writer.write_table(table)
 
 
-def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows GROUP at a time, so that a file does not depend on how they came.
+def _groups(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """The same rows, so many at a time, so that a file does not depend on how they came.
 
     Where so many take much memory they are fewer.
     """
     waiting: list[pa.Table] = []
     for table in tables:
         waiting.append(table)
-        while sum(one.num_rows for one in waiting) >= GROUP:
+        while sum(one.num_rows for one in waiting) >= rows:
             whole = pa.concat_tables(waiting)
-            yield whole.slice(0, GROUP)
-            waiting = [whole.slice(GROUP)]
+            yield whole.slice(0, rows)
+            waiting = [whole.slice(rows)]
         if sum(one.nbytes for one in waiting) > GROUP_BYTES:
             yield pa.concat_tables(waiting)
             waiting = []
