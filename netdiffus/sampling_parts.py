@@ -29,7 +29,7 @@ from netdiffus.parts.building import (
 )
 from netdiffus.parts.shards import Shard
 from netdiffus.parts.work import each
-from netdiffus.progress import Shown, given_or_bar, silent
+from netdiffus.progress import Progress, given_or_bar, silent
 from netdiffus.sampling import Counts, batches, number_of
 
 PART_SIZE = 16_384  # traces
@@ -47,7 +47,7 @@ def sample_to_parts(
     ray: str | None = None,
     seed: int | None = None,
     force: bool = False,
-    progress: Shown | None = None,
+    progress: Progress | None = None,
     **options: Any,
 ) -> Made:
     """Makes n traces as a data set, part by part, in memory that does not grow with n.
@@ -88,7 +88,7 @@ def sample_to_parts(
     return _done_by(work, share, ray, progress)
 
 
-def _done_by(work: _Work, shard: Shard, ray: str | None, progress: Shown | None) -> Made:
+def _done_by(work: _Work, shard: Shard, ray: str | None, progress: Progress | None) -> Made:
     """All parts of a shard that are not there."""
     count = ceil(work.n / work.plan["part_size"])
     mine = shard.of(range(count))

@@ -15,7 +15,7 @@ from typing import Any
 
 from netdiffus.capture.files.finding import Capture, Found
 from netdiffus.capture.importing import Paths, captures_of
-from netdiffus.capture.reading import Progress, Source
+from netdiffus.capture.reading import Source
 from netdiffus.capture.report import CaptureReport, hints
 from netdiffus.capture.rules import Rules
 from netdiffus.errors import InputError, Note
@@ -35,7 +35,7 @@ from netdiffus.parts.building import (
 from netdiffus.parts.shards import Shard
 from netdiffus.parts.work import each
 from netdiffus.parts.writing import sha256
-from netdiffus.progress import given_or_bar
+from netdiffus.progress import Progress, given_or_bar
 
 
 def import_to_parts(

@@ -10,12 +10,13 @@ from pathlib import Path
 import pyarrow as pa
 
 from netdiffus.capture.files.finding import Found, find_captures
-from netdiffus.capture.reading import Progress, Source
+from netdiffus.capture.reading import Source
 from netdiffus.capture.recordings import recordings
 from netdiffus.capture.report import CaptureReport
 from netdiffus.capture.rules import Rules
 from netdiffus.errors import InputError, Note
 from netdiffus.files import refuse_existing
+from netdiffus.progress import Progress
 from netdiffus.tables.writing import write_parts
 from netdiffus.traces.traces import Traces
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError
@@ -129,9 +128,7 @@ def _shake(values: Floats, real: Floats, channel: Channel, rng: np.random.Genera
     return np.clip(shaken, real.min(), real.max())
 
 
-def _resampled(
-    train: Traces, shape: tuple[int, ...], rng: np.random.Generator
-) -> npt.NDArray[np.float64]:
+def _resampled(train: Traces, shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
     """`shape` (n, C, L): each element from a random trace that reaches that position."""
     longest_first = np.argsort(-train.lengths, kind="stable")
     reaching = np.maximum(train.mask.sum(axis=0), 1)

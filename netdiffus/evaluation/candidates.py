@@ -14,7 +14,7 @@ from netdiffus.evaluation.draws import capped, draw_rows, halves
 from netdiffus.evaluation.features.embedding import Embedding
 from netdiffus.evaluation.features.quantities import scales
 from netdiffus.evaluation.features.table import features
-from netdiffus.evaluation.features.traits import Bools, beyond
+from netdiffus.evaluation.features.traits import beyond
 from netdiffus.evaluation.features.vector_set import VectorSet
 from netdiffus.evaluation.metrics.classification import (
     Predictions,
@@ -27,7 +27,7 @@ from netdiffus.evaluation.metrics.distributions import MEASURES, Tables
 from netdiffus.evaluation.metrics.memorization import Closeness, CopyDetector
 from netdiffus.evaluation.prepare import MOST_COMPARED, Comparison, TraceSet
 from netdiffus.evaluation.set_distances import SetSummary, Summariser, set_distances
-from netdiffus.traces.traces import Floats, Ints, Traces
+from netdiffus.traces.traces import Bools, Floats, Ints, Traces
 
 Figures = dict[str, Any]
 

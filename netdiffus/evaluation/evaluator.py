@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -25,10 +25,8 @@ from netdiffus.evaluation.prepare import MOST_COMPARED, Comparison, TraceSet, Wh
 from netdiffus.evaluation.report.report import Report
 from netdiffus.evaluation.whole_sets import whole_figures
 from netdiffus.parts import Dataset
-from netdiffus.progress import given_or_bar
+from netdiffus.progress import Progress, given_or_bar
 from netdiffus.traces.traces import Floats, Ints, Traces
-
-Progress = Callable[[float, str], None]
 
 BASELINES = {"jitter": jitter, "bootstrap": bootstrap, "markov": markov}
 REPEATS = 3

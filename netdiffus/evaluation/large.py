@@ -13,7 +13,6 @@ from hashlib import blake2b
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from netdiffus.channels import Channel
 from netdiffus.evaluation.draws import capped
@@ -38,7 +37,7 @@ from netdiffus.parts import Dataset
 from netdiffus.parts.dataset import chosen
 from netdiffus.parts.splitting import holdout_mask
 from netdiffus.traces.splitting import group_names
-from netdiffus.traces.traces import Ints, Traces, concat
+from netdiffus.traces.traces import Bools, Ints, Traces, concat
 
 MOST_KEYS = 1 << 20  # traces of a set, up to which all are looked for exact copies
 SAMPLE_BYTES = 1 << 30  # of the padded traces that stand for a set
@@ -55,7 +54,7 @@ class LargeSet:
     """
 
     traces: Traces | Dataset
-    mask: npt.NDArray[np.bool_] | None
+    mask: Bools | None
     numbers: dict[str, int]
 
     @classmethod

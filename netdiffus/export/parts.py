@@ -17,7 +17,7 @@ from netdiffus.parts import Dataset
 from netdiffus.parts.building import RECORDS, SOFTWARE, go_on
 from netdiffus.parts.shards import Shard
 from netdiffus.parts.work import each
-from netdiffus.progress import Shown, given_or_bar
+from netdiffus.progress import Progress, given_or_bar
 
 MOST, POINTS = 16_384, 1 << 24  # traces of a file, and their points if all were of the longest
 SUMMED = ("traces", "packets", "framing", "raised", "mended", "as_udp", "moved")
@@ -31,7 +31,7 @@ def export_to_parts(
     shard: str | None = None,
     ray: str | None = None,
     force: bool = False,
-    progress: Shown | None = None,
+    progress: Progress | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Writes a data set as captures of at most 16,384 traces, each with its labels beside it.

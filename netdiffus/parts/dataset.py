@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -20,13 +19,13 @@ from netdiffus.ledger import Ledger
 from netdiffus.parts.reading import AGAIN, ROWS, OpenPart, named
 from netdiffus.parts.splitting import holdout_mask
 from netdiffus.parts.writing import sha256, write_part
+from netdiffus.progress import Progress
 from netdiffus.tables.columns.arrow import one_array
 from netdiffus.tables.lists import padded
 from netdiffus.tables.manifest import MANIFEST, Columns, Manifest, Part
-from netdiffus.traces.traces import SHOWN, Traces
+from netdiffus.traces.traces import SHOWN, Bools, Ints, Traces
 
 POINTS = 1 << 22  # padded points of a channel at a time
-Ints = npt.NDArray[np.int64]
 
 
 class Dataset:
@@ -223,14 +222,14 @@ class Dataset:
         )
         return rest, holdout
 
-    def _parts_of(self, mask: npt.NDArray[np.bool_]) -> Iterator[Iterator[Traces]]:
+    def _parts_of(self, mask: Bools) -> Iterator[Iterator[Traces]]:
         """The traces of these rows (N,), part by part."""
         begin = 0
         for part in self.manifest.parts:
             yield chosen(self._of_part(part, ROWS, None), mask[begin : begin + part.rows])
             begin += part.rows
 
-    def check(self, progress: Callable[[float, str], None] | None = None) -> None:
+    def check(self, progress: Progress | None = None) -> None:
         """Reads every part and compares it with the manifest: columns, rows, classes and hash.
 
         Raises:
@@ -298,7 +297,7 @@ class Dataset:
         return "\n".join(map(visible, lines))
 
 
-def chosen(batches: Iterable[Traces], mask: npt.NDArray[np.bool_]) -> Iterator[Traces]:
+def chosen(batches: Iterable[Traces], mask: Bools) -> Iterator[Traces]:
     """The traces of some rows (N,) of batches that have N traces together."""
     begin = 0
     for traces in batches:

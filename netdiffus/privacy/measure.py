@@ -10,17 +10,13 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
-import numpy.typing as npt
 
+from netdiffus.arrays import Floats, Ints
 from netdiffus.privacy.counts import by_place, clipped, norm_of, once
 from netdiffus.privacy.denoise import is_signal
 from netdiffus.privacy.domain import Domain
 from netdiffus.privacy.noise import Meter, Release
 from netdiffus.privacy.tokens import Tokens, find_tokens
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 # Shares of mu². Tried on mirage_appx and the lab traffic; see docs/privacy.md.
 SIZES = 0.01

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import secrets
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from math import sqrt
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from netdiffus.errors import InputError, Note, whole
@@ -30,12 +29,10 @@ from netdiffus.privacy.measure import (
 )
 from netdiffus.privacy.noise import NoisyMeter, library
 from netdiffus.privacy.spending import Spending, spend
+from netdiffus.progress import Progress
 from netdiffus.protocols import NUMBERS, PROTOCOLS
 from netdiffus.traces.splitting import group_names
-from netdiffus.traces.traces import Traces
-
-Ints = npt.NDArray[np.int64]
-Progress = Callable[[float, str], None]
+from netdiffus.traces.traces import Ints, Traces
 
 NEEDED = 150  # traces of a class times mu; with less the class is mostly noise
 COLUMNS = {"protocol": 256, "server_port": 65536}  # of the meta-data, with how many values

@@ -12,8 +12,8 @@ import numpy as np
 from scipy.stats import ks_2samp
 
 from netdiffus.errors import InputError
-from netdiffus.sessions.flows import Floats, Flows, Ints, first_rows
-from netdiffus.traces.traces import Traces
+from netdiffus.sessions.flows import Flows, first_rows
+from netdiffus.traces.traces import Floats, Ints, Traces
 
 KINDS = ("protocol", "server_port")  # of a flow, beside its class
 FEWEST = 10  # sessions of a set

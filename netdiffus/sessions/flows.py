@@ -18,10 +18,7 @@ from netdiffus.codec.columns import Columns
 from netdiffus.codec.token_codec import MOST_TOKENS
 from netdiffus.codec.vocabulary import needed
 from netdiffus.errors import InputError, Note
-from netdiffus.traces.traces import Traces
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from netdiffus.traces.traces import Floats, Ints, Traces
 
 SESSION, START = "session", "start"
 NEEDED = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from netdiffus.codec.series import MOST_PACKETS, shared_length
 from netdiffus.errors import InputError
 from netdiffus.model.files import refuse_model
 from netdiffus.model.model import Model
-from netdiffus.progress import given_or_bar
+from netdiffus.progress import Progress, given_or_bar
 from netdiffus.sessions.flows import (
     BEGIN,
     GAP,
@@ -25,7 +24,6 @@ from netdiffus.sessions.flows import (
     SESSION,
     START,
     Flows,
-    Ints,
     as_sessions,
     check_sizes,
     token_channel,
@@ -33,7 +31,7 @@ from netdiffus.sessions.flows import (
 )
 from netdiffus.sessions.peers import PEER, peers_of
 from netdiffus.traces.splitting import group_names
-from netdiffus.traces.traces import Traces
+from netdiffus.traces.traces import Ints, Traces
 from netdiffus.training import Recipe, train
 
 TRACES, SESSIONS = "traces", "sessions"  # the two models in the folder
@@ -126,7 +124,7 @@ def train_sessions(
     resume: bool = False,
     force: bool = False,
     device: str | None = None,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> SessionModel:
     """Trains a model of sessions on flows, each a trace with the columns `session` and `start`.
 

@@ -11,10 +11,11 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from netdiffus.arrays import Ints
 from netdiffus.codec.column import MOST_VALUES
 from netdiffus.codec.vocabulary import needed
 from netdiffus.errors import InputError
-from netdiffus.sessions.flows import Flows, Ints
+from netdiffus.sessions.flows import Flows
 
 PEER = "peer"
 FROM = "from "  # the peer began the flow

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from netdiffus.codec.column import UNKNOWN
 from netdiffus.errors import InputError, checked_seed
 from netdiffus.ops.noise import uniforms
+from netdiffus.progress import Progress
 from netdiffus.sampling import Label, sample, sample_rows
 from netdiffus.sessions.flows import (
     BEGIN,
@@ -21,8 +22,6 @@ from netdiffus.sessions.flows import (
     ROW,
     SESSION,
     START,
-    Floats,
-    Ints,
     first_rows,
     token_channel,
     tokens_of,
@@ -30,7 +29,7 @@ from netdiffus.sessions.flows import (
 )
 from netdiffus.sessions.model import SessionModel
 from netdiffus.sessions.peers import PEER, Addresses
-from netdiffus.traces.traces import Traces
+from netdiffus.traces.traces import Floats, Ints, Traces
 
 FIRST_START = 10**9  # ns since 1970: nobody takes such a time for that of a real capture
 BEGIN_DRAW = 2**31 + 2  # Philox step of the begin of a session
@@ -46,7 +45,7 @@ def sample_sessions(
     seed: int | None = None,
     fast: bool = True,
     device: str | torch.device | None = None,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> Traces:
     """Makes the flows of n sessions, of hosts that live in one network.
 

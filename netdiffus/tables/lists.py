@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from netdiffus.arrays import Floats, Ints
 from netdiffus.channels import Channel
 from netdiffus.tables.columns.arrow import lists_of
 
@@ -20,8 +21,8 @@ SCHEMA_KEY = b"netdiffus"  # schema metadata: what each channel is, and the priv
 def to_table(
     labels: list[str],
     meta: pa.Table,
-    points: dict[Channel, npt.NDArray[np.float64]],
-    lengths: npt.NDArray[np.int64],
+    points: dict[Channel, Floats],
+    lengths: Ints,
     ledger: dict[str, Any] | None = None,
 ) -> pa.Table:
     """One Arrow row per trace from the flat points of each channel. See `Traces.to_arrow`."""
@@ -36,9 +37,7 @@ def to_table(
     return pa.table(columns).replace_schema_metadata({SCHEMA_KEY: json.dumps(about)})
 
 
-def padded(
-    lengths: npt.NDArray[np.int64], channels: int, points: Iterable[npt.NDArray[Any]]
-) -> npt.NDArray[np.float64]:
+def padded(lengths: Ints, channels: int, points: Iterable[npt.NDArray[Any]]) -> Floats:
     """(N, C, L) from the flat points of each channel, zero beyond each trace's length.
 
     In memory a channel lies behind the other.
@@ -48,5 +47,5 @@ def padded(
     inside = np.arange(longest)[None] < lengths[:, None]
     for channel, flat in zip(values, points, strict=True):
         channel[inside] = flat
-    of_traces: npt.NDArray[np.float64] = values.transpose(1, 0, 2)
+    of_traces: Floats = values.transpose(1, 0, 2)
     return of_traces

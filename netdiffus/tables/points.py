@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from netdiffus.arrays import Bools, Ints
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError
 from netdiffus.tables.columns.names import PER_SECOND
 from netdiffus.tables.columns.numbers import EXACT, position
 
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 YEAR = 365 * 86400  # seconds
 
 

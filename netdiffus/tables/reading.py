@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from netdiffus.arrays import Floats, Ints
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError
 from netdiffus.tables import bounds, rows, wide
@@ -114,7 +115,7 @@ def _points(
     findings: Findings,
 ) -> Points:
     """The numbers of the columns, which are taken out of the mapping one by one."""
-    found: dict[str, tuple[Series, npt.NDArray[np.int64]]] = {}
+    found: dict[str, tuple[Series, Ints]] = {}
     for name, known in chosen.channels.items():
         column = columns.pop(name)
         if not is_list(column.type):
@@ -160,8 +161,8 @@ def _one_point_lists(name: str, column: pa.ChunkedArray) -> pa.Array:
 def _same_lengths(
     name: str,
     channel: Channel,
-    lengths: npt.NDArray[np.int64],
-    first: tuple[str, npt.NDArray[np.int64]],
+    lengths: Ints,
+    first: tuple[str, Ints],
     findings: Findings,
 ) -> bool:
     """Whether a channel has as many points as the first; a plain number may be left out."""
@@ -176,7 +177,7 @@ def _same_lengths(
     raise InputError(f"{what}; all channels of a trace must be equally long")
 
 
-def _refuse_empty(lengths: npt.NDArray[np.int64]) -> None:
+def _refuse_empty(lengths: Ints) -> None:
     if lengths.min() < 1:
         row = int(np.argmin(lengths))
         raise InputError(f"trace {row} has no points; remove it, every trace needs at least one")
@@ -200,7 +201,7 @@ def _plain_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(pa.string()) if is_text(kind) or pa.types.is_string_view(kind) else column
 
 
-def _padded(points: Points) -> npt.NDArray[np.float64]:
+def _padded(points: Points) -> Floats:
     """(N, C, L); the series are taken out of the points, so that there is room for both forms."""
     lengths, channels = points.lengths, len(points.series)
     bounds.check_padding(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from netdiffus.arrays import Ints
 from netdiffus.errors import InputError
 from netdiffus.tables.columns.arrow import is_number, lists_of, one_array
 from netdiffus.tables.columns.directions import from_words
@@ -14,8 +14,6 @@ from netdiffus.tables.columns.labels import find_label, shown
 from netdiffus.tables.columns.names import channel_named, is_called
 from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.report import Findings
-
-Ints = npt.NDArray[np.int64]
 
 
 def gather(table: pa.Table, options: ReadOptions, findings: Findings) -> pa.Table:

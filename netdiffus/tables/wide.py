@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from netdiffus.arrays import Floats
 from netdiffus.tables.columns.arrow import is_list, is_number, one_array
 from netdiffus.tables.columns.names import channel_named, is_called
 from netdiffus.tables.formats.arrays import arrays_table
@@ -65,7 +65,7 @@ def _gathered(table: pa.Table, series: dict[str, list[str]], findings: Findings)
     return table
 
 
-def _values(table: pa.Table, names: Sequence[str]) -> npt.NDArray[np.float64]:
+def _values(table: pa.Table, names: Sequence[str]) -> Floats:
     """(N, L), NaN in empty cells."""
     columns = [one_array(table[name]).cast(pa.float64()) for name in names]
     return np.column_stack([column.to_numpy(zero_copy_only=False) for column in columns])

@@ -14,6 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from netdiffus.arrays import Bools as Bools
+from netdiffus.arrays import Floats as Floats
+from netdiffus.arrays import Ints as Ints
 from netdiffus.channels import Channel, same_but_type
 from netdiffus.errors import InputError, Note, visible
 from netdiffus.tables import ReadOptions, ReadReport
@@ -34,9 +37,6 @@ NEVER_NEGATIVE = ("size", "gap", "volume")
 SHOWN = 12  # classes, in what a set says of itself
 
 logger = logging.getLogger(__name__)
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -335,7 +335,7 @@ class Traces:
         return np.array(self.classes, dtype=np.str_)[self.labels]
 
     @property
-    def mask(self) -> npt.NDArray[np.bool_]:
+    def mask(self) -> Bools:
         """(N, L), true where a trace has a point."""
         return np.arange(self.values.shape[2])[None] < self.lengths[:, None]
 
@@ -538,7 +538,7 @@ def _check_values(values: Floats, lengths: Ints, channel: Channel) -> None:
         _refuse(wrong, values, channel, "a direction is +1 or -1; cut padding off")
 
 
-def _refuse(wrong: npt.NDArray[np.bool_], values: Floats, channel: Channel, advice: str) -> None:
+def _refuse(wrong: Bools, values: Floats, channel: Channel, advice: str) -> None:
     if wrong.any():
         row, point = (int(i) for i in np.argwhere(wrong)[0])
         raise InputError(

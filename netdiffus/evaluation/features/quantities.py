@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError
-from netdiffus.traces.traces import Floats, Ints, Traces
+from netdiffus.traces.traces import Bools, Floats, Ints, Traces
 
 ADDITIVE = ("size", "volume")
 LOGARITHMIC = {"size": 1.0, "volume": 1.0, "gap": 1e6}
@@ -151,7 +151,7 @@ def burst_states(traces: Traces) -> Floats | None:
     return None
 
 
-def runs(state: Floats | npt.NDArray[np.bool_], lengths: Ints) -> tuple[Ints, Floats, Ints]:
+def runs(state: Floats | Bools, lengths: Ints) -> tuple[Ints, Floats, Ints]:
     """Runs of equal values.
 
     Args:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
+from netdiffus.arrays import Ints
 from netdiffus.errors import InputError
 from netdiffus.tables.columns.arrow import one_array
 from netdiffus.tables.columns.directions import from_words
@@ -229,7 +229,7 @@ class _Column:
 
     name: str
     text: pa.Array
-    offsets: npt.NDArray[np.int64]
+    offsets: Ints
 
     def refuse(self, wrong: pa.Array, what: str) -> None:
         """Raises InputError at the first item that is wrong."""

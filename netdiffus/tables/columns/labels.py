@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from netdiffus.arrays import Ints
 from netdiffus.errors import InputError
 from netdiffus.tables.columns.arrow import is_text, one_array
 from netdiffus.tables.columns.names import LABELS, LESS_USUAL_LABELS, RARE_LABELS, plain
@@ -51,9 +51,7 @@ def shown(names: list[str], most: int = 30) -> str:
     return ", ".join(names[:most]) + rest
 
 
-def encode_labels(
-    name: str, column: pa.ChunkedArray
-) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+def encode_labels(name: str, column: pa.ChunkedArray) -> tuple[Ints, tuple[str, ...]]:
     """Index of each row's class, and the names of the classes in order.
 
     Whole numbers are the same class however they are written: 0 and 0.0 are.

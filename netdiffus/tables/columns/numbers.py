@@ -10,12 +10,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from netdiffus.arrays import Ints
 from netdiffus.errors import InputError
 from netdiffus.tables.columns.arrow import is_text, large_lists
 from netdiffus.tables.columns.directions import from_words
 from netdiffus.tables.columns.names import PER_SECOND
 
-Ints = npt.NDArray[np.int64]
 EXACT = 2**53  # float64 holds every whole number up to this one
 
 
