@@ -28,7 +28,8 @@ def copy(train: Traces, n: int, seed: int = 0) -> Traces:
         InputError: `n` is below 1.
     """
     rows = _rows(train, n, np.random.default_rng(seed))
-    return _without_meta(train.with_gaps()[rows])
+    drawn = train.with_gaps()[rows]
+    return replace(drawn, meta=drawn.meta.select([]))
 
 
 def jitter(train: Traces, n: int, seed: int = 0) -> Traces:
@@ -103,11 +104,6 @@ def _rows(train: Traces, n: int, rng: np.random.Generator) -> Ints:
         for label, k in enumerate(wanted)
     ]
     return np.concatenate(drawn).astype(np.int64)
-
-
-def _without_meta(traces: Traces) -> Traces:
-    """The traces without the meta of those they were made from."""
-    return replace(traces, meta=traces.meta.select([]))
 
 
 def _warp(traces: Traces, rng: np.random.Generator) -> Ints:

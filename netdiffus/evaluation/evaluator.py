@@ -92,7 +92,8 @@ def evaluate(
     if repeats is not None and repeats < 1:
         raise InputError(f"repeats must be at least 1, got {repeats}")
     comparison, whole = _prepared(real, synthetic, holdout, seed, by, sep)
-    _check_total(comparison)
+    if (total := int(comparison.compared.sum())) < FOLDS:
+        raise InputError(f"{total} traces to compare are too few; at least {FOLDS} are needed")
     for note in comparison.notes:
         warnings.warn(Note(note), stacklevel=2)
     most = max(comparison.compared.sum(), comparison.trained.sum())
@@ -167,11 +168,6 @@ def _all_figures(
     sets["holdout"]["copying"] = scorer.copying_of_holdout()
     usual = _usual(comparison, *scorer.usual_near())
     return {"sets": sets, "candidates": candidates, "usual": usual}
-
-
-def _check_total(comparison: Comparison) -> None:
-    if (total := int(comparison.compared.sum())) < FOLDS:
-        raise InputError(f"{total} traces to compare are too few; at least {FOLDS} are needed")
 
 
 def _source(train: TraceSet, seed: int) -> Traces:

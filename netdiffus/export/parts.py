@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,11 +77,8 @@ def export_to_parts(
             shown(float(len(mine) - len(todo) + i), f"{work.path(k).name} of {work.count}")
     there = [found for k in range(work.count) if (found := work.done(k)) is not None]
     counts = {"files": work.count, "made": len(todo), "missing": work.count - len(there)}
-    return {"captures": str(folder), **counts, **_added(there)}
-
-
-def _added(records: Sequence[dict[str, Any]]) -> dict[str, int]:
-    return {name: sum(one[name] for one in records) for name in SUMMED}
+    sums = {name: sum(one[name] for one in there) for name in SUMMED}
+    return {"captures": str(folder), **counts, **sums}
 
 
 @dataclass(frozen=True)

@@ -282,7 +282,8 @@ def _made(
     cells, codes = make(measured, public, labels, rng)
     found = public.decode(cells, rng)
     lengths = (cells[0] >= 0).sum(axis=1)
-    values = np.stack([found[name] for name in _names_as_gaps(traces)], axis=1)
+    names = [channel.name for channel in traces[:1].with_gaps().channels]
+    values = np.stack([found[name] for name in names], axis=1)
     inside = np.arange(values.shape[2])[None] < lengths[:, None]
     for c, channel in enumerate(traces.channels):
         if channel.kind == "time":
@@ -304,11 +305,6 @@ def _made(
         meta=pa.table(meta),
         ledger=about,
     )
-
-
-def _names_as_gaps(traces: Traces) -> list[str]:
-    """Names of the channels, gaps in place of times."""
-    return [channel.name for channel in traces[:1].with_gaps().channels]
 
 
 def _cells(kind: pa.DataType, codes: Ints, values: int) -> pa.Array:

@@ -213,20 +213,15 @@ def _with_peers(flows: Flows, by: str | None, columns: Choice) -> tuple[Flows, l
     meta = flows.traces.meta
     if columns is None:
         columns = [name for name in CODES if name in meta.column_names]
-    elif columns != "all":
+    elif columns == "all":
+        columns = [name for name in safe_columns(flows.traces) if name not in OURS]
+    else:
         columns = [columns] if isinstance(columns, str) else list(columns)
         for name in columns:
             if name in OURS:
                 raise InputError(f"column {name!r} is learned as sessions need it; leave it out")
-    else:
-        columns = _all(flows)
     traces = with_meta(flows.traces, **added)
     return replace(flows, traces=traces), [*columns, *([PEER] if peers is not None else [])]
-
-
-def _all(flows: Flows) -> list[str]:
-    """The columns that `train` would take for `all`, but for those that sessions have anyway."""
-    return [name for name in safe_columns(flows.traces) if name not in OURS]
 
 
 def _sessions(flows: Flows, model: Model) -> tuple[Traces, Ints]:

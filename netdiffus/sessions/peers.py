@@ -106,7 +106,7 @@ class Addresses:
             peer = self._peer(name, own, networks)
             if ip_address_or_none(name) is None:
                 _to_front(own, peer)
-            _to_front(networks, _prefix(peer))
+            _to_front(networks, peer.rpartition(".")[0])
             found.append((peer, mine) if text.startswith(FROM) else (mine, peer))
         return found
 
@@ -191,10 +191,6 @@ def _kind(peer: Address) -> str:
 def _network(peer: Address) -> object:
     """The /24 of IPv4, the /64 of IPv6."""
     return peer.version, int(peer) >> (8 if peer.version == 4 else 64)
-
-
-def _prefix(address: str) -> str:
-    return address.rpartition(".")[0]
 
 
 def _to_front(latest: list[object], one: object) -> None:

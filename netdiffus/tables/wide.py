@@ -81,9 +81,7 @@ def _series(table: pa.Table) -> dict[str, list[str]]:
     return {
         stem: [numbered[k] for k in sorted(numbered)]
         for stem, numbered in found.items()
-        if len(numbered) >= 2 and min(numbered) <= 1 and _are_counted(sorted(numbered))
+        if len(numbered) >= 2
+        and min(numbered) <= 1
+        and max(numbered) - min(numbered) == len(numbered) - 1
     }
-
-
-def _are_counted(numbers: list[int]) -> bool:
-    return numbers[-1] - numbers[0] == len(numbers) - 1

@@ -118,14 +118,11 @@ def totals(traces: Traces) -> list[Quantity]:
 
 def _log_gaps(traces: Traces, rows: Rows) -> list[Quantity]:
     return [
-        Quantity(f"log {ch.name}", "log10 s", "log gap", _log_gap(traces.points(c)), rows)
+        Quantity(f"log {ch.name}", "log10 s", "log gap", logs, rows)
         for c, ch in enumerate(traces.channels)
         if ch.kind == "gap"
+        for logs in [np.log10(np.maximum(traces.points(c), MICROSECOND))]
     ]
-
-
-def _log_gap(gaps: Floats) -> Floats:
-    return np.log10(np.maximum(gaps, MICROSECOND))
 
 
 def _bursts(traces: Traces) -> list[Quantity]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -137,6 +136,7 @@ def _plots(report: Report) -> dict[str, Any]:
     counts = np.array(figures["protocol"]["compared_per_class"])
     equal = [t[draw_rows(t.labels, counts, np.random.default_rng(seed))] for t in (real, synthetic)]
     forests = [figures["candidates"][name]["trained_on_equal"] for name in ("real", "synthetic")]
+    matrices = [forest["confusion"] for forest in forests]
     return {
         "examples": plots.examples(real, synthetic, seed),
         "cut": _cut(real, synthetic, plots.example_points(real.classes)),
@@ -145,15 +145,11 @@ def _plots(report: Report) -> dict[str, Any]:
         "gasf": plots.gasf_images(real, synthetic, seed),
         "distributions": plots.distributions(*equal),
         "acf": plots.autocorrelations(report.real, real, synthetic),
-        "confusions": _confusions(real.classes, [f["confusion"] for f in forests]),
+        # None of many classes: there is no matrix.
+        "confusions": "" if None in matrices else plots.confusions(real.classes, *matrices),
         "early": plots.early_decision(figures["early"]),
         "training": plots.training_curve(report.history),
     }
-
-
-def _confusions(classes: Sequence[str], matrices: list[Any]) -> str:
-    """Nothing where there are too many classes for a matrix."""
-    return "" if None in matrices else plots.confusions(classes, *matrices)
 
 
 def _cut(real: Traces, synthetic: Traces, points: int) -> str:

@@ -170,7 +170,7 @@ def _set_row_axes(axis: Axes, width: int, channel: Channel) -> None:
     if kind == "gap":
         axis.set_yscale("log")
     elif kind == "volume":
-        axis.set_yscale("function", functions=(_root, _square))
+        axis.set_yscale("function", functions=(_root, np.square))
     axis.set_xlim(-1, EXAMPLES * width * 1.06)
     axis.set_xticks([])
     axis.spines["bottom"].set_visible(False)
@@ -180,10 +180,6 @@ def _set_row_axes(axis: Axes, width: int, channel: Channel) -> None:
 
 def _root(x: Floats) -> Floats:
     return np.sqrt(np.maximum(x, 0.0))
-
-
-def _square(x: Floats) -> Floats:
-    return np.square(x)
 
 
 def _draw_gasf(figure: Figure, real: Traces, synthetic: Traces, rng: np.random.Generator) -> None:
