@@ -10,7 +10,7 @@ import torch
 
 from netdiffus.errors import InputError
 from netdiffus.training.checkpoint import log
-from netdiffus.training.processes import agreed, mean
+from netdiffus.training.processes import summed
 from netdiffus.training.run import Run
 from netdiffus.training.saving import save
 from netdiffus.training.validation import calibrate, set_temperature, validate
@@ -35,26 +35,41 @@ def _loop(run: Run, interrupted: threading.Event) -> None:
     saved = time.monotonic()
     if state.schedule.decay_step is not None:
         run.data.take_all()
-    while not _is_over(run, interrupted):
-        loss = _step(run)
+    alone = run.accelerator.num_processes == 1
+    _, over, decay = _shared(run, 0.0, interrupted)
+    while not over and not (alone and interrupted.is_set()):  # several agree after one more step
+        if decay:
+            _begin_decay(run)
+        own = _step(run)
         state.seconds = time.monotonic() - began
         state.cpu_seconds = time.process_time() - cpu_began
+        if _is_validation_due(run):
+            validate(run)
+        loss, over, decay = _shared(run, own, interrupted)
         _note(run, loss)
         if time.monotonic() - saved > run.recipe.checkpoint_seconds:
             save(run)
             saved = time.monotonic()
 
 
-def _is_over(run: Run, interrupted: threading.Event) -> bool:
-    """Whether it ends before this step; if not, the learning rate falls where it is time."""
-    schedule = run.state.schedule
-    wish = schedule.decay_step is None and run.wants_decay
-    over, decay = agreed(run.accelerator, interrupted.is_set() or run.is_over, wish)
-    if decay and not over:
-        schedule.begin_decay(run.state.step, run.share)
-        calibrate(run)
-        run.data.take_all()
-    return over
+def _shared(run: Run, own: float, interrupted: threading.Event) -> tuple[float, bool, bool]:
+    """The mean loss, whether training is over, and whether the rate is to fall from now on.
+
+    All processes must do the same at the same step, so what one wishes all do. One message a step
+    tells all three, because each message waits for the slowest process.
+    """
+    falls = run.state.schedule.decay_step is None and run.wants_decay
+    wishes = interrupted.is_set() or run.is_over, falls
+    loss, *found = summed(run.accelerator, own, *wishes)
+    over, decay = (wish > 0 for wish in found)
+    return loss / run.accelerator.num_processes, over, decay
+
+
+def _begin_decay(run: Run) -> None:
+    """Lets the learning rate fall; the validation traces are learned from, too, from now on."""
+    run.state.schedule.begin_decay(run.state.step, run.share)
+    calibrate(run)
+    run.data.take_all()
 
 
 def _step(run: Run) -> float:
@@ -67,22 +82,27 @@ def _step(run: Run) -> float:
         own = float(run.step(*batch))
     state.average(recipe.ema_width)
     state.step += 1  # all that a step changes is done, should another process be lost
-    loss = mean(run.accelerator, own)
+    return own
+
+
+def _is_validation_due(run: Run) -> bool:
+    every = validation_steps(len(run.data.labels))
+    return run.state.step % every == 0 and run.state.schedule.decay_step is None
+
+
+def _note(run: Run, loss: float) -> None:
+    """What is told after a step.
+
+    Raises:
+        InputError: The loss is not finite.
+    """
+    state = run.state
     if not math.isfinite(loss):
         raise InputError(
             f"the loss is no longer finite at step {state.step - 1}; try a lower learning_rate (a "
             "checkpoint that was written before is kept)"
         )
-    return loss
-
-
-def _note(run: Run, loss: float) -> None:
-    """What is measured and told after a step."""
-    state = run.state
     state.losses.append(loss)
-    every = validation_steps(len(run.data.labels))
-    if state.step % every == 0 and state.schedule.decay_step is None:
-        validate(run)
     if state.step % LOG_EVERY == 0:
         log(state, run.log)
     run.progress(run.share, f"step {state.step} loss {loss:.4f}")

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from accelerate.utils import DistributedDataParallelKwargs, gather_object
 
 from netdiffus.device import usable
 from netdiffus.errors import InputError
@@ -20,7 +20,10 @@ from netdiffus.errors import InputError
 
 def joined() -> Accelerator:
     """Knows the processes. Without a GPU accelerate must be told so, or each would work alone."""
-    return Accelerator(device_placement=False, cpu=not torch.cuda.is_available())
+    on_cpu = not torch.cuda.is_available()
+    # The buffers of a network are the same everywhere: to send them takes a message a step.
+    same = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
+    return Accelerator(device_placement=False, cpu=on_cpu, kwargs_handlers=[same])
 
 
 def target_device(accelerator: Accelerator, device: str | None) -> torch.device:
@@ -53,17 +56,6 @@ def summed(accelerator: Accelerator, *numbers: float) -> list[float]:
     found = torch.tensor(numbers, dtype=torch.float64, device=accelerator.device)
     sums: list[float] = accelerator.reduce(found).tolist()
     return sums
-
-
-def agreed(accelerator: Accelerator, *wishes: bool) -> list[bool]:
-    """Whether any process wishes each: all must do the same at the same step."""
-    return [one > 0 for one in summed(accelerator, *wishes)]
-
-
-def mean(accelerator: Accelerator, value: float) -> float:
-    """The mean of a number over all processes."""
-    found: float = summed(accelerator, value)[0] / accelerator.num_processes
-    return found
 
 
 def refuse_others(accelerator: Accelerator, about: Mapping[str, Any]) -> None:

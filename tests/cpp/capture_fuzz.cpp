@@ -1,6 +1,9 @@
-// Feeds the capture reader with damaged captures: `capture_fuzz SECONDS SEED FOLDER...`. Inputs
-// that reach new code are kept and damaged further; nothing is written. Compile the reader's
-// sources with -fsanitize-coverage=trace-pc and this file without.
+// Feeds the capture reader with damaged captures, in two ways: with any compiler as `capture_fuzz
+// SECONDS SEED FOLDER...`, where inputs that reach new code are kept and damaged further, and
+// nothing is written (compile the reader's sources with -fsanitize-coverage=trace-pc and this file
+// without); and with -DLIBFUZZER by the libFuzzer of Clang, which compares more of what the code
+// does
+// (`make fuzz`).
 #include <bitset>
 #include <cstdio>
 #include <cstdlib>
@@ -10,6 +13,7 @@
 #include <iterator>
 #include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "capture/reader.h"
@@ -19,9 +23,7 @@ using Input = std::vector<uint8_t>;
 
 namespace {
 
-constexpr size_t kEdges = 1 << 16, kLongest = 1 << 14;
-std::bitset<kEdges> reached, now_reached;
-uintptr_t previous = 0;
+constexpr size_t kLongest = 1 << 14;
 std::mt19937_64 random_bits;
 
 size_t below(size_t limit) { return limit ? random_bits() % limit : 0; }
@@ -108,6 +110,24 @@ void try_input(const Input& input, uint64_t seed) {
   const Outcome pieces = read(input, narrow, true);
   if (!narrow.unsorted()) check(whole, pieces, rules);
 }
+
+}  // namespace
+
+#ifdef LIBFUZZER
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const std::string_view bytes(reinterpret_cast<const char*>(data), size);
+  try_input(Input(data, data + size), std::hash<std::string_view>{}(bytes));
+  return 0;
+}
+
+#else
+
+namespace {
+
+constexpr size_t kEdges = 1 << 16;
+std::bitset<kEdges> reached, now_reached;
+uintptr_t previous = 0;
 
 // Whether the input reached code that none before it had.
 bool run(const Input& input) {
@@ -200,3 +220,5 @@ int main(int count, char** arguments) {
   std::printf("runs %zu, seeds %zu, kept %zu, edges %zu then %zu\n", runs, seeds,
               corpus.size() - seeds, known, reached.count());
 }
+
+#endif

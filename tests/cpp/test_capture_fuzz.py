@@ -45,13 +45,11 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return parts | {"main": compiled(folder, HERE / "capture_fuzz.cpp")}
 
 
-@pytest.fixture(scope="module")
-def seeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_seeds(folder: Path) -> Path:
     """A small capture of every container, link type, tunnel and kind of damage."""
     from captures import START, Record, conversation, ethernet, pcap
     from test_finding import BAD, FILES, FOLLOWING, LINKS, SMALL, SNOOP, TUNNELS, damage
 
-    folder = tmp_path_factory.mktemp("seeds")
     made = [data for name, data in FILES.items() if name not in ("gzip", "zstd")]
     longer = damage(SMALL["pcapng"], 80, 99_999, ">I")  # a packet than its block
     made += [SNOOP, longer, *FOLLOWING.values()]
@@ -67,6 +65,11 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i, data in enumerate(made):
         (folder / f"{i}").write_bytes(data)
     return folder
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_seeds(tmp_path_factory.mktemp("seeds"))
 
 
 def fuzz(program: Path, seconds: float, seeds: Path) -> subprocess.CompletedProcess[str]:

@@ -94,6 +94,22 @@ def test_any_end_of_a_line(end: bytes, tmp_path: Path) -> None:
     assert Traces.load(path).equals(expected())
 
 
+BLANK = [b"\n", b"\r", b"\r\r\n", b"   ", b"\xff\xfe", b"\xef\xbb\xbf", b"#a\n"]
+
+
+@pytest.mark.parametrize("text", BLANK)
+def test_text_without_any_row_is_refused(text: bytes, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(text)
+    with pytest.raises(InputError, match="only blank lines or comments"):
+        Traces.load(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("blank", [b"\r", b"\n", b"\r\n", b"\n\r"])
+def test_blank_lines_above_rows_that_end_otherwise(blank: bytes, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(blank + b'label,value\na,"1 2"\r\nb,"3 4"\n')
+    assert Traces.load(tmp_path / "t.csv").values[:, 0].tolist() == [[1, 2], [3, 4]]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 def test_unicode_encodings(encoding: str, tmp_path: Path) -> None:
     path = tmp_path / "t.csv"

@@ -48,7 +48,9 @@ def body_of(data: pa.Buffer, findings: Findings) -> Body:
         shown = others[0].decode(errors="replace")[:60]
         findings.mended.append(f"{len(others)} lines before the header were left out: {shown!r}")
     offset = sum(len(line) + 1 for line in lines[:count])
-    return Body(data.slice(offset), separators[0] if separators else None)
+    rest = start[offset:]
+    offset += len(rest) - len(rest.lstrip(b"\r\n"))  # blank lines with other ends
+    return Body(data.slice(min(offset, len(data))), separators[0] if separators else None)
 
 
 def _lines_before(lines: list[bytes]) -> int:

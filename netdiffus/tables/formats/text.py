@@ -34,6 +34,8 @@ def read_text(data: pa.Buffer, options: ReadOptions, findings: Findings) -> pa.T
     body = body_of(data, findings)
     body = replace(body, data=_with_quotes(body.data))
     sample = body.data.slice(0, min(len(body.data), _first_line(body.data) + SAMPLE)).to_pybytes()
+    if not sample.strip():
+        raise InputError("the file has no names of columns, only blank lines or comments")
     first = re.split(r"[,;|\t ]+", sample.splitlines()[0].decode(errors="ignore").strip())
     if options.channels and len(options.channels) == 1 and are_values(first):
         return _lines(body.data, options, findings)
