@@ -7,16 +7,7 @@ from typing import Annotated
 
 import typer
 
-from netdiffus.cli.options import (
-    Force,
-    Json,
-    Length,
-    Page,
-    Reading,
-    Seed,
-    figures_beside,
-    load,
-)
+from netdiffus.cli.options import Force, Json, Length, Page, Reading, Seed, figures_beside, load
 from netdiffus.cli.output import show
 from netdiffus.cli.packages import need_eval
 from netdiffus.cli.progress import bar

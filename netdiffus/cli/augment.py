@@ -45,7 +45,7 @@ def augment(
         str, typer.Option(help="Made traces that are tried, as multiples of the real ones.")
     ] = "1,2,5",
     classifier: Annotated[
-        Literal["forest", "cnn", "both"], typer.Option(help="Who judges.")
+        Literal["forest", "cnn", "both"], typer.Option(help="Which classifier judges.")
     ] = "both",
     by: Annotated[
         str | None, typer.Option(help="Column whose groups stay together when divided.")

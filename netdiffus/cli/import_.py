@@ -57,7 +57,10 @@ def import_(
     size: Annotated[PacketSize, typer.Option(help="What the size of a packet counts.")] = "ip",
     direction: Annotated[
         Literal["first", "syn", "port"],
-        typer.Option(help="The client sent the first packet, or the syn; or by port."),
+        typer.Option(
+            help="Who the client is: the sender of the first packet, or of the SYN; or, by port, the "
+            "end with the higher one."
+        ),
     ] = "first",
     host: Annotated[
         list[str] | None,

@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from netdiffus.cli.options import (
-    Force,
-    Json,
-    Length,
-    Reading,
-)
+from netdiffus.cli.options import Force, Json, Length, Reading
 from netdiffus.cli.output import show
 from netdiffus.cli.progress import bar
 

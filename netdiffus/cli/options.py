@@ -92,10 +92,10 @@ class CaptureOptions:
     size: Annotated[PacketSize, typer.Option(help="What the sizes of traces count.")] = "ip"
     ip: Annotated[int, typer.Option(help="IP version, 4 or 6.")] = 4
     mtu: Annotated[int, typer.Option(help="Largest IP packet.")] = 1500
-    protocol: Annotated[Literal["tcp", "udp"], typer.Option(help="Where traces do not say.")] = (
-        "tcp"
-    )
-    server_port: Annotated[int, typer.Option(help="Where traces do not say.")] = 443
+    protocol: Annotated[
+        Literal["tcp", "udp"], typer.Option(help="Of traces without a column protocol.")
+    ] = "tcp"
+    server_port: Annotated[int, typer.Option(help="Of traces without a column server_port.")] = 443
     resolution: Annotated[Literal["ns", "us"], typer.Option(help="Resolution of times.")] = "ns"
     small: Annotated[
         Literal["refuse", "raise"],

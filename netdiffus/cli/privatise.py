@@ -7,14 +7,7 @@ from typing import Annotated
 
 import typer
 
-from netdiffus.cli.options import (
-    TABLE_HELP,
-    Force,
-    Json,
-    Reading,
-    comma_separated,
-    load,
-)
+from netdiffus.cli.options import TABLE_HELP, Force, Json, Reading, comma_separated, load
 from netdiffus.cli.output import show
 from netdiffus.cli.progress import bar
 from netdiffus.errors import InputError
@@ -43,7 +36,7 @@ def privatise(
         typer.Option("--range", help="CHANNEL=LO:HI, public bounds; may be repeated."),
     ] = None,
     mix: Annotated[
-        str, typer.Option(help="Classes real, as many as there were, or balanced.")
+        str, typer.Option(help="real: as many of each class as there were; balanced: equally many.")
     ] = "real",
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Go on where classes have too few traces.")

@@ -95,7 +95,7 @@ def sample(
     capture: CaptureOptions,
     starts: Annotated[
         Literal["meta", "sequence", "together"] | None,
-        typer.Option(help="Of a capture: what --start of export is."),
+        typer.Option(help="Of a capture: when flows begin, as --start of export."),
     ] = None,
     for_spreadsheets: Annotated[
         bool,

@@ -111,7 +111,7 @@ def train(
     batch_size: Annotated[int, typer.Option(help="Traces per step.")] = 64,
     learning_rate: Annotated[float, typer.Option(help="Of AdamW, at its highest.")] = 2e-3,
     validation: Annotated[
-        float, typer.Option(help="Share of the traces that tell of overfitting; 0 uses all.")
+        float, typer.Option(help="Share of the traces that is held back to notice overfitting.")
     ] = 0.1,
     seed: Seed = 0,
     device: Device = None,

@@ -133,7 +133,10 @@ class CandidateScorer:
         return self._copying_figures(candidate, rows, closeness)
 
     def copying_of_holdout(self) -> Figures:
-        """How near held-out traces are to training traces and to others: what is new is so near."""
+        """How near held-out traces are to training traces and to other held-out ones.
+
+        Traces that are new are as near as that.
+        """
         holdout = self._comparison.holdout
         rows = self._some(holdout)
         return self._copying_figures(holdout, rows, self._copies.of_holdout(rows))

@@ -191,7 +191,7 @@ def _sets(comparison: Comparison, known: set[bytes]) -> Figures:
 def _usual(comparison: Comparison, near: Floats, near_labels: Ints) -> Figures:
     """Shares of copies among real traces themselves, in the class mix of the synthetic ones.
 
-    That of near copies is in the mix of those synthetic traces that near copies are looked for of.
+    For near copies it is the mix of the synthetic traces that are searched for them.
     """
     train, holdout = comparison.train.whole, comparison.holdout.whole
     exact = usual_exact(train.keys + holdout.keys, len(comparison.known_keys))

@@ -80,7 +80,7 @@ class LargeSet:
         return self.numbers
 
     def only(self, classes: Sequence[str]) -> LargeSet:
-        """Without the numbers of other classes."""
+        """The same set, with the numbers of these classes alone."""
         return replace(self, numbers={name: self.numbers.get(name, 0) for name in classes})
 
     def batches(self) -> Iterator[Traces]:

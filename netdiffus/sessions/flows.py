@@ -119,8 +119,8 @@ def as_sessions(flows: Flows, columns: Columns, owners: Ints) -> Traces:
     Args:
         flows: In order.
         columns: Those of the model of traces.
-        owners: (N,), whose each flow is. A row that fewer than 5 own counts as the most frequent
-            one of those that agree with it in most parts.
+        owners: (N,), the owner of each flow. A row of fewer than 5 owners is replaced by the
+            frequent row that agrees with it in most parts.
 
     Returns:
         One trace a session, with `begin` and the columns of the session in its meta.

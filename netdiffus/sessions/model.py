@@ -35,7 +35,7 @@ from netdiffus.traces.traces import Ints, Traces
 from netdiffus.training import Recipe, train
 
 TRACES, SESSIONS = "traces", "sessions"  # the two models in the folder
-OWNER = "session owner"  # column of whose each flow is, while the models are trained
+OWNER = "session owner"  # column of the owner of each flow, while the models are trained
 OURS = (SESSION, START, PEER, OWNER, "client", "server")
 
 
@@ -199,7 +199,7 @@ def _halved(recipe: Recipe) -> Recipe:
 
 
 def _with_peers(flows: Flows, by: str | None, columns: Choice) -> tuple[Flows, list[str]]:
-    """Flows with `peer` and whose they are, and the columns to learn of them."""
+    """Flows with their peers and owners, and the columns of them to learn."""
     groups = None
     if by is not None:
         groups = np.unique(group_names(flows.traces.meta, by, None), return_inverse=True)[1]
@@ -225,7 +225,7 @@ def _with_peers(flows: Flows, by: str | None, columns: Choice) -> tuple[Flows, l
 
 
 def _sessions(flows: Flows, model: Model) -> tuple[Traces, Ints]:
-    """Sessions as traces, with whose they are."""
+    """Sessions as traces, and the owner of each."""
     owners = np.asarray(flows.traces.meta[OWNER])
     sessions = as_sessions(flows, model.columns, owners)
     owners = owners[flows.first]

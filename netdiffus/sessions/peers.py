@@ -36,7 +36,7 @@ def peers_of(flows: Flows, owners: Ints) -> list[str] | None:
 
     Args:
         flows: With the addresses of their two ends.
-        owners: (N,), whose each flow is: an address that fewer than 5 own is told by no name.
+        owners: (N,), the owner of each flow; an address of fewer than 5 owners gets no name.
 
     Raises:
         InputError: A cell that is no address.

@@ -9,12 +9,7 @@ import numpy as np
 
 from netdiffus.evaluation.draws import draw_rows
 from netdiffus.evaluation.report import plots
-from netdiffus.evaluation.report.grades import (
-    RULES,
-    grade_distance,
-    headline_metrics,
-    lead,
-)
+from netdiffus.evaluation.report.grades import RULES, grade_distance, headline_metrics, lead
 from netdiffus.evaluation.report.pages import HERE, filled
 from netdiffus.evaluation.report.summary import ANSWER_RULES, Answer, answers, shares, spots
 from netdiffus.evaluation.report.summary_plots import good_plot, private_plot, worst_plot
@@ -34,9 +29,9 @@ CANDIDATES = {
 }
 READINGS = (
     "Each line is scaled to its worst. Shaded: still near the real traces.",
-    "Where nothing is copied, the synthetic traces stand at what is usual of real ones.",
-    "1: no further than other real traces. Shaded: near. Grey: within the noise. By the values, "
-    "if nothing else is named.",
+    "Where nothing is copied, the synthetic traces stand where real ones usually do.",
+    "1: as far from real traces as other real traces are. Shaded: near. Grey: within the noise. A "
+    "bar without a word beside its number compares values.",
 )
 MEASURES = {"joint": "joint MMD", "coverage": "coverage", "frechet": "Fréchet"}
 

@@ -18,16 +18,7 @@ from netdiffus.evaluation.draws import draw_rows
 from netdiffus.evaluation.features.quantities import Quantity, log_scale, varying
 from netdiffus.evaluation.metrics.distances import lag_count
 from netdiffus.evaluation.metrics.distributions import class_autocorrelation
-from netdiffus.evaluation.report.svg import (
-    LINES,
-    REAL,
-    SOFT,
-    SYNTHETIC,
-    TRAIN,
-    WIDTH,
-    frame,
-    svg,
-)
+from netdiffus.evaluation.report.svg import LINES, REAL, SOFT, SYNTHETIC, TRAIN, WIDTH, frame, svg
 from netdiffus.ops.gasf import gasf_image
 from netdiffus.traces.plots import (
     drawn_channels,

@@ -9,13 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from netdiffus.errors import InputError
-from netdiffus.tables.columns.arrow import (
-    is_list,
-    is_number,
-    large_lists,
-    lists_of,
-    one_array,
-)
+from netdiffus.tables.columns.arrow import is_list, is_number, large_lists, lists_of, one_array
 
 JOY = {"b", "dir", "ipt"}  # fields of a packet in tables of joy; dir is < or >
 
