@@ -58,8 +58,8 @@ def import_(
     direction: Annotated[
         Literal["first", "syn", "port"],
         typer.Option(
-            help="Who the client is: the sender of the first packet, or of the SYN; or, by port, the "
-            "end with the higher one."
+            help="Who the client is: the sender of the first packet, or of the SYN; or, by port,"
+            " the end with the higher one."
         ),
     ] = "first",
     host: Annotated[
