@@ -25,7 +25,7 @@ from netdiffus.evaluation.metrics.classifiers import Learner, forest, network
 from netdiffus.evaluation.metrics.cnn import Series, cnn
 from netdiffus.evaluation.metrics.distributions import MEASURES, Tables
 from netdiffus.evaluation.metrics.memorization import Closeness, CopyDetector
-from netdiffus.evaluation.prepare import MOST_COMPARED, Comparison, TraceSet
+from netdiffus.evaluation.prepare import MOST_COMPARED, PreparedSets, TraceSet
 from netdiffus.evaluation.set_distances import SetSummary, Summariser, set_distances
 from netdiffus.traces.traces import Bools, Floats, Ints, Traces
 
@@ -64,7 +64,7 @@ class CandidateScorer:
         repeats: Draws of traces, and classifiers.
     """
 
-    def __init__(self, comparison: Comparison, seed: int, repeats: int) -> None:
+    def __init__(self, comparison: PreparedSets, seed: int, repeats: int) -> None:
         self._comparison, self._seed, self._repeats = comparison, seed, repeats
         train, holdout = comparison.train, comparison.holdout
         self._embedding = Embedding(train.traces)

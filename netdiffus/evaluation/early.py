@@ -14,7 +14,7 @@ from netdiffus.evaluation.features.vector_set import Vectors, VectorSet
 from netdiffus.evaluation.intervals import accuracy_figure
 from netdiffus.evaluation.metrics.classification import train_and_test
 from netdiffus.evaluation.metrics.classifiers import Classifier, fitted
-from netdiffus.evaluation.prepare import Comparison, TraceSet
+from netdiffus.evaluation.prepare import PreparedSets, TraceSet
 from netdiffus.traces.traces import Floats, Ints, Traces
 
 CUTS, SPAN = 5, 100  # how many, and how many times the least the most seconds are
@@ -23,7 +23,7 @@ TREES = 20
 LEARNERS = ("real", "synthetic", "both")
 
 
-def early_figures(comparison: Comparison, seed: int) -> dict[str, Any]:
+def early_figures(comparison: PreparedSets, seed: int) -> dict[str, Any]:
     """Accuracy on held-out traces of which the beginning alone is known.
 
     Forests learn from equally long beginnings of real traces, of as many synthetic ones, and of

@@ -21,7 +21,7 @@ from netdiffus.evaluation.features.traits import traits
 from netdiffus.evaluation.large import prepare_large
 from netdiffus.evaluation.metrics.classification import FOLDS
 from netdiffus.evaluation.metrics.memorization import usual_exact
-from netdiffus.evaluation.prepare import MOST_COMPARED, Comparison, TraceSet, Whole, prepare
+from netdiffus.evaluation.prepare import MOST_COMPARED, PreparedSets, TraceSet, Whole, prepare
 from netdiffus.evaluation.report.report import Report
 from netdiffus.evaluation.whole_sets import whole_figures
 from netdiffus.parts import Dataset
@@ -126,7 +126,7 @@ def _prepared(
     seed: int,
     by: str | None,
     sep: str | None,
-) -> tuple[Comparison, Figures | None]:
+) -> tuple[PreparedSets, Figures | None]:
     """The sets in one form; figures over all their traces, where they may not be in memory."""
     if (
         isinstance(real, Traces)
@@ -139,7 +139,7 @@ def _prepared(
 
 
 def _all_figures(
-    comparison: Comparison, seed: int, repeats: int, cnn: bool, progress: Progress
+    comparison: PreparedSets, seed: int, repeats: int, cnn: bool, progress: Progress
 ) -> dict[str, Any]:
     """`sets`, `candidates` and `usual`."""
     known = set(comparison.known_keys)
@@ -178,7 +178,7 @@ def _source(train: TraceSet, seed: int) -> Traces:
     return train.traces[draw_rows(train.traces.labels, counts, np.random.default_rng(seed))]
 
 
-def _sets(comparison: Comparison, known: set[bytes]) -> Figures:
+def _sets(comparison: PreparedSets, known: set[bytes]) -> Figures:
     train = set(comparison.train.whole.keys)
     classes = len(comparison.classes)
     return {
@@ -188,7 +188,7 @@ def _sets(comparison: Comparison, known: set[bytes]) -> Figures:
     }
 
 
-def _usual(comparison: Comparison, near: Floats, near_labels: Ints) -> Figures:
+def _usual(comparison: PreparedSets, near: Floats, near_labels: Ints) -> Figures:
     """Shares of copies among real traces themselves, in the class mix of the synthetic ones.
 
     For near copies it is the mix of the synthetic traces that are searched for them.
@@ -212,7 +212,7 @@ def _weighted_mean(x: Floats, labels: Ints, mix: Ints) -> float:
     return float(np.average(x, weights=weights[labels]))
 
 
-def _protocol(comparison: Comparison, by: str | None, seed: int, repeats: int) -> Figures:
+def _protocol(comparison: PreparedSets, by: str | None, seed: int, repeats: int) -> Figures:
     train, holdout = comparison.train, comparison.holdout
     return {
         "holdout": "given" if comparison.holdout_is_unseen else "half of the real traces",

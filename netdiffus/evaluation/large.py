@@ -22,7 +22,7 @@ from netdiffus.evaluation.prepare import (
     MOST_COMPARED,
     MOST_TRACES,
     NO_HOLDOUT,
-    Comparison,
+    PreparedSets,
     Whole,
     check_channels,
     check_counts,
@@ -96,7 +96,7 @@ def prepare_large(
     seed: int,
     by: str | None = None,
     sep: str | None = None,
-) -> tuple[Comparison, dict[str, WholeSet]]:
+) -> tuple[PreparedSets, dict[str, WholeSet]]:
     """As `prepare`, of sets that are read once and never whole; and what was counted over all.
 
     Raises:
@@ -118,7 +118,7 @@ def prepare_large(
     sampled, made, held = (one.read(sep) for one in read.values())
     found = prepare(sampled, made, held, seed, by, sep, are_samples=True)
     _note_sizes(read, lowest, notes)
-    comparison = Comparison(
+    comparison = PreparedSets(
         replace(found.train, whole=read["real"].whole()),
         replace(found.synthetic, whole=read["synthetic"].whole()),
         replace(found.holdout, whole=read["holdout"].whole()),
