@@ -457,6 +457,12 @@ class Traces:
         return [c for c, channel in enumerate(self.channels) if channel.kind == "time"]
 
 
+def values_of(traces: Traces, kind: str) -> Floats | None:
+    """(N, L): the values of the first channel of this kind; None where there is none."""
+    mine = [c for c, channel in enumerate(traces.channels) if channel.kind == kind]
+    return traces.values[:, mine[0]] if mine else None
+
+
 def concat(parts: Sequence[Traces]) -> Traces:
     """The traces of all parts, which must have the same channels, one after another.
 

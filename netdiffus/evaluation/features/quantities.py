@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError
-from netdiffus.traces.traces import Bools, Floats, Ints, Traces
+from netdiffus.traces.traces import Bools, Floats, Ints, Traces, values_of
 
 ADDITIVE = ("size", "volume")
 LOGARITHMIC = {"size": 1.0, "volume": 1.0, "gap": 1e6}
@@ -140,12 +140,10 @@ def _bursts(traces: Traces) -> list[Quantity]:
 
 def burst_states(traces: Traces) -> Floats | None:
     """(N, L): what is one value all through a burst, 0 where there is none; None if not known."""
-    kinds = [channel.kind for channel in traces.channels]
-    if "direction" in kinds:
-        return traces.values[:, kinds.index("direction")]
-    if "volume" in kinds:
-        return (traces.values[:, kinds.index("volume")] > 0).astype(np.float64)
-    return None
+    directions, volumes = (values_of(traces, kind) for kind in ("direction", "volume"))
+    if directions is not None:
+        return directions
+    return None if volumes is None else (volumes > 0).astype(np.float64)
 
 
 def runs(state: Floats | Bools, lengths: Ints) -> tuple[Ints, Floats, Ints]:
