@@ -19,6 +19,7 @@ from netdiffus.networks.layers.transformer import Block, Cache
 # Training moves amounts to nearby bins, by these standard deviations in bins: in the input, and in
 # the target. Few traces share an exact amount, so it is learned together with its neighbours.
 GIVEN_JITTER, WANTED_JITTER = 2.0, 1.5
+FEW_LEFT = 0.5  # share of the traces that have not ended, below which only these go on
 
 
 @dataclass(frozen=True)
@@ -118,19 +119,32 @@ class CausalNetwork(nn.Module):
         given = tokens if given is None else given
         is_point = tokens[:, :, 0] != self.end
         inside = F.pad(is_point[:, :-1], (1, 0), value=True)  # points and the end behind them
-        x = self._attend(given, self.conditions(label, columns))
-        first, *others = self.logits.losses(x, tokens, given)
-        lost = first * inside
+        # A GPU replays steps of one shape, and must not be waited for; a CPU leaves out what counts
+        # nothing: places that no trace reaches, and the logits behind the end of each trace.
+        on_cpu = tokens.device.type == "cpu"
+        longest = int(inside.sum(1).max()) if on_cpu else tokens.shape[1]
+        rows = inside.flatten().nonzero()[:, 0] if on_cpu and not inside.all() else slice(None)
+        x = self._attend(given[:, :longest], self.conditions(label, columns))
+        x = F.pad(x, (0, 0, 0, tokens.shape[1] - longest))
+
+        def taken(one: Tensor) -> Tensor:
+            return one.flatten(0, 1)[rows]
+
+        first, *others = self.logits.losses(taken(x), taken(tokens), taken(given))
+        found = first * taken(inside)
         for one in others:
-            lost = lost + one * is_point
-        return lost, inside
+            found = found + one * taken(is_point)
+        lost = found.new_zeros(inside.numel())
+        lost[rows] = found
+        return lost.view_as(inside), inside
 
     def _attend(self, tokens: Tensor, condition: Tensor) -> Tensor:
         """(B, T, w): features of each point, from the points before it and the condition."""
         before = self._embed(tokens[:, :-1]) + self.totals(tokens[:, :-1])
         before = self._hide(before)
         start = self.start.expand(len(tokens), 1, -1)
-        x = torch.cat([start, before], 1) + self.place.weight + condition.unsqueeze(1)
+        places = self.place.weight[: tokens.shape[1]]
+        x = torch.cat([start, before], 1) + places + condition.unsqueeze(1)
         x = self.dropout(x)
         for block in self.blocks:
             x = block(x)
@@ -179,11 +193,17 @@ class CausalNetwork(nn.Module):
         shape = len(label), self.config.points, len(self.config.sizes)
         tokens = label.new_zeros(shape)
         tokens[:, :, 0] = self.end
+        rows = torch.arange(len(label), device=label.device)
         for t in range(self.config.points):
-            uniforms = drawn[:, t * features : (t + 1) * features]
-            tokens[:, t] = run.point(t, uniforms, given)
-            if bool(run.ended.all()):
+            uniforms = drawn[rows, t * features : (t + 1) * features]
+            tokens[rows, t] = run.point(t, uniforms, given)
+            left = (~run.ended).nonzero()[:, 0]
+            if not len(left):
                 break
+            if len(left) <= FEW_LEFT * len(rows):
+                rows = rows[left]
+                run.keep(left)
+                given = given and Given(given.tokens[left], given.known[left])
         return tokens
 
 
@@ -217,6 +237,12 @@ class _Run:
         tokens[self.ended, 0] = net.end
         self._remember(tokens, t)
         return tokens
+
+    def keep(self, rows: Tensor) -> None:
+        """Goes on with some of the traces alone."""
+        self.condition, self.before = self.condition[rows], self.before[rows]
+        self.sums, self.ended = self.sums[rows], self.ended[rows]
+        self.caches = [(keys[rows], values[rows]) for keys, values in self.caches]
 
     def _remember(self, tokens: Tensor, t: int) -> None:
         net = self.net

@@ -96,6 +96,10 @@ class OpenPart:
 
     def _check(self, batch: pa.RecordBatch | pa.Table) -> None:
         """Refuses what no writer of ours writes, and what would give a wrong class or length."""
+        try:
+            batch.validate(full=True)  # else text that is no UTF-8 fails later
+        except pa.ArrowInvalid as error:
+            raise self._unreadable(error) from error
         names = pc.is_in(batch["label"], pa.array(list(self._part.classes), pa.string()))
         if not pc.all(names).as_py():
             raise InputError(f"{self._path}: a class that the manifest does not name; {AGAIN}")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
+from netdiffus.codec import TokenCodec
 from netdiffus.model.model import Model
 from netdiffus.networks.batch import Batch
 from netdiffus.parts import Dataset
@@ -17,6 +18,9 @@ FEWEST, MOST = 16, 256  # validation traces, about: fewer judge by chance, more 
 LARGEST = 0.25  # share of the traces that validate, where a smaller one gives too few
 VALIDATION_DRAWS = 2**62  # numbers of the noise of validation traces, which no batch has
 EPOCH_SEEDS = 7919  # between the seeds of two epochs
+READ = 4096  # traces at a time
+LONG = 128  # points that the longest trace has more of, where batches have traces of like length
+ALIKE = 50  # batches that are made of so many random traces, by length
 Ints = npt.NDArray[np.int64]
 
 
@@ -56,6 +60,10 @@ class Batches:
         self.longer = found.longer
         self.learned, self.held = torch.from_numpy(learned), torch.from_numpy(held)
         self.order: tuple[int, Tensor] = (-1, torch.empty(0))
+        # Longer ones than the others of a batch would make all of them take as long.
+        self.lengths: Tensor | None = None
+        if isinstance(model.codec, TokenCodec) and self.data.shape[1] > LONG:
+            self.lengths = _lengths(self.data, model.codec.sizes[0] - 1)
 
     def batch(self, step: int) -> Batch:
         """This process's share of the batch of a step."""
@@ -95,10 +103,38 @@ class Batches:
 
     def _epoch(self, epoch: int) -> Tensor:
         if self.order[0] != epoch:
-            seeded = torch.Generator().manual_seed((self.seed + EPOCH_SEEDS * epoch) % 2**63)
+            seeded = Generator().manual_seed((self.seed + EPOCH_SEEDS * epoch) % 2**63)
             order = torch.randperm(len(self.learned), generator=seeded)
-            self.order = (epoch, self.learned[order])
+            rows = self.learned[order]
+            if self.lengths is not None:
+                begin = -epoch * len(rows) % self.batch_size  # rows that fill up the batch before
+                rows = by_length(rows, self.lengths, self.batch_size, begin, seeded)
+            self.order = (epoch, rows)
         return self.order[1]
+
+
+def by_length(rows: Tensor, lengths: Tensor, size: int, begin: int, seeded: Generator) -> Tensor:
+    """The rows in an order in which batches have traces of like length, at random otherwise.
+
+    Args:
+        rows: (M,) in random order.
+        lengths: Of all traces, by row.
+        size: Of a batch.
+        begin: Rows before the first whole batch.
+        seeded: Draws the order of the batches.
+    """
+    found = [rows[:begin]]
+    for some in torch.split(rows[begin:], ALIKE * size):
+        batches = torch.split(some[lengths[some].argsort(stable=True)], size)
+        whole = len(some) // size
+        places = torch.randperm(whole, generator=seeded).tolist()
+        found += [batches[k] for k in places] + list(batches[whole:])
+    return torch.cat(found)
+
+
+def _lengths(tokens: Tensor, end: int) -> Tensor:
+    """(N,) points of each trace; tokens that lie in a file are read bit by bit."""
+    return torch.cat([(part[:, :, 0] != end).sum(1).cpu() for part in torch.split(tokens, READ)])
 
 
 def split(labels: Ints, same: Ints, share: float, seed: int) -> tuple[Ints, Ints]:

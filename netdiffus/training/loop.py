@@ -19,6 +19,9 @@ LOG_EVERY = 20  # steps
 # Steps between validations: one for so many traces.
 OFTEN, SELDOM = 10, 40
 TRACES_A_STEP = 16
+USUAL_BATCH = (
+    64  # with smaller batches so many more steps, as validation would take most of the time
+)
 
 
 def learn(run: Run, interrupted: threading.Event) -> None:
@@ -86,7 +89,7 @@ def _step(run: Run) -> float:
 
 
 def _is_validation_due(run: Run) -> bool:
-    every = validation_steps(len(run.data.labels))
+    every = validation_steps(len(run.data.labels), run.recipe.batch_size)
     return run.state.step % every == 0 and run.state.schedule.decay_step is None
 
 
@@ -108,6 +111,7 @@ def _note(run: Run, loss: float) -> None:
     run.progress(run.share, f"step {state.step} loss {loss:.4f}")
 
 
-def validation_steps(traces: int) -> int:
+def validation_steps(traces: int, batch_size: int) -> int:
     """Steps between validations, 10 to 40: a small set is overfitted in few steps."""
-    return min(SELDOM, max(OFTEN, traces // TRACES_A_STEP))
+    steps = min(SELDOM, max(OFTEN, traces // TRACES_A_STEP))
+    return round(steps * max(1.0, USUAL_BATCH / batch_size))

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from netdiffus.codec import TokenCodec
 from netdiffus.codec.vocabulary import Vocabulary
+from netdiffus.networks import causal
 from netdiffus.networks.batch import Batch
 from netdiffus.networks.causal import CausalNetwork, Jitter, RunningTotals
 from netdiffus.networks.layers import tokens as tokens_module
@@ -50,6 +51,16 @@ def given(n: int, label: int, *columns: int) -> tuple[Tensor, Tensor]:
 
 
 class TestWhatALossDependsOn:
+    def test_a_loss_does_not_depend_on_the_lengths_of_others(self) -> None:
+        """The longest trace of a batch decides which places are computed."""
+        traces = with_ports(fixed=False)
+        net, (tokens, label, columns) = network(traces), coded(traces)
+        together = losses(net, tokens, label, columns)
+        assert len(set((tokens[:, :, 0] != net.end).sum(1).tolist())) > 2
+        for k in range(12):
+            alone = losses(net, tokens[k : k + 1], label[k : k + 1], columns[k : k + 1])
+            torch.testing.assert_close(alone[0], together[k], atol=ROUNDING, rtol=0)
+
     def test_no_point_depends_on_those_behind_it(self) -> None:
         traces = with_ports()
         net, (tokens, label, columns) = network(traces), coded(traces)
@@ -184,6 +195,7 @@ class TestGenerate:
             return tokens[:, t, f].clone()
 
         monkeypatch.setattr(tokens_module, "draw_tokens", instead)
+        monkeypatch.setattr(causal, "FEW_LEFT", 0.0)  # it knows the tokens of all traces
         drawn, _ = made(net, asked(label, 0, torch.arange(60)), backend)
         expected, inside = net.log_loss(tokens, label, columns)
         empty = torch.zeros_like(tokens)
@@ -210,6 +222,21 @@ class TestGenerate:
         alone = shown(net, made(net, asked(label[:1], 3, index[:1]), backend)[0])
         assert torch.equal(alone[0], together[0])
         assert len({tuple(one.flatten().tolist()) for one in together}) > 200  # nor are all alike
+
+    @pytest.mark.parametrize("window", [3, 128])
+    def test_traces_that_have_ended_change_no_other(
+        self, window: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Rounding changes one token in 100,000."""
+        traces = with_ports(fixed=False)
+        net, index = network(traces, window=window), torch.arange(200)
+        found = []
+        for share in (0.0, 1.0):  # all go on to the end, or never one that has ended
+            monkeypatch.setattr(causal, "FEW_LEFT", share)
+            found.append(shown(net, made(net, asked(index % 3, 3, index))[0]))
+        lengths = (found[0][:, :, 0] != net.end).sum(1)
+        assert len(lengths.unique()) > 4
+        assert (found[0] == found[1]).flatten(1).all(1).sum() >= 199
 
     def test_another_seed_gives_other_traces(self) -> None:
         net, index = network(with_ports()), torch.arange(50)

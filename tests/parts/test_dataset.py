@@ -225,6 +225,10 @@ READ = {
         "000001.*trace_id is int64, not string",
     ),
     "bare": (rewritten(lambda t: t.replace_schema_metadata({})), "000001.*not a file of traces"),
+    "text": (
+        rewritten(lambda t: t.set_column(1, "trace_id", pa.array([b"\xff"]).view(pa.string()))),
+        "000001.*not a readable part.*UTF8",
+    ),
     "rows": (rewritten(lambda t: pa.concat_tables([t, t])), "000001.*2 traces, not 1"),
     "class": (
         rewritten(lambda t: t.set_column(0, "label", pa.array(["odd"]))),

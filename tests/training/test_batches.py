@@ -8,7 +8,7 @@ from small import packets, volumes
 from netdiffus.codec import GasfCodec, TokenCodec
 from netdiffus.model.model import Model
 from netdiffus.traces.traces import Traces
-from netdiffus.training.batches import FEWEST, MOST, Batches, split
+from netdiffus.training.batches import FEWEST, LONG, MOST, Batches, by_length, split
 
 
 def batches(validation: float = 0.25, world: int = 1, rank: int = 0) -> tuple[Model, Batches]:
@@ -72,6 +72,34 @@ def test_held_traces_are_in_no_batch_and_all_others_once_an_epoch() -> None:
         assert sorted(seen.tolist()) == sorted(set(range(80)) - set(data.held.tolist()))
     orders = [data._rows(k * len(data.learned) + torch.arange(9)).tolist() for k in range(2)]
     assert orders[0] != orders[1]
+
+
+def test_rows_by_length() -> None:
+    lengths = torch.randint(1, 1000, (1003,), generator=torch.Generator().manual_seed(0))
+    rows, seeded = torch.randperm(1003), torch.Generator().manual_seed(0)
+    found = by_length(rows, lengths, 8, 5, seeded)
+    assert sorted(found.tolist()) == list(range(1003))
+    whole = lengths[found[5 : 5 + 8 * 124]].view(124, 8)
+    spread = (whole.max(1).values - whole.min(1).values).float()
+    assert spread.mean() < 50  # of random ones 780
+    assert not torch.equal(whole[:50, 0].sort().values, whole[:50, 0])  # short and long by turns
+
+
+def test_batches_of_long_traces_have_traces_of_like_length() -> None:
+    rng = np.random.default_rng(0)
+    many = rng.integers(2, 2 * LONG, 90)
+    sizes = [rng.integers(40, 1500, n).tolist() for n in many]
+    traces = Traces.from_lists({"packet_length": sizes}, ["a", "b"] * 45)
+    model = Model.new(traces, TokenCodec(2 * LONG), width=8)
+    data = Batches(model, traces, 8, 0.0, 0)
+    end = model.codec.sizes[0] - 1  # type: ignore[union-attr]
+    spread = []
+    for step in range(3 * 90 // 8):
+        lengths = (data.batch(step).data[:, :, 0] != end).sum(1)
+        spread.append(float(lengths.max() - lengths.min()))
+    assert np.median(spread) < 60  # of random ones 200
+    for epoch in range(3):
+        assert sorted(data._rows(90 * epoch + torch.arange(90)).tolist()) == list(range(90))
 
 
 def test_all_are_taken_when_asked() -> None:

@@ -54,8 +54,7 @@ def without_chance() -> Iterator[None]:
     configure = model.configure
     with (
         mock.patch.object(model, "configure", lambda *args: replace(configure(*args), **STILL)),
-        mock.patch("netdiffus.training.loop.OFTEN", 4),
-        mock.patch("netdiffus.training.loop.SELDOM", 4),
+        mock.patch("netdiffus.training.loop.validation_steps", return_value=4),
     ):
         yield
 

@@ -123,8 +123,7 @@ def test_a_network_learns_in_training_mode(preset: str, monkeypatch: pytest.Monk
         return loss(self, batch)
 
     monkeypatch.setattr(kind, "loss", noted)
-    monkeypatch.setattr("netdiffus.training.loop.OFTEN", 2)
-    monkeypatch.setattr("netdiffus.training.loop.SELDOM", 2)
+    monkeypatch.setattr("netdiffus.training.loop.validation_steps", lambda traces, batch: 2)
     model = run(None, 3, traces=volumes(80), preset=preset, recipe={"validation_fraction": 0.25})
     assert not model.network.training
     assert modes[:2] == [(True, True)] * 2

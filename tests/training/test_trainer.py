@@ -325,7 +325,19 @@ def test_a_loss_that_is_not_finite_ends_training(tmp_path: Path) -> None:
 HELD = {"traces": volumes(80), "recipe": {"validation_fraction": 0.25}}
 
 
+@pytest.mark.parametrize(
+    ("traces", "batch_size", "steps"),
+    [(80, 64, 10), (320, 64, 20), (9000, 64, 40), (9000, 512, 40), (9000, 8, 320), (80, 4, 160)],
+)
+def test_steps_between_validations(traces: int, batch_size: int, steps: int) -> None:
+    assert loop.validation_steps(traces, batch_size) == steps
+
+
 class TestValidation:
+    @pytest.fixture(autouse=True)
+    def every_ten_steps(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(loop, "validation_steps", lambda traces, batch_size: 10)
+
     def test_overfitting_ends_training(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
