@@ -58,9 +58,12 @@ def _quick_judges() -> Iterator[None]:
     with (
         mock.patch("netdiffus.evaluation.evaluator.REPEATS", 1),
         mock.patch("netdiffus.evaluation.metrics.classifiers.TREES", 5),
+        mock.patch("netdiffus.evaluation.columns.TREES", 5),
+        mock.patch("netdiffus.attacks.all_attacks.TREES", 10),
         mock.patch("netdiffus.evaluation.early.TREES", 2),
         mock.patch("netdiffus.evaluation.early.CUTS", 2),
         mock.patch("netdiffus.evaluation.metrics.classifiers.EPOCHS", 2),
+        mock.patch("netdiffus.evaluation.metrics.cnn.STEPS", 40),
     ):
         yield
 

@@ -19,39 +19,44 @@ from netdiffus.traces.traces import Traces
 pytestmark = pytest.mark.usefixtures("quick_reports")
 GUIDES = sorted(path.stem for path in (ROOT / "docs" / "guides").glob("*.md"))
 # All lines of a guide are run, but less is trained, made and judged.
+SMALL = "--steps 2 --width 8"
 BUDGETS: dict[str, dict[str, str]] = {
     "augment": {
-        "--minutes 2": "--steps 2",
+        "--minutes 2": SMALL,
         "minutes=2": "steps=2",
         "model -o augmented.parquet": "model --times 1 --classifier forest -o augmented.parquet",
         "seed=0)": 'seed=0, times=[1], classifier="forest")',
     },
-    "captures": {"--minutes 5": "--steps 2", "minutes=5": "steps=2", "1000": "36"},
-    "columns": {"-o model/": "-o model/ --steps 2", "steps=60": "steps=2"},
+    "captures": {
+        "--minutes 5": SMALL,
+        "Recipe(minutes=5)": "Recipe(steps=2), width=8",
+        "1000": "36",
+    },
+    "columns": {"steps=60": "steps=2", "recipe=recipe": "recipe=recipe, width=8"},
     "images": {
-        "--minutes 30": "--steps 2",
-        "minutes=30": "steps=2",
+        "--minutes 30": SMALL,
+        "Recipe(minutes=30)": "Recipe(steps=2), width=8",
         "-n 1000": "-n 9",
         "model, 100": "model, 4",
     },
-    "long_series": {"minutes=5": "steps=2"},
-    "parts": {"-o model/": "-o model/ --steps 2", "steps=60": "steps=2"},
+    "long_series": {"Recipe(minutes=5)": "Recipe(steps=2), width=8"},
+    "parts": {"steps=60": "steps=2", "recipe=recipe": "recipe=recipe, width=8"},
     "presets": {
-        "minutes=5": "steps=2",
+        "Recipe(minutes=5)": "Recipe(steps=2), width=8",
         "truncate(16)": "truncate(4)[::4]",
         "225": "45",
         '("causal", "series")': '("series",)',  # an evaluation takes half a minute
     },
-    "reproducibility": {"4000": "2", "6000": "4"},
-    "scale": {"--minutes 5": "--steps 2", "-n 1000": "-n 20", "--part-size 256": "--part-size 8"},
+    "reproducibility": {"--steps 4000": SMALL, "--steps 6000": "--steps 4 --width 8"},
+    "scale": {"--minutes 5": SMALL, "-n 1000": "-n 20", "--part-size 256": "--part-size 8"},
     "sessions": {
         "--minutes 10": "--steps 2",
         "minutes=10": "steps=2",
         "--sessions 40": "--sessions 4",
         "model, 40": "model, 4",
     },
-    "tables": {"--minutes 5": "--steps 2", "-n 1000": "-n 9"},
-    "volumes": {"--minutes 5": "--steps 2", "-n 1000": "-n 9"},
+    "tables": {"--minutes 5": SMALL, "-n 1000": "-n 9"},
+    "volumes": {"--minutes 5": SMALL, "-n 1000": "-n 9"},
 }
 
 

@@ -26,7 +26,11 @@ def block(heading: str) -> str:
 @pytest.mark.filterwarnings("ignore::netdiffus.errors.Note")  # of traces of two steps of training
 def test_the_python_path_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    budgets = {"minutes=2": "steps=2", "model, 200": "model, 4", "len(learn)": "45"}
+    budgets = {
+        "Recipe(minutes=2)": "Recipe(steps=2), width=8",
+        "model, 200": "model, 4",
+        "len(learn)": "45",
+    }
     code = smaller(block("From Python"), budgets)
     exec(compile(code, "README.md", "exec"), {})
     made = Traces.load("voip.parquet")
@@ -42,7 +46,7 @@ def test_the_python_path_is_twelve_lines() -> None:
 def test_the_command_line_path_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     lab_traffic()[np.arange(0, 900, 5)].save("traces.parquet")
-    budgets = {"--minutes 5": "--steps 2", "-n 1000": "-n 36"}
+    budgets = {"--minutes 5": "--steps 2 --width 8", "-n 1000": "-n 36"}
     verbs = run_commands(smaller(block("From the command line"), budgets))
     assert verbs == ["split", "train", "sample", "sample", "evaluate"]
     assert Traces.load("made.parquet").counts() == dict.fromkeys(lab_traffic().classes, 4)
@@ -58,7 +62,7 @@ def test_the_path_between_captures_runs(tmp_path: Path, monkeypatch: pytest.Monk
             path = Path("captures", name, f"{part}.pcap")
             path.parent.mkdir(parents=True, exist_ok=True)
             write_capture(of_class[part:20:5], path, small="raise")
-    budgets = {"--minutes 5": "--steps 2", "-n 1000": "-n 36"}
+    budgets = {"--minutes 5": "--steps 2 --width 8", "-n 1000": "-n 36"}
     verbs = run_commands(smaller(block("From captures to a capture"), budgets))
     assert verbs == ["import", "split", "train", "sample", "import", "evaluate"]
     assert Traces.load("made.parquet").counts() == dict.fromkeys(packets.classes[:3], 12)

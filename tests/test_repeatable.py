@@ -1,11 +1,8 @@
-"""What is the same to the last bit, and what needs no network: `docs/limits.md` lists it."""
+"""What is the same to the last bit: `docs/limits.md` lists it."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +16,6 @@ from netdiffus.ops import _backend
 from netdiffus.sampling import sample
 from netdiffus.training import Recipe, train
 
-TESTS = Path(__file__).parent
 PRESETS = ["causal", "paper"]
 
 
@@ -77,48 +73,3 @@ def test_sampling_does_not_depend_on_the_instruction_set(model: Model, levels: l
 def test_sampling_again_gives_the_same_bits(model: Model) -> None:
     first, second = (sample(model, 20, seed=3, **plan(model)) for _ in range(2))
     assert first.equals(second)
-
-
-OFFLINE = """
-import socket
-import sys
-
-def refuse(event, arguments):
-    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto", "socket.bind"):
-        if not (event != "socket.getaddrinfo" and arguments[0].family == socket.AF_UNIX):
-            raise SystemExit(f"the network was asked for: {event} {arguments[1:]}")
-
-sys.addaudithook(refuse)
-if len(sys.argv) > 2:
-    socket.create_connection(("192.0.2.1", 9))
-from pathlib import Path
-from small import volumes
-from test_repeatable import learned
-from netdiffus.sampling import sample
-from netdiffus.model.model import Model
-
-folder = Path(sys.argv[1])
-for preset in ("causal", "paper"):
-    learned(preset, folder / preset)
-    plan = {"steps": 2} if preset == "paper" else {}
-    sample(Model.load(folder / preset), 2, seed=0, **plan).save(folder / f"{preset}.csv")
-print("done")
-"""
-
-
-@pytest.mark.parametrize("more", [[], ["and ask"]])
-def test_no_network_is_asked_for(more: list[str], tmp_path: Path) -> None:
-    """In training, saving, loading and sampling; what does ask is caught."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", OFFLINE, str(tmp_path), *more],
-        capture_output=True,
-        text=True,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
-        },
-    )
-    if more:
-        assert "the network was asked for: socket." in done.stderr
-    else:
-        assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr

@@ -115,31 +115,17 @@ def test_units_and_meta(model: Model) -> None:
     assert made.meta["seed"].to_pylist() == [3] * 9
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_lengths_are_the_classes_own(preset: str) -> None:
-    lists = [[1] * (3 if i % 2 else 9) for i in range(40)]
-    traces = Traces.from_lists({"value": lists}, ["long", "short"] * 20)
-    recipe = Recipe(steps=100, batch_size=16, learning_rate=5e-3)
-    codec = GasfCodec(9) if preset == "paper" else TokenCodec()
-    made = sample(train(traces, recipe=recipe, codec=codec, preset=preset, width=16), 60, seed=0)
-    # Nothing but the class tells the length, so without it half would be wrong.
-    assert (made.of_class("short").lengths == 3).mean() > 0.85
-    assert (made.of_class("long").lengths == 9).mean() > 0.85
-
-
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_thousand_images_in_sevens_are_a_thousand_in_256s(
-    models: dict[str, Model], sampler: str
-) -> None:
+@pytest.mark.parametrize("sampler", ["dpm++", "ddpm"])
+def test_images_in_sevens_are_those_in_256s(models: dict[str, Model], sampler: str) -> None:
     made = [
-        sample(models["paper"], 1000, seed=1, sampler=sampler, steps=8, batch_size=size)
+        sample(models["paper"], 300, seed=1, sampler=sampler, steps=8, batch_size=size)
         for size in (7, 256)
     ]
     assert_close(*made)
 
 
-def test_a_thousand_traces_in_sevens_are_a_thousand_in_256s(models: dict[str, Model]) -> None:
-    assert_close(*(sample(models["causal"], 1000, seed=1, batch_size=size) for size in (7, 256)))
+def test_traces_in_sevens_are_those_in_256s(models: dict[str, Model]) -> None:
+    assert_close(*(sample(models["causal"], 300, seed=1, batch_size=size) for size in (7, 256)))
 
 
 def test_work_can_be_split(model: Model) -> None:
@@ -153,7 +139,7 @@ def test_threads_do_not_matter(model: Model) -> None:
     made = []
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        made.append(sample(model, 100, seed=5, **plan(model)))
+        made.append(sample(model, 40, seed=5, **plan(model)))
     torch.set_num_threads(before)
     assert_close(*made)
 

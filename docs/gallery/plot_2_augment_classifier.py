@@ -37,10 +37,10 @@ print(f"{len(few)} traces to learn from, {len(holdout)} to test with")
 # forest and a small convolutional network do better with made traces than with as many real ones
 # repeated or jittered? The note says what was chosen and why.
 #
-# The network has a width of 48 instead of 64 and is trained for 400 steps, which takes seconds. For
+# The network has a width of 48 instead of 64 and is trained for 200 steps, which takes seconds. For
 # your own work leave ``width`` and ``times`` out and give ``Recipe(minutes=10)``.
 
-model = train(few, recipe=Recipe(steps=400, batch_size=32), width=48)
+model = train(few, recipe=Recipe(steps=200, batch_size=32), width=48)
 augmented = augment(few, model, times=(1, 5), seed=0)
 made = augmented.meta["is_synthetic"].to_pylist().count(True)
 print(f"{len(few)} real traces and {made} made ones")
@@ -68,7 +68,7 @@ def features(of):
 
 accuracy = {}
 for name, chosen in sets.items():
-    forests = [RandomForestClassifier(200, random_state=seed) for seed in range(3)]
+    forests = [RandomForestClassifier(100, random_state=seed) for seed in range(3)]
     scores = [
         forest.fit(features(chosen), chosen.label_names).score(
             features(holdout), holdout.label_names

@@ -24,7 +24,10 @@ from netdiffus.model.model import Model
 from netdiffus.traces.traces import Traces, concat
 from netdiffus.training import Recipe, train
 
-pytestmark = pytest.mark.filterwarnings("ignore::netdiffus.errors.Note")  # of small classes
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::netdiffus.errors.Note"),  # of small classes
+    pytest.mark.usefixtures("quick_judges_of_module"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -96,7 +96,7 @@ class TestNetworks:
 
     @staticmethod
     def by_heart(traces: Traces, preset: str = "causal") -> Model:
-        recipe = Recipe(steps=200, batch_size=45, learning_rate=5e-3, validation_fraction=0.0)
+        recipe = Recipe(steps=120, batch_size=45, learning_rate=5e-3, validation_fraction=0.0)
         with mock.patch("netdiffus.model.model.configure", without_chance):
             return train(traces, recipe=recipe, width=32, preset=preset)
 

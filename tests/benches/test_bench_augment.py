@@ -34,6 +34,7 @@ def test_gains_are_over_the_control_that_is_best_on_average() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::netdiffus.errors.Note")  # of small classes
+@pytest.mark.usefixtures("quick_judges")
 def test_tiny_bench_prints_its_tables_and_does_nothing_twice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from scipy.stats import sem
 from small import packets
 
-from bench.duel import bars, figures
+from bench.duel import bars, figures, runs, worker
 from bench.duel.__main__ import main
 from bench.duel.membership import membership
 from bench.duel.rule import decide
@@ -23,9 +24,15 @@ from netdiffus import Recipe, train
 TINY = ("--tiny", "--presets", "causal")
 
 
+@pytest.mark.filterwarnings("ignore::netdiffus.errors.Note")  # of small classes
 def test_tiny_duel_gives_every_figure_and_goes_on(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Its parts in this process; the next test starts one of its own."""
+    monkeypatch.setattr("netdiffus.evaluation.metrics.cnn.STEPS", 5)
+    monkeypatch.setattr(
+        runs, "_start", lambda part: worker.main(json.dumps(asdict(part), default=str))
+    )
     command = [*TINY, "--out", str(tmp_path)]
     assert main(command) == 0
     printed = capfd.readouterr().out

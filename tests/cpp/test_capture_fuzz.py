@@ -78,7 +78,7 @@ def fuzz(program: Path, seconds: float, seeds: Path) -> subprocess.CompletedProc
 
 
 def test_damaged_captures(tmp_path: Path, objects: dict[str, Path], seeds: Path) -> None:
-    seconds = float(os.environ.get("NETDIFFUS_FUZZ_S", "5"))
+    seconds = float(os.environ.get("NETDIFFUS_FUZZ_S", "3"))
     result = fuzz(linked(tmp_path, objects), seconds, seeds)
     assert result.returncode == 0, result.stderr[-3000:]
     runs, edges, then = map(

@@ -13,7 +13,13 @@ from netdiffus.evaluation.columns import _cramer, column_figures
 from netdiffus.evaluation.prepare import prepare
 from netdiffus.traces.traces import Traces
 
+pytestmark = pytest.mark.usefixtures("small_forests")
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+
+
+@pytest.fixture
+def small_forests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netdiffus.evaluation.columns.TREES", 20)
 
 
 def traces(n: int, seed: int) -> Traces:

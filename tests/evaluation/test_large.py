@@ -223,25 +223,26 @@ def test_sets_that_cannot_be_compared_are_refused_before_they_are_read(
         prepare_large(sets[0], few, sets[2], 0)
 
 
-def test_a_report_of_data_sets(sets: tuple[Dataset, Dataset, Dataset], tmp_path: Path) -> None:
-    with (
-        mock.patch("netdiffus.evaluation.evaluator.REPEATS", 1),
-        mock.patch("netdiffus.evaluation.metrics.classifiers.TREES", 5),
-        mock.patch("netdiffus.evaluation.metrics.classifiers.EPOCHS", 2),
-        mock.patch("netdiffus.evaluation.columns.TREES", 5),
-    ):
-        with pytest.warns(Note, match="Sets of any size"):
-            report = evaluate(sets[0], sets[1], holdout=sets[2])
-        in_memory = evaluate(REAL, MADE, holdout=HELD)
-        out = tmp_path / "report.html"
-        real, made, held = (one.folder for one in sets)
-        done = run("evaluate", real, made, "--holdout", held, "-o", out)
+@pytest.mark.usefixtures("quick_judges")
+def test_a_report_of_data_sets(tmp_path: Path) -> None:
+    few = [traces[:90] for traces in (REAL, MADE, HELD)]
+    sets = [parted(tmp_path / str(k), one, (40, 41)) for k, one in enumerate(few)]
+    with pytest.warns(Note, match="Sets of any size"):
+        report = evaluate(sets[0], sets[1], holdout=sets[2])
+    in_memory = evaluate(few[0], few[1], holdout=few[2])
     assert report.figures["candidates"] == in_memory.figures["candidates"]
     assert report.figures["sets"] == in_memory.figures["sets"]
     assert in_memory.figures["whole"] is None
     assert "All traces" in report.to_html()
+
+
+@pytest.mark.usefixtures("quick_reports")
+def test_the_command_takes_folders(sets: tuple[Dataset, Dataset, Dataset], tmp_path: Path) -> None:
+    made = Dataset.write(tmp_path / "few", [MADE[:30]]).folder
+    out = tmp_path / "report.html"
+    done = run("evaluate", sets[2].folder, made, "--holdout", sets[2].folder, "-o", out)
     assert done.code == 0, done.err
-    assert json.loads(out.with_suffix(".json").read_text())["whole"] == report.figures["whole"]
+    assert json.loads(out.with_suffix(".json").read_text())["whole"] is not None
 
 
 def test_a_data_set_is_split_as_in_memory(

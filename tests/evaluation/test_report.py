@@ -27,8 +27,9 @@ from netdiffus.traces.traces import Traces
 
 NAMES = ["web & <b>$x^2$</b>", "video", "voice"]
 
-# Where no figure of a classifier is looked at.
+# Where figures of classifiers are not looked at or clear, and where plots are not, either.
 quick = pytest.mark.usefixtures("quick_judges")
+plain = pytest.mark.usefixtures("quick_reports")
 
 
 def packets(seed: int, n: int = 90) -> Traces:
@@ -67,7 +68,7 @@ def good() -> Report:
         packets(0),
         packets(1),
         holdout=packets(2),
-        repeats=2,
+        repeats=1,
         history=history,
         about={"U-Net": "paper <tiny>"},
     )
@@ -152,6 +153,7 @@ def test_bootstrap_has_the_marginals_and_not_the_structure(good):
     assert broken["auc"] > floor["auc"] + 0.1
 
 
+@quick
 def test_garbage_scores_badly():
     real, held = packets(0), packets(2)
     report = evaluate(real, garbage(packets(1)), holdout=held, repeats=1)
@@ -166,6 +168,7 @@ def test_garbage_scores_badly():
     assert [key.grade for key in headline_metrics(report.figures)] == ["far"] * 4
 
 
+@quick
 def test_wrong_labels_are_seen():
     made = packets(1)
     wrong = replace(made, labels=(made.labels + 1) % 3)
@@ -368,7 +371,7 @@ def test_plots_take_the_colours_of_the_page(page):
     assert "stroke: var(--made, #d9661f)" in page
 
 
-@quick
+@plain
 @pytest.mark.parametrize(("length", "drawn"), [(300, "first 288 points"), (288, None)])
 def test_page_says_what_the_examples_leave_out(length, drawn):
     rng = np.random.default_rng(0)
@@ -410,7 +413,7 @@ def test_one_class_of_single_points(tmp_path):
     assert "NaN" not in report.to_json()
 
 
-@quick
+@plain
 def test_many_classes_show_a_selection(tmp_path):
     rng = np.random.default_rng(0)
     labels = [f"site {i % 30:02}" for i in range(120)]
@@ -445,10 +448,11 @@ def test_a_class_of_a_short_and_a_long_trace(tmp_path):
     report.save_html(tmp_path / "report.html")
 
 
+@quick
 def test_hundreds_of_classes_of_two_traces_are_judged():
     rng = np.random.default_rng(0)
-    labels = [f"site {i % 120:03}" for i in range(240)]
-    speeds = np.arange(240)[:, None] % 120 + rng.normal(0, 0.1, (3, 240, 4))
+    labels = [f"site {i % 101:03}" for i in range(202)]
+    speeds = np.arange(202)[:, None] % 101 + rng.normal(0, 0.1, (3, 202, 4))
     sets = [Traces.from_lists({"speed": one}, labels) for one in speeds]
     report = evaluate(sets[0], sets[1], holdout=sets[2], repeats=1)
     made = report.figures["candidates"]["synthetic"]["trained_on_equal"]

@@ -221,9 +221,6 @@ COMMANDS = {
         model_state,
         resumes,
     ),
-    "train, resume": Command(
-        learn, lambda folder: learn(folder, 2, resume=True), model_state, resumes
-    ),
     "sample": Command(
         lambda folder: (learn(folder), sampled(folder, 1)),
         sampled,

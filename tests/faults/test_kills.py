@@ -23,7 +23,6 @@ MODEL = {
 RESULTS = {
     "train": MODEL,
     "train, force": MODEL,
-    "train, resume": MODEL,
     "sample": {"s.csv"},
     "export": {"c.pcap", "c.labels.csv"},
     "evaluate": {"r.html", "r.json"},

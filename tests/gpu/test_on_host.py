@@ -109,7 +109,7 @@ SANITIZED = {
 def test_orders_show_a_mutant(tmp_path: Path) -> None:
     changes = [("noise.cuh", *change) for change in IN_SOME_ORDER.values()]
     csrc = toolchain.mutant(tmp_path / "csrc", *changes)
-    library = toolchain.on_host(tmp_path / "mutant.so", "entries.cpp", "-shared", csrc=csrc)
+    library = toolchain.on_host(tmp_path / "mutant.so", "entries.cpp", "-shared", "-O0", csrc=csrc)
     mutant = stand_in.Host(library)
     mutant.order(1)
     for name in IN_SOME_ORDER:

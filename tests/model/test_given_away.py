@@ -250,14 +250,15 @@ class TestMembership:
         # of 0.025, of which the bound is three away. The network of the next test has 1.
         assert self.auc(model, *sides) < 0.65
 
-    @pytest.mark.parametrize("preset", ["series", "masked", "image", "paper"])
+    @pytest.mark.parametrize("preset", ["series", "paper"])
     def test_nothing_is_told_before_a_network_learned_much(
-        self, sides: tuple[Traces, Traces], preset: str
+        self, sides: tuple[Traces, Traces], preset: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What a codec and a network take from the traces by counting would tell at once."""
-        members, others = (traces[::2] for traces in sides)
+        monkeypatch.setattr("netdiffus.attacks.loss_attacks.TIMES", 4)
+        members, others = (traces[::3] for traces in sides)
         model = train(members, recipe=Recipe(steps=20, batch_size=16), width=16, preset=preset)
-        # Of 135 and 135 traces that are alike an AUC has a standard error of 0.035.
+        # Of 90 and 90 traces that are alike an AUC has a standard error of 0.043.
         assert self.auc(model, members, others) < 0.65
 
     def test_a_network_that_learned_by_heart_does_not_pass(
@@ -270,5 +271,5 @@ class TestMembership:
             "netdiffus.model.model.configure", lambda *given: replace(configure(*given), **shape)
         )
         few = sides[0][np.arange(0, len(sides[0]), 6)]
-        recipe = Recipe(steps=300, batch_size=32, learning_rate=5e-3, validation_fraction=0.0)
+        recipe = Recipe(steps=150, batch_size=32, learning_rate=5e-3, validation_fraction=0.0)
         assert self.auc(train(few, recipe=recipe, width=64), few, sides[1]) > 0.95

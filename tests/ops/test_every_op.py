@@ -166,7 +166,7 @@ def test_batches_change_nothing(backend: str, device: str, op: Op) -> None:
 @each_op
 def test_strides_change_nothing(backend: str, device: str, op: Op) -> None:
     """Transposed in memory, and every other one; caches alone must be dense."""
-    inputs = made(op, device)
+    inputs = made(op, device, 3)
     dense = [v[::2].contiguous() for v in inputs]
     turned = [v.mT.contiguous().mT[::2] if v.ndim > 1 else v[::2] for v in inputs]
     for one, other in zip(op.run(turned, backend), op.run(dense, backend), strict=True):

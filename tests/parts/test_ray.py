@@ -72,23 +72,6 @@ def test_tasks_of_a_killed_node_are_done_again(cluster: Any, tmp_path: Path) -> 
     assert len(begun) > len(set(begun))  # at least one was begun on both nodes
 
 
-def test_an_import_survives_the_loss_of_a_node(cluster: Any, tmp_path: Path) -> None:
-    captures = write_captures(tmp_path / "captures")
-    import_to_parts(captures, tmp_path / "once")
-    doomed = cluster.add_node(num_cpus=1)
-    killed: list[float] = []
-
-    def kill(done: float, note: str) -> None:
-        if not killed:
-            cluster.remove_node(doomed, allow_graceful=False)
-        killed.append(done)
-
-    made, _ = import_to_parts(captures, tmp_path / "set", ray=cluster.address, progress=kill)
-    # A part may have been written by the node before it was killed.
-    assert (made.made + made.there, made.missing) == (5, 0)
-    assert content(tmp_path / "set") == content(tmp_path / "once")
-
-
 def test_a_sampling_survives_the_loss_of_a_node(cluster: Any, tmp_path: Path) -> None:
     model = train(packets(60), recipe=Recipe(steps=5, batch_size=8), width=16)
     sample_to_parts(model, 60, tmp_path / "once", part_size=10, seed=4)

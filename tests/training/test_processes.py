@@ -79,55 +79,35 @@ def free_port() -> int:
     return port
 
 
-def ended(running: list[subprocess.Popen[str]]) -> list[tuple[int, str]]:
-    """Exit codes and what stood on standard error."""
-    errors = [process.communicate()[1] for process in running]
-    return [(p.returncode, error) for p, error in zip(running, errors, strict=True)]
+def ended(*command: str, **more: str) -> tuple[int, str]:
+    """Python on one thread: its exit code and what stood on standard error."""
+    env = environment(OMP_NUM_THREADS="1", **more)
+    done = subprocess.run([sys.executable, *command], stderr=subprocess.PIPE, text=True, env=env)
+    return done.returncode, done.stderr
 
 
-def two_nodes(script: Path, *arguments: str) -> list[tuple[int, str]]:
-    """By torchrun, of one process each."""
-    where = ["--master-addr=127.0.0.1", f"--master-port={free_port()}", "--nproc-per-node=1"]
-    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", *where]
-    return ended(
-        [
-            subprocess.Popen(
-                [*command, f"--node-rank={rank}", str(script), *arguments],
-                stderr=subprocess.PIPE,
-                text=True,
-                env=environment(OMP_NUM_THREADS="1"),
-            )
-            for rank in (0, 1)
-        ]
-    )
+def by_torchrun(script: Path, *arguments: str) -> tuple[int, str]:
+    options = ("--standalone", "--nproc-per-node=2")
+    return ended("-m", "torch.distributed.run", *options, str(script), *arguments)
 
 
-def two_processes(script: Path, *arguments: str) -> list[tuple[int, str]]:
+def by_fork(script: Path, *arguments: str) -> tuple[int, str]:
     """Without torchrun: what it sets, as the start script of a cluster can, too."""
+    fork = "import os, test_processes\nos.environ['RANK'] = '01'[os.fork() == 0]"
+    script.write_text(fork + SCRIPT)
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
-    return ended(
-        [
-            subprocess.Popen(
-                [sys.executable, str(script), *arguments],
-                stderr=subprocess.PIPE,
-                text=True,
-                env=environment(OMP_NUM_THREADS="1", **shared, RANK=str(k), LOCAL_RANK=str(k)),
-            )
-            for k in (0, 1)
-        ]
-    )
+    return ended(str(script), *arguments, **shared, LOCAL_RANK="0")
 
 
-def test_two_nodes_learn_what_one_process_does_though_one_is_lost(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    lost = two_nodes(script, str(tmp_path / "two"), "lose")
-    assert all(code for code, _ in lost), lost
+def test_two_processes_learn_what_one_does_though_one_is_lost(tmp_path: Path) -> None:
+    code, said = by_fork(tmp_path / "fork.py", str(tmp_path / "two"), "lose")
+    assert code
     gone = f"another process of the training is gone at step {LOST}; the model is saved"
-    assert gone in lost[0][1]
+    assert gone in said
     assert Model.load(tmp_path / "two").about["steps"] == LOST
-    again = two_processes(script, str(tmp_path / "two"), "resume")
-    assert [code for code, _ in again] == [0, 0], again
+    (tmp_path / "script.py").write_text(SCRIPT)
+    code, said = by_torchrun(tmp_path / "script.py", str(tmp_path / "two"), "resume")
+    assert code == 0, said
     with without_chance():
         one_model = run(tmp_path / "one", STEPS, plain())
         run(tmp_path / "other", STEPS, plain(), recipe={"batch_size": 2})  # half of each batch

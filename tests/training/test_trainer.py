@@ -1,16 +1,13 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from runs import STATE, environment, mean_loss, run, same_weights, stops_at
+from runs import STATE, mean_loss, run, same_weights, stops_at
 from safetensors import safe_open
 from small import packets, volumes
 
@@ -27,13 +24,11 @@ from netdiffus.training.run import Run
 from netdiffus.training.validation import RAISE
 
 
-@pytest.mark.parametrize("preset", ["causal", "image", "paper"])
-def test_the_loss_falls(preset: str, tmp_path: Path) -> None:
-    run(tmp_path, 160, preset=preset, recipe={"learning_rate": 5e-3, "batch_size": 8})
+def test_the_loss_falls(tmp_path: Path) -> None:
+    run(tmp_path, 160, recipe={"learning_rate": 5e-3, "batch_size": 8})
     losses = [line["loss"] for line in read_log(tmp_path)]
     assert len(losses) == 8
-    # Both have a floor: the entropy of the tokens, and that of the images themselves.
-    assert sum(losses[-2:]) < 0.9 * sum(losses[:2])
+    assert sum(losses[-2:]) < 0.9 * sum(losses[:2])  # the entropy of the tokens is its floor
 
 
 def test_a_folder_of_one_run(tmp_path: Path) -> None:
@@ -69,12 +64,12 @@ def test_a_model_needs_no_checkpoint(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("preset", ["causal", "image", "paper"])
 def test_resumed_is_the_same_as_uninterrupted_bit_for_bit(preset: str, tmp_path: Path) -> None:
-    run(tmp_path / "whole", 45, preset=preset)
-    for k, stop in enumerate((13, 31, 0)):
-        run(tmp_path / "parts", 45, preset=preset, resume=k > 0, progress=stops_at(stop))
+    run(tmp_path / "whole", 24, preset=preset)
+    for k, stop in enumerate((7, 17, 0)):  # the rate falls after 16
+        run(tmp_path / "parts", 24, preset=preset, resume=k > 0, progress=stops_at(stop))
     assert same_weights(tmp_path / "whole", tmp_path / "parts")
     logs = [[(o["step"], o["loss"]) for o in read_log(tmp_path / k)] for k in ("whole", "parts")]
-    assert logs[0] == logs[1]
+    assert logs[0] == logs[1] != []
     made = [sample(Model.load(tmp_path / k), 6, seed=0) for k in ("whole", "parts")]
     assert made[0].equals(made[1])
 
@@ -93,60 +88,6 @@ def test_training_leaves_the_random_numbers_of_others_alone() -> None:
     torch.manual_seed(3)
     run(None, 2)
     assert torch.equal(torch.rand(2), first)
-
-
-CTRL_C = """
-import sys
-from runs import run
-model = run(sys.argv[1], 100_000, progress=lambda done, note: print(note, flush=True))
-print("ended:", model.about["ended"], flush=True)
-"""
-
-
-def test_ctrl_c_leaves_a_usable_model_that_resumes(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", CTRL_C, str(tmp_path / "m")],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment(),
-        preexec_fn=_heed_interrupts,
-    )
-    assert process.stdout is not None
-    while "step 30 " not in process.stdout.readline():
-        assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=120)
-    assert process.returncode == 0
-    assert "ended: interrupted" in out
-    done = Model.load(tmp_path / "m").about["steps"]
-    assert done >= 30
-    assert len(sample(Model.load(tmp_path / "m"), 3)) == 3
-    run(tmp_path / "m", 100_000, resume=True, progress=stops_at(done + 5))
-    run(tmp_path / "whole", 100_000, progress=stops_at(done + 5))
-    assert same_weights(tmp_path / "whole", tmp_path / "m")
-
-
-def test_a_killed_run_resumes_from_its_checkpoint(tmp_path: Path) -> None:
-    code = CTRL_C.replace("100_000,", "100_000, recipe={'checkpoint_seconds': 0.2},")
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path / "m")],
-        stdout=subprocess.DEVNULL,
-        env=environment(),
-    )
-    while not (tmp_path / "m" / STATE).exists():
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.kill()
-    process.wait()
-    done = Model.load(tmp_path / "m").about["steps"]
-    run(tmp_path / "m", 100_000, resume=True, progress=stops_at(done + 20))
-    run(tmp_path / "whole", 100_000, progress=stops_at(done + 20))
-    assert same_weights(tmp_path / "whole", tmp_path / "m")
-
-
-def _heed_interrupts() -> None:
-    # Whoever started the tests in the background of a shell has them ignored.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_two_trainings_do_not_share_a_folder(tmp_path: Path) -> None:

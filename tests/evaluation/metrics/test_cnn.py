@@ -1,12 +1,18 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from small import packets, volumes
 
 from netdiffus.evaluation.features.table import features
 from netdiffus.evaluation.metrics.classifiers import forest
 from netdiffus.evaluation.metrics.cnn import Series, cnn
 from netdiffus.traces.traces import Traces
+
+
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netdiffus.evaluation.metrics.cnn.STEPS", 9)
 
 
 def peaks(n: int, seed: int) -> Traces:
@@ -29,7 +35,7 @@ def test_it_sees_what_happens_wherever_it_happens() -> None:
     assert (trees.argmax(axis=1) == test_labels).mean() < 0.8  # it looks at points by place
 
 
-def test_same_seed_same_probabilities_whatever_came_before() -> None:
+def test_same_seed_same_probabilities_whatever_came_before(few_steps: None) -> None:
     traces = volumes(24)
     x = Series(traces)(traces)
     one, two, other = (cnn(x, traces.labels, 2, seed)(x) for seed in (0, 0, 1))
@@ -37,7 +43,7 @@ def test_same_seed_same_probabilities_whatever_came_before() -> None:
     assert not np.array_equal(one, other)
 
 
-def test_a_class_that_was_not_learned_has_no_chance() -> None:
+def test_a_class_that_was_not_learned_has_no_chance(few_steps: None) -> None:
     traces = volumes(24)
     x = Series(traces)(traces)
     found = cnn(x, np.where(traces.labels == 1, 3, 0), 4, 0)(x)
@@ -46,7 +52,7 @@ def test_a_class_that_was_not_learned_has_no_chance() -> None:
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-12)
 
 
-def test_it_knows_where_a_trace_ends_and_takes_any_length() -> None:
+def test_it_knows_where_a_trace_ends_and_takes_any_length(few_steps: None) -> None:
     real = packets(12).with_gaps()
     see = Series(real)
     seen = see(real)
