@@ -18,15 +18,15 @@ from typing import Any
 import numpy as np
 
 from bench.fidelity import sets
-from bench.fidelity.kept import kept
+from bench.fidelity.kept import ending_well, kept
 from netdiffus import Recipe
 from netdiffus.augmentation.choice import choose
 from netdiffus.augmentation.plans import plan_names, plans
 from netdiffus.augmentation.rounds import Rounds
 from netdiffus.augmentation.scoring import CLASSIFIERS, CONTROLS, MADE, named_rightly
-from netdiffus.errors import InputError
 from netdiffus.evaluation.draws import draw_rows
 from netdiffus.files import write_text
+from netdiffus.progress import silent
 from netdiffus.traces.traces import Floats
 
 PUBLIC = [name for name in sets.SETS if name != sets.LAB]
@@ -56,23 +56,17 @@ class Plan:
     recipe: Recipe
 
 
+@ending_well
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs all draws, prints the tables and writes results.json and table.md."""
     plan = _plan(arguments)
-    try:
-        records = [
-            one
-            for name in plan.sets
-            for originals in plan.originals
-            for draw in range(plan.draws)
-            if (one := _kept(plan, name, originals, draw))
-        ]
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("Stopped; the same command goes on from here.", file=sys.stderr)
-        return 130
+    records = [
+        one
+        for name in plan.sets
+        for originals in plan.originals
+        for draw in range(plan.draws)
+        if (one := _kept(plan, name, originals, draw))
+    ]
     write_text(plan.out / "results.json", json.dumps(records, indent=1) + "\n")
     text = table(records, plan.times)
     write_text(plan.out / "table.md", text)
@@ -124,8 +118,8 @@ def _run(plan: Plan, fs: sets.FidelitySet, originals: int, draw: int) -> dict[st
     few = fs.train[draw_rows(fs.train.labels, counts, rng)]
     names = plan_names(counts, plan.times)
     work = Rounds(few, None, plan.recipe, names, draw, None)
-    rounds = work.refits(None, None, _silent)
-    (test,) = work.given(fs.holdout, None, None, _silent)
+    rounds = work.refits(None, None, silent)
+    (test,) = work.given(fs.holdout, None, None, silent)
     found: dict[str, Any] = {"minutes": plan.recipe.cpu_minutes, "test": {}, "choice": {}}
     for classifier in CLASSIFIERS:
         answers = [
@@ -140,10 +134,6 @@ def _run(plan: Plan, fs: sets.FidelitySet, originals: int, draw: int) -> dict[st
         found.setdefault("validation", {})[classifier] = choice.to_dict()["gains"]
     assert work.model is not None
     return found | {"steps": work.model.about["steps"], "ended": work.model.about["ended"]}
-
-
-def _silent(done: float, note: str) -> None:
-    """No bar: the bench prints the names of its files."""
 
 
 def table(records: Sequence[Record], times: Sequence[int]) -> str:

@@ -21,6 +21,7 @@ from netdiffus import Model, Recipe, Traces, lab_traffic, sample, train
 from netdiffus.evaluation.features.table import features
 from netdiffus.evaluation.metrics.classifiers import forest
 from netdiffus.files import write_text
+from netdiffus.progress import silent
 
 PRESETS = ("default", "image")
 WANTED = 0.85  # accuracy of a forest on unseen links; real traces reach 0.886
@@ -53,10 +54,10 @@ def _training(
 ) -> tuple[dict[str, Any], Model]:
     def run() -> Model:
         recipe = Recipe(minutes=seconds / 60, batch_size=256)
-        return train(learn, recipe=recipe, preset=preset, device=device, progress=_silent)
+        return train(learn, recipe=recipe, preset=preset, device=device, progress=silent)
 
     model, took, memory = _measured(run, device)
-    made = sample(model, len(learn), seed=0, device=device, progress=_silent)
+    made = sample(model, len(learn), seed=0, device=device, progress=silent)
     answer = forest(features(made), made.labels, len(learn.classes), 0)(features(holdout))
     accuracy = float((answer.argmax(axis=1) == holdout.labels).mean())
     kept = {"seconds": took, "steps": model.about["steps"], "memory_mb": memory}
@@ -65,7 +66,7 @@ def _training(
 
 def _sampling(model: Model, batch: int, device: str) -> dict[str, float]:
     def run() -> Traces:
-        return sample(model, batch, seed=1, batch_size=batch, device=device, progress=_silent)
+        return sample(model, batch, seed=1, batch_size=batch, device=device, progress=silent)
 
     run()  # compiles, and fills caches
     _, took, memory = _measured(run, device)
@@ -87,10 +88,6 @@ def _measured(run: Callable[[], Any], device: str) -> tuple[Any, float, float | 
 
 def _name(device: str) -> str:
     return torch.cuda.get_device_name() if device == "cuda" else device
-
-
-def _silent(done: float, note: str) -> None:
-    """No bar."""
 
 
 if __name__ == "__main__":

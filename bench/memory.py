@@ -19,6 +19,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from netdiffus.progress import silent
+
 MB = 1e6
 MODULES = (
     "sklearn.ensemble",
@@ -71,9 +73,9 @@ def _line(name: str, folder: str) -> bool:
     return peak <= bar
 
 
-def _run(step: str, folder: str, *values: Any) -> str:
-    """A step in a process of its own; what it prints."""
-    code = f"import bench.memory as m; m.{step}({folder!r}, *{values!r})"
+def _run(step: str, folder: str, *values: Any, module: str = "bench.memory") -> str:
+    """A step of a bench in a process of its own; what it prints."""
+    code = f"import {module} as m; m.{step}({folder!r}, *{values!r})"
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise SystemExit(f"{step} {values}: ended with {done.returncode}")
@@ -90,7 +92,7 @@ def prepare(folder: str, traces: int, points: int) -> None:
     write_traces(path / "few.parquet", 8, 8)
     write_traces(path / "traces.parquet", traces, points)
     write_traces(path / "wide.parquet", traces, points, wide=True)
-    train(big_traces(500, points), path / "model", recipe=Recipe(steps=1), progress=_mute)
+    train(big_traces(500, points), path / "model", recipe=Recipe(steps=1), progress=silent)
     big_traces(2_000, points, seed=1).save(path / "made.parquet")
 
 
@@ -122,7 +124,7 @@ def _train_start(folder: Path) -> int:
     from netdiffus import Recipe, Traces, train
 
     traces = Traces.load(folder / "traces.parquet")
-    train(traces, recipe=Recipe(steps=1), progress=_mute)
+    train(traces, recipe=Recipe(steps=1), progress=silent)
     return _bytes(traces)
 
 
@@ -130,7 +132,7 @@ def _sample(n: int) -> Callable[[Path], int]:
     def step(folder: Path) -> int:
         from netdiffus import Model, sample
 
-        return _bytes(sample(Model.load(folder / "model"), n, seed=1, progress=_mute))
+        return _bytes(sample(Model.load(folder / "model"), n, seed=1, progress=silent))
 
     return step
 
@@ -141,7 +143,7 @@ def _sample_to_file(n: int) -> Callable[[Path], int]:
         from netdiffus.sampling import sample_to_parquet
 
         model, out = Model.load(folder / "model"), folder / f"{n}.parquet"
-        sample_to_parquet(model, n, out, seed=1, progress=_mute)
+        sample_to_parquet(model, n, out, seed=1, progress=silent)
         return 0
 
     return step
@@ -153,7 +155,7 @@ def _evaluate(folder: Path) -> int:
     real, made = (Traces.load(folder / f"{name}.parquet") for name in ("traces", "made"))
     train, holdout = real.split(0.2)
     del real
-    evaluate(train, made, holdout=holdout, progress=_mute)
+    evaluate(train, made, holdout=holdout, progress=silent)
     return _bytes(train, made, holdout)
 
 
@@ -194,10 +196,6 @@ def _import_all(folder: Path) -> None:
 
 def _be_quiet() -> None:
     warnings.simplefilter("ignore")
-
-
-def _mute(done: float, note: str) -> None:
-    """In place of a progress bar."""
 
 
 if __name__ == "__main__":

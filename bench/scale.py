@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,7 +22,8 @@ from threading import Event, Thread
 from typing import Any
 from unittest import mock
 
-from bench.memory import MB, _be_quiet, _import_all, _mute, _run, _status
+from bench.memory import MB, _be_quiet, _import_all, _run, _status
+from netdiffus.progress import silent
 
 POINTS, PART = 32, 4_096
 FITS = 8 << 20  # bytes, so that all sizes are learned from by way of a file
@@ -57,19 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _line(name: str, folder: str, n: int) -> float:
-    found = json.loads(_measured(folder, name, n).splitlines()[-1])
+    found = json.loads(_run("measure", folder, name, n, module="bench.scale").splitlines()[-1])
     seconds, peak = found["seconds"], found["peak"] / MB
     took = f"{seconds:.1f} | {found['processor']:.1f} | {n / found['processor']:,.0f}"
     print(f"| {name} | {n:,} | {took} | {peak:.0f} |", flush=True)
     return peak
-
-
-def _measured(folder: str, name: str, n: int) -> str:
-    code = f"import bench.scale as m; m.measure({folder!r}, {name!r}, {n})"
-    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise SystemExit(f"{name} {n}: ended with {done.returncode}")
-    return done.stdout
 
 
 def measure(folder: str, name: str, n: int) -> None:
@@ -127,7 +119,7 @@ def _export(folder: Path, n: int) -> None:
     from netdiffus.export.parts import export_to_parts
 
     found = Dataset(folder / f"set-{n}")
-    export_to_parts(found, folder / f"captures-{n}", small="raise", progress=_mute)
+    export_to_parts(found, folder / f"captures-{n}", small="raise", progress=silent)
 
 
 def _import(folder: Path, n: int) -> None:
@@ -135,7 +127,7 @@ def _import(folder: Path, n: int) -> None:
 
     captures = sorted((folder / f"captures-{n}").glob("*.pcap"))
     out = folder / f"imported-{n}"
-    import_to_parts(captures, out, label_from="=web", threads=1, progress=_mute)
+    import_to_parts(captures, out, label_from="=web", threads=1, progress=silent)
     print(
         f"{sum(one.stat().st_size for one in captures) / 1e9:.1f} GB of captures", file=sys.stderr
     )
@@ -152,7 +144,7 @@ def _evaluate(folder: Path, n: int) -> None:
     from netdiffus import Dataset, evaluate
 
     train, holdout = (Dataset(folder / f"split-{n}" / name) for name in ("train", "holdout"))
-    report = evaluate(train, Dataset(folder / f"other-{n}"), holdout=holdout, progress=_mute)
+    report = evaluate(train, Dataset(folder / f"other-{n}"), holdout=holdout, progress=silent)
     report.to_html()
 
 
@@ -161,7 +153,7 @@ def _train(folder: Path, n: int) -> None:
 
     recipe = Recipe(steps=STEPS, batch_size=BATCH)
     with mock.patch("netdiffus.training.encoded.FITS", FITS):
-        train(Dataset(folder / f"set-{n}"), recipe=recipe, progress=_mute)
+        train(Dataset(folder / f"set-{n}"), recipe=recipe, progress=silent)
 
 
 def _sample(folder: Path, n: int) -> None:
@@ -169,7 +161,7 @@ def _sample(folder: Path, n: int) -> None:
 
     model = Model.load(folder / "model")
     out = folder / f"made-{n}"
-    assert sample_to_parts(model, n, out, part_size=PART, seed=1, progress=_mute).is_whole
+    assert sample_to_parts(model, n, out, part_size=PART, seed=1, progress=silent).is_whole
 
 
 _STEPS: dict[str, Callable[[Path, int], Any]] = {

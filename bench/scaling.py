@@ -11,17 +11,20 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 
 from bench.big_traces import big_traces
-from netdiffus import Model, Recipe, TokenCodec, Traces, evaluate, sample, train
+from netdiffus import Model, Recipe, TokenCodec, evaluate, sample, train
+from netdiffus.progress import silent
 from netdiffus.training.batches import Batches
 
 POINTS, CLASSES = 128, 10
 START_SECONDS, EVALUATE_SECONDS = 5.0, 60.0  # bars
 PER_POINT = 1.1  # at most as many times the cost of a point before: a tenth is noise
+Shape = tuple[int, int, int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,36 +38,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if all(holds) else 1
 
 
-def exponents_of_train_start() -> bool:
-    """By traces, classes and points; so too those of the other verbs."""
-    sizes = {
-        "traces": [((n, POINTS, CLASSES), n) for n in (4_000, 8_000, 16_000)],
-        "classes": [((8_000, POINTS, k), k) for k in (10, 100, 1_000)],
-        "points": [((8_000, p, CLASSES), p) for p in (64, 128, 256)],
-    }
-    return _exponents("train start", _start, sizes)
-
-
-def exponents_of_sample() -> bool:
-    """Of traces that do not end early."""
-    sizes = {
-        "traces": [((n, 32, CLASSES), n) for n in (250, 500, 1_000)],
-        "classes": [((500, 32, k), k) for k in (5, 25, 100)],
-        "points": [((250, p, CLASSES), p) for p in (32, 64, 128)],
-    }
-    return _exponents("sample", _sample, sizes)
-
-
-def exponents_of_evaluate() -> bool:
-    """With as many traces in each set."""
-    sizes = {
-        "traces": [((n, 64, CLASSES), n) for n in (500, 1_000, 2_000)],
-        "classes": [((1_000, 64, k), k) for k in (10, 50, 250)],
-        "points": [((500, p, CLASSES), p) for p in (32, 64, 128)],
-    }
-    return _exponents("evaluate", _evaluate, sizes)
-
-
 def train_start() -> bool:
     """64,000 traces up to the first step."""
     found = _start(64_000, POINTS, CLASSES)
@@ -75,7 +48,7 @@ def evaluation() -> bool:
     """6,400 traces on each side, by the clock; on a busy machine read the processor time."""
     sets = [big_traces(n, POINTS, CLASSES, seed) for seed, n in enumerate((6_400, 6_400, 1_600))]
     began, cpu = time.monotonic(), time.process_time()
-    evaluate(sets[0], sets[1], holdout=sets[2], progress=_mute)
+    evaluate(sets[0], sets[1], holdout=sets[2], progress=silent)
     found, cpu = time.monotonic() - began, time.process_time() - cpu
     print(f"evaluate, 6,400 traces: {cpu:.1f} s of processor time", flush=True)
     return _bar(f"evaluate, 6,400 traces of {POINTS} points", found, EVALUATE_SECONDS)
@@ -100,38 +73,12 @@ def many_classes() -> bool:
     """1,000 classes of 2 traces each are learned and judged."""
     real, holdout = (big_traces(2_000, 16, 1_000, seed) for seed in (0, 1))
     began = time.process_time()
-    model = train(real, recipe=Recipe(steps=3), progress=_mute)
-    made = sample(model, 2_000, seed=0, progress=_mute)
-    report = evaluate(real, made, holdout=holdout, progress=_mute)
+    model = train(real, recipe=Recipe(steps=3), progress=silent)
+    made = sample(model, 2_000, seed=0, progress=silent)
+    report = evaluate(real, made, holdout=holdout, progress=silent)
     seconds = time.process_time() - began
     print(f"1,000 classes of 2 traces: learned, made and judged in {seconds:.0f} s", flush=True)
     return len(report.figures["protocol"]["classes"]) == 1_000
-
-
-PARTS: dict[str, Callable[[], bool]] = {
-    "exponents-train-start": exponents_of_train_start,
-    "exponents-sample": exponents_of_sample,
-    "exponents-evaluate": exponents_of_evaluate,
-    "train-start": train_start,
-    "evaluate": evaluation,
-    "per-point": per_point,
-    "many-classes": many_classes,
-}
-
-
-def _exponents(
-    verb: str,
-    measure: Callable[[int, int, int], float],
-    sizes: dict[str, list[tuple[tuple[int, int, int], int]]],
-) -> bool:
-    """Prints them; there is no bar."""
-    for by, runs in sizes.items():
-        seconds = [measure(*shape) for shape, _ in runs]
-        slope = np.polyfit(np.log([size for _, size in runs]), np.log(seconds), 1)[0]
-        pairs = zip(runs, seconds, strict=True)
-        said = ", ".join(f"{size:,}: {one:.2f} s" for (_, size), one in pairs)
-        print(f"{verb} by {by}: exponent {slope:.2f} ({said})", flush=True)
-    return True
 
 
 def _bar(what: str, found: float, bar: float, unit: str = "s") -> bool:
@@ -156,25 +103,69 @@ def _sample(n: int, points: int, classes: int) -> float:
     with torch.no_grad():
         model.network.get_submodule("logits.last.0.free").bias[-1] = -1e9  # type: ignore[index]
     began = time.process_time()
-    made = sample(model, n, seed=0, progress=_mute)
+    made = sample(model, n, seed=0, progress=silent)
     seconds = time.process_time() - began
     assert int(made.lengths.min()) == points
     return seconds
 
 
 def _evaluate(n: int, points: int, classes: int) -> float:
-    real, made, holdout = (_set(n, points, classes, seed) for seed in range(3))
+    real, made, holdout = (big_traces(n, points, classes, seed) for seed in range(3))
     began = time.process_time()
-    evaluate(real, made, holdout=holdout, repeats=1, progress=_mute)
+    evaluate(real, made, holdout=holdout, repeats=1, progress=silent)
     return time.process_time() - began
 
 
-def _set(n: int, points: int, classes: int, seed: int) -> Traces:
-    return big_traces(n, points, classes, seed)
+# Of each verb what it takes, and the sizes: traces, points and classes of a run, and which of them
+# grows. Traces that are sampled do not end early; `evaluate` has as many traces in each set.
+EXPONENTS: dict[str, tuple[Callable[[int, int, int], float], dict[str, list[Shape]]]] = {
+    "train start": (
+        _start,
+        {
+            "traces": [(n, POINTS, CLASSES) for n in (4_000, 8_000, 16_000)],
+            "classes": [(8_000, POINTS, k) for k in (10, 100, 1_000)],
+            "points": [(8_000, p, CLASSES) for p in (64, 128, 256)],
+        },
+    ),
+    "sample": (
+        _sample,
+        {
+            "traces": [(n, 32, CLASSES) for n in (250, 500, 1_000)],
+            "classes": [(500, 32, k) for k in (5, 25, 100)],
+            "points": [(250, p, CLASSES) for p in (32, 64, 128)],
+        },
+    ),
+    "evaluate": (
+        _evaluate,
+        {
+            "traces": [(n, 64, CLASSES) for n in (500, 1_000, 2_000)],
+            "classes": [(1_000, 64, k) for k in (10, 50, 250)],
+            "points": [(500, p, CLASSES) for p in (32, 64, 128)],
+        },
+    ),
+}
 
 
-def _mute(done: float, note: str) -> None:
-    """In place of a progress bar."""
+def _exponents(verb: str) -> bool:
+    """Prints them; there is no bar."""
+    measure, sizes = EXPONENTS[verb]
+    for place, by in enumerate(("traces", "points", "classes")):
+        seconds = [measure(*shape) for shape in sizes[by]]
+        grown = [shape[place] for shape in sizes[by]]
+        slope = np.polyfit(np.log(grown), np.log(seconds), 1)[0]
+        pairs = zip(grown, seconds, strict=True)
+        said = ", ".join(f"{size:,}: {one:.2f} s" for size, one in pairs)
+        print(f"{verb} by {by}: exponent {slope:.2f} ({said})", flush=True)
+    return True
+
+
+PARTS: dict[str, Callable[[], bool]] = {
+    **{f"exponents-{verb.replace(' ', '-')}": partial(_exponents, verb) for verb in EXPONENTS},
+    "train-start": train_start,
+    "evaluate": evaluation,
+    "per-point": per_point,
+    "many-classes": many_classes,
+}
 
 
 if __name__ == "__main__":

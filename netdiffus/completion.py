@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import torch
 from torch import Tensor
@@ -24,11 +22,10 @@ from netdiffus.networks.causal import CausalNetwork
 from netdiffus.networks.draws import CELL_DRAW, VALUE_DRAW, Draws
 from netdiffus.networks.masked import STEPS, MaskedNetwork
 from netdiffus.ops.noise import uniforms
-from netdiffus.progress import given_or_bar
-from netdiffus.traces.traces import Traces, concat
+from netdiffus.progress import Progress, given_or_bar
+from netdiffus.traces.traces import Bools, Ints, Traces, concat
 
 AT_ONCE = 256  # traces
-Bools = npt.NDArray[np.bool_]
 
 
 def complete(
@@ -40,7 +37,7 @@ def complete(
     seed: int | None = None,
     fast: bool = True,
     device: str | torch.device | None = None,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> Traces:
     """Draws the rest of traces of which some points are known.
 
@@ -105,8 +102,8 @@ def _completed(
     codec: TokenCodec,
     partial: Traces,
     mask: Bools,
-    index: npt.NDArray[np.int64],
-    rows: npt.NDArray[np.int64],
+    index: Ints,
+    rows: Ints,
     seed: int,
     backend: str,
 ) -> Traces:
@@ -161,7 +158,7 @@ def _meta(
     model: Model,
     partial: Traces,
     number: Tensor,
-    rows: npt.NDArray[np.int64],
+    rows: Ints,
     mask: Bools,
     columns: Tensor,
     seed: int,

@@ -130,8 +130,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _drop_orphans(path.parent)
-    part, handle = _new_part(path)
-    try:
+    with _part_of(path) as (part, _):
         yield part
         with part.open("rb") as written:
             if path.is_file():
@@ -139,13 +138,6 @@ def whole_file(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         part.replace(path)
         _sync(path.parent)
-    except OSError as error:
-        if error.errno in OF_DISKS or error.filename == str(part):
-            raise _named(error, path) from error
-        raise
-    finally:
-        part.unlink(missing_ok=True)
-        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -168,8 +160,7 @@ def write_new(path: Path, text: str) -> bool:
         Whether this call wrote it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part, handle = _new_part(path)
-    try:
+    with _part_of(path) as (part, handle):
         part.write_text(text, encoding="utf-8")
         os.fsync(handle)
         try:
@@ -182,13 +173,6 @@ def write_new(path: Path, text: str) -> bool:
             part.replace(path)
         _sync(path.parent)
         return True
-    except OSError as error:
-        if error.errno in OF_DISKS or error.filename == str(part):
-            raise _named(error, path) from error
-        raise
-    finally:
-        part.unlink(missing_ok=True)
-        os.close(handle)
 
 
 def write_together(texts: Mapping[Path, str]) -> None:
@@ -202,6 +186,21 @@ def write_together(texts: Mapping[Path, str]) -> None:
             stack.enter_context(whole_file(path)).write_text(text, encoding="utf-8")
         for path in list(texts)[:-1]:
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _part_of(path: Path) -> Iterator[tuple[Path, int]]:
+    """A new file and its handle; it is gone afterwards, unless it was moved. Errors name `path`."""
+    part, handle = _new_part(path)
+    try:
+        yield part, handle
+    except OSError as error:
+        if error.errno in OF_DISKS or error.filename == str(part):
+            raise _named(error, path) from error
+        raise
+    finally:
+        part.unlink(missing_ok=True)
+        os.close(handle)
 
 
 def _new_part(path: Path) -> tuple[Path, int]:

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
 
 SECONDS = 60.0  # between two lines
-Shown = Callable[[float, str], None]
+Progress = Callable[[float, str], None]
 
 logger = logging.getLogger(__name__)
 _shown: list[str] = []  # the bar that is: only one can be at a time
@@ -22,7 +23,7 @@ _shown: list[str] = []  # the bar that is: only one can be at a time
 @contextmanager
 def bar(
     what: str, total: float | None, tell: Callable[[str], None] = logger.info
-) -> Iterator[Shown]:
+) -> Iterator[Progress]:
     """Shows how much of `total` is done.
 
     Args:
@@ -45,19 +46,23 @@ def bar(
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with _one_bar(what), Progress(*columns, console=console) as shown:
+    with _one_bar(what), Bars(*columns, console=console) as shown:
         task = shown.add_task(what, total=total, note="")
         yield lambda done, note: shown.update(task, completed=done, note=note)
 
 
 @contextmanager
-def given_or_bar(given: Shown | None, what: str, total: float) -> Iterator[Shown]:
+def given_or_bar(given: Progress | None, what: str, total: float) -> Iterator[Progress]:
     """What a caller gave to be called, or a bar."""
     if given is not None:
         yield given
         return
     with bar(what, total) as shown:
         yield shown
+
+
+def silent(done: float, note: str) -> None:
+    """Shows nothing."""
 
 
 @contextmanager
@@ -69,7 +74,7 @@ def _one_bar(what: str) -> Iterator[None]:
         _shown.pop()
 
 
-def _lines(what: str, total: float | None, tell: Callable[[str], None]) -> Shown:
+def _lines(what: str, total: float | None, tell: Callable[[str], None]) -> Progress:
     last = time.monotonic()
 
     def shown(done: float, note: str) -> None:

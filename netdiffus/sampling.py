@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import torch
 from torch import Tensor
@@ -28,15 +27,13 @@ from netdiffus.networks.layers.conditions import draw_points
 from netdiffus.networks.masked import STEPS
 from netdiffus.ops.denoise import Step
 from netdiffus.ops.noise import uniforms
-from netdiffus.progress import given_or_bar
+from netdiffus.progress import Progress, given_or_bar
 from netdiffus.tables.writing import check_is_parquet, write_parts
-from netdiffus.traces.traces import Traces
+from netdiffus.traces.traces import Floats, Ints, Traces
 
 DEFAULT_STEPS = {"dpm++": 16, "ddim": 50}  # ddpm takes all T
 Plan = list[Step] | int | None
-Ints = npt.NDArray[np.int64]
 Label = str | Sequence[str] | Mapping[str, int] | None
-Floats = npt.NDArray[np.float64]
 
 
 def sample(
@@ -53,7 +50,7 @@ def sample(
     start: int = 0,
     batch_size: int | None = None,
     device: str | torch.device | None = None,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> Traces:
     """Makes n traces.
 
@@ -130,7 +127,7 @@ def sample_rows(
     seed: int,
     fast: bool = True,
     device: str | torch.device | None = None,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> Traces:
     """Makes one trace for each row of classes and tokens of columns.
 
@@ -253,7 +250,7 @@ def batches(
     start: int = 0,
     batch_size: int | None = None,
     device: str | torch.device | None = None,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
     within: tuple[int, int] | None = None,
 ) -> Iterator[Traces]:
     """The traces of `sample`, batch by batch; what cannot be used is refused at once.

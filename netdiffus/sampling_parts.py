@@ -29,7 +29,7 @@ from netdiffus.parts.building import (
 )
 from netdiffus.parts.shards import Shard
 from netdiffus.parts.work import each
-from netdiffus.progress import Shown, given_or_bar
+from netdiffus.progress import Progress, given_or_bar, silent
 from netdiffus.sampling import Counts, batches, number_of
 
 PART_SIZE = 16_384  # traces
@@ -47,7 +47,7 @@ def sample_to_parts(
     ray: str | None = None,
     seed: int | None = None,
     force: bool = False,
-    progress: Shown | None = None,
+    progress: Progress | None = None,
     **options: Any,
 ) -> Made:
     """Makes n traces as a data set, part by part, in memory that does not grow with n.
@@ -79,9 +79,7 @@ def sample_to_parts(
     """
     folder, n = Path(folder), number_of(n, options.get("label"))
     part_size = whole("part_size", part_size, 1)
-    share = Shard() if shard is None else Shard.parse(shard)
-    if force and shard is not None:
-        raise InputError("force with a shard: it would take away what the others have made")
+    share = Shard.asked(shard, force)
     seed = _seed(folder, seed, shard, force)
     batches(model, n, seed=seed, **options)  # refuses what cannot be used
     plan = _plan(model, n, part_size, seed, options)
@@ -90,7 +88,7 @@ def sample_to_parts(
     return _done_by(work, share, ray, progress)
 
 
-def _done_by(work: _Work, shard: Shard, ray: str | None, progress: Shown | None) -> Made:
+def _done_by(work: _Work, shard: Shard, ray: str | None, progress: Progress | None) -> Made:
     """All parts of a shard that are not there."""
     count = ceil(work.n / work.plan["part_size"])
     mine = shard.of(range(count))
@@ -131,7 +129,7 @@ class _Work:
             self.n,
             seed=self.plan["seed"],
             within=(first, first + self.rows(k)),
-            progress=_silent,
+            progress=silent,
             **self.options,
         )
         tables = (found.counted(one).to_arrow() for one in traces)
@@ -199,7 +197,3 @@ def _seed(folder: Path, seed: int | None, shard: str | None, force: bool) -> int
 
 def _name(k: int) -> str:
     return f"part-{k:06d}"
-
-
-def _silent(done: float, note: str) -> None:
-    """The progress of a part is not shown."""

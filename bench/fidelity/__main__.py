@@ -12,26 +12,19 @@ from pathlib import Path
 from bench.fidelity import sets
 from bench.fidelity.bars import bars
 from bench.fidelity.forests import Protocol
+from bench.fidelity.kept import ending_well
 from bench.fidelity.peers import PEERS
 from bench.fidelity.runs import Plan, run
 from bench.fidelity.table import markdown, picture
-from netdiffus.errors import InputError
 from netdiffus.files import whole_file, write_text
 from netdiffus.networks.build import PRESETS
 
 
+@ending_well
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the bench and writes results.json, table.md and curves.png."""
-    parser = _parser()
-    plan = _plan(parser.parse_args(arguments))
-    try:
-        results = run(plan)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("Stopped; the same command goes on from here.", file=sys.stderr)
-        return 130
+    plan = _plan(_parser().parse_args(arguments))
+    results = run(plan)
     for result in results:
         result["checks"] = [{**vars(bar), "passed": bar.passed} for bar in bars(result)]
     write_text(plan.out / "results.json", json.dumps(results, indent=1) + "\n")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+
+from bench.fidelity.kept import Result
 
 NOT_COPYING = ("bootstrap", "markov")  # jitter gives the training traces back, shaken
 FEWER_FRECHET, MORE_ACCURACY = 0.664, 0.181  # than the GAN, the margins of the paper
 ALLOWED_COPIES = 0.05
-
-Result = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,20 @@
-"""Keeps each part of a bench as JSON, so that what is done is not done again."""
+"""Benches that may be stopped: each part is kept as JSON, and what is done is not done again."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from netdiffus.errors import InputError
 from netdiffus.files import write_text
 
 Result = dict[str, Any]
+Command = Callable[[Sequence[str] | None], int]
 
 
 def kept(path: Path, make: Callable[[], Result]) -> Result:
@@ -21,6 +25,23 @@ def kept(path: Path, make: Callable[[], Result]) -> Result:
     made = make() | {"commit": _commit()}
     write_text(path, json.dumps(made, indent=1) + "\n")
     return made
+
+
+def ending_well(command: Command) -> Command:
+    """A command that says in a line what input is at fault, and that it may be stopped."""
+
+    @wraps(command)
+    def main(arguments: Sequence[str] | None = None) -> int:
+        try:
+            return command(arguments)
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            print("Stopped; the same command goes on from here.", file=sys.stderr)
+            return 130
+
+    return main
 
 
 def _commit() -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from bench.fidelity.bars import ALLOWED_COPIES, bars, steps_needed
+from bench.fidelity.kept import Result
 from bench.fidelity.peers import PEERS
 
-Result = dict[str, Any]
 OURS, REFERENCE, LIMIT = "#2166ac", "#666666", "#b2182b"
 
 

@@ -14,16 +14,20 @@ from typing import Any
 import numpy as np
 
 from bench.fidelity import sets
-from bench.fidelity.kept import kept
+from bench.fidelity.kept import ending_well, kept
 from bench.paper_tasks import learners, tasks
 from bench.paper_tasks.cnn import paper_cnn
 from netdiffus import Recipe, sample, train
-from netdiffus.errors import InputError
 from netdiffus.files import write_text
 from netdiffus.traces.traces import Ints, Traces
 
 TIMES = 5  # synthetic traces for each real one
-LEARNERS = ("forest", "boosting", "network", "series-cnn", "cnn")
+LEARNERS = {
+    "forest": learners.forest,
+    "boosting": learners.boosting,
+    "network": learners.network,
+    "series-cnn": learners.series_cnn,
+}
 
 
 @dataclass(frozen=True)
@@ -47,17 +51,11 @@ class Plan:
     repeats: int
 
 
+@ending_well
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the tasks and writes results.json."""
     plan = _plan(arguments)
-    try:
-        results = {name: _run(plan, name) for name in plan.sets}
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("Stopped; the same command goes on from here.", file=sys.stderr)
-        return 130
+    results = {name: _run(plan, name) for name in plan.sets}
     text = json.dumps(results, indent=1) + "\n"
     write_text(plan.out / "results.json", text)
     print(text)
@@ -69,7 +67,7 @@ def _plan(arguments: Sequence[str] | None) -> Plan:
     parser.add_argument("--out", type=Path, default=Path("paper_tasks"), help="default %(default)s")
     parser.add_argument("--data", type=Path, help="folder of the public sets")
     parser.add_argument("--sets", nargs="+", choices=list(sets.SETS), default=["video_platforms"])
-    parser.add_argument("--learner", choices=LEARNERS, default="cnn")
+    parser.add_argument("--learner", choices=[*LEARNERS, "cnn"], default="cnn")
     parser.add_argument("--minutes", type=float, default=5.0, help="of every training")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--tiny", action="store_true", help="seconds: does the bench work?")
@@ -84,7 +82,7 @@ def _plan(arguments: Sequence[str] | None) -> Plan:
 def _run(plan: Plan, name: str) -> dict[str, Any]:
     """Every task on one set; what is in the folder is not done again."""
     data = sets.load(name, plan.data)
-    learn = _learner(plan.learner, data.train)
+    learn = paper_cnn(data.train) if plan.learner == "cnn" else LEARNERS[plan.learner]
     common = {"learn": learn, "repeats": plan.repeats}
     rare = data.train.classes[:2]
     made = _generator(plan)(data.train, tasks.counts(data.train) * TIMES, 0)
@@ -106,18 +104,6 @@ def _run(plan: Plan, name: str) -> dict[str, Any]:
         ),
     }
     return {task: kept(plan.out / name / f"{task}.json", run) for task, run in runs.items()}
-
-
-def _learner(name: str, real: Traces) -> learners.Learner:
-    if name == "cnn":
-        return paper_cnn(real)
-    named: dict[str, learners.Learner] = {
-        "forest": learners.forest,
-        "boosting": learners.boosting,
-        "network": learners.network,
-        "series-cnn": learners.series_cnn,
-    }
-    return named[name]
 
 
 def _generator(plan: Plan) -> tasks.Generator:

@@ -17,7 +17,7 @@ from bench.paper_tasks.learners import Classifier, Learner, forest, pool, train_
 from netdiffus.errors import InputError
 from netdiffus.evaluation.draws import class_counts, draw_rows
 from netdiffus.evaluation.prepare import with_classes
-from netdiffus.traces.traces import Floats, Ints, Traces
+from netdiffus.traces.traces import Bools, Floats, Ints, Traces
 
 Generator = Callable[[Traces, Ints, int], Traces]
 """Makes traces from (what it learns from, how many of each class (K,), seed)."""
@@ -146,7 +146,8 @@ def few_originals(
         for rng in _draws(seed, repeats):
             known, run = draw(train, ones * few, rng), int(rng.integers(2**31))
             made = generate(known, ones * few * times, run)
-            for name, parts in _alone_and_together(known, made).items():
+            sets = {"original": [known], "synthetic": [made], "both": [known, made]}
+            for name, parts in sets.items():
                 runs[name].append(_balanced(parts, holdout, run, learn))
     return found
 
@@ -239,7 +240,11 @@ def unknown_classes(
     known = [_only(with_classes(t, train.classes, "synthetic"), ~is_unknown) for t in sets]
     found: dict[str, list[float]] = {"auc": [], "known": [], "unknown": []}
     new = is_unknown[with_classes(holdout, train.classes, "holdout").labels]
-    _check_both(new)
+    if new.all() or not new.any():
+        raise InputError(
+            f"holdout: {new.sum()} of {len(new)} traces are of unknown classes; it needs traces of "
+            "known and of unknown classes"
+        )
     for rng in _draws(seed, repeats):
         ensemble = [learn(pool(known), int(rng.integers(2**31))) for _ in range(members)]
         bits = entropy(ensemble, holdout)
@@ -266,10 +271,6 @@ def _balanced(parts: Sequence[Traces], holdout: Traces, seed: int, learn: Learne
     return train_and_test(parts, holdout, seed, learn).balanced_accuracy
 
 
-def _alone_and_together(original: Traces, synthetic: Traces) -> dict[str, list[Traces]]:
-    return {"original": [original], "synthetic": [synthetic], "both": [original, synthetic]}
-
-
 def _check_enough(traces: Traces, wanted: Ints, name: str) -> None:
     for label, (has, needs) in enumerate(zip(counts(traces), wanted, strict=True)):
         if has < needs:
@@ -279,15 +280,7 @@ def _check_enough(traces: Traces, wanted: Ints, name: str) -> None:
             )
 
 
-def _check_both(new: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> None:
-    if new.all() or not new.any():
-        raise InputError(
-            f"holdout: {new.sum()} of {len(new)} traces are of unknown classes; it needs traces of "
-            "known and of unknown classes"
-        )
-
-
-def _which(traces: Traces, names: Sequence[str]) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+def _which(traces: Traces, names: Sequence[str]) -> Bools:
     """(K,): the classes of these names, some but not all."""
     if unknown := [name for name in names if name not in traces.classes]:
         raise InputError(
@@ -299,7 +292,7 @@ def _which(traces: Traces, names: Sequence[str]) -> np.ndarray[tuple[int, ...], 
     return found
 
 
-def _only(traces: Traces, kept: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> Traces:
+def _only(traces: Traces, kept: Bools) -> Traces:
     """Traces of the classes kept, with these classes alone."""
     mine = traces[kept[traces.labels]]
     classes = tuple(name for name, keep in zip(traces.classes, kept, strict=True) if keep)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from netdiffus.evaluation.metrics.memorization import CopyDetector, usual_exact
 from netdiffus.files import refuse_existing, write_text
 from netdiffus.model.files import located
 from netdiffus.model.model import Model
+from netdiffus.progress import Progress
 from netdiffus.sampling import sample
 from netdiffus.traces.traces import Traces
 from netdiffus.training.resume import recipe_of
@@ -34,7 +35,6 @@ MOST = 2000  # members, and non-members, that are attacked
 TIMES, MOST_MADE = 5, 10_000  # synthetic traces for each member, and in all at most
 BLIND = 0.55  # above this AUC members and non-members differ even without the model
 Figures = dict[str, Any]
-Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from netdiffus import __version__
 from netdiffus.attacks.verdict import RULES
+from netdiffus.evaluation.report.html import percent
+from netdiffus.evaluation.report.pages import filled
 from netdiffus.evaluation.report.svg import SOFT, TRAIN, frame, svg
 
 COLOURS = ("#1f5fa8", "#d9661f", "#1a7f4b", "#8a4fb0", "#b3261e", "#9a6700", "#2a9d9d", "#c2478f")
@@ -22,14 +22,15 @@ DASHES = {"white box": "-", "black box": "--", "control": ":"}
 
 def page(figures: dict[str, Any]) -> str:
     """The HTML text, without any reference to another file."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"percent": percent, "interval": interval, "area": area}
-    template = files("netdiffus.attacks").joinpath("audit.html").read_text(encoding="utf-8")
-    picture = svg("roc", _draw_roc, figures["attacks"], width=WIDTH)
-    return environment.from_string(template).render(
-        f=figures, rules=RULES, picture=picture, version=__version__, guarantee=guarantee(figures)
+    return filled(
+        "netdiffus.attacks",
+        "audit.html",
+        {"percent": percent, "interval": interval, "area": area},
+        f=figures,
+        rules=RULES,
+        picture=svg("roc", _draw_roc, figures["attacks"], width=WIDTH),
+        version=__version__,
+        guarantee=guarantee(figures),
     )
 
 
@@ -38,15 +39,10 @@ def guarantee(figures: dict[str, Any]) -> list[tuple[str, str]]:
     return list(_rows("", figures["guarantee"] or {}))
 
 
-def percent(x: float | None) -> str:
-    """A share as per cent; a dash where there is none."""
-    return "\N{EN DASH}" if x is None else f"{x:.1%}"
-
-
 def interval(share: Any) -> str:
     """A share with its interval; a dash where there is none."""
     if share["mean"] is None:
-        return "\N{EN DASH}"
+        return percent(None)
     return f"{share['mean']:.1%} ({share['low']:.1%}\N{EN DASH}{share['high']:.1%})"
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from netdiffus.attacks.extraction import Value, of_points
 from netdiffus.attacks.one_run import DELTA, epsilon_bound
@@ -20,11 +19,10 @@ from netdiffus.attacks.rates import FEWEST, share, told_apart
 from netdiffus.attacks.sides import keys
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError, whole
-from netdiffus.traces.traces import Floats, Traces, concat
+from netdiffus.traces.traces import Bools, Floats, Traces, concat
 
 FEWEST_CANARIES = 2 * FEWEST + 20  # either kind is then too few once in a million times
 LEAST_GAP = 1e-6  # seconds
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -21,14 +20,13 @@ from netdiffus.networks.build import Network
 from netdiffus.networks.causal import CausalNetwork
 from netdiffus.networks.image import TIME_DRAW
 from netdiffus.ops.noise import uniform
-from netdiffus.traces.traces import Floats, Ints, Traces
+from netdiffus.traces.traces import Bools, Floats, Ints, Traces
 from netdiffus.training.batches import Batches
 
 TIMES = 16  # of the noise process at which a loss is measured
 LEVELS = 4  # of noise; each has 4 of these times
 FIRST_DRAW = 2**61  # above the numbers of all draws that training takes
 AT_ONCE = 64
-Bools = npt.NDArray[np.bool_]
 
 
 def losses(model: Model, traces: Traces, progress: Callable[[float], None] | None = None) -> Floats:

@@ -8,18 +8,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import binom
 
 from netdiffus.errors import InputError
-from netdiffus.traces.traces import Floats
+from netdiffus.traces.traces import Bools, Floats
 
 CANARIES = 1000  # that a stated bound needs
 CONFIDENCE = 0.95
 DELTA = 1e-5
 SHARES = (1.0, 0.5, 0.25, 0.1, 0.05, 0.02)  # of the canaries that are guessed
 MOST, HALVINGS = 100.0, 40  # of the search: the largest epsilon, and its steps
-Bools = npt.NDArray[np.bool_]
 
 
 def epsilon_bound(

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from netdiffus.errors import InputError
-from netdiffus.evaluation.intervals import Z, auc_figure
+from netdiffus.evaluation.intervals import auc_figure, with_wilson
 from netdiffus.traces.traces import Floats
 
 FALSE_ALARMS = (0.01, 0.001)  # false-positive rates at which the true-positive rate is stated
@@ -109,7 +109,4 @@ def _auc(members: Floats, others: Floats) -> Figure:
     p, sd = float(found["mean"] or 0.0), float(found["sd"] or 0.0)
     most = 3 / (1 / len(members) + 1 / len(others))  # p (1 - p) / n is then (1/N + 1/M) / 12
     n = min(most, p * (1 - p) / sd**2) if sd > 0 else most
-    middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2)) / (1 + Z**2 / n)
-    ends = {"low": max(float(middle - half), 0.0), "high": min(float(middle + half), 1.0)}
-    return {"mean": p, "sd": sd, **ends}
+    return {**with_wilson(found, n), "sd": sd}

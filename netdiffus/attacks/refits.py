@@ -7,15 +7,14 @@ from collections.abc import Callable
 import numpy as np
 
 from netdiffus.attacks.canaries import Learned
-from netdiffus.attacks.loss_attacks import Bools, halves, losses
+from netdiffus.attacks.loss_attacks import halves, losses
 from netdiffus.attacks.sides import as_learned
 from netdiffus.model.model import Model
+from netdiffus.progress import Progress
 from netdiffus.sampling import sample
-from netdiffus.traces.traces import Floats, Traces
+from netdiffus.traces.traces import Bools, Floats, Traces
 from netdiffus.training.alike import trained_alike
 from netdiffus.training.resume import recipe_of
-
-Progress = Callable[[float, str], None]
 
 
 def refit_losses(

@@ -7,7 +7,7 @@ member with all but a random one, so that both are treated alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -23,14 +23,14 @@ Scores = tuple[Floats, Floats]  # of members, of others
 
 def nearest(members: Traces, others: Traces, made: Traces) -> Scores:
     """Minus the distance to the nearest synthetic trace of the class."""
-    embed = Embedding(others.with_gaps())
-    places = [embed(t.with_gaps()).astype(np.float64) for t in (members, others, made)]
-    labels = [t.labels for t in (members, others, made)]
-    ours, theirs = (
-        _by_class(place, label, places[2], labels[2], _least)
-        for place, label in zip(places[:2], labels[:2], strict=True)
-    )
-    return ours, theirs
+    ours, theirs, of_made = _places(members, others, made)
+    scores = (np.full(len(members), NOTHING), np.full(len(others), NOTHING))
+    for place, side, score in zip((ours, theirs), (members, others), scores, strict=True):
+        for label in np.unique(side.labels):
+            mine, drawn = side.labels == label, of_made[made.labels == label]
+            if len(drawn):
+                score[mine] = -distances(place[mine], drawn).min(axis=1)
+    return scores
 
 
 def density_ratio(members: Traces, others: Traces, made: Traces, seed: int = 0) -> Scores:
@@ -39,10 +39,7 @@ def density_ratio(members: Traces, others: Traces, made: Traces, seed: int = 0) 
     Up to a factor and a constant. A density is estimated by the distance to the k-th nearest trace:
     the mean of ``log(distance to real) - log(distance to synthetic)`` over k = 1, 3 and 10.
     """
-    embed, rng = Embedding(others.with_gaps()), np.random.default_rng(seed)
-    ours, theirs, of_made = (
-        embed(t.with_gaps()).astype(np.float64) for t in (members, others, made)
-    )
+    rng, (ours, theirs, of_made) = np.random.default_rng(seed), _places(members, others, made)
     scores = (np.full(len(members), NOTHING), np.full(len(others), NOTHING))
     for label in np.unique(others.labels):
         known, drawn = theirs[others.labels == label], of_made[made.labels == label]
@@ -55,6 +52,12 @@ def density_ratio(members: Traces, others: Traces, made: Traces, seed: int = 0) 
             real = among if side is others else _all_but_one(distances(place[mine], known), rng)
             score[mine] = _far(real) - _far(distances(place[mine], drawn))
     return scores
+
+
+def _places(members: Traces, others: Traces, made: Traces) -> list[Floats]:
+    """Each set as vectors, by the scale of the attacker's own sample."""
+    embed = Embedding(others.with_gaps())
+    return [embed(t.with_gaps()).astype(np.float64) for t in (members, others, made)]
 
 
 def cell_ratio(members: Traces, others: Traces, made: Traces, seed: int = 0) -> Scores:
@@ -145,23 +148,3 @@ def _far(apart: Floats) -> Floats:
     last = int(np.isfinite(ordered[0]).sum()) - 1
     found: Floats = np.log(ordered[:, [min(k - 1, last) for k in NEIGHBOURS]] + TINY).mean(axis=1)
     return found
-
-
-def _by_class(
-    places: Floats,
-    labels: Ints,
-    made: Floats,
-    made_labels: Ints,
-    score: Callable[[Floats], Floats],
-) -> Floats:
-    found = np.full(len(places), NOTHING)
-    for label in np.unique(labels):
-        mine, drawn = labels == label, made[made_labels == label]
-        if len(drawn):
-            found[mine] = score(distances(places[mine], drawn))
-    return found
-
-
-def _least(apart: Floats) -> Floats:
-    nearness: Floats = -apart.min(axis=1)
-    return nearness

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from netdiffus.attacks.rates import FEWEST
 from netdiffus.channels import same_but_type
 from netdiffus.errors import InputError
 from netdiffus.evaluation.metrics.memorization import point_keys
 from netdiffus.model.model import Model
-from netdiffus.traces.traces import Ints, Traces
+from netdiffus.traces.traces import Bools, Ints, Traces
 
 NAMED = 3  # rows or classes that a message names
 
@@ -181,7 +180,7 @@ def _unshared(
     return train[rows[0]], holdout[rows[1]]
 
 
-def _check_any(rows: Sequence[npt.NDArray[np.bool_]], shared: Sequence[int]) -> None:
+def _check_any(rows: Sequence[Bools], shared: Sequence[int]) -> None:
     for name, found in zip(("train", "holdout"), rows, strict=True):
         if not found.any():
             raise InputError(

@@ -16,7 +16,7 @@ RULES = (
     "does not prove that there is none."
 )
 Answer = dict[str, str]
-_NONE = "No attack did better than chance."
+_NONE = "No attack is clearly better than chance."
 
 
 def answer(figures: dict[str, Any]) -> Answer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from netdiffus.augmentation.checks import check, judges_of, multiples
 from netdiffus.augmentation.choice import Choice, choose
@@ -14,12 +14,11 @@ from netdiffus.augmentation.scoring import named_rightly
 from netdiffus.errors import Note, checked_seed
 from netdiffus.evaluation.draws import class_counts
 from netdiffus.model.model import Model
-from netdiffus.progress import given_or_bar
+from netdiffus.progress import Progress, given_or_bar
 from netdiffus.traces.traces import Traces
 from netdiffus.training import Recipe
 
 TIMES = (1, 2, 5)
-Progress = Callable[[float, str], None]
 
 
 def augment(

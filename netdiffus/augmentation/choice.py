@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from netdiffus.augmentation.scoring import CONTROLS, MADE, REAL, Bools, Round, SetName
-from netdiffus.traces.traces import Floats, Ints
+from netdiffus.augmentation.scoring import CONTROLS, MADE, REAL, Round, SetName
+from netdiffus.traces.traces import Bools, Floats, Ints
 
 ERRORS = 1.0  # standard errors that the mean gain must exceed
 Answers = Mapping[str, Sequence[Mapping[SetName, Bools]]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from netdiffus.errors import Note
 from netdiffus.evaluation.draws import capped, class_counts, draw_rows
 from netdiffus.evaluation.prepare import with_classes
 from netdiffus.model.model import Model
+from netdiffus.progress import Progress
 from netdiffus.sampling import sample
 from netdiffus.traces.splitting import group_names, holdout_rows
 from netdiffus.traces.traces import Ints, Traces
@@ -25,7 +26,6 @@ ROUNDS = 3  # divisions of the real traces
 HELD = 0.25  # share of each class that validates in each
 MOST_JUDGED = 2_000  # traces to learn from, and to validate by
 TRAINING = 0.9  # share of the time; judging takes the rest
-Progress = Callable[[float, str], None]
 
 
 @dataclass

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from netdiffus.augmentation.plans import first_of_each, jittered, most, plans, repeated
 from netdiffus.evaluation.draws import class_counts
@@ -14,9 +13,8 @@ from netdiffus.evaluation.features.table import features
 from netdiffus.evaluation.features.vector_set import Vectors
 from netdiffus.evaluation.metrics.classifiers import Learner, forest
 from netdiffus.evaluation.metrics.cnn import Series, cnn
-from netdiffus.traces.traces import Floats, Ints, Traces
+from netdiffus.traces.traces import Bools, Floats, Ints, Traces
 
-Bools = npt.NDArray[np.bool_]
 View = Callable[[Traces], Vectors]
 SetName = tuple[str, str]
 """What is added, and by which plan: ("made", "5x")."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from netdiffus.capture.files.finding import Capture, Found
 from netdiffus.capture.importing import Paths, captures_of
-from netdiffus.capture.reading import Progress, Source
+from netdiffus.capture.reading import Source
 from netdiffus.capture.report import CaptureReport, hints
 from netdiffus.capture.rules import Rules
 from netdiffus.errors import InputError, Note
@@ -24,10 +24,10 @@ from netdiffus.parts.building import (
     Made,
     Plan,
     Record,
-    begin,
     check_is_here,
     done,
     finish,
+    go_on,
     make,
     records,
     remove,
@@ -35,7 +35,7 @@ from netdiffus.parts.building import (
 from netdiffus.parts.shards import Shard
 from netdiffus.parts.work import each
 from netdiffus.parts.writing import sha256
-from netdiffus.progress import given_or_bar
+from netdiffus.progress import Progress, given_or_bar
 
 
 def import_to_parts(
@@ -79,29 +79,17 @@ def import_to_parts(
             holds a data set of others, or parts of captures that are not given.
     """
     folder, rules = Path(folder), rules or Rules()
-    share = Shard() if shard is None else Shard.parse(shard)
-    if force and shard is not None:
-        raise InputError("force with a shard: it would take away what the others have made")
+    share = Shard.asked(shard, force)
     found = captures_of(paths, label_from, together)
     _refuse_pipes(found.captures)
     Source(Found(), label_from, rules, threads, None)  # refuses what cannot be used
     plan = _plan(label_from, rules, together)
-    _begin(folder, plan, force)
+    go_on(folder, plan, force=force)
     work = _Work(folder, plan, label_from, rules)
     mine = share.of(found.captures)
     threads = min(threads or os.cpu_count() or 1, max(1, len(mine)))
     read = _read_all(work, mine, threads, ray, progress)
     return _ended(work, found, read, force)
-
-
-def _begin(folder: Path, plan: Plan, force: bool) -> None:
-    """Goes on with the same plan; anew with another, where that is forced."""
-    try:
-        begin(folder, plan)
-    except InputError:
-        if not force:
-            raise
-        begin(folder, plan, force=True)
 
 
 def _read_all(

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet
 
 from netdiffus.capture.files.finding import Found, find_captures
-from netdiffus.capture.reading import Progress, Source
+from netdiffus.capture.reading import Source
 from netdiffus.capture.recordings import recordings
 from netdiffus.capture.report import CaptureReport
 from netdiffus.capture.rules import Rules
 from netdiffus.errors import InputError, Note
-from netdiffus.files import refuse_existing, whole_file
+from netdiffus.files import refuse_existing
+from netdiffus.progress import Progress
+from netdiffus.tables.writing import write_parts
 from netdiffus.traces.traces import Traces
 
-ROWS = 10_000  # of a Parquet row group, about: small ones read slowly
+ROWS = 16_384  # of a Parquet row group: small ones read slowly
 Paths = str | Path | Sequence[str | Path]
 
 
@@ -119,13 +120,8 @@ def convert_captures(
     refuse_existing(out, force)
     captures = captures_of(paths, label_from, together)
     source = Source(captures, label_from, rules or Rules(), threads, progress)
-    with whole_file(out) as part, closing(source.tables()) as found:
-        tables = _gathered(found)
-        first = next(tables)
-        with pa.parquet.ParquetWriter(part, first.schema, compression="zstd") as writer:
-            writer.write_table(first)
-            for table in tables:
-                writer.write_table(table)
+    with closing(source.tables()) as tables:
+        write_parts(tables, out, ROWS)
     for hint in source.report.hints:
         warnings.warn(hint, Note, stacklevel=2)
     return source.report
@@ -135,15 +131,3 @@ def captures_of(paths: Paths, label_from: str | Path | None, together: bool) -> 
     """The captures that an import is given."""
     found = find_captures([paths] if isinstance(paths, (str, Path)) else list(paths))
     return recordings(found, label_from) if together else found
-
-
-def _gathered(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows in tables of at least ROWS, but for the last."""
-    waiting: list[pa.Table] = []
-    for table in tables:
-        waiting.append(table)
-        if sum(one.num_rows for one in waiting) >= ROWS:
-            yield pa.concat_tables(waiting)
-            waiting = []
-    if waiting:
-        yield pa.concat_tables(waiting)

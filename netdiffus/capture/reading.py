@@ -25,6 +25,7 @@ from netdiffus.capture.report import CaptureReport, hints
 from netdiffus.capture.rules import Rules
 from netdiffus.capture.tables import labelled, once_all_are_there, to_table
 from netdiffus.errors import InputError
+from netdiffus.progress import Progress
 
 if TYPE_CHECKING:
     from netdiffus._capture import Reader
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 POINTS = 1 << 20  # of a table, about
 PIECES = 16  # read between two looks at which traces have ended
 NO_HOST = "neither address is a host"  # as the reader says it
-Progress = Callable[[float, str], None]
 Streams = Iterator[tuple[Capture, Stream | OSError]]
 
 

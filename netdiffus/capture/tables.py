@@ -95,7 +95,7 @@ def _ends(found: dict[str, Any], rules: Rules, capture: str) -> dict[str, Any]:
 
 
 def _sessions(client: pa.Array, server: pa.Array, rules: Rules, capture: str) -> dict[str, Any]:
-    """Whose flow each is: of the capture, or of a host in it; null where no end is a host."""
+    """The session of each flow: the capture, or the host in it; null where no end is a host."""
     if not rules.keep_flows:
         return {}
     if rules.per == "capture":

@@ -7,19 +7,7 @@ from typing import Annotated
 
 import typer
 
-from netdiffus.cli.options import (
-    Channels,
-    Columns,
-    FlowColumn,
-    Force,
-    Json,
-    LabelColumn,
-    Length,
-    Seed,
-    figures_beside,
-    load,
-    read_options,
-)
+from netdiffus.cli.options import Force, Json, Length, Page, Reading, Seed, figures_beside, load
 from netdiffus.cli.output import show
 from netdiffus.cli.packages import need_eval
 from netdiffus.cli.progress import bar
@@ -28,9 +16,7 @@ from netdiffus.cli.progress import bar
 def audit(
     train: Annotated[Path, typer.Option(help="The traces that were learned from.")],
     holdout: Annotated[Path, typer.Option(help="Real traces that were not; best 1,000 or more.")],
-    out: Annotated[
-        Path, typer.Option("-o", "--out", help="HTML page; figures go to .json beside it.")
-    ],
+    out: Page,
     model: Annotated[Path | None, typer.Argument(help="Folder of a trained model.")] = None,
     synthetic: Annotated[
         Path | None, typer.Option(help="Traces of any generator, to attack alone or too.")
@@ -54,10 +40,8 @@ def audit(
     ] = False,
     most: Annotated[int, typer.Option(help="Attack at most so many of either set.")] = 2000,
     length: Length = None,
-    channels: Channels = None,
-    label_column: LabelColumn = None,
-    columns: Columns = None,
-    flow_column: FlowColumn = None,
+    *,
+    reading: Reading,
     seed: Seed = 0,
     force: Force = False,
     as_json: Json = False,
@@ -69,7 +53,7 @@ def audit(
     from netdiffus.files import claim, write_together
 
     figures = figures_beside(out)
-    options = read_options(length, channels, label_column, columns, flow_column)
+    options = reading.options(length)
     with claim(out, figures, force=force):
         with bar("audit", 1.0) as progress:
             found = run(

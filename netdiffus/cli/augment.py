@@ -9,16 +9,15 @@ import typer
 
 from netdiffus.cli.options import (
     TABLE_HELP,
-    Channels,
-    Columns,
-    FlowColumn,
+    Device,
     Force,
     Json,
-    LabelColumn,
     Length,
+    Reading,
     Seed,
+    Sep,
+    Table,
     load,
-    read_options,
 )
 from netdiffus.cli.output import show
 from netdiffus.cli.packages import need_eval
@@ -32,7 +31,7 @@ def augment(
         Path | None, typer.Argument(help="Model trained on them; if not given, one is trained.")
     ] = None,
     *,
-    out: Annotated[Path, typer.Option("-o", "--out", help=".parquet, .csv or .npz.")],
+    out: Table,
     validation: Annotated[
         Path | None,
         typer.Option(help="Real traces that the model has not seen; else three more trainings."),
@@ -46,19 +45,16 @@ def augment(
         str, typer.Option(help="Made traces that are tried, as multiples of the real ones.")
     ] = "1,2,5",
     classifier: Annotated[
-        Literal["forest", "cnn", "both"], typer.Option(help="Who judges.")
+        Literal["forest", "cnn", "both"], typer.Option(help="Which classifier judges.")
     ] = "both",
     by: Annotated[
         str | None, typer.Option(help="Column whose groups stay together when divided.")
     ] = None,
-    sep: Annotated[str | None, typer.Option(help="Group by the text before this only.")] = None,
+    sep: Sep = None,
     length: Length = None,
-    channels: Channels = None,
-    label_column: LabelColumn = None,
-    columns: Columns = None,
-    flow_column: FlowColumn = None,
+    reading: Reading,
     seed: Seed = 0,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; CUDA if there is one.")] = None,
+    device: Device = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -70,7 +66,7 @@ def augment(
     from netdiffus.tables.writing import check_suffix
 
     check_suffix(out)
-    options = read_options(length, channels, label_column, columns, flow_column)
+    options = reading.options(length)
     multiples, recipe = _multiples(times), _recipe(model, minutes, steps)
     with claim(out, force=force):
         real = load(data, options)

@@ -8,18 +8,16 @@ from typing import Annotated, Any
 import typer
 
 from netdiffus.cli.options import (
-    Channels,
-    Columns,
-    FlowColumn,
     Force,
     Json,
-    LabelColumn,
     Length,
+    Page,
+    Reading,
     Seed,
+    Sep,
     figures_beside,
     given,
     load,
-    read_options,
 )
 from netdiffus.cli.output import show
 from netdiffus.cli.packages import need_eval
@@ -30,9 +28,7 @@ from netdiffus.errors import InputError
 def evaluate(
     real: Annotated[Path, typer.Argument(help="The traces that the generator learnt from.")],
     synthetic: Annotated[Path, typer.Argument(help="The traces that it made.")],
-    out: Annotated[
-        Path, typer.Option("-o", "--out", help="HTML page; figures go to .json beside it.")
-    ],
+    out: Page,
     holdout: Annotated[
         Path | None, typer.Option(help="Real traces that the generator has not seen.")
     ] = None,
@@ -51,12 +47,10 @@ def evaluate(
     by: Annotated[
         str | None, typer.Option(help="Column of groups, within which traces depend on each other.")
     ] = None,
-    sep: Annotated[str | None, typer.Option(help="Group by the text before this only.")] = None,
+    sep: Sep = None,
     length: Length = None,
-    channels: Channels = None,
-    label_column: LabelColumn = None,
-    columns: Columns = None,
-    flow_column: FlowColumn = None,
+    *,
+    reading: Reading,
     seed: Seed = 0,
     force: Force = False,
     as_json: Json = False,
@@ -70,7 +64,7 @@ def evaluate(
     from netdiffus.training.checkpoint import read_log
 
     figures = figures_beside(out)
-    options = read_options(length, channels, label_column, columns, flow_column)
+    options = reading.options(length)
     if attack and holdout is None:
         raise InputError("--attack needs --holdout: traces that were not learned from")
 

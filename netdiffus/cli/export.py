@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from netdiffus.cli.capture_options import (
-    OF_CAPTURES,
-    Mtu,
-    Ports,
-    Protocol,
-    Resolution,
-    ServerPort,
-    SizeOf,
-    Small,
-    Version,
-)
 from netdiffus.cli.options import (
+    OF_CAPTURES,
     OF_FOLDERS,
-    Columns,
-    FlowColumn,
+    CaptureOptions,
     Force,
     Json,
-    LabelColumn,
     Length,
     Ray,
+    Reading,
     Shard,
     data_set,
     load,
-    read_options,
     refuse_unused,
 )
 from netdiffus.cli.output import aside, show
@@ -53,26 +42,24 @@ def export(
         Literal["capture", "flows", "ppi", "splt", "arrays"],
         typer.Option("--as", help="A capture, one of the tables, or X and y of equal lengths."),
     ] = "capture",
-    size: SizeOf = "ip",
-    ip: Version = 4,
-    mtu: Mtu = 1500,
-    protocol: Protocol = "tcp",
-    server_port: ServerPort = 443,
+    *,
+    capture: CaptureOptions,
     start: Annotated[
         Literal["meta", "sequence", "together"] | None,
-        typer.Option(help="Of times; meta if traces have it, else sequence."),
+        typer.Option(
+            help="When flows begin: as the column start says, one after another, or all at once.",
+            show_default="meta if traces have that column, else sequence",
+        ),
     ] = None,
-    resolution: Resolution = "ns",
-    small: Small = "refuse",
-    ports: Ports = "move",
     addresses: Annotated[
         Literal["own", "meta"],
-        typer.Option(help="For documentation; or the columns client and server, of made sessions."),
+        typer.Option(
+            help="own: addresses reserved for documentation; meta: those in the columns client and "
+            "server, which made sessions have."
+        ),
     ] = "own",
     length: Length = None,
-    label_column: LabelColumn = None,
-    columns: Columns = None,
-    flow_column: FlowColumn = None,
+    reading: Reading,
     shard: Shard = None,
     ray: Ray = None,
     force: Force = False,
@@ -86,30 +73,17 @@ def export(
     from netdiffus.files import claim
     from netdiffus.parts.building import is_folder
 
+    options = reading.options(length)
     if kind != "capture":
         refuse_unused(ctx, f"--as {kind}", (*OF_CAPTURES, *OF_FOLDERS, "start", "addresses"))
-    options = read_options(length, None, label_column, columns, flow_column)
-    if kind != "capture":
         with claim(out, force=force):
             traces = load(data, options)
             if kind == "arrays":
                 write_arrays(traces, out, length, force=force)
             else:
                 write_flows(traces, out, kind, force=force)
-        show({"table": str(out), "traces": len(traces)}, as_json)
-        return
-    of_capture: dict[str, Any] = {
-        "size": size,
-        "ip": ip,
-        "mtu": mtu,
-        "protocol": protocol,
-        "server_port": server_port,
-        "start": start,
-        "resolution": resolution,
-        "small": small,
-        "ports": ports,
-        "addresses": addresses,
-    }
+        return show({"table": str(out), "traces": len(traces)}, as_json)
+    of_capture: dict[str, Any] = {**asdict(capture), "start": start, "addresses": addresses}
     found = data_set(data, options) if is_folder(out) else None
     if found is not None:
         with aside(ray):

@@ -7,7 +7,16 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from netdiffus.cli.options import OF_FOLDERS, Force, Json, Ray, Shard, refuse_unused
+from netdiffus.cli.options import (
+    OF_FOLDERS,
+    Force,
+    Json,
+    PacketSize,
+    Ray,
+    Shard,
+    comma_separated,
+    refuse_unused,
+)
 from netdiffus.cli.output import aside, say, say_missing, show
 from netdiffus.cli.progress import bar
 from netdiffus.errors import InputError
@@ -45,12 +54,13 @@ def import_(
         float | None, typer.Option(help="Seconds; bytes down and up in bins, not packets.")
     ] = None,
     bins: Annotated[int | None, typer.Option(help="Bins of every trace.")] = None,
-    size: Annotated[
-        Literal["ip", "wire", "payload"], typer.Option(help="Bytes of a packet.")
-    ] = "ip",
+    size: Annotated[PacketSize, typer.Option(help="What the size of a packet counts.")] = "ip",
     direction: Annotated[
         Literal["first", "syn", "port"],
-        typer.Option(help="The client sent the first packet, or the syn; or by port."),
+        typer.Option(
+            help="Who the client is: the sender of the first packet, or of the SYN; or, by port,"
+            " the end with the higher one."
+        ),
     ] = "first",
     host: Annotated[
         list[str] | None,
@@ -111,7 +121,7 @@ def import_(
         hosts=tuple(host or ()),
         idle=idle,
         active=active,
-        packet_columns=tuple(one.strip() for one in (packet_columns or "").split(",") if one),
+        packet_columns=tuple(comma_separated(packet_columns or "")),
         tunnels=tunnels,
         dedup=dedup,
     )

@@ -8,16 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from netdiffus.cli.options import (
-    Channels,
-    Columns,
-    FlowColumn,
-    Force,
-    Json,
-    LabelColumn,
-    Length,
-    read_options,
-)
+from netdiffus.cli.options import Force, Json, Length, Reading
 from netdiffus.cli.output import show
 from netdiffus.cli.progress import bar
 
@@ -41,17 +32,15 @@ def inspect(
         str | None, typer.Option(help="Classes of captures, as in import.")
     ] = "dir",
     length: Length = None,
-    channels: Channels = None,
-    label_column: LabelColumn = None,
-    columns: Columns = None,
-    flow_column: FlowColumn = None,
+    *,
+    reading: Reading,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Say how files would be read, and draw a few traces; only the picture is written."""
     from netdiffus.files import claim
 
-    options = read_options(length, channels, label_column, columns, flow_column)
+    options = reading.options(length)
     with claim(*([picture] if picture else []), force=force):
         traces, found = _read(files, label_from, options)
         found = {key: value for key, value in found.items() if value not in ({}, [])}

@@ -17,6 +17,7 @@ from netdiffus.cli.export import export
 from netdiffus.cli.import_ import import_
 from netdiffus.cli.info import info
 from netdiffus.cli.inspect import inspect
+from netdiffus.cli.options import with_groups
 from netdiffus.cli.output import fail, show_warning
 from netdiffus.cli.privatise import privatise
 from netdiffus.cli.sample import sample
@@ -41,7 +42,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("info", info, "--json"),
 )
 for _name, _command, _example in _COMMANDS:
-    app.command(_name, epilog=f"Example: netdiffus {_name} {_example}")(_command)
+    app.command(_name, epilog=f"Example: netdiffus {_name} {_example}")(with_groups(_command))
 
 
 def main() -> None:

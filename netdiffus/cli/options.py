@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -18,22 +22,22 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Seed = Annotated[int, typer.Option(help="Same seed, same result.", callback=checked_seed)]
+ChanceSeed = Annotated[
+    int | None, typer.Option(help="Same seed, same traces; random if not given.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+Device = Annotated[
+    str | None, typer.Option(help="cpu, cuda, cuda:1 …", show_default="cuda if there is one")
+]
+Fast = Annotated[bool, typer.Option(help="Native kernels, or the torch reference.")]
+Sep = Annotated[str | None, typer.Option(help="Group by the text before this only.")]
 Length = Annotated[int | None, typer.Option(help="Keep at most this many points of each trace.")]
-Channels = Annotated[
-    str | None,
-    typer.Option(help="Read only these channels, comma-separated; of an array their names."),
+Table = Annotated[Path, typer.Option("-o", "--out", help=".parquet, .csv or .npz.")]
+Page = Annotated[
+    Path, typer.Option("-o", "--out", help="HTML page; figures go to .json beside it.")
 ]
-LabelColumn = Annotated[
-    str | None, typer.Option(help="Column of the classes, if it has no usual name.")
-]
-Columns = Annotated[
-    list[str] | None,
-    typer.Option(help="OLD=NEW renames a column, as in time=timestamp_us; may be repeated."),
-]
-FlowColumn = Annotated[
-    str | None, typer.Option(help="Column of the trace, where one row is one packet.")
-]
+ModelFolder = Annotated[Path, typer.Argument(help="Folder of a trained model.")]
+PacketSize = Literal["ip", "wire", "payload"]
 Shard = Annotated[
     str | None,
     typer.Option(help="Of a folder: only this share of its parts, as 0/4 is the first of four."),
@@ -46,25 +50,103 @@ OF_FOLDERS = ("shard", "ray")  # a file has no use for them
 TABLE_HELP = "Traces: .parquet, .csv, .npz, .feather, .json, .npy; .gz and the like; a folder."
 
 
-def read_options(
-    length: int | None,
-    channels: str | None,
-    label_column: str | None,
-    columns: list[str] | None,
-    flow_column: str | None,
-) -> ReadOptions:
-    """How the options of a command say that a table is read."""
-    from netdiffus.tables import ReadOptions
+@dataclass(frozen=True)
+class Reading:
+    """How a table is read, but for `length`, which not all commands take."""
 
-    pairs = [one.partition("=") for one in columns or ()]
-    for old, equals, new in pairs:
-        if not (old and equals and new):
-            raise InputError(
-                f"--columns {old}{equals}{new}: give the old name and the new, OLD=NEW"
-            )
-    names = None if channels is None else [name.strip() for name in channels.split(",")]
-    renamed = {old: new for old, _, new in pairs}
-    return ReadOptions(length, names, label_column, renamed, flow_column)
+    channels: Annotated[
+        str | None,
+        typer.Option(help="Read only these channels, comma-separated; of an array their names."),
+    ] = None
+    label_column: Annotated[
+        str | None, typer.Option(help="Column of the classes, if it has no usual name.")
+    ] = None
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(help="OLD=NEW renames a column, as in time=timestamp_us; may be repeated."),
+    ] = None
+    flow_column: Annotated[
+        str | None, typer.Option(help="Column of the trace, where one row is one packet.")
+    ] = None
+
+    def options(self, length: int | None = None) -> ReadOptions:
+        """The same for `Traces.load`."""
+        from netdiffus.tables import ReadOptions
+
+        names = None if self.channels is None else comma_separated(self.channels)
+        renamed = dict(_renaming(one) for one in self.columns or ())
+        return ReadOptions(length, names, self.label_column, renamed, self.flow_column)
+
+
+def _renaming(choice: str) -> tuple[str, str]:
+    old, _, new = choice.partition("=")
+    if not (old and new):
+        raise InputError(f"--columns {choice}: give the old name and the new, OLD=NEW")
+    return old, new
+
+
+@dataclass(frozen=True)
+class CaptureOptions:
+    """How a capture is written."""
+
+    size: Annotated[PacketSize, typer.Option(help="What the sizes of traces count.")] = "ip"
+    ip: Annotated[int, typer.Option(help="IP version, 4 or 6.")] = 4
+    mtu: Annotated[int, typer.Option(help="Largest IP packet.")] = 1500
+    protocol: Annotated[
+        Literal["tcp", "udp"], typer.Option(help="Of traces without a column protocol.")
+    ] = "tcp"
+    server_port: Annotated[int, typer.Option(help="Of traces without a column server_port.")] = 443
+    resolution: Annotated[Literal["ns", "us"], typer.Option(help="Resolution of times.")] = "ns"
+    small: Annotated[
+        Literal["refuse", "raise"],
+        typer.Option(help="What is done with sizes that are smaller than the headers."),
+    ] = "refuse"
+    ports: Annotated[
+        Literal["move", "keep"],
+        typer.Option(
+            help="move: a free port where tools would call the payload, zeros, malformed."
+        ),
+    ] = "move"
+
+
+# A table has no use for them.
+OF_CAPTURES = tuple(one.name for one in fields(CaptureOptions))
+
+
+def with_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives typer an option for each field of a parameter whose type is a dataclass."""
+    signature = inspect.signature(command, eval_str=True)
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, Any] = {}
+    for name, one in signature.parameters.items():
+        if is_dataclass(one.annotation):
+            groups[name] = one.annotation
+            parameters += _fields(one.annotation)
+        else:
+            parameters.append(one.replace(kind=one.KEYWORD_ONLY))
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{one.name: given.pop(one.name) for one in fields(group)})
+        command(**given)
+
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    return run
+
+
+def _fields(group: Any) -> list[inspect.Parameter]:
+    hints, kind = get_type_hints(group, include_extras=True), inspect.Parameter.KEYWORD_ONLY
+    return [
+        inspect.Parameter(one.name, kind, default=one.default, annotation=hints[one.name])
+        for one in fields(group)
+    ]
+
+
+def comma_separated(text: str) -> list[str]:
+    """["a", "b"] from "a, b"."""
+    return [one.strip() for one in text.split(",") if one.strip()]
 
 
 def load(path: Path, options: ReadOptions) -> Traces:

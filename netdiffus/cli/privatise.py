@@ -7,17 +7,7 @@ from typing import Annotated
 
 import typer
 
-from netdiffus.cli.options import (
-    TABLE_HELP,
-    Channels,
-    Columns,
-    FlowColumn,
-    Force,
-    Json,
-    LabelColumn,
-    load,
-    read_options,
-)
+from netdiffus.cli.options import TABLE_HELP, Force, Json, Reading, comma_separated, load
 from netdiffus.cli.output import show
 from netdiffus.cli.progress import bar
 from netdiffus.errors import InputError
@@ -46,7 +36,7 @@ def privatise(
         typer.Option("--range", help="CHANNEL=LO:HI, public bounds; may be repeated."),
     ] = None,
     mix: Annotated[
-        str, typer.Option(help="Classes real, as many as there were, or balanced.")
+        str, typer.Option(help="real: as many of each class as there were; balanced: equally many.")
     ] = "real",
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Go on where classes have too few traces.")
@@ -54,10 +44,8 @@ def privatise(
     ledger: Annotated[
         Path | None, typer.Option(help="File that adds up all releases of this data set.")
     ] = None,
-    channels: Channels = None,
-    label_column: LabelColumn = None,
-    columns: Columns = None,
-    flow_column: FlowColumn = None,
+    *,
+    reading: Reading,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -70,8 +58,8 @@ def privatise(
         raise InputError(f"{out}: private traces go into a .parquet file, for their ledger")
     if most is not None and by is None:
         raise InputError("--most without --by: name the column of the groups, or leave it out")
-    options = read_options(None, channels, label_column, columns, flow_column)
-    names = None if classes is None else [name.strip() for name in classes.split(",")]
+    options = reading.options()
+    names = None if classes is None else comma_separated(classes)
     with claim(out, force=force):
         traces = load(data, options)
         with bar("privatise", 1.0) as progress:

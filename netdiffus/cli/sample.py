@@ -4,45 +4,43 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import asdict
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from netdiffus.cli.capture_options import (
+from netdiffus.cli.options import (
     OF_CAPTURES,
-    Mtu,
-    Ports,
-    Protocol,
-    Resolution,
-    ServerPort,
-    SizeOf,
-    Small,
-    Version,
+    OF_FOLDERS,
+    CaptureOptions,
+    ChanceSeed,
+    Device,
+    Fast,
+    Force,
+    Json,
+    ModelFolder,
+    Ray,
+    Shard,
+    refuse_unused,
 )
-from netdiffus.cli.options import OF_FOLDERS, Force, Json, Ray, Shard, refuse_unused
 from netdiffus.cli.output import aside, say_missing, show
 from netdiffus.cli.progress import bar
 from netdiffus.errors import InputError
 
+if TYPE_CHECKING:
+    from netdiffus.traces.traces import Traces
+
 QUOTED = r'"(?:[^"]|"")*"'  # as in CSV: a quote in it stands twice
-NOT_OF_SESSIONS = (
-    "n",
-    "mix",
-    "sampler",
-    "steps",
-    "start",
-    "batch_size",
-    "part_size",
-    "shard",
-    "ray",
-)
+OF_SESSIONS = ("where", "seed", "fast", "device")  # and of traces
+NOT_OF_SESSIONS = ("n", "mix", "sampler", "steps", "start", "batch_size", "part_size", *OF_FOLDERS)
 
 
 def sample(
     ctx: typer.Context,
-    model: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
+    model: ModelFolder,
     out: Annotated[
         Path,
         typer.Option(
@@ -85,50 +83,35 @@ def sample(
         int | None,
         typer.Option(help="Of a model with diffusion, or masked: network runs per trace."),
     ] = None,
-    fast: Annotated[bool, typer.Option(help="Native kernels, or the torch reference.")] = True,
-    seed: Annotated[int | None, typer.Option(help="Same seed, same traces.")] = None,
+    fast: Fast = True,
+    seed: ChanceSeed = None,
     start: Annotated[int, typer.Option(help="Index of the first trace, to split work.")] = 0,
     batch_size: Annotated[
         int | None,
         typer.Option(help="Traces worked on at a time.", show_default="by their points"),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …")] = None,
-    size: SizeOf = "ip",
-    ip: Version = 4,
-    mtu: Mtu = 1500,
-    protocol: Protocol = "tcp",
-    server_port: ServerPort = 443,
+    device: Device = None,
+    *,
+    capture: CaptureOptions,
     starts: Annotated[
         Literal["meta", "sequence", "together"] | None,
-        typer.Option(help="Of a capture: what --start of export is."),
+        typer.Option(help="Of a capture: when flows begin, as --start of export."),
     ] = None,
-    resolution: Resolution = "ns",
-    small: Small = "refuse",
-    ports: Ports = "move",
     for_spreadsheets: Annotated[
         bool,
         typer.Option("--for-spreadsheets", help="Of a .csv: no cell is run as a formula."),
     ] = False,
-    part_size: Annotated[
-        int | None, typer.Option(help="Of a folder: traces of a part.", show_default="16384")
-    ] = None,
+    part_size: Annotated[int, typer.Option(help="Of a folder: traces of a part.")] = 16_384,
     shard: Shard = None,
     ray: Ray = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Make new traces of the classes asked for; a capture of them as `export` writes it."""
-    from netdiffus.export.capture import CAPTURES, free_labels
-    from netdiffus.export.packets import check_channels
-    from netdiffus.files import claim
-    from netdiffus.model.model import Model
     from netdiffus.parts.building import is_folder
-    from netdiffus.sampling import number_of, sample_to_parquet
-    from netdiffus.sampling import sample as run
     from netdiffus.sessions.model import is_session_model
-    from netdiffus.tables.writing import check_is_csv, check_suffix
 
-    sampling: dict[str, Any] = {
+    choices: dict[str, Any] = {
         "where": _where(where or []),
         "mix": mix,
         "fast": fast,
@@ -139,11 +122,12 @@ def sample(
         "batch_size": batch_size,
         "device": device,
     }
+    of_capture = {**asdict(capture), "start": starts}
     if sessions is not None:
         refuse_unused(ctx, "--sessions", NOT_OF_SESSIONS)
-        options = {name: sampling[name] for name in ("where", "seed", "fast", "device")}
-        options |= {"label": label, "over": over, "for_spreadsheets": for_spreadsheets}
-        return _sample_sessions(ctx, model, sessions, out, options, force, as_json)
+        file = _File(ctx, out, of_capture, for_spreadsheets, force)
+        choices = {"over": over, **{name: choices[name] for name in OF_SESSIONS}}
+        return show(_sample_sessions(model, sessions, label, file, choices), as_json)
     if is_session_model(model):
         raise InputError(f"{model} is a model of sessions: --sessions says how many")
     refuse_unused(ctx, f"{model}: a model of traces", ("over",))
@@ -151,76 +135,93 @@ def sample(
         unused = (*OF_CAPTURES, "starts", "for_spreadsheets")
         refuse_unused(ctx, f"{out}: a folder", unused)
         several = {"part_size": part_size, "shard": shard, "ray": ray, "force": force}
-        return _sample_parts(model, n, label, out, several, sampling, as_json)
+        return _sample_parts(model, n, label, out, several, choices, as_json)
     refuse_unused(ctx, f"{out}: a file", (*OF_FOLDERS, "part_size"))
-    is_capture = out.suffix in CAPTURES
-    if for_spreadsheets:
-        check_is_csv(out)
-    if not is_capture:
-        check_suffix(out)
-        refuse_unused(ctx, f"{out}: a table", (*OF_CAPTURES, "starts"))
-    files = (out, free_labels(out, force)) if is_capture else (out,)
-    with claim(*files, force=force):  # what cannot be written is refused before the work
+    file = _File(ctx, out, of_capture, for_spreadsheets, force)
+    show(_sample_file(model, n, label, file, choices), as_json)
+
+
+class _File:
+    """A table or a capture to write; refuses other names, and options that it has no use for."""
+
+    def __init__(
+        self,
+        ctx: typer.Context,
+        path: Path,
+        of_capture: dict[str, Any],
+        for_spreadsheets: bool,
+        force: bool,
+    ) -> None:
+        from netdiffus.export.capture import CAPTURES
+        from netdiffus.tables.writing import check_is_csv, check_suffix
+
+        self.path, self.force = path, force
+        self.is_capture = path.suffix in CAPTURES
+        self._of_capture, self._for_spreadsheets = of_capture, for_spreadsheets
+        if for_spreadsheets:
+            check_is_csv(path)
+        if not self.is_capture:
+            check_suffix(path)
+            refuse_unused(ctx, f"{path}: a table", (*OF_CAPTURES, "starts"))
+
+    def claimed(self) -> AbstractContextManager[None]:
+        """Refuses, before the work, what cannot be written; keeps the name to this run."""
+        from netdiffus.export.capture import free_labels
+        from netdiffus.files import claim
+
+        labels = (free_labels(self.path, self.force),) if self.is_capture else ()
+        return claim(self.path, *labels, force=self.force)
+
+    def write(self, traces: Traces, **of_capture: Any) -> dict[str, Any]:
+        """Writes the traces; what is to be said of them."""
+        found = {"traces": str(self.path), "classes": traces.counts()}
+        if self.is_capture:
+            choices = {**self._of_capture, **of_capture, "force": self.force}
+            return found | _save_capture(traces, self.path, choices)
+        traces.save(self.path, force=self.force, for_spreadsheets=self._for_spreadsheets)
+        return found
+
+
+def _sample_file(
+    model: Path, n: int | None, label: list[str] | None, file: _File, choices: dict[str, Any]
+) -> dict[str, Any]:
+    """Traces in a table or a capture."""
+    from netdiffus.export.packets import check_channels
+    from netdiffus.model.model import Model
+    from netdiffus.sampling import number_of, sample_to_parquet
+    from netdiffus.sampling import sample as run
+
+    with file.claimed():
         loaded = Model.load(model)
-        if is_capture:
+        if file.is_capture:
             check_channels(loaded.codec.channels)
-        asked = _numbered(label, loaded.classes)
-        n = 1000 if n is None and not isinstance(asked, dict) else n
-        total = number_of(n, asked)
-        choices = {"label": asked, **sampling}
-        with bar("sample", float(total)) as progress:
-            if out.suffix.lower() == ".parquet":  # however many, they are never all in memory
-                found = sample_to_parquet(loaded, n, out, force=force, progress=progress, **choices)
-                return show({"traces": str(out), **found}, as_json)
+        n, asked = _asked(n, label, loaded.classes)
+        choices = {"label": asked, **choices}
+        with bar("sample", float(number_of(n, asked))) as progress:
+            if file.path.suffix.lower() == ".parquet":  # however many, never all in memory
+                choices |= {"force": file.force, "progress": progress}
+                found = sample_to_parquet(loaded, n, file.path, **choices)
+                return {"traces": str(file.path), **found}
             traces = run(loaded, n, progress=progress, **choices)
-        if is_capture:
-            of_capture = {name: ctx.params[name] for name in OF_CAPTURES}
-            written = _save_capture(traces, out, {**of_capture, "start": starts, "force": force})
-        else:
-            traces.save(out, force=force, for_spreadsheets=for_spreadsheets)
-            written = {}
-    found = {"traces": str(out), "classes": traces.counts()}
+        found = file.write(traces)
     if "residual" in traces.meta.column_names:
         found["residual"] = sum(traces.meta["residual"].to_pylist()) / len(traces)
-    show(found | written, as_json)
+    return found
 
 
 def _sample_sessions(
-    ctx: typer.Context,
-    model: Path,
-    n: int,
-    out: Path,
-    options: dict[str, Any],
-    force: bool,
-    as_json: bool,
-) -> None:
-    """Flows of sessions, as traces or as one capture."""
-    from netdiffus.export.capture import CAPTURES, free_labels
-    from netdiffus.files import claim
+    model: Path, n: int, label: list[str] | None, file: _File, choices: dict[str, Any]
+) -> dict[str, Any]:
+    """Flows of sessions in a table or a capture."""
     from netdiffus.sessions import SessionModel, sample_sessions
-    from netdiffus.tables.writing import check_is_csv, check_suffix
 
-    is_capture, spreadsheets = out.suffix in CAPTURES, options.pop("for_spreadsheets")
-    if spreadsheets:
-        check_is_csv(out)
-    if not is_capture:
-        check_suffix(out)
-        refuse_unused(ctx, f"{out}: a table", (*OF_CAPTURES, "starts"))
-    with claim(*((out, free_labels(out, force)) if is_capture else (out,)), force=force):
+    with file.claimed():
         loaded = SessionModel.load(model)
-        label = _numbered(options.pop("label"), loaded.sessions.classes)
+        asked = _numbered(label, loaded.sessions.classes)
         with bar("sample", float(n)) as progress:
-            flows = sample_sessions(loaded, n, label=label, progress=progress, **options)
-        written: dict[str, Any] = {"traces": str(out), "sessions": n, "classes": flows.counts()}
-        if is_capture:
-            of_capture = {name: ctx.params[name] for name in OF_CAPTURES}
-            of_capture |= {"start": ctx.params["starts"], "force": force}
-            if "client" in flows.meta.column_names:
-                of_capture["addresses"] = "meta"
-            written |= _save_capture(flows, out, of_capture)
-        else:
-            flows.save(out, force=force, for_spreadsheets=spreadsheets)
-    show(written, as_json)
+            flows = sample_sessions(loaded, n, label=asked, progress=progress, **choices)
+        addresses = {"addresses": "meta"} if "client" in flows.meta.column_names else {}
+        return {"sessions": n, **file.write(flows, **addresses)}
 
 
 def _sample_parts(
@@ -229,31 +230,30 @@ def _sample_parts(
     label: list[str] | None,
     out: Path,
     several: dict[str, Any],
-    sampling: dict[str, Any],
+    choices: dict[str, Any],
     as_json: bool,
 ) -> None:
     """Traces in parts, of which others may make some."""
     from netdiffus.model.model import Model
     from netdiffus.sampling import number_of
-    from netdiffus.sampling_parts import PART_SIZE, sample_to_parts
+    from netdiffus.sampling_parts import sample_to_parts
 
     loaded = Model.load(model)
-    asked = _numbered(label, loaded.classes)
-    n = 1000 if n is None and not isinstance(asked, dict) else n
-    size = several.pop("part_size")
+    n, asked = _asked(n, label, loaded.classes)
     with aside(several["ray"]), bar("sample", float(number_of(n, asked))) as progress:
         found = sample_to_parts(
-            loaded,
-            n,
-            out,
-            label=asked,
-            part_size=PART_SIZE if size is None else size,
-            progress=progress,
-            **several,
-            **sampling,
+            loaded, n, out, label=asked, progress=progress, **several, **choices
         )
     show({"traces": str(out), **found.summary(), "classes": found.classes}, as_json)
     say_missing(found)
+
+
+def _asked(
+    n: int | None, label: list[str] | None, classes: tuple[str, ...]
+) -> tuple[int | None, list[str] | dict[str, int] | None]:
+    """How many traces, 1,000 where nothing says it, and of which classes."""
+    asked = _numbered(label, classes)
+    return (1000 if n is None and not isinstance(asked, dict) else n), asked
 
 
 def _numbered(
@@ -305,7 +305,7 @@ def _unquoted(text: str) -> str:
     return text[1:-1].replace('""', '"') if re.fullmatch(QUOTED, text, re.DOTALL) else text
 
 
-def _save_capture(traces: Any, out: Path, choices: dict[str, Any]) -> dict[str, int]:
+def _save_capture(traces: Traces, out: Path, choices: dict[str, Any]) -> dict[str, int]:
     """Writes a capture; traces that it refuses are kept in another file, for `export`.
 
     Returns:

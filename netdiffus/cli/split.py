@@ -9,17 +9,14 @@ import typer
 
 from netdiffus.cli.options import (
     TABLE_HELP,
-    Channels,
-    Columns,
-    FlowColumn,
     Force,
     Json,
-    LabelColumn,
     Length,
+    Reading,
     Seed,
+    Sep,
     data_set,
     load,
-    read_options,
 )
 from netdiffus.cli.output import show
 
@@ -29,12 +26,10 @@ def split(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the two parts.")],
     fraction: Annotated[float, typer.Option(help="Share of each class held out.")] = 0.2,
     by: Annotated[str | None, typer.Option(help="Column whose groups stay together.")] = None,
-    sep: Annotated[str | None, typer.Option(help="Group by the text before this only.")] = None,
+    sep: Sep = None,
     length: Length = None,
-    channels: Channels = None,
-    label_column: LabelColumn = None,
-    columns: Columns = None,
-    flow_column: FlowColumn = None,
+    *,
+    reading: Reading,
     seed: Seed = 0,
     force: Force = False,
     as_json: Json = False,
@@ -42,7 +37,7 @@ def split(
     """Hold out a stratified part: train.parquet and holdout.parquet, of a data set two such."""
     from netdiffus.files import claim
 
-    options = read_options(length, channels, label_column, columns, flow_column)
+    options = reading.options(length)
     if (found := data_set(data, options)) is not None:
         parts = found.split(out, fraction, by=by, sep=sep, seed=seed, force=force)
         sides = dict(zip(("train", "holdout"), parts, strict=True))

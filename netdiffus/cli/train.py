@@ -10,17 +10,15 @@ import typer
 
 from netdiffus.cli.options import (
     TABLE_HELP,
-    Channels,
-    Columns,
-    FlowColumn,
+    Device,
     Force,
     Json,
-    LabelColumn,
     Length,
+    Reading,
     Seed,
+    comma_separated,
     given,
     load,
-    read_options,
     refuse_unused,
 )
 from netdiffus.cli.output import show
@@ -56,10 +54,8 @@ def train(
             "long sequences; 0 is none."
         ),
     ] = None,
-    channels: Channels = None,
-    label_column: LabelColumn = None,
-    columns: Columns = None,
-    flow_column: FlowColumn = None,
+    *,
+    reading: Reading,
     preset: Annotated[
         Literal["default", "causal", "series", "masked", "image", "paper"],
         typer.Option(
@@ -115,16 +111,17 @@ def train(
     batch_size: Annotated[int, typer.Option(help="Traces per step.")] = 64,
     learning_rate: Annotated[float, typer.Option(help="Of AdamW, at its highest.")] = 2e-3,
     validation: Annotated[
-        float, typer.Option(help="Share of the traces that tell of overfitting; 0 uses all.")
+        float, typer.Option(help="Share of the traces that is held back to notice overfitting.")
     ] = 0.1,
     seed: Seed = 0,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; CUDA if there is one.")] = None,
+    device: Device = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Train a model on labelled traces. Ctrl-C keeps it usable; --resume goes on."""
     from netdiffus.ledger import statement
+    from netdiffus.model.files import refuse_model
     from netdiffus.model.model import Model
     from netdiffus.training import Recipe
     from netdiffus.training import train as run
@@ -143,11 +140,11 @@ def train(
         seed=seed,
     )
     if sessions:
-        flows = load(data, read_options(None, channels, label_column, columns, flow_column))
+        flows = load(data, reading.options())
         chosen = {"columns": _chosen(with_columns), "by": by, "resume": resume, "force": force}
         return _train_sessions(flows, out, recipe, {**chosen, "device": device}, as_json)
-    _check_folder(out, resume, force)
-    traces = given(data, read_options(None, channels, label_column, columns, flow_column))
+    refuse_model(out, force or resume)  # before the traces are read
+    traces = given(data, reading.options())
     images = {"size": size, "resize": resize, "gamma": gamma, "scale": scale or None}
     codec = _codec(preset, traces, length, runs, {k: v for k, v in images.items() if v is not None})
     with bar("train", 1.0) as progress:
@@ -191,14 +188,7 @@ def _chosen(names: str | None) -> Choice:
     """The columns that `--with` names."""
     if names is None or names == "all":
         return names
-    return [name.strip() for name in names.split(",") if name.strip()]
-
-
-def _check_folder(out: Path, resume: bool, force: bool) -> None:
-    """Refuses a folder that no model can go into, before the traces are read."""
-    from netdiffus.model.files import refuse_model
-
-    refuse_model(out, force or resume)
+    return comma_separated(names)
 
 
 def _codec(

@@ -7,14 +7,13 @@ from datetime import date, time, timedelta
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from netdiffus.codec.column import Column, Ints, numbers_of, plain
+from netdiffus.arrays import Floats, Ints
+from netdiffus.codec.column import Column, numbers_of, plain
 from netdiffus.codec.vocabulary import PARTS
 from netdiffus.errors import InputError, shortened
 
-Floats = npt.NDArray[np.float64]
 SHOWN = 8  # values of a category in a message
 
 

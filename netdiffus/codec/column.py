@@ -9,15 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from netdiffus.arrays import Floats, Ints
 from netdiffus.codec.vocabulary import Vocabulary, needed
 from netdiffus.errors import InputError
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 MOST_VALUES = 256  # of a category, the most frequent; bins and atoms of a number, each
 UNKNOWN = -1  # token of a cell that is not learned: fewer than K owners have an empty or rare one

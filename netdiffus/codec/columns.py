@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import torch
 
@@ -19,10 +18,8 @@ from netdiffus.codec.column import CODES, MOST_VALUES, Column, plain
 from netdiffus.codec.totals import equal_total, is_close, total
 from netdiffus.codec.vocabulary import Vocabulary, needed
 from netdiffus.errors import InputError, Note
-from netdiffus.traces.traces import Traces
+from netdiffus.traces.traces import Floats, Ints, Traces
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 Choice = Sequence[str] | Literal["all"] | None
 
 OURS = ("label", "trace_id", "seed")  # columns that all traces that are made have

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import torch
 from torch import Tensor
@@ -28,10 +27,8 @@ from netdiffus.codec.vocabulary import without_rare
 from netdiffus.errors import InputError, whole
 from netdiffus.ops.decode import gasf_decode, gasf_decode_area
 from netdiffus.ops.gasf import gasf_image
-from netdiffus.traces.traces import Traces
+from netdiffus.traces.traces import Floats, Ints, Traces
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 ScaleChoice = str | tuple[float, float]  # minmax, log, quantile, or given bounds (lo, hi)
 
 DEFAULT_SCALES: dict[str, ScaleChoice] = {

@@ -11,12 +11,9 @@ as two counts: half as many points.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from netdiffus.arrays import Bools, Floats, Ints
 from netdiffus.channels import Channel
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 EQUAL = ("size", "direction")  # kinds that are the same in all points of a run
 TIMED = ("time", "gap")
@@ -145,7 +142,7 @@ def _split_directions(runs: Floats, lengths: Ints, most: int) -> tuple[Floats, I
     return values, points
 
 
-def _begins(values: Floats, lengths: Ints, channels: tuple[Channel, ...]) -> npt.NDArray[np.bool_]:
+def _begins(values: Floats, lengths: Ints, channels: tuple[Channel, ...]) -> Bools:
     """(N, L), whether a run begins with the point."""
     begins = np.ones((len(values), values.shape[2]), bool)
     begins[:, 1:] = False
@@ -158,5 +155,5 @@ def _begins(values: Floats, lengths: Ints, channels: tuple[Channel, ...]) -> npt
     return begins & _inside(lengths, values.shape[2])
 
 
-def _inside(lengths: Ints, n: int) -> npt.NDArray[np.bool_]:
+def _inside(lengths: Ints, n: int) -> Bools:
     return np.arange(n)[None] < lengths[:, None]

@@ -7,11 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from netdiffus.arrays import Floats, Ints
 from netdiffus.errors import InputError
-
-Floats = npt.NDArray[np.float64]
 
 KNOTS = 1024  # rows of a quantile table, besides those of common values
 COMMON = 64  # a value is common if its share of the data is above 1/COMMON
@@ -138,7 +136,7 @@ def _widths(share: Floats) -> Floats:
     return widths
 
 
-def _knots(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _knots(counts: Ints) -> Ints:
     """Indices of the common values and of evenly spread quantiles, first and last included."""
     if len(counts) <= KNOTS:
         return np.arange(len(counts))

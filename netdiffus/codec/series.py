@@ -11,10 +11,7 @@ import pyarrow as pa
 from netdiffus.channels import Channel, same_but_type
 from netdiffus.codec.vocabulary import check_owners, needed
 from netdiffus.errors import InputError
-from netdiffus.traces.traces import Traces
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from netdiffus.traces.traces import Bools, Floats, Ints, Traces
 
 MOST_BINS, MOST_PACKETS = 512, 256  # points of a trace by default
 PART = 2_048  # traces that are converted at a time, which bounds memory
@@ -85,7 +82,7 @@ def as_gaps(values: Floats, lengths: Ints, channels: tuple[Channel, ...]) -> Flo
     return values
 
 
-def mask_of(lengths: Ints, n: int) -> npt.NDArray[np.bool_]:
+def mask_of(lengths: Ints, n: int) -> Bools:
     """(N, n): which of n points belong to traces of these lengths."""
     return np.arange(n)[None] < lengths[:, None]
 

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -36,10 +35,7 @@ from netdiffus.codec.series import (
 )
 from netdiffus.codec.vocabulary import Vocabulary
 from netdiffus.errors import InputError, Note, whole
-from netdiffus.traces.traces import Traces
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from netdiffus.traces.traces import Floats, Ints, Traces
 
 MOST_TOKENS = 512  # of a channel whose values matter one by one: sizes, plain numbers
 FEWER_TOKENS = 256  # of a channel whose values are amounts: gaps, volumes

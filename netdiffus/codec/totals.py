@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from netdiffus.channels import Channel
-from netdiffus.traces.traces import Traces
+from netdiffus.traces.traces import Bools, Floats, Traces
 
-Floats = npt.NDArray[np.float64]
 RELATIVE, ABSOLUTE = 1e-6, 1e-6  # what float32 and rounding to microseconds change
 POINTS = "number of points"
 UP, DOWN = "points from the client", "points to the client"
@@ -60,7 +58,7 @@ def equal_total(traces: Traces, numbers: Floats) -> str | None:
     return None
 
 
-def is_close(numbers: Floats, totals: Floats) -> npt.NDArray[np.bool_]:
+def is_close(numbers: Floats, totals: Floats) -> Bools:
     """(N,), whether each number is a total, but for rounding; an empty cell, NaN, is none."""
     return np.isclose(numbers, totals, rtol=RELATIVE, atol=ABSOLUTE)
 

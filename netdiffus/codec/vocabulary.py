@@ -9,13 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from netdiffus.arrays import Bools, Floats, Ints
 from netdiffus.errors import InputError
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 K = 5  # traces (or groups of traces) that every number in a vocabulary is made from, at least
 MOST_CHUNKS = 2**16  # places where cells may end: many more than bins, and few enough to be fast
@@ -97,9 +94,9 @@ class Vocabulary:
         return len(self.table)
 
     @property
-    def is_atom(self) -> npt.NDArray[np.bool_]:
+    def is_atom(self) -> Bools:
         """(S,): which tokens are one value."""
-        atom: npt.NDArray[np.bool_] = self.table[:, 0] == self.table[:, -1]
+        atom: Bools = self.table[:, 0] == self.table[:, -1]
         return atom
 
     @property
@@ -249,7 +246,7 @@ def _owners_of_runs(owners: Ints, runs: Ints) -> Ints:
     return np.bincount(pairs, minlength=len(runs))
 
 
-def _inside(runs: Ints, n: int) -> npt.NDArray[np.bool_]:
+def _inside(runs: Ints, n: int) -> Bools:
     """(n,): which places lie in one of the runs (A, 2), which rise."""
     lengths = np.diff(np.concatenate([[0], runs.ravel(), [n]]))
     return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)

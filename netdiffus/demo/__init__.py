@@ -12,12 +12,13 @@ from netdiffus.demo.filling import Filled, fill_up
 from netdiffus.evaluation import Report, evaluate
 from netdiffus.files import refuse_existing, write_text
 from netdiffus.model.files import refuse_model
+from netdiffus.progress import Progress
 from netdiffus.sampling import sample
 from netdiffus.traces.lab import lab_traffic
 from netdiffus.training import Recipe, train
 from netdiffus.training.checkpoint import read_log
 
-Bar = Callable[[str, float | None], AbstractContextManager[Callable[[float, str], None]]]
+Bar = Callable[[str, float | None], AbstractContextManager[Progress]]
 PARTS = (
     "demo.html",
     "train.parquet",

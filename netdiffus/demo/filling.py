@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from netdiffus.augmentation.plans import FILLED
 from netdiffus.augmentation.rounds import Rounds
 from netdiffus.augmentation.scoring import CLASSIFIERS, MADE, REAL, Round, named_rightly
+from netdiffus.progress import Progress
 from netdiffus.traces.traces import Traces
 from netdiffus.training import Recipe
 
@@ -60,7 +60,7 @@ def fill_up(
     known: int,
     *,
     recipe: Recipe,
-    progress: Callable[[float, str], None],
+    progress: Progress,
 ) -> Filled:
     """Forgets most traces of a class, learns from the others and makes as many as are missing.
 

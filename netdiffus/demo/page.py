@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
 from netdiffus.augmentation.scoring import MADE
 from netdiffus.demo.filling import Filled
+from netdiffus.evaluation.report import pages
 from netdiffus.evaluation.report.grades import BASELINES, headline_metrics
 from netdiffus.evaluation.report.report import Report
 from netdiffus.evaluation.report.summary import answers, shares
@@ -25,14 +23,13 @@ LEAST_GAIN = 0.02  # smaller ones are called none
 
 def page(report: Report, filled: Filled) -> str:
     """The HTML text, without any reference to another file but the report beside it."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = files("netdiffus.demo").joinpath("page.html").read_text(encoding="utf-8")
     metrics = headline_metrics(report.figures)
     private = next(a for a in answers(report.figures) if a.question == "Is it private?")
     real = report.figures["candidates"]["real"]["trained_on_equal"]["classes"][filled.label]
-    return environment.from_string(template).render(
+    return pages.filled(
+        "netdiffus.demo",
+        "page.html",
+        {},
         filled=filled,
         word=_word(filled),
         used=svg("filled", _draw_filled, filled, real["mean"], width=WIDTH),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError
@@ -29,7 +28,8 @@ def copy(train: Traces, n: int, seed: int = 0) -> Traces:
         InputError: `n` is below 1.
     """
     rows = _rows(train, n, np.random.default_rng(seed))
-    return _without_meta(train.with_gaps()[rows])
+    drawn = train.with_gaps()[rows]
+    return replace(drawn, meta=drawn.meta.select([]))
 
 
 def jitter(train: Traces, n: int, seed: int = 0) -> Traces:
@@ -106,11 +106,6 @@ def _rows(train: Traces, n: int, rng: np.random.Generator) -> Ints:
     return np.concatenate(drawn).astype(np.int64)
 
 
-def _without_meta(traces: Traces) -> Traces:
-    """The traces without the meta of those they were made from."""
-    return replace(traces, meta=traces.meta.select([]))
-
-
 def _warp(traces: Traces, rng: np.random.Generator) -> Ints:
     """(N, L): for each point the point it is taken from, never decreasing, within the trace."""
     n, _, length = traces.values.shape
@@ -129,9 +124,7 @@ def _shake(values: Floats, real: Floats, channel: Channel, rng: np.random.Genera
     return np.clip(shaken, real.min(), real.max())
 
 
-def _resampled(
-    train: Traces, shape: tuple[int, ...], rng: np.random.Generator
-) -> npt.NDArray[np.float64]:
+def _resampled(train: Traces, shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
     """`shape` (n, C, L): each element from a random trace that reaches that position."""
     longest_first = np.argsort(-train.lengths, kind="stable")
     reaching = np.maximum(train.mask.sum(axis=0), 1)

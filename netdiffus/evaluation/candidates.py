@@ -25,9 +25,9 @@ from netdiffus.evaluation.metrics.classifiers import Learner, forest, network
 from netdiffus.evaluation.metrics.cnn import Series, cnn
 from netdiffus.evaluation.metrics.distributions import MEASURES, Tables
 from netdiffus.evaluation.metrics.memorization import Closeness, CopyDetector
-from netdiffus.evaluation.prepare import MOST_COMPARED, Comparison, TraceSet
+from netdiffus.evaluation.prepare import MOST_COMPARED, PreparedSets, TraceSet
 from netdiffus.evaluation.set_distances import SetSummary, Summariser, set_distances
-from netdiffus.traces.traces import Floats, Ints, Traces
+from netdiffus.traces.traces import Bools, Floats, Ints, Traces
 
 Figures = dict[str, Any]
 
@@ -64,7 +64,7 @@ class CandidateScorer:
         repeats: Draws of traces, and classifiers.
     """
 
-    def __init__(self, comparison: Comparison, seed: int, repeats: int) -> None:
+    def __init__(self, comparison: PreparedSets, seed: int, repeats: int) -> None:
         self._comparison, self._seed, self._repeats = comparison, seed, repeats
         train, holdout = comparison.train, comparison.holdout
         self._embedding = Embedding(train.traces)
@@ -123,15 +123,8 @@ class CandidateScorer:
     def _beyond(self, traces: TraceSet) -> Figures:
         """Shares of traces that are beyond the training traces of their class, see `beyond`."""
         found = beyond(self._comparison.train.traces, traces.traces).astype(np.float64)
-        labels, group = traces.traces.labels, traces.group
-        of_class = {name: labels == i for i, name in enumerate(self._comparison.classes)}
-        return {
-            "overall": intervals.share_figure(found, group),
-            "classes": {
-                name: intervals.share_figure(found[mine], group[mine])
-                for name, mine in of_class.items()
-            },
-        }
+        of_class = _of_classes(traces.traces.labels, self._comparison.classes)
+        return _share_figures(found, traces.group, of_class)
 
     def copying(self, candidate: TraceSet) -> Figures:
         """How near traces of a generator are to training and to held-out traces."""
@@ -140,7 +133,10 @@ class CandidateScorer:
         return self._copying_figures(candidate, rows, closeness)
 
     def copying_of_holdout(self) -> Figures:
-        """How near held-out traces are to training traces and to others: what is new is so near."""
+        """How near held-out traces are to training traces and to other held-out ones.
+
+        Traces that are new are as near as that.
+        """
         holdout = self._comparison.holdout
         rows = self._some(holdout)
         return self._copying_figures(holdout, rows, self._copies.of_holdout(rows))
@@ -152,20 +148,14 @@ class CandidateScorer:
     def _copying_figures(self, candidate: TraceSet, rows: Ints, found: Closeness) -> Figures:
         """Shares closer to training than to held-out traces, and near copies."""
         labels, group = candidate.traces.labels[rows], candidate.group[rows]
-        of_class = {name: labels == i for i, name in enumerate(candidate.traces.classes)}
+        of_class = _of_classes(labels, candidate.traces.classes)
         everything = np.ones(len(rows), dtype=bool)
         return {
             "closer": {
                 "overall": _closer_figure(found, everything),
                 "classes": {name: _closer_figure(found, mine) for name, mine in of_class.items()},
             },
-            "near": {
-                "overall": intervals.share_figure(found.near, group),
-                "classes": {
-                    name: intervals.share_figure(found.near[mine], group[mine])
-                    for name, mine in of_class.items()
-                },
-            },
+            "near": _share_figures(found.near, group, of_class),
             "median_nearest": float(np.median(found.nearest)),
             "threshold": self._copies.threshold,
             "traces": len(rows),
@@ -264,6 +254,20 @@ class CandidateScorer:
         return np.random.default_rng([self._seed, repeat, *purpose.encode()])
 
 
+def _of_classes(labels: Ints, classes: Sequence[str]) -> dict[str, Bools]:
+    """(N,) for each class: which traces are of it."""
+    return {name: labels == i for i, name in enumerate(classes)}
+
+
+def _share_figures(is_true: Floats, group: Ints, of_class: Mapping[str, Bools]) -> Figures:
+    """Share of all traces of which something is true, and of those of each class."""
+    share = intervals.share_figure
+    return {
+        "overall": share(is_true, group),
+        "classes": {name: share(is_true[mine], group[mine]) for name, mine in of_class.items()},
+    }
+
+
 def _table_of(traces: Traces, group: Ints) -> VectorSet:
     return VectorSet(features(traces), traces.labels, group)
 
@@ -357,7 +361,7 @@ def _mean_figure(whole: Floats, of_halves: Floats) -> Figures:
     return intervals.figure(float(whole.mean()), float(intervals.half_sample_sd(of_halves)))
 
 
-def _closer_figure(found: Closeness, mine: np.ndarray[Any, np.dtype[np.bool_]]) -> Figures:
+def _closer_figure(found: Closeness, mine: Bools) -> Figures:
     """Mean of some traces, with the standard error from halves."""
     of_halves = _finite_mean(found.halves[:, :, mine], axis=2)
     sd = float(intervals.half_sample_sd(of_halves))

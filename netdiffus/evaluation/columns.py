@@ -15,7 +15,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from netdiffus.codec.column import Column, is_category, plain
 from netdiffus.errors import InputError
 from netdiffus.evaluation.intervals import figure
-from netdiffus.evaluation.prepare import Comparison
+from netdiffus.evaluation.prepare import PreparedSets
 from netdiffus.traces.traces import Floats, Ints, Traces
 
 OF_A_TRACE = ("trace_id", "seed", "residual")  # columns that say which trace it is
@@ -24,7 +24,7 @@ MOST_VALUES = 32  # of a category, the most frequent of the holdout
 FOLDS, TREES, LEAF = 5, 200, 5
 
 
-def column_figures(comparison: Comparison, by: str | None, seed: int) -> dict[str, Any] | None:
+def column_figures(comparison: PreparedSets, by: str | None, seed: int) -> dict[str, Any] | None:
     """Figures of the columns that all three sets have, or None where there is none.
 
     Numbers are cut into 8 quantile bins of the holdout, of categories the 32 most frequent values

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from netdiffus.errors import shortened
-from netdiffus.evaluation.features.quantities import Quantity, quantities
+from netdiffus.evaluation.features.quantities import Quantity, varying
 from netdiffus.evaluation.report.plots import draw_shares
 from netdiffus.traces.plots import (
     COLOURS,
@@ -33,7 +33,7 @@ EACH = 2  # traces of a class
 
 def draw(found: Comparison) -> Figure:
     """Above classes and distributions; below traces of the classes, the two sets side by side."""
-    pairs = _varying(found)
+    pairs = varying(found.first.with_gaps(), found.second.with_gaps())
     names = [list(found.counts)[k] for k in shown_classes(list(found.counts))]
     rows = -(-(1 + len(pairs)) // ACROSS)
     heights = 1.75 * rows + 0.4, 0.95 * len(names) + 0.4
@@ -47,15 +47,6 @@ def draw(found: Comparison) -> Figure:
             lines, [shortened(name, 30) for name in found.names], loc="outside upper right", ncols=2
         )
     return figure
-
-
-def _varying(found: Comparison) -> list[tuple[Quantity, Quantity]]:
-    sets = (quantities(one.with_gaps()) for one in (found.first, found.second))
-    return [
-        (x, y)
-        for x, y in zip(*sets, strict=True)
-        if len(np.unique(np.concatenate([x.values, y.values]))) > 1
-    ]
 
 
 def _draw_shares(

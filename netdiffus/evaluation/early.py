@@ -14,8 +14,8 @@ from netdiffus.evaluation.features.vector_set import Vectors, VectorSet
 from netdiffus.evaluation.intervals import accuracy_figure
 from netdiffus.evaluation.metrics.classification import train_and_test
 from netdiffus.evaluation.metrics.classifiers import Classifier, fitted
-from netdiffus.evaluation.prepare import Comparison, TraceSet
-from netdiffus.traces.traces import Floats, Ints, Traces
+from netdiffus.evaluation.prepare import PreparedSets, TraceSet
+from netdiffus.traces.traces import Floats, Ints, Traces, values_of
 
 CUTS, SPAN = 5, 100  # how many, and how many times the least the most seconds are
 MOST = 500  # traces that a forest learns from, and that it labels
@@ -23,7 +23,7 @@ TREES = 20
 LEARNERS = ("real", "synthetic", "both")
 
 
-def early_figures(comparison: Comparison, seed: int) -> dict[str, Any]:
+def early_figures(comparison: PreparedSets, seed: int) -> dict[str, Any]:
     """Accuracy on held-out traces of which the beginning alone is known.
 
     Forests learn from equally long beginnings of real traces, of as many synthetic ones, and of
@@ -105,11 +105,9 @@ def _first_seconds(traces: Traces, n: float) -> Traces:
 
 def _seconds(traces: Traces) -> Floats | None:
     """(N, L): when each point came, or each bin ended; None where nothing says so."""
-    kinds = [channel.kind for channel in traces.channels]
-    if "gap" in kinds:
-        gaps = traces.values[:, kinds.index("gap")]
-        since: Floats = np.cumsum(gaps, axis=1) - gaps[:, :1]
-        return since
+    gaps = values_of(traces, "gap")
+    if gaps is not None:
+        return np.asarray(np.cumsum(gaps, axis=1) - gaps[:, :1])
     widths = [channel.bin_width for channel in traces.channels if channel.kind == "volume"]
     if not widths or widths[0] is None:
         return None

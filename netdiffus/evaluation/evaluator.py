@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -21,14 +21,12 @@ from netdiffus.evaluation.features.traits import traits
 from netdiffus.evaluation.large import prepare_large
 from netdiffus.evaluation.metrics.classification import FOLDS
 from netdiffus.evaluation.metrics.memorization import usual_exact
-from netdiffus.evaluation.prepare import MOST_COMPARED, Comparison, TraceSet, Whole, prepare
+from netdiffus.evaluation.prepare import MOST_COMPARED, PreparedSets, TraceSet, Whole, prepare
 from netdiffus.evaluation.report.report import Report
 from netdiffus.evaluation.whole_sets import whole_figures
 from netdiffus.parts import Dataset
-from netdiffus.progress import given_or_bar
+from netdiffus.progress import Progress, given_or_bar
 from netdiffus.traces.traces import Floats, Ints, Traces
-
-Progress = Callable[[float, str], None]
 
 BASELINES = {"jitter": jitter, "bootstrap": bootstrap, "markov": markov}
 REPEATS = 3
@@ -94,7 +92,8 @@ def evaluate(
     if repeats is not None and repeats < 1:
         raise InputError(f"repeats must be at least 1, got {repeats}")
     comparison, whole = _prepared(real, synthetic, holdout, seed, by, sep)
-    _check_total(comparison)
+    if (total := int(comparison.compared.sum())) < FOLDS:
+        raise InputError(f"{total} traces to compare are too few; at least {FOLDS} are needed")
     for note in comparison.notes:
         warnings.warn(Note(note), stacklevel=2)
     most = max(comparison.compared.sum(), comparison.trained.sum())
@@ -127,7 +126,7 @@ def _prepared(
     seed: int,
     by: str | None,
     sep: str | None,
-) -> tuple[Comparison, Figures | None]:
+) -> tuple[PreparedSets, Figures | None]:
     """The sets in one form; figures over all their traces, where they may not be in memory."""
     if (
         isinstance(real, Traces)
@@ -140,7 +139,7 @@ def _prepared(
 
 
 def _all_figures(
-    comparison: Comparison, seed: int, repeats: int, cnn: bool, progress: Progress
+    comparison: PreparedSets, seed: int, repeats: int, cnn: bool, progress: Progress
 ) -> dict[str, Any]:
     """`sets`, `candidates` and `usual`."""
     known = set(comparison.known_keys)
@@ -171,11 +170,6 @@ def _all_figures(
     return {"sets": sets, "candidates": candidates, "usual": usual}
 
 
-def _check_total(comparison: Comparison) -> None:
-    if (total := int(comparison.compared.sum())) < FOLDS:
-        raise InputError(f"{total} traces to compare are too few; at least {FOLDS} are needed")
-
-
 def _source(train: TraceSet, seed: int) -> Traces:
     """The training traces that baselines are made from: all, or 2,000 random ones."""
     counts = capped(train.counts, MOST_COMPARED)
@@ -184,7 +178,7 @@ def _source(train: TraceSet, seed: int) -> Traces:
     return train.traces[draw_rows(train.traces.labels, counts, np.random.default_rng(seed))]
 
 
-def _sets(comparison: Comparison, known: set[bytes]) -> Figures:
+def _sets(comparison: PreparedSets, known: set[bytes]) -> Figures:
     train = set(comparison.train.whole.keys)
     classes = len(comparison.classes)
     return {
@@ -194,10 +188,10 @@ def _sets(comparison: Comparison, known: set[bytes]) -> Figures:
     }
 
 
-def _usual(comparison: Comparison, near: Floats, near_labels: Ints) -> Figures:
+def _usual(comparison: PreparedSets, near: Floats, near_labels: Ints) -> Figures:
     """Shares of copies among real traces themselves, in the class mix of the synthetic ones.
 
-    That of near copies is in the mix of those synthetic traces that near copies are looked for of.
+    For near copies it is the mix of the synthetic traces that are searched for them.
     """
     train, holdout = comparison.train.whole, comparison.holdout.whole
     exact = usual_exact(train.keys + holdout.keys, len(comparison.known_keys))
@@ -218,7 +212,7 @@ def _weighted_mean(x: Floats, labels: Ints, mix: Ints) -> float:
     return float(np.average(x, weights=weights[labels]))
 
 
-def _protocol(comparison: Comparison, by: str | None, seed: int, repeats: int) -> Figures:
+def _protocol(comparison: PreparedSets, by: str | None, seed: int, repeats: int) -> Figures:
     train, holdout = comparison.train, comparison.holdout
     return {
         "holdout": "given" if comparison.holdout_is_unseen else "half of the real traces",

@@ -126,6 +126,14 @@ def clipped(result: dict[str, float | None]) -> dict[str, float | None]:
     return {**result, **{end: x if x is None else min(max(x, 0.0), 1.0) for end, x in ends.items()}}
 
 
+def with_wilson(result: dict[str, float | None], n: float) -> dict[str, float | None]:
+    """The figure with the interval of Wilson (1927) of a share of n trials."""
+    p = result["mean"] or 0.0
+    middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2)) / (1 + Z**2 / n)
+    return clipped({**result, "low": float(middle - half), "high": float(middle + half)})
+
+
 def _share(runs: Floats, sd: float, groups: float) -> dict[str, float | None]:
     """Mean share of runs, its interval by Wilson (1927), which is within [0, 1].
 
@@ -137,9 +145,7 @@ def _share(runs: Floats, sd: float, groups: float) -> dict[str, float | None]:
     if result["sd"] is None:
         return result
     n = min(groups, p * (1 - p) / sd**2 + 1) if sd > 0 else groups
-    middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2)) / (1 + Z**2 / n)
-    return clipped({**result, "low": float(middle - half), "high": float(middle + half)})
+    return with_wilson(result, n)
 
 
 def _recall_figure(tests: Sequence[Predictions], label: int) -> dict[str, float | None]:

@@ -13,7 +13,6 @@ from hashlib import blake2b
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from netdiffus.channels import Channel
 from netdiffus.evaluation.draws import capped
@@ -23,7 +22,7 @@ from netdiffus.evaluation.prepare import (
     MOST_COMPARED,
     MOST_TRACES,
     NO_HOLDOUT,
-    Comparison,
+    PreparedSets,
     Whole,
     check_channels,
     check_counts,
@@ -38,7 +37,7 @@ from netdiffus.parts import Dataset
 from netdiffus.parts.dataset import chosen
 from netdiffus.parts.splitting import holdout_mask
 from netdiffus.traces.splitting import group_names
-from netdiffus.traces.traces import Ints, Traces, concat
+from netdiffus.traces.traces import Bools, Ints, Traces, concat
 
 MOST_KEYS = 1 << 20  # traces of a set, up to which all are looked for exact copies
 SAMPLE_BYTES = 1 << 30  # of the padded traces that stand for a set
@@ -55,7 +54,7 @@ class LargeSet:
     """
 
     traces: Traces | Dataset
-    mask: npt.NDArray[np.bool_] | None
+    mask: Bools | None
     numbers: dict[str, int]
 
     @classmethod
@@ -81,7 +80,7 @@ class LargeSet:
         return self.numbers
 
     def only(self, classes: Sequence[str]) -> LargeSet:
-        """Without the numbers of other classes."""
+        """The same set, with the numbers of these classes alone."""
         return replace(self, numbers={name: self.numbers.get(name, 0) for name in classes})
 
     def batches(self) -> Iterator[Traces]:
@@ -97,7 +96,7 @@ def prepare_large(
     seed: int,
     by: str | None = None,
     sep: str | None = None,
-) -> tuple[Comparison, dict[str, WholeSet]]:
+) -> tuple[PreparedSets, dict[str, WholeSet]]:
     """As `prepare`, of sets that are read once and never whole; and what was counted over all.
 
     Raises:
@@ -119,7 +118,7 @@ def prepare_large(
     sampled, made, held = (one.read(sep) for one in read.values())
     found = prepare(sampled, made, held, seed, by, sep, are_samples=True)
     _note_sizes(read, lowest, notes)
-    comparison = Comparison(
+    comparison = PreparedSets(
         replace(found.train, whole=read["real"].whole()),
         replace(found.synthetic, whole=read["synthetic"].whole()),
         replace(found.holdout, whole=read["holdout"].whole()),

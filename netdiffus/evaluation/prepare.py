@@ -91,7 +91,7 @@ class Whole:
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class PreparedSets:
     """The three sets.
 
     Attributes:
@@ -141,7 +141,7 @@ def prepare(
     sep: str | None = None,
     *,
     are_samples: bool = False,
-) -> Comparison:
+) -> PreparedSets:
     """Checks the sets and brings them to the same channels and classes.
 
     Args:
@@ -173,7 +173,7 @@ def prepare(
     train_set, synthetic_set, holdout_set = (
         _prepared(sets[name], groups[name], channels, classes, seed) for name in sets
     )
-    return Comparison(train_set, synthetic_set, holdout_set, holdout is not None, tuple(notes))
+    return PreparedSets(train_set, synthetic_set, holdout_set, holdout is not None, tuple(notes))
 
 
 def with_classes(traces: Traces, classes: Sequence[str], name: str) -> Traces:

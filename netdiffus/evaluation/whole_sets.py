@@ -10,6 +10,7 @@ import numpy as np
 from netdiffus.evaluation.candidates import measure_figures
 from netdiffus.evaluation.features.quantities import quantities
 from netdiffus.evaluation.metrics.distances import (
+    BINNED,
     MOST_LAGS,
     autocorrelation,
     autocorrelation_distance,
@@ -161,7 +162,7 @@ def _distances(
 def _of_class(x: Counted, y: Counted) -> dict[str, float]:
     """Distances of the numbers of one class."""
     if not x.total or not y.total:
-        return dict.fromkeys(MEASURES[:-1], np.nan)
+        return dict.fromkeys(("wasserstein", *BINNED), np.nan)
     edges = bin_edges(y)
     binned = binned_distances(shares(x, edges), shares(y, edges), np.zeros(len(edges) + 1, int))
     return {"wasserstein": wasserstein(x, y), **{name: float(d[0]) for name, d in binned.items()}}

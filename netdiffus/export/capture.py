@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,9 +17,7 @@ from netdiffus.export import tcp
 from netdiffus.export.headers import Bytes, frame_lengths, headers
 from netdiffus.export.packets import (
     MTUS,
-    Bools,
     Flows,
-    Ints,
     Packets,
     Points,
     flows_of,
@@ -30,7 +28,8 @@ from netdiffus.export.packets import (
     refuse,
 )
 from netdiffus.files import refuse_existing, whole_file
-from netdiffus.traces.traces import Traces
+from netdiffus.progress import Progress
+from netdiffus.traces.traces import Bools, Ints, Traces
 
 CAPTURES = (".pcap", ".pcapng")
 RESOLUTIONS = {"ns": 1, "us": 1000}
@@ -57,7 +56,7 @@ def write_capture(
     ports: str = "move",
     addresses: str = "own",
     force: bool = False,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Writes traces of packets as a capture, and the label of each flow as CSV beside it.
 
@@ -247,7 +246,7 @@ def _write(
     flows: Flows,
     mtu: int,
     step: int,
-    progress: Callable[[float, str], None] | None,
+    progress: Progress | None,
 ) -> None:
     begin, chunk = {".pcap": (_pcap_begin, _pcap), ".pcapng": (_pcapng_begin, _pcapng)}[suffix]
     file.write(begin(step))

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from netdiffus.errors import InputError
-from netdiffus.export.packets import Bools, Ints, Points, packet_points, starts_of
+from netdiffus.export.packets import Points, packet_points, starts_of
 from netdiffus.tables import writing as formats
-from netdiffus.traces.traces import Traces
+from netdiffus.traces.traces import Bools, Floats, Ints, Traces
 
 SUFFIXES = (".csv", ".parquet")
 PPI_POINTS, SPLT_POINTS = 30, 255
@@ -111,7 +110,7 @@ def splt_table(traces: Traces, points: int = SPLT_POINTS) -> pa.Table:
     found, first = _first(traces, points)
     at = (found.trace[first], found.position[first])
 
-    def padded(values: npt.NDArray[np.float64] | Ints) -> pa.Array:
+    def padded(values: Floats | Ints) -> pa.Array:
         out = np.full((len(traces), points), -1, dtype=values.dtype)
         out[at] = values[first]
         return _lists(pa.array(out.reshape(-1)), np.full(len(traces), points))

@@ -8,15 +8,14 @@ from ipaddress import ip_address
 import numpy as np
 import numpy.typing as npt
 
+from netdiffus.arrays import Bools, Ints
 from netdiffus.export.packets import (
     ETHERNET,
     IP,
     SYN_OPTIONS,
     TCP_HEADER,
     TIMESTAMPS,
-    Bools,
     Flows,
-    Ints,
     Packets,
 )
 

@@ -9,16 +9,13 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError
 from netdiffus.export import ports
 from netdiffus.protocols import TCP, UDP
-from netdiffus.traces.traces import Traces
+from netdiffus.traces.traces import Bools, Ints, Traces
 
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 Ends = tuple[tuple[str, ...], tuple[str, ...]]
 
 SIZES = ("ip", "wire", "payload")

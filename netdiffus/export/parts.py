@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from netdiffus.errors import InputError
 from netdiffus.export.capture import check_capture_path, write_capture
 from netdiffus.files import write_text
 from netdiffus.parts import Dataset
-from netdiffus.parts.building import RECORDS, SOFTWARE, begin
+from netdiffus.parts.building import RECORDS, SOFTWARE, go_on
 from netdiffus.parts.shards import Shard
 from netdiffus.parts.work import each
-from netdiffus.progress import Shown, given_or_bar
+from netdiffus.progress import Progress, given_or_bar
 
 MOST, POINTS = 16_384, 1 << 24  # traces of a file, and their points if all were of the longest
-SUMMED = ("traces", "packets", "framing", "raised", "as_udp", "moved")
+SUMMED = ("traces", "packets", "framing", "raised", "mended", "as_udp", "moved")
 
 
 def export_to_parts(
@@ -32,7 +30,7 @@ def export_to_parts(
     shard: str | None = None,
     ray: str | None = None,
     force: bool = False,
-    progress: Shown | None = None,
+    progress: Progress | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Writes a data set as captures of at most 16,384 traces, each with its labels beside it.
@@ -61,9 +59,7 @@ def export_to_parts(
     """
     folder = Path(folder)
     check_capture_path(folder / f"part{suffix}")
-    share = Shard() if shard is None else Shard.parse(shard)
-    if force and shard is not None:
-        raise InputError("force with a shard: it would take away what the others have made")
+    share = Shard.asked(shard, force)
     parts = [part.sha256 for part in dataset.manifest.parts]
     plan = {
         "work": "export",
@@ -72,7 +68,7 @@ def export_to_parts(
         "suffix": suffix,
         **options,
     }
-    _begin(folder, plan, force)
+    go_on(folder, plan, force=force)
     work = _Work(dataset, folder, suffix, options)
     mine = share.of(range(work.count))
     todo = [k for k in mine if work.done(k) is None]
@@ -81,24 +77,8 @@ def export_to_parts(
             shown(float(len(mine) - len(todo) + i), f"{work.path(k).name} of {work.count}")
     there = [found for k in range(work.count) if (found := work.done(k)) is not None]
     counts = {"files": work.count, "made": len(todo), "missing": work.count - len(there)}
-    return {"captures": str(folder), **counts, **_added(there)}
-
-
-def _begin(folder: Path, plan: dict[str, Any], force: bool) -> None:
-    """Goes on with the same plan; where another is forced, what it has made is taken away."""
-    try:
-        begin(folder, plan)
-    except InputError:
-        if not force:
-            raise
-        for path in (folder / RECORDS).glob("part-*.json"):
-            for made in folder.glob(f"{path.stem}.*"):
-                made.unlink()
-        begin(folder, plan, force=True)
-
-
-def _added(records: Sequence[dict[str, Any]]) -> dict[str, int]:
-    return {name: sum(one[name] for one in records) for name in SUMMED}
+    sums = {name: sum(one[name] for one in there) for name in SUMMED}
+    return {"captures": str(folder), **counts, **sums}
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,11 @@ from __future__ import annotations
 import re
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from netdiffus.errors import InputError
 from netdiffus.protocols import NUMBERS, TCP, UDP
-from netdiffus.traces.traces import Traces
-
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
+from netdiffus.traces.traces import Bools, Ints, Traces
 
 TRANSPORTS = ("tcp", "udp")
 

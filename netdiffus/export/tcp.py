@@ -6,15 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from netdiffus.arrays import Bools, Ints
 from netdiffus.export.packets import (
     ACK,
     FIN,
     RST,
     SYN,
     URG,
-    Bools,
     Flows,
-    Ints,
     Points,
     first_rows_of,
     sent_before,

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from netdiffus.arrays import Floats
 from netdiffus.channels import KINDS, Channel
 from netdiffus.codec.column import Column
 from netdiffus.codec.runs import EQUAL, TIMED
@@ -284,11 +284,11 @@ def _misfit(weights: Weights, name: str, wanted: str) -> InputError:
     )
 
 
-def _is_vocabulary(table: npt.NDArray[np.float64]) -> bool:
+def _is_vocabulary(table: Floats) -> bool:
     return bool((np.diff(table, axis=1) >= 0).all())
 
 
-def _is_scale(kind: str, table: npt.NDArray[np.float64]) -> bool:
+def _is_scale(kind: str, table: Floats) -> bool:
     if kind == "quantile":
         value, start, end = table.T
         places = np.stack([start, end], 1).reshape(-1)

@@ -8,23 +8,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from netdiffus.arrays import Floats
 from netdiffus.codec import TokenCodec
 from netdiffus.errors import InputError
 from netdiffus.networks.causal import CausalNetwork
-from netdiffus.progress import given_or_bar
+from netdiffus.progress import Progress, given_or_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from netdiffus.model.model import Floats, Model
+    from netdiffus.model.model import Model
     from netdiffus.traces.traces import Traces
 
 AT_ONCE = 256  # traces
 
 
-def log_joint(
-    model: Model, traces: Traces, progress: Callable[[float, str], None] | None = None
-) -> Floats:
+def log_joint(model: Model, traces: Traces, progress: Progress | None = None) -> Floats:
     """(N, K): log p(points, columns, class k) in nats, for each trace and class.
 
     log p(class) + log p(columns | class) + sum over points of log p(point | points before, class,

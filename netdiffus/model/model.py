@@ -5,14 +5,13 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors.torch import save
 from torch import Tensor
@@ -65,10 +64,8 @@ from netdiffus.networks.build import (
     parameters,
     shape_of,
 )
-from netdiffus.traces.traces import Traces
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from netdiffus.progress import Progress
+from netdiffus.traces.traces import Floats, Ints, Traces
 
 
 @dataclass(eq=False)
@@ -338,9 +335,7 @@ class Model:
             ledger=config["ledger"],
         )
 
-    def log_prob(
-        self, traces: Traces, *, progress: Callable[[float, str], None] | None = None
-    ) -> Floats:
+    def log_prob(self, traces: Traces, *, progress: Progress | None = None) -> Floats:
         """(N,): log p(trace) in nats, over all classes; the lower, the less usual a trace is.
 
         The sum over classes of what `netdiffus.model.likelihood.log_joint` gives. A trace with more
@@ -354,9 +349,7 @@ class Model:
         found: Floats = np.logaddexp.reduce(log_joint(self, traces, progress), axis=1)
         return found
 
-    def predict(
-        self, traces: Traces, *, progress: Callable[[float, str], None] | None = None
-    ) -> Floats:
+    def predict(self, traces: Traces, *, progress: Progress | None = None) -> Floats:
         """(N, K): p(class | trace), in the order of `classes`, by Bayes' rule.
 
         Raises:

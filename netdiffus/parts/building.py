@@ -149,6 +149,16 @@ def begin(folder: Path, plan: Plan, *, force: bool = False) -> None:
             )
 
 
+def go_on(folder: Path, plan: Plan, *, force: bool) -> None:
+    """Goes on with the same plan; begins anew with another, where that is forced."""
+    try:
+        begin(folder, plan)
+    except InputError:
+        if not force:
+            raise
+        begin(folder, plan, force=True)
+
+
 def plan_of(folder: Path) -> Plan | None:
     """The plan that a folder was begun with, if it was.
 
@@ -263,7 +273,9 @@ def _clear(folder: Path) -> None:
     if not (folder / PLAN).exists():
         return
     (folder / MANIFEST).unlink(missing_ok=True)
-    for path in [*(folder / RECORDS).glob("*.json"), *folder.glob(f"part-*{SUFFIX}")]:
+    made = list((folder / RECORDS).glob("*.json"))
+    files = [path for record in made for path in folder.glob(f"{record.stem}.*")]
+    for path in [*files, *folder.glob(f"part-*{SUFFIX}"), *made]:
         path.unlink(missing_ok=True)
     with suppress(OSError):
         (folder / RECORDS).rmdir()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -20,11 +19,13 @@ from netdiffus.ledger import Ledger
 from netdiffus.parts.reading import AGAIN, ROWS, OpenPart, named
 from netdiffus.parts.splitting import holdout_mask
 from netdiffus.parts.writing import sha256, write_part
+from netdiffus.progress import Progress
+from netdiffus.tables.columns.arrow import one_array
+from netdiffus.tables.lists import padded
 from netdiffus.tables.manifest import MANIFEST, Columns, Manifest, Part
-from netdiffus.traces.traces import SHOWN, Traces
+from netdiffus.traces.traces import SHOWN, Bools, Ints, Traces
 
 POINTS = 1 << 22  # padded points of a channel at a time
-Ints = npt.NDArray[np.int64]
 
 
 class Dataset:
@@ -221,14 +222,14 @@ class Dataset:
         )
         return rest, holdout
 
-    def _parts_of(self, mask: npt.NDArray[np.bool_]) -> Iterator[Iterator[Traces]]:
+    def _parts_of(self, mask: Bools) -> Iterator[Iterator[Traces]]:
         """The traces of these rows (N,), part by part."""
         begin = 0
         for part in self.manifest.parts:
             yield chosen(self._of_part(part, ROWS, None), mask[begin : begin + part.rows])
             begin += part.rows
 
-    def check(self, progress: Callable[[float, str], None] | None = None) -> None:
+    def check(self, progress: Progress | None = None) -> None:
         """Reads every part and compares it with the manifest: columns, rows, classes and hash.
 
         Raises:
@@ -268,13 +269,14 @@ class Dataset:
                 at = table.schema.get_field_index(name)
                 table = table.set_column(at, name, column.cast(table.schema.field(at).type))
         table = table.combine_chunks()
-        lists = [_one(table[one.name]) for one in self.channels]
+        lists = [one_array(table[one.name]) for one in self.channels]
         lengths = pc.list_value_length(lists[0]).to_numpy().astype(np.int64)
+        points = (one.flatten().to_numpy(zero_copy_only=False) for one in lists)
         return Traces(
-            values=_padded(lists, lengths),
+            values=padded(lengths, len(lists), points),
             lengths=lengths,
             channels=self.channels,
-            labels=pc.index_in(_one(table["label"]), pa.array(self.classes, pa.string()))
+            labels=pc.index_in(one_array(table["label"]), pa.array(self.classes, pa.string()))
             .to_numpy()
             .astype(np.int64),
             classes=self.classes,
@@ -295,7 +297,7 @@ class Dataset:
         return "\n".join(map(visible, lines))
 
 
-def chosen(batches: Iterable[Traces], mask: npt.NDArray[np.bool_]) -> Iterator[Traces]:
+def chosen(batches: Iterable[Traces], mask: Bools) -> Iterator[Traces]:
     """The traces of some rows (N,) of batches that have N traces together."""
     begin = 0
     for traces in batches:
@@ -317,19 +319,3 @@ def _remove(folder: Path) -> None:
         (folder / MANIFEST).unlink()
         for part in parts:
             (folder / part.file).unlink()
-
-
-def _one(column: pa.ChunkedArray) -> pa.Array:
-    array = column.combine_chunks()
-    return pa.concat_arrays(array.chunks) if isinstance(array, pa.ChunkedArray) else array
-
-
-def _padded(lists: list[pa.Array], lengths: Ints) -> npt.NDArray[np.float64]:
-    """(N, C, L), zero beyond each trace's length; in memory a channel lies behind the other."""
-    longest = int(lengths.max())
-    values = np.zeros((len(lists), len(lengths), longest))
-    inside = np.arange(longest)[None] < lengths[:, None]
-    for channel, one in zip(values, lists, strict=True):
-        channel[inside] = one.flatten().to_numpy(zero_copy_only=False)
-    padded: npt.NDArray[np.float64] = values.transpose(1, 0, 2)
-    return padded

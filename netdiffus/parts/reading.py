@@ -6,18 +6,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from netdiffus.arrays import Ints
 from netdiffus.errors import InputError
 from netdiffus.parts.writing import Sums
 from netdiffus.tables.manifest import Columns, Part
 
 ROWS = 2_048  # traces at a time, or fewer where they are long
-Ints = npt.NDArray[np.int64]
 AGAIN = "copy it again, or remove it and run the command that made the folder again"
 # What Arrow raises where a file is damaged.
 _DAMAGED = (pa.ArrowException, OSError, ValueError, KeyError)

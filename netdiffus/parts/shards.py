@@ -48,6 +48,19 @@ class Shard:
             raise InputError(f"shard {text!r}: give INDEX/COUNT, as 0/4 for the first of four")
         return cls(int(found[1]), int(found[2]))
 
+    @classmethod
+    def asked(cls, text: str | None, force: bool) -> Shard:
+        """The shard that a caller asks for; None is all.
+
+        Raises:
+            InputError: As of `parse`, or `force` stands beside a shard.
+        """
+        if text is None:
+            return cls()
+        if force:
+            raise InputError("force with a shard: it would take away what the others have made")
+        return cls.parse(text)
+
     def of(self, whole: Sequence[T]) -> Sequence[T]:
         """Its share: every `count`-th from `index` on."""
         return whole[self.index :: self.count]

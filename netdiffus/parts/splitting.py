@@ -6,12 +6,9 @@ from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
 import numpy as np
-import numpy.typing as npt
 
 from netdiffus.traces.splitting import group_names, holdout_rows
-from netdiffus.traces.traces import Traces
-
-Ints = npt.NDArray[np.int64]
+from netdiffus.traces.traces import Bools, Ints, Traces
 
 
 def holdout_mask(
@@ -21,7 +18,7 @@ def holdout_mask(
     by: str | None,
     sep: str | None,
     seed: int,
-) -> tuple[npt.NDArray[np.bool_], Ints]:
+) -> tuple[Bools, Ints]:
     """The rows that `Traces.split` holds out of the same traces in memory.
 
     In memory are, for each trace, some 100 bytes and 8 for each class.

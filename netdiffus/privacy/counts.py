@@ -9,11 +9,9 @@ from __future__ import annotations
 from math import sqrt
 
 import numpy as np
-import numpy.typing as npt
 
+from netdiffus.arrays import Ints
 from netdiffus.privacy.noise import UNIT
-
-Ints = npt.NDArray[np.int64]
 
 
 def once(codes: Ints, cells: int) -> Ints:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import ndtr
 
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
+from netdiffus.arrays import Bools, Floats
 
 FALSE = 0.05  # expected share of noise among counts that are called signal
 

@@ -8,14 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError
-from netdiffus.traces.traces import Traces
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from netdiffus.traces.traces import Floats, Ints, Traces
 
 MOST_CELLS = 2048  # of a channel; a cell then holds several values
 RANGES = {

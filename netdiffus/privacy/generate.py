@@ -15,15 +15,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from netdiffus.arrays import Bools, Floats, Ints
 from netdiffus.privacy.denoise import is_signal, normalised, shared_rest, smoothed
 from netdiffus.privacy.domain import Domain
 from netdiffus.privacy.measure import Column, Lead, Measured, Noisy, Other, pattern_parts
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 ROUNDS, FITTED = 4, 10_000  # of the fit of `balance`, and traces that it makes in each
 BLOCK = 1 << 13  # traces made at a time

@@ -10,17 +10,13 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
-import numpy.typing as npt
 
+from netdiffus.arrays import Floats, Ints
 from netdiffus.privacy.counts import by_place, clipped, norm_of, once
 from netdiffus.privacy.denoise import is_signal
 from netdiffus.privacy.domain import Domain
 from netdiffus.privacy.noise import Meter, Release
 from netdiffus.privacy.tokens import Tokens, find_tokens
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 # Shares of mu². Tried on mirage_appx and the lab traffic; see docs/privacy.md.
 SIZES = 0.01
@@ -177,8 +173,7 @@ def shares(domain: Domain, columns: int) -> list[float]:
 
 def measure_sizes(encoded: Encoded, classes: int, meter: Meter) -> Noisy:
     """How many traces each class has."""
-    release = Release("class sizes", 1.0, SIZES)
-    return Noisy(*meter.release(release, once(encoded.labels, classes)))
+    return _answer(meter, "class sizes", 1.0, SIZES, once(encoded.labels, classes))
 
 
 def measure(encoded: Encoded, domain: Domain, sizes: Noisy, meter: Meter) -> Measured:
@@ -204,16 +199,18 @@ def measure(encoded: Encoded, domain: Domain, sizes: Noisy, meter: Meter) -> Mea
 
 def _column(encoded: Encoded, name: str, classes: int, meter: Meter) -> Column:
     codes, cells = encoded.columns[name], encoded.column_cells[name]
-    release = Release(f"values of {name}", 1.0, COLUMN["values"])
-    noisy = Noisy(*meter.release(release, once(codes, cells)))
+    noisy = _answer(meter, f"values of {name}", 1.0, COLUMN["values"], once(codes, cells))
     values = np.flatnonzero(is_signal(noisy.counts, noisy.sigma))
     values = values[np.argsort(-noisy.counts[values], kind="stable")][:MOST_TOKENS]
     token = np.full(cells, len(values))
     token[values] = np.arange(len(values))
     many = len(values) + 1
     joint = once(encoded.labels * many + token[codes], classes * many).reshape(classes, many)
-    release = Release(f"class x {name}", 1.0, COLUMN["classes"])
-    return Column(values, Noisy(*meter.release(release, joint)))
+    return Column(values, _answer(meter, f"class x {name}", 1.0, COLUMN["classes"], joint))
+
+
+def _answer(meter: Meter, name: str, sensitivity: float, share: float, counts: Ints) -> Noisy:
+    return Noisy(*meter.release(Release(name, sensitivity, share), counts))
 
 
 def _lead(
@@ -233,7 +230,7 @@ def _lead(
     many = tokens.many + 1
 
     def answer(name: str, part: str, sensitivity: float, counts: Ints) -> Noisy:
-        return Noisy(*meter.release(Release(name, sensitivity, share[part]), counts))
+        return _answer(meter, name, sensitivity, share[part], counts)
 
     depth = min(DEPTH, length, max(1, int(np.log2(MOST_CELLS / 4 / classes)) - 1))
     patterns = 2 ** (depth + 1) - 2
@@ -259,7 +256,7 @@ def _lead(
 def _values(cells: Ints, many: int, name: str, share: float, meter: Meter) -> Noisy:
     norm = norm_of(cells.shape[1], VALUES_NORM)
     counts = clipped(cells, np.zeros(len(cells), dtype=np.int64), 1, many, norm)[0]
-    return Noisy(*meter.release(Release(f"values of {name}", norm, share), counts))
+    return _answer(meter, f"values of {name}", norm, share, counts)
 
 
 def _halves(tokens: Tokens, values: Noisy, groups: int) -> Ints:
@@ -319,8 +316,8 @@ def _prefixes(
     for place in range(depth):
         count = len(traces)
         here = np.where((node >= 0) & (codes[:, place] >= 0), node * many + codes[:, place], -1)
-        release = Release(f"class x first {place + 1} values", 1.0, parts[place])
-        noisy = Noisy(*meter.release(release, once(here, count * many)))
+        title = f"class x first {place + 1} values"
+        noisy = _answer(meter, title, 1.0, parts[place], once(here, count * many))
         counts = noisy.counts.reshape(count, many)
         if place == 0:
             counts[:, -1] = 0.0  # no trace ends before its first point
@@ -374,7 +371,7 @@ def _other(
     codes, many = np.where(cells >= 0, tokens.of_cell[cells], -1), tokens.many
 
     def answer(name: str, part: str, sensitivity: float, counts: Ints) -> Noisy:
-        return Noisy(*meter.release(Release(name, sensitivity, share[part]), counts))
+        return _answer(meter, name, sensitivity, share[part], counts)
 
     counted = by_place(codes, labels, classes, many)
     places = answer(f"class x place x {feature.name}", "places", sqrt(length), counted)

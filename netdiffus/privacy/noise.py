@@ -9,12 +9,9 @@ from math import ceil, sqrt
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from netdiffus.arrays import Floats, Ints
 from netdiffus.errors import InputError
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 UNIT = 256  # counts are whole multiples of 1 / UNIT, so that noise on whole numbers is fine enough
 THREADS, BLOCK = 2, 1 << 14  # OpenDP draws without Python's lock

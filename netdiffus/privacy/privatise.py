@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import secrets
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from math import sqrt
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from netdiffus.errors import InputError, Note, whole
@@ -30,12 +29,10 @@ from netdiffus.privacy.measure import (
 )
 from netdiffus.privacy.noise import NoisyMeter, library
 from netdiffus.privacy.spending import Spending, spend
+from netdiffus.progress import Progress
 from netdiffus.protocols import NUMBERS, PROTOCOLS
 from netdiffus.traces.splitting import group_names
-from netdiffus.traces.traces import Traces
-
-Ints = npt.NDArray[np.int64]
-Progress = Callable[[float, str], None]
+from netdiffus.traces.traces import Ints, Traces
 
 NEEDED = 150  # traces of a class times mu; with less the class is mostly noise
 COLUMNS = {"protocol": 256, "server_port": 65536}  # of the meta-data, with how many values
@@ -285,7 +282,8 @@ def _made(
     cells, codes = make(measured, public, labels, rng)
     found = public.decode(cells, rng)
     lengths = (cells[0] >= 0).sum(axis=1)
-    values = np.stack([found[name] for name in _names_as_gaps(traces)], axis=1)
+    names = [channel.name for channel in traces[:1].with_gaps().channels]
+    values = np.stack([found[name] for name in names], axis=1)
     inside = np.arange(values.shape[2])[None] < lengths[:, None]
     for c, channel in enumerate(traces.channels):
         if channel.kind == "time":
@@ -307,11 +305,6 @@ def _made(
         meta=pa.table(meta),
         ledger=about,
     )
-
-
-def _names_as_gaps(traces: Traces) -> list[str]:
-    """Names of the channels, gaps in place of times."""
-    return [channel.name for channel in traces[:1].with_gaps().channels]
 
 
 def _cells(kind: pa.DataType, codes: Ints, values: int) -> pa.Array:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from netdiffus.arrays import Floats, Ints
 from netdiffus.privacy.denoise import is_signal
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 BINS = 24  # at most, of each group of cells
 WINDOW = 9  # cells of the moving average by which bins are chosen

@@ -12,8 +12,8 @@ import numpy as np
 from scipy.stats import ks_2samp
 
 from netdiffus.errors import InputError
-from netdiffus.sessions.flows import Floats, Flows, Ints
-from netdiffus.traces.traces import Traces
+from netdiffus.sessions.flows import Flows, first_rows
+from netdiffus.traces.traces import Floats, Ints, Traces, values_of
 
 KINDS = ("protocol", "server_port")  # of a flow, beside its class
 FEWEST = 10  # sessions of a set
@@ -121,19 +121,16 @@ def concurrency(flows: Flows) -> Ints:
     session = np.tile(flows.session, 2)
     order = np.lexsort((-change, time, session))  # what ends as another begins overlaps it
     running = np.cumsum(change[order])  # 0 after each session
-    found: Ints = np.maximum.reduceat(running, np.flatnonzero(np.diff(session[order], prepend=-1)))
+    found: Ints = np.maximum.reduceat(running, first_rows(session[order]))
     return found
 
 
 def _durations(traces: Traces) -> Floats:
     """(N,), s from the first to the last point that a flow has."""
-    kinds = [channel.kind for channel in traces.channels]
-    durations: Floats = np.zeros(len(traces))
-    if "time" in kinds:
-        durations = traces.values[:, kinds.index("time")].max(1)
-    elif "gap" in kinds:
-        durations = traces.values[:, kinds.index("gap")].sum(1)
-    return durations
+    times, gaps = (values_of(traces, kind) for kind in ("time", "gap"))
+    if times is not None:
+        return np.asarray(times.max(1))
+    return np.zeros(len(traces)) if gaps is None else np.asarray(gaps.sum(1))
 
 
 def _pairs(flows: Flows, kinds: Sequence[str]) -> Counter[tuple[str, str]]:

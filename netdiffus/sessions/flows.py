@@ -18,10 +18,7 @@ from netdiffus.codec.columns import Columns
 from netdiffus.codec.token_codec import MOST_TOKENS
 from netdiffus.codec.vocabulary import needed
 from netdiffus.errors import InputError, Note
-from netdiffus.traces.traces import Traces
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from netdiffus.traces.traces import Floats, Ints, Traces
 
 SESSION, START = "session", "start"
 NEEDED = (
@@ -75,7 +72,7 @@ class Flows:
     @property
     def first(self) -> Ints:
         """(S,), the row of each session's first flow."""
-        return np.flatnonzero(np.diff(self.session, prepend=-1))
+        return first_rows(self.session)
 
     @property
     def counts(self) -> Ints:
@@ -107,6 +104,11 @@ class Flows:
         return np.array([(s - earliest[c]) / 1e9 for c, s in zip(captures, start, strict=True)])
 
 
+def first_rows(session: Ints) -> Ints:
+    """(S,), the first row of each session, of numbers (N,) that rise."""
+    return np.flatnonzero(np.diff(session, prepend=-1))
+
+
 def as_sessions(flows: Flows, columns: Columns, owners: Ints) -> Traces:
     """Sessions as traces: a point is a flow, its channels are its row, its gap and its numbers.
 
@@ -117,8 +119,8 @@ def as_sessions(flows: Flows, columns: Columns, owners: Ints) -> Traces:
     Args:
         flows: In order.
         columns: Those of the model of traces.
-        owners: (N,), whose each flow is. A row that fewer than 5 own counts as the most frequent
-            one of those that agree with it in most parts.
+        owners: (N,), the owner of each flow. A row of fewer than 5 owners is replaced by the
+            frequent row that agrees with it in most parts.
 
     Returns:
         One trace a session, with `begin` and the columns of the session in its meta.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from netdiffus.codec.series import MOST_PACKETS, shared_length
 from netdiffus.errors import InputError
 from netdiffus.model.files import refuse_model
 from netdiffus.model.model import Model
-from netdiffus.progress import given_or_bar
+from netdiffus.progress import Progress, given_or_bar
 from netdiffus.sessions.flows import (
     BEGIN,
     GAP,
@@ -25,7 +24,6 @@ from netdiffus.sessions.flows import (
     SESSION,
     START,
     Flows,
-    Ints,
     as_sessions,
     check_sizes,
     token_channel,
@@ -33,11 +31,11 @@ from netdiffus.sessions.flows import (
 )
 from netdiffus.sessions.peers import PEER, peers_of
 from netdiffus.traces.splitting import group_names
-from netdiffus.traces.traces import Traces
+from netdiffus.traces.traces import Ints, Traces
 from netdiffus.training import Recipe, train
 
 TRACES, SESSIONS = "traces", "sessions"  # the two models in the folder
-OWNER = "session owner"  # column of whose each flow is, while the models are trained
+OWNER = "session owner"  # column of the owner of each flow, while the models are trained
 OURS = (SESSION, START, PEER, OWNER, "client", "server")
 
 
@@ -126,7 +124,7 @@ def train_sessions(
     resume: bool = False,
     force: bool = False,
     device: str | None = None,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> SessionModel:
     """Trains a model of sessions on flows, each a trace with the columns `session` and `start`.
 
@@ -201,7 +199,7 @@ def _halved(recipe: Recipe) -> Recipe:
 
 
 def _with_peers(flows: Flows, by: str | None, columns: Choice) -> tuple[Flows, list[str]]:
-    """Flows with `peer` and whose they are, and the columns to learn of them."""
+    """Flows with their peers and owners, and the columns of them to learn."""
     groups = None
     if by is not None:
         groups = np.unique(group_names(flows.traces.meta, by, None), return_inverse=True)[1]
@@ -215,24 +213,19 @@ def _with_peers(flows: Flows, by: str | None, columns: Choice) -> tuple[Flows, l
     meta = flows.traces.meta
     if columns is None:
         columns = [name for name in CODES if name in meta.column_names]
-    elif columns != "all":
+    elif columns == "all":
+        columns = [name for name in safe_columns(flows.traces) if name not in OURS]
+    else:
         columns = [columns] if isinstance(columns, str) else list(columns)
         for name in columns:
             if name in OURS:
                 raise InputError(f"column {name!r} is learned as sessions need it; leave it out")
-    else:
-        columns = _all(flows)
     traces = with_meta(flows.traces, **added)
     return replace(flows, traces=traces), [*columns, *([PEER] if peers is not None else [])]
 
 
-def _all(flows: Flows) -> list[str]:
-    """The columns that `train` would take for `all`, but for those that sessions have anyway."""
-    return [name for name in safe_columns(flows.traces) if name not in OURS]
-
-
 def _sessions(flows: Flows, model: Model) -> tuple[Traces, Ints]:
-    """Sessions as traces, with whose they are."""
+    """Sessions as traces, and the owner of each."""
     owners = np.asarray(flows.traces.meta[OWNER])
     sessions = as_sessions(flows, model.columns, owners)
     owners = owners[flows.first]

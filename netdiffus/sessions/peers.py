@@ -11,12 +11,11 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-import numpy as np
-
+from netdiffus.arrays import Ints
 from netdiffus.codec.column import MOST_VALUES
 from netdiffus.codec.vocabulary import needed
 from netdiffus.errors import InputError
-from netdiffus.sessions.flows import Flows, Ints
+from netdiffus.sessions.flows import Flows
 
 PEER = "peer"
 FROM = "from "  # the peer began the flow
@@ -37,7 +36,7 @@ def peers_of(flows: Flows, owners: Ints) -> list[str] | None:
 
     Args:
         flows: With the addresses of their two ends.
-        owners: (N,), whose each flow is: an address that fewer than 5 own is told by no name.
+        owners: (N,), the owner of each flow; an address of fewer than 5 owners gets no name.
 
     Raises:
         InputError: A cell that is no address.
@@ -107,7 +106,7 @@ class Addresses:
             peer = self._peer(name, own, networks)
             if ip_address_or_none(name) is None:
                 _to_front(own, peer)
-            _to_front(networks, _prefix(peer))
+            _to_front(networks, peer.rpartition(".")[0])
             found.append((peer, mine) if text.startswith(FROM) else (mine, peer))
         return found
 
@@ -194,16 +193,7 @@ def _network(peer: Address) -> object:
     return peer.version, int(peer) >> (8 if peer.version == 4 else 64)
 
 
-def _prefix(address: str) -> str:
-    return address.rpartition(".")[0]
-
-
 def _to_front(latest: list[object], one: object) -> None:
     if one in latest:
         latest.remove(one)
     latest.insert(0, one)
-
-
-def owners_of(flows: Flows, groups: Ints | None) -> Ints:
-    """(N,), whose each flow is: of a group, or of its session."""
-    return flows.session if groups is None else np.asarray(groups, dtype=np.int64)

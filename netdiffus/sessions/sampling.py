@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from netdiffus.codec.column import UNKNOWN
 from netdiffus.errors import InputError, checked_seed
 from netdiffus.ops.noise import uniforms
+from netdiffus.progress import Progress
 from netdiffus.sampling import Label, sample, sample_rows
 from netdiffus.sessions.flows import (
     BEGIN,
@@ -21,15 +22,14 @@ from netdiffus.sessions.flows import (
     ROW,
     SESSION,
     START,
-    Floats,
-    Ints,
+    first_rows,
     token_channel,
     tokens_of,
     with_meta,
 )
 from netdiffus.sessions.model import SessionModel
 from netdiffus.sessions.peers import PEER, Addresses
-from netdiffus.traces.traces import Traces
+from netdiffus.traces.traces import Floats, Ints, Traces
 
 FIRST_START = 10**9  # ns since 1970: nobody takes such a time for that of a real capture
 BEGIN_DRAW = 2**31 + 2  # Philox step of the begin of a session
@@ -45,7 +45,7 @@ def sample_sessions(
     seed: int | None = None,
     fast: bool = True,
     device: str | torch.device | None = None,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> Traces:
     """Makes the flows of n sessions, of hosts that live in one network.
 
@@ -124,14 +124,14 @@ def _begins(sessions: Traces, over: float | None, seed: int) -> Ints:
 def _since_begin(sessions: Traces, number: Ints) -> Ints:
     """(N,), ns from the begin of its session to that of each flow."""
     gaps: Floats = sessions.points(GAP).copy()
-    first = np.flatnonzero(np.diff(number, prepend=-1))
+    first = first_rows(number)
     gaps[first] = 0.0
     total = np.cumsum(np.rint(gaps * 1e9).astype(np.int64))
     return total - total[first][number]
 
 
 def _named(number: Ints, start: Ints) -> dict[str, pa.Array]:
-    place = np.arange(len(number)) - np.flatnonzero(np.diff(number, prepend=-1))[number]
+    place = np.arange(len(number)) - first_rows(number)[number]
     ids = [f"synthetic-{s}-{k}" for s, k in zip(number, place, strict=True)]
     return {"trace_id": pa.array(ids), SESSION: pa.array(number), START: pa.array(start)}
 

@@ -136,10 +136,7 @@ def kind_of(path: Path) -> str:
     Raises:
         InputError: Files of this name are not read.
     """
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] in PACKED:
-        suffixes.pop()
-    suffix = suffixes[-1] if suffixes else ""
+    suffix = _suffix(path)
     if suffix in (".pkl", ".pickle"):
         raise InputError(f"{path}: {_PICKLE.format(path.name)}")
     if suffix in _CAPTURES:
@@ -147,6 +144,19 @@ def kind_of(path: Path) -> str:
     if suffix in _PANDAS:
         raise InputError(f"{path}: {_CONVERT.format(_PANDAS[suffix], path.name)}")
     return suffix if suffix in READERS else _kind_by_content(path)
+
+
+def _suffix(path: Path) -> str:
+    """The suffix in lower case, without that of a compression; empty where there is none."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] in PACKED:
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""
+
+
+def _packer(start: bytes) -> str | None:
+    """Arrow's name of the compression of a file that begins so."""
+    return next((name for mark, name in _PACKERS.items() if start.startswith(mark)), None)
 
 
 def _kind_by_content(path: Path) -> str:
@@ -158,7 +168,7 @@ def _kind_by_content(path: Path) -> str:
         return kind
     with path.open("rb") as file:
         start = file.read(512)
-    packer = next((name for mark, name in _PACKERS.items() if start.startswith(mark)), None)
+    packer = _packer(start)
     if packer is not None or start.startswith(_XZ):
         with _opened(path, packer) as stream:
             start = bytes(stream.read(512))
@@ -223,10 +233,7 @@ def _parts_of(folder: Path, findings: Findings) -> list[Path]:
 
 def _is_table(path: Path) -> bool:
     """Whether a file in a folder holds traces; y.npy stands beside those of X.npy."""
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] in PACKED:
-        suffixes.pop()
-    kind = suffixes[-1] if suffixes else ""
+    kind = _suffix(path)
     return kind in READERS and (kind != ".npy" or npz.classes_beside(path) is not None)
 
 
@@ -298,7 +305,7 @@ def content(path: Path) -> pa.Buffer:
     stored = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(8)
-    packer = next((name for mark, name in _PACKERS.items() if start.startswith(mark)), None)
+    packer = _packer(start)
     if packer is None and not start.startswith((_XZ, _ZIP)):
         if stored > MAX_TEXT:
             raise InputError(f"{stored} bytes of text; a text file may have 2 GiB: use .parquet")
@@ -336,24 +343,11 @@ def _joined(pieces: Iterator[bytes], stored: int) -> pa.Buffer:
     return out.getvalue()
 
 
-def _read_text(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
-    return text.read_text(content(path), options, findings)
-
-
-def _read_log(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
+def _read_log(data: pa.Buffer, options: ReadOptions, findings: Findings) -> pa.Table:
     """Zeek writes JSON or columns between tabs, both as .log."""
-    data = content(path)
     if data.slice(0, min(len(data), 1024)).to_pybytes().lstrip().startswith(b"{"):
-        return json_text.read_json(data, findings)
+        return json_text.read_json(data, options, findings)
     return text.read_text(data, options, findings)
-
-
-def _read_arff(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
-    return arff.read_arff(content(path), options, findings)
-
-
-def _read_json(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
-    return json_text.read_json(content(path), findings)
 
 
 def _read_feather(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
@@ -378,21 +372,32 @@ def _read_feather(path: Path, options: ReadOptions, findings: Findings) -> pa.Ta
     return table
 
 
-READERS: dict[str, Callable[[Path, ReadOptions, Findings], pa.Table]] = {
+_Reader = Callable[[Path, ReadOptions, Findings], pa.Table]
+
+
+def _of_content(
+    read: Callable[[pa.Buffer, ReadOptions, Findings], pa.Table],
+) -> _Reader:
+    """A reader of files, of one that reads their bytes, decompressed."""
+    return lambda path, options, findings: read(content(path), options, findings)
+
+
+_TEXT, _LOG, _JSON = map(_of_content, (text.read_text, _read_log, json_text.read_json))
+READERS: dict[str, _Reader] = {
     ".parquet": parquet.read_parquet,
-    ".csv": _read_text,
+    ".csv": _TEXT,
     ".npz": npz.read_npz,
     ".npy": npz.read_npy,
     ".pq": parquet.read_parquet,
-    ".tsv": _read_text,
-    ".txt": _read_log,
-    ".arff": _read_arff,
+    ".tsv": _TEXT,
+    ".txt": _LOG,
+    ".arff": _of_content(arff.read_arff),
     ".feather": _read_feather,
     ".arrow": _read_feather,
-    ".json": _read_json,
-    ".jsonl": _read_json,
-    ".ndjson": _read_json,
-    ".log": _read_log,
-    ".labeled": _read_log,  # Zeek's logs of IoT-23
-    ".binetflow": _read_text,  # Argus, of CTU-13
+    ".json": _JSON,
+    ".jsonl": _JSON,
+    ".ndjson": _JSON,
+    ".log": _LOG,
+    ".labeled": _LOG,  # Zeek's logs of IoT-23
+    ".binetflow": _TEXT,  # Argus, of CTU-13
 }

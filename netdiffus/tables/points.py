@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from netdiffus.arrays import Bools, Ints
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError
 from netdiffus.tables.columns.names import PER_SECOND
 from netdiffus.tables.columns.numbers import EXACT, position
 
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 YEAR = 365 * 86400  # seconds
 
 
@@ -70,6 +69,11 @@ class Points:
         if concerned.any():
             self.mended.append(f"{text} ({int(concerned.sum())} of {len(self.lengths)} traces)")
 
+    def place(self, wrong: Bools) -> str:
+        """Where the first point is that is wrong, of `wrong` (P,)."""
+        row, point = position(self.lengths, int(np.argmax(wrong)))
+        return f"at point {point} of trace {row}"
+
     def any_in_trace(self, wrong: Bools) -> Bools:
         """(N,): whether a point of the trace is wrong, of `wrong` (P,)."""
         return np.asarray(np.bitwise_or.reduceat(wrong, self.starts))
@@ -116,11 +120,9 @@ def _check_finite(points: Points) -> None:
     for one in points.series:
         wrong = ~np.isfinite(one.values)
         if wrong.any():
-            item = int(np.argmax(wrong))
-            row, point = position(points.lengths, item)
             affected = int(points.any_in_trace(wrong).sum())
             raise InputError(
-                f"{one.channel.name} is {one.values[item]:g} at point {point} of trace {row} "
+                f"{one.channel.name} is {one.values[np.argmax(wrong)]:g} {points.place(wrong)} "
                 f"({affected} traces affected): remove the trace or replace the value"
             )
 
@@ -186,7 +188,7 @@ def _directions(points: Points, k: int) -> None:
     first = (
         "0 was read as +1, from the client, 1 as -1"
         if one.zero_is_client
-        else ("1 was read as +1, from the client, 0 as -1")
+        else "1 was read as +1, from the client, 0 as -1"
     )
     points.note(f"{one.channel.name}: {first}", np.ones(len(points.lengths), bool))
 
@@ -214,11 +216,9 @@ def _signed_sizes(points: Points, k: int) -> None:
 
 def _direction_of(points: Points, k: int, sign: npt.NDArray[Any]) -> Series:
     if (sign == 0).any():
-        row, point = position(points.lengths, int(np.argmax(sign == 0)))
         raise InputError(
-            f"{points.series[k].channel.name} is 0 at point {point} of trace {row}: the other "
-            "sizes have a sign for the direction, 0 has none; cut padding off, or add a column "
-            "'direction'"
+            f"{points.series[k].channel.name} is 0 {points.place(sign == 0)}: the other sizes have "
+            "a sign for the direction, 0 has none; cut padding off, or add a column 'direction'"
         )
     return Series(Channel.named("direction", "int8"), sign)
 
@@ -227,10 +227,9 @@ def _check_signs(points: Points, k: int, beside: int, sign: npt.NDArray[Any]) ->
     direction = points.series[beside].values
     wrong = (sign != 0) & (sign != direction)
     if wrong.any():
-        row, point = position(points.lengths, int(np.argmax(wrong)))
+        one = points.series[k]
         raise InputError(
-            f"{points.series[k].channel.name} is {points.series[k].values[np.argmax(wrong)]:g} at "
-            f"point {point} of trace {row} "
+            f"{one.channel.name} is {one.values[np.argmax(wrong)]:g} {points.place(wrong)} "
             f"({int(points.any_in_trace(wrong).sum())} traces affected): a size cannot be "
             "negative, and as a sign of the direction it contradicts the column of directions"
         )
@@ -257,15 +256,13 @@ def _times(points: Points, k: int) -> None:
         f"{name}: times did not start at 0; each trace's times now count from its first packet",
         first != 0,
     )
-    changed = bool((first != 0).any()) or one.per_second != 1
-    dtype = "double" if changed or one.channel.is_integer else one.channel.dtype
-    dtype = one.channel.dtype if not changed else dtype
-    points.series[k] = replace(
-        one,
-        values=_since(one, first, points.lengths) if changed else one.values,
-        per_second=1.0,
-        channel=replace(one.channel, dtype=dtype),
-    )
+    if (first != 0).any() or one.per_second != 1:
+        points.series[k] = replace(
+            one,
+            values=_since(one, first, points.lengths),
+            per_second=1.0,
+            channel=replace(one.channel, dtype="double"),
+        )
 
 
 def _with_unit(points: Points, k: int) -> Series:
@@ -338,10 +335,9 @@ def _check_exact(points: Points) -> None:
             continue
         large = (one.values > EXACT) | (one.values < -EXACT)
         if large.any():
-            row, point = position(points.lengths, int(np.argmax(large)))
             raise InputError(
-                f"{one.channel.name} is {one.values[np.argmax(large)]} at point {point} of "
-                f"trace {row}: whole numbers beyond 2**53 cannot be kept exactly"
+                f"{one.channel.name} is {one.values[np.argmax(large)]} {points.place(large)}: "
+                "whole numbers beyond 2**53 cannot be kept exactly"
             )
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from netdiffus.arrays import Floats, Ints
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError
 from netdiffus.tables import bounds, rows, wide
 from netdiffus.tables.columns import foreign, labels, nested, numbers, roles, texts
+from netdiffus.tables.columns.arrow import is_list, is_number, is_text, lists_of, one_array
 from netdiffus.tables.columns.names import Meaning
+from netdiffus.tables.lists import padded
 from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.points import Points, Series, mend
 from netdiffus.tables.report import Findings, ReadReport
@@ -111,10 +115,10 @@ def _points(
     findings: Findings,
 ) -> Points:
     """The numbers of the columns, which are taken out of the mapping one by one."""
-    found: dict[str, tuple[Series, npt.NDArray[np.int64]]] = {}
+    found: dict[str, tuple[Series, Ints]] = {}
     for name, known in chosen.channels.items():
         column = columns.pop(name)
-        if not numbers.is_list(column.type):
+        if not is_list(column.type):
             column = _one_point_lists(name, column)
         channel = roles.channel_of(name, known, column.type.value_type, ours)
         flat = numbers.flatten(name, column, exact=channel.kind != "time")
@@ -146,20 +150,19 @@ def _series(channel: Channel, known: Meaning, flat: numbers.Flat) -> Series:
 
 def _one_point_lists(name: str, column: pa.ChunkedArray) -> pa.Array:
     """Single numbers as lists of one."""
-    array = numbers.one_array(column)
-    if not numbers.is_number(array.type):
+    array = one_array(column)
+    if not is_number(array.type):
         raise InputError(
             f"row 0: channel {name!r} holds {array[0].as_py()!r}, neither a list nor a number"
         )
-    offsets = pa.array(np.arange(len(array) + 1))
-    return pa.LargeListArray.from_arrays(offsets, array)
+    return lists_of(array, np.ones(len(array)))
 
 
 def _same_lengths(
     name: str,
     channel: Channel,
-    lengths: npt.NDArray[np.int64],
-    first: tuple[str, npt.NDArray[np.int64]],
+    lengths: Ints,
+    first: tuple[str, Ints],
     findings: Findings,
 ) -> bool:
     """Whether a channel has as many points as the first; a plain number may be left out."""
@@ -174,7 +177,7 @@ def _same_lengths(
     raise InputError(f"{what}; all channels of a trace must be equally long")
 
 
-def _refuse_empty(lengths: npt.NDArray[np.int64]) -> None:
+def _refuse_empty(lengths: Ints) -> None:
     if lengths.min() < 1:
         row = int(np.argmin(lengths))
         raise InputError(f"trace {row} has no points; remove it, every trace needs at least one")
@@ -195,27 +198,24 @@ def _plain_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     kind = column.type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-    return column.cast(pa.string()) if any(test(kind) for test in texts) else column
+    return column.cast(pa.string()) if is_text(kind) or pa.types.is_string_view(kind) else column
 
 
-def _padded(points: Points) -> npt.NDArray[np.float64]:
-    """(N, C, L), zero beyond each trace's length; the series are taken out of the points.
-
-    In memory a channel lies behind the other, so that of one alone there is room for both forms.
-    """
-    lengths, longest = points.lengths, int(points.lengths.max())
+def _padded(points: Points) -> Floats:
+    """(N, C, L); the series are taken out of the points, so that there is room for both forms."""
+    lengths, channels = points.lengths, len(points.series)
     bounds.check_padding(
-        len(lengths), len(points.series), longest, int(lengths.sum()), int(np.argmax(lengths))
+        len(lengths), channels, int(lengths.max()), int(lengths.sum()), int(np.argmax(lengths))
     )
-    _release()
-    values = np.zeros((len(points.series), len(lengths), longest))
-    inside = np.arange(longest)[None] < lengths[:, None]
-    for channel in values:
-        channel[inside] = points.series.pop(0).values
+    return padded(lengths, channels, _released(points.series))
+
+
+def _released(series: list[Series]) -> Iterator[npt.NDArray[Any]]:
+    """The values of each series, which is taken out of the list."""
+    while series:
         _release()
-    padded: npt.NDArray[np.float64] = values.transpose(1, 0, 2)
-    return padded
+        yield series.pop(0).values
+    _release()
 
 
 def _release() -> None:

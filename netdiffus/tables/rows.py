@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from netdiffus.arrays import Ints
 from netdiffus.errors import InputError
+from netdiffus.tables.columns.arrow import is_number, lists_of, one_array
 from netdiffus.tables.columns.directions import from_words
 from netdiffus.tables.columns.labels import find_label, shown
-from netdiffus.tables.columns.names import meaning
-from netdiffus.tables.columns.numbers import is_number, one_array
+from netdiffus.tables.columns.names import channel_named, is_called
 from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.report import Findings
-
-Ints = npt.NDArray[np.int64]
 
 
 def gather(table: pa.Table, options: ReadOptions, findings: Findings) -> pa.Table:
@@ -39,7 +37,7 @@ def gather(table: pa.Table, options: ReadOptions, findings: Findings) -> pa.Tabl
     for name in (one for one in table.column_names if one != by):
         column = _directions(name, one_array(table[name]))
         if _is_channel(name, column.type, options):
-            columns[name] = _lists(column.take(pa.array(order)), lengths)
+            columns[name] = lists_of(column.take(pa.array(order)), lengths)
             continue
         differs = _differs(column, trace, first)
         if differs < 0:
@@ -57,8 +55,7 @@ def gather(table: pa.Table, options: ReadOptions, findings: Findings) -> pa.Tabl
 
 def _directions(name: str, column: pa.Array) -> pa.Array:
     """A column of directions as numbers, where they are words."""
-    known = meaning(name)
-    words = from_words(column) if known is not None and known.channel == "direction" else None
+    words = from_words(column) if channel_named(name) == "direction" else None
     return column if words is None else words
 
 
@@ -80,15 +77,9 @@ def _numbers(by: str, column: pa.ChunkedArray) -> Ints:
 def _is_channel(name: str, kind: pa.DataType, options: ReadOptions) -> bool:
     if not is_number(kind):
         return False
-    known = meaning(name)
     if options.channels is not None:
-        return name in options.channels or (known and known.channel) in options.channels
-    return known is not None
-
-
-def _lists(column: pa.Array, lengths: Ints) -> pa.Array:
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), column)
+        return is_called(name, options.channels)
+    return channel_named(name) is not None
 
 
 def _differs(column: pa.Array, trace: Ints, first: Ints) -> int:

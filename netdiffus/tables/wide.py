@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from netdiffus.tables.columns.names import meaning
-from netdiffus.tables.columns.numbers import is_list, is_number, one_array
+from netdiffus.arrays import Floats
+from netdiffus.tables.columns.arrow import is_list, is_number, one_array
+from netdiffus.tables.columns.names import channel_named, is_called
 from netdiffus.tables.formats.arrays import arrays_table
 from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.report import Findings
@@ -38,10 +38,9 @@ def gather_wide(table: pa.Table, label: str, options: ReadOptions, findings: Fin
 
 
 def _is_channel(stem: str, options: ReadOptions) -> bool:
-    known = meaning(stem)
     if options.channels is None:
-        return known is not None
-    return stem in options.channels or (known is not None and known.channel in options.channels)
+        return channel_named(stem) is not None
+    return is_called(stem, options.channels)
 
 
 def _gathered(table: pa.Table, series: dict[str, list[str]], findings: Findings) -> pa.Table:
@@ -66,7 +65,7 @@ def _gathered(table: pa.Table, series: dict[str, list[str]], findings: Findings)
     return table
 
 
-def _values(table: pa.Table, names: Sequence[str]) -> npt.NDArray[np.float64]:
+def _values(table: pa.Table, names: Sequence[str]) -> Floats:
     """(N, L), NaN in empty cells."""
     columns = [one_array(table[name]).cast(pa.float64()) for name in names]
     return np.column_stack([column.to_numpy(zero_copy_only=False) for column in columns])
@@ -82,9 +81,7 @@ def _series(table: pa.Table) -> dict[str, list[str]]:
     return {
         stem: [numbered[k] for k in sorted(numbered)]
         for stem, numbered in found.items()
-        if len(numbered) >= 2 and min(numbered) <= 1 and _are_counted(sorted(numbered))
+        if len(numbered) >= 2
+        and min(numbered) <= 1
+        and max(numbered) - min(numbered) == len(numbered) - 1
     }
-
-
-def _are_counted(numbers: list[int]) -> bool:
-    return numbers[-1] - numbers[0] == len(numbers) - 1

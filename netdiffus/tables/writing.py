@@ -17,6 +17,7 @@ import pyarrow.parquet
 
 from netdiffus.errors import InputError
 from netdiffus.files import refuse_existing, whole_file
+from netdiffus.tables.columns.arrow import is_text, one_array
 from netdiffus.tables.lists import SCHEMA_KEY
 
 SUFFIXES = (".parquet", ".csv", ".npz")
@@ -38,29 +39,35 @@ def write(
         _WRITERS[path.suffix.lower()](table, part)
 
 
-def write_parts(tables: Iterable[pa.Table], path: Path) -> None:
-    """Writes tables of one schema as one Parquet file while they come, whole or not at all."""
+def write_parts(tables: Iterable[pa.Table], path: Path, rows: int = GROUP) -> None:
+    """Writes tables of one schema as one Parquet file while they come, whole or not at all.
+
+    Args:
+        tables: At least one of them with a row.
+        path: The file.
+        rows: Of a row group.
+    """
     with whole_file(path) as part, ExitStack() as stack:
         writer = None
-        for table in _groups(tables):
+        for table in _groups(tables, rows):
             if writer is None:
                 writer = pa.parquet.ParquetWriter(part, table.schema, compression="zstd")
                 stack.enter_context(writer)
             writer.write_table(table)
 
 
-def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows GROUP at a time, so that a file does not depend on how they came.
+def _groups(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """The same rows, so many at a time, so that a file does not depend on how they came.
 
     Where so many take much memory they are fewer.
     """
     waiting: list[pa.Table] = []
     for table in tables:
         waiting.append(table)
-        while sum(one.num_rows for one in waiting) >= GROUP:
+        while sum(one.num_rows for one in waiting) >= rows:
             whole = pa.concat_tables(waiting)
-            yield whole.slice(0, GROUP)
-            waiting = [whole.slice(GROUP)]
+            yield whole.slice(0, rows)
+            waiting = [whole.slice(rows)]
         if sum(one.nbytes for one in waiting) > GROUP_BYTES:
             yield pa.concat_tables(waiting)
             waiting = []
@@ -96,7 +103,7 @@ def _without_formulas(table: pa.Table) -> pa.Table:
     for k, field in enumerate(table.schema):
         name = re.sub(FORMULA, r"'\1", field.name)
         column = table.column(k)
-        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+        if is_text(field.type):
             column = pc.replace_substring_regex(column, FORMULA, r"'\1")
         table = table.set_column(k, name, column)
     return table
@@ -115,9 +122,7 @@ def _write_csv(table: pa.Table, path: Path) -> None:
 
 
 def _format_lists(column: pa.ChunkedArray) -> pa.Array:
-    lists = column.combine_chunks()
-    if isinstance(lists, pa.ChunkedArray):
-        lists = lists.chunk(0)
+    lists = one_array(column)
     wide = pa.float64() if pa.types.is_floating(lists.type.value_type) else pa.int64()
     items = lists.flatten().cast(wide).cast(pa.string())
     joined = pc.binary_join(pa.ListArray.from_arrays(lists.offsets, items), ",")
@@ -127,9 +132,7 @@ def _format_lists(column: pa.ChunkedArray) -> pa.Array:
 def _write_npz(table: pa.Table, path: Path) -> None:
     arrays: dict[str, Any] = {"netdiffus": np.array(table.schema.metadata[SCHEMA_KEY].decode())}
     for field in table.schema:
-        column = table[field.name].combine_chunks()
-        if isinstance(column, pa.ChunkedArray):
-            column = column.chunk(0)
+        column = one_array(table[field.name])
         if pa.types.is_list(field.type):
             arrays["offsets"] = column.offsets.to_numpy().astype(np.int64)
             arrays[field.name] = column.flatten().to_numpy(zero_copy_only=False)

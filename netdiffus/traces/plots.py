@@ -189,6 +189,20 @@ def drawn_channels(traces: Traces) -> list[tuple[Channel, int]]:
     return found or list(zip(traces.channels, range(len(kinds)), strict=True))
 
 
+def is_signed(traces: Traces, channel: Channel) -> bool:
+    """Whether a channel is of sizes that are drawn with the sign of their direction."""
+    return channel.kind == "size" and any(one.kind == "direction" for one in traces.channels)
+
+
+def drawn_values(traces: Traces, c: int, rows: Any = slice(None)) -> Any:
+    """(n, L): the values of a channel, sizes below zero where they go to the client."""
+    values = traces.values[rows]
+    if not is_signed(traces, traces.channels[c]):
+        return values[:, c]
+    direction = [one.kind for one in traces.channels].index("direction")
+    return values[:, c] * values[:, direction]
+
+
 def draw_line(axis: Axes, x: Any, y: Any, colour: str, bars: bool) -> None:
     """The values of a trace; of packets, which are apart, as bars."""
     if bars:
@@ -221,8 +235,7 @@ def _draw(
     for row in rows:
         n = int(traces.lengths[row])
         for axis, (channel, c) in zip(axes, drawn, strict=True):
-            y = traces.values[row, c, :n]
-            x, y = _places(traces, row, channel, n), _signed(traces, row, channel, y)
+            x, y = _places(traces, row, channel, n), drawn_values(traces, c, [row])[0, :n]
             draw_line(axis, x, y, colour, bars=channel.kind == "size")
 
 
@@ -231,10 +244,3 @@ def _places(traces: Traces, row: int, channel: Channel, n: int) -> Any:
         return np.arange(n) * (channel.bin_width or 1.0)
     kinds = [one.kind for one in traces.channels]
     return traces.values[row, kinds.index("time"), :n] if "time" in kinds else np.arange(n)
-
-
-def _signed(traces: Traces, row: int, channel: Channel, y: Any) -> Any:
-    kinds = [one.kind for one in traces.channels]
-    if channel.kind != "size" or "direction" not in kinds:
-        return y
-    return y * traces.values[row, kinds.index("direction"), : len(y)]

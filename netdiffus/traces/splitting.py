@@ -8,14 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from netdiffus.arrays import Bools, Floats, Ints
 from netdiffus.errors import InputError, checked_seed
-
-Ints = npt.NDArray[np.int64]
 
 
 def holdout_rows(
     labels: Ints, classes: Sequence[str], groups: Sequence[Ints], fraction: float, seed: int
-) -> npt.NDArray[np.bool_]:
+) -> Bools:
     """(N,), true for the traces held out. See `Traces.split`.
 
     Args:
@@ -74,7 +73,7 @@ def _class_table(units: Ints, labels: Ints, classes: int) -> Ints:
     return table
 
 
-def _choose(table: Ints, target: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.bool_]:
+def _choose(table: Ints, target: Floats, seed: int) -> Bools:
     """Takes units in random order, each only if it brings every class's count nearer to target."""
     held = np.zeros(len(table), dtype=bool)
     missing = target.copy()
@@ -87,7 +86,7 @@ def _choose(table: Ints, target: npt.NDArray[np.float64], seed: int) -> npt.NDAr
     return held
 
 
-def _mended(table: Ints, held: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def _mended(table: Ints, held: Bools) -> Bools:
     """Gives each class that has several units, all on one side, its smallest one on the other."""
     for label in range(table.shape[1]):
         mine = np.flatnonzero(table[:, label])
@@ -97,7 +96,7 @@ def _mended(table: Ints, held: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return held
 
 
-def _check_sides(table: Ints, held: npt.NDArray[np.bool_], classes: Sequence[str]) -> None:
+def _check_sides(table: Ints, held: Bools, classes: Sequence[str]) -> None:
     for label in np.flatnonzero(table.sum(axis=0)).tolist():
         if table[held, label].sum() == 0 or table[~held, label].sum() == 0:
             units = np.count_nonzero(table[:, label])

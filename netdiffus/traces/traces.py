@@ -14,6 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from netdiffus.arrays import Bools as Bools
+from netdiffus.arrays import Floats as Floats
+from netdiffus.arrays import Ints as Ints
 from netdiffus.channels import Channel, same_but_type
 from netdiffus.errors import InputError, Note, visible
 from netdiffus.tables import ReadOptions, ReadReport
@@ -34,9 +37,6 @@ NEVER_NEGATIVE = ("size", "gap", "volume")
 SHOWN = 12  # classes, in what a set says of itself
 
 logger = logging.getLogger(__name__)
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -335,7 +335,7 @@ class Traces:
         return np.array(self.classes, dtype=np.str_)[self.labels]
 
     @property
-    def mask(self) -> npt.NDArray[np.bool_]:
+    def mask(self) -> Bools:
         """(N, L), true where a trace has a point."""
         return np.arange(self.values.shape[2])[None] < self.lengths[:, None]
 
@@ -457,6 +457,12 @@ class Traces:
         return [c for c, channel in enumerate(self.channels) if channel.kind == "time"]
 
 
+def values_of(traces: Traces, kind: str) -> Floats | None:
+    """(N, L): the values of the first channel of this kind; None where there is none."""
+    mine = [c for c, channel in enumerate(traces.channels) if channel.kind == kind]
+    return traces.values[:, mine[0]] if mine else None
+
+
 def concat(parts: Sequence[Traces]) -> Traces:
     """The traces of all parts, which must have the same channels, one after another.
 
@@ -538,7 +544,7 @@ def _check_values(values: Floats, lengths: Ints, channel: Channel) -> None:
         _refuse(wrong, values, channel, "a direction is +1 or -1; cut padding off")
 
 
-def _refuse(wrong: npt.NDArray[np.bool_], values: Floats, channel: Channel, advice: str) -> None:
+def _refuse(wrong: Bools, values: Floats, channel: Channel, advice: str) -> None:
     if wrong.any():
         row, point = (int(i) for i in np.argwhere(wrong)[0])
         raise InputError(

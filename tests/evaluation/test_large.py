@@ -31,7 +31,7 @@ from netdiffus.evaluation.metrics.histograms import (
     wasserstein,
 )
 from netdiffus.evaluation.prepare import prepare
-from netdiffus.evaluation.whole_sets import whole_figures
+from netdiffus.evaluation.whole_sets import BLOCKS, WholeSet, whole_figures
 
 NEAR = 2.0**-DIGITS
 REAL, MADE, HELD = packets(400, 12, seed=1), packets(300, 12, seed=2), packets(200, 12, seed=3)
@@ -115,6 +115,23 @@ def test_figures_of_all_traces_are_those_of_the_sets_in_memory(
                 most = unit * (4 * NEAR if measure in ("wasserstein", "autocorrelation") else 0.02)
                 np.testing.assert_allclose(ours, per_class, atol=most, err_msg=(measure, quantity))
     assert figures["moments"]["real"]["packet_length"]["mean"] == REAL.points(0).mean()
+
+
+def test_a_class_that_is_in_no_block_of_a_half_has_figures() -> None:
+    """The first class has two traces, so that half of the blocks have none."""
+    few = [
+        one[np.flatnonzero((one.labels > 0) | (np.cumsum(one.labels == 0) <= 2))]
+        for one in (REAL, MADE, HELD)
+    ]
+    found = {}
+    for name, one in zip(("real", "synthetic", "holdout"), few, strict=True):
+        found[name] = WholeSet(len(one.classes))
+        found[name].add(one.with_gaps(), np.arange(len(one)) % BLOCKS)
+    figures = whole_figures(found, HELD.classes)["synthetic"]["wasserstein"]["quantities"]
+    made, held = (one.lengths[one.labels == 0] for one in few[1:])
+    first = figures["trace length"]["classes"][HELD.classes[0]]
+    assert first["mean"] == pytest.approx(wasserstein_distance(made, held))
+    assert first["sd"] is None
 
 
 def test_parts_and_their_order_change_nothing(

@@ -10,7 +10,7 @@ import pytest
 from command import run
 from small import packets
 
-from netdiffus import Dataset, InputError, Rules, Traces, import_captures
+from netdiffus import Dataset, InputError, Rules, Traces, import_captures, write_capture
 from netdiffus.export.parts import export_to_parts
 
 TRACES = packets(30, seed=5)
@@ -55,6 +55,8 @@ def test_all_traces_are_in_the_captures(dataset: Dataset, tmp_path: Path) -> Non
         for label, sizes in listed(TRACES)
     ]
     assert read_again(tmp_path / "captures") == sorted(wanted)
+    of_one = write_capture(TRACES, tmp_path / "one.pcap", small="raise")
+    assert set(done) >= set(of_one) - {"capture", "labels"}  # nothing that was counted is lost
 
 
 def test_shards_write_the_same_bytes_and_lost_files_are_written_again(

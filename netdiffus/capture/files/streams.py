@@ -79,7 +79,8 @@ class _Decompressed:
         while True:
             if self._part.eof and not self._next_part():
                 return b""
-            at_end = not self._rest and self._wants_more() and not self._fill()
+            wants_more = not self._rest and getattr(self._part, "needs_input", True)
+            at_end = wants_more and not self._fill()
             try:
                 found = self._part.decompress(self._rest, min(count, CHUNK))
             except DAMAGES as error:
@@ -89,9 +90,6 @@ class _Decompressed:
                 return bytes(found)
             if at_end and not self._part.eof:
                 raise OSError(f"the {self._name} compressed data ends early")
-
-    def _wants_more(self) -> bool:
-        return bool(getattr(self._part, "needs_input", True))
 
     def _fill(self) -> bool:
         self._rest = self._raw.read(CHUNK)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError
-from netdiffus.traces.traces import Floats, Ints, Traces
+from netdiffus.traces.traces import Bools, Floats, Ints, Traces, values_of
 
 ADDITIVE = ("size", "volume")
 LOGARITHMIC = {"size": 1.0, "volume": 1.0, "gap": 1e6}
@@ -82,6 +82,15 @@ def quantities(traces: Traces) -> list[Quantity]:
     return channels + computed
 
 
+def varying(a: Traces, b: Traces) -> list[tuple[Quantity, Quantity]]:
+    """The quantities of two sets of the same channels, but for those that have one value in all."""
+    return [
+        (x, y)
+        for x, y in zip(quantities(a), quantities(b), strict=True)
+        if len(np.unique(np.concatenate([x.values, y.values]))) > 1
+    ]
+
+
 def _check_names(channels: Sequence[Quantity], computed: Sequence[Quantity]) -> None:
     taken = {q.name for q in computed}
     for channel in channels:
@@ -109,14 +118,11 @@ def totals(traces: Traces) -> list[Quantity]:
 
 def _log_gaps(traces: Traces, rows: Rows) -> list[Quantity]:
     return [
-        Quantity(f"log {ch.name}", "log10 s", "log gap", _log_gap(traces.points(c)), rows)
+        Quantity(f"log {ch.name}", "log10 s", "log gap", logs, rows)
         for c, ch in enumerate(traces.channels)
         if ch.kind == "gap"
+        for logs in [np.log10(np.maximum(traces.points(c), MICROSECOND))]
     ]
-
-
-def _log_gap(gaps: Floats) -> Floats:
-    return np.log10(np.maximum(gaps, MICROSECOND))
 
 
 def _bursts(traces: Traces) -> list[Quantity]:
@@ -134,15 +140,13 @@ def _bursts(traces: Traces) -> list[Quantity]:
 
 def burst_states(traces: Traces) -> Floats | None:
     """(N, L): what is one value all through a burst, 0 where there is none; None if not known."""
-    kinds = [channel.kind for channel in traces.channels]
-    if "direction" in kinds:
-        return traces.values[:, kinds.index("direction")]
-    if "volume" in kinds:
-        return (traces.values[:, kinds.index("volume")] > 0).astype(np.float64)
-    return None
+    directions, volumes = (values_of(traces, kind) for kind in ("direction", "volume"))
+    if directions is not None:
+        return directions
+    return None if volumes is None else (volumes > 0).astype(np.float64)
 
 
-def runs(state: Floats | npt.NDArray[np.bool_], lengths: Ints) -> tuple[Ints, Floats, Ints]:
+def runs(state: Floats | Bools, lengths: Ints) -> tuple[Ints, Floats, Ints]:
     """Runs of equal values.
 
     Args:

@@ -7,7 +7,6 @@ wanders between all rates, have the same points.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from netdiffus.evaluation.features.quantities import (
     LOGARITHMIC,
@@ -17,11 +16,10 @@ from netdiffus.evaluation.features.quantities import (
     runs,
     totals,
 )
-from netdiffus.traces.traces import Floats, Traces
+from netdiffus.traces.traces import Bools, Floats, Traces
 
 SAME = 0.1  # neighbours that differ by less, in logarithms, are on one plateau
 BOUNDS = ("total", "duration")  # kinds of traits that a trace may be beyond the real range by
-Bools = npt.NDArray[np.bool_]
 
 
 def traits(traces: Traces) -> list[Quantity]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from netdiffus.evaluation.features.embedding import Embedding
 from netdiffus.evaluation.features.vector_set import Vectors
 from netdiffus.evaluation.metrics.classifiers import Classifier
-from netdiffus.traces.traces import Floats, Ints, Traces
+from netdiffus.traces.traces import Bools, Floats, Ints, Traces
 
 WIDTHS = (32, 32, 64)
 KERNEL = 5
@@ -97,7 +96,7 @@ def _fit(net: nn.Sequential, x: Tensor, y: Tensor) -> None:
 
 
 @torch.no_grad()
-def _probabilities(net: nn.Sequential, x: Tensor, seen: npt.NDArray[np.bool_]) -> Floats:
+def _probabilities(net: nn.Sequential, x: Tensor, seen: Bools) -> Floats:
     """(N, K); a class that was not learned has probability 0."""
     net.eval()
     logits = torch.cat([net(x[i : i + AT_ONCE]) for i in range(0, len(x), AT_ONCE)]).double()

@@ -14,6 +14,7 @@ MOST_BINS = 50
 MOST_ATOMS = 64
 PER_ATOM = 4
 MOST_LAGS = 32
+BINNED = ("jensen_shannon", "hellinger", "total_variation")
 
 Classes = npt.NDArray[np.signedinteger[Any]]
 
@@ -33,14 +34,9 @@ def wasserstein(x: Floats, x_class: Classes, y: Floats, y_class: Classes) -> Flo
     Returns:
         (K,), in that unit; SciPy's `wasserstein_distance` of each class.
     """
-    counts = [np.bincount(k).astype(np.int64) for k in (x_class, y_class)]
-    values, of_class = np.concatenate([x, y]), np.concatenate([x_class, y_class])
-    step = np.concatenate([counts[1][x_class], -counts[0][y_class]])
-    order = np.lexsort((values, of_class))
-    values, of_class = values[order], of_class[order]
-    difference = np.abs(np.cumsum(step[order]))[:-1]  # 0 at the end of each class
-    area = difference * np.diff(values)
-    return np.bincount(of_class[:-1], area, len(counts[0])) / (counts[0] * counts[1])
+    values, of_class, difference, unit = _functions_apart(x, x_class, y, y_class)
+    area = difference[:-1] * np.diff(values)
+    return np.bincount(of_class[:-1], area, len(unit)) / unit
 
 
 def kolmogorov_smirnov(x: Floats, x_class: Classes, y: Floats, y_class: Classes) -> Floats:
@@ -57,16 +53,27 @@ def kolmogorov_smirnov(x: Floats, x_class: Classes, y: Floats, y_class: Classes)
     Returns:
         (K,), 0 (equal) to 1 (all of one side below the other); SciPy's `ks_2samp` of each class.
     """
+    values, of_class, difference, unit = _functions_apart(x, x_class, y, y_class)
+    difference[:-1][(np.diff(values) == 0) & (np.diff(of_class) == 0)] = 0  # inside a tie
+    starts = np.searchsorted(of_class, np.arange(len(unit)))
+    found: Floats = np.maximum.reduceat(difference, starts) / unit
+    return found
+
+
+def _functions_apart(
+    x: Floats, x_class: Classes, y: Floats, y_class: Classes
+) -> tuple[Floats, Classes, Ints, Ints]:
+    """How far the distribution functions of both samples are apart behind each number.
+
+    Returns:
+        The numbers of both, class by class and ascending; their classes; the differences, 0 at the
+        end of each class, in whole numbers; and what these are to be divided by, (K,).
+    """
     counts = [np.bincount(k).astype(np.int64) for k in (x_class, y_class)]
     values, of_class = np.concatenate([x, y]), np.concatenate([x_class, y_class])
     step = np.concatenate([counts[1][x_class], -counts[0][y_class]])
     order = np.lexsort((values, of_class))
-    values, of_class = values[order], of_class[order]
-    difference = np.abs(np.cumsum(step[order]))  # 0 at the end of each class
-    difference[:-1][(np.diff(values) == 0) & (np.diff(of_class) == 0)] = 0  # inside a tie
-    starts = np.searchsorted(of_class, np.arange(len(counts[0])))
-    found: Floats = np.maximum.reduceat(difference, starts) / (counts[0] * counts[1])
-    return found
+    return values[order], of_class[order], np.abs(np.cumsum(step[order])), counts[0] * counts[1]
 
 
 def binned_distances(p: Floats, q: Floats, bin_class: Ints) -> dict[str, Floats]:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from netdiffus.evaluation.metrics.distances import MOST_ATOMS, MOST_BINS, PER_ATOM
 from netdiffus.traces.traces import Floats, Ints
@@ -23,7 +22,7 @@ BINS = 32 - LEFT_OUT  # bits of a rounded number
 LARGEST = 3e38  # of a float32
 HELD = 1 << 20  # numbers that wait to be counted together
 
-Codes = npt.NDArray[np.int64]
+Codes = Ints
 
 
 class Counted(NamedTuple):

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 
 from netdiffus.evaluation.draws import draw_rows
 from netdiffus.evaluation.report import plots
-from netdiffus.evaluation.report.grades import (
-    RULES,
-    grade_distance,
-    headline_metrics,
-    lead,
-)
+from netdiffus.evaluation.report.grades import RULES, grade_distance, headline_metrics, lead
+from netdiffus.evaluation.report.pages import HERE, filled
 from netdiffus.evaluation.report.summary import ANSWER_RULES, Answer, answers, shares, spots
 from netdiffus.evaluation.report.summary_plots import good_plot, private_plot, worst_plot
 from netdiffus.traces.plots import shown_classes
@@ -36,24 +29,17 @@ CANDIDATES = {
 }
 READINGS = (
     "Each line is scaled to its worst. Shaded: still near the real traces.",
-    "Where nothing is copied, the synthetic traces stand at what is usual of real ones.",
-    "1: no further than other real traces. Shaded: near. Grey: within the noise. By the values, "
-    "if nothing else is named.",
+    "Where nothing is copied, the synthetic traces stand where real ones usually do.",
+    "1: as far from real traces as other real traces are. Shaded: near. Grey: within the noise. A "
+    "bar without a word beside its number compares values.",
 )
 MEASURES = {"joint": "joint MMD", "coverage": "coverage", "frechet": "Fréchet"}
 
 
 def render(report: Report) -> str:
     """The HTML text, without any reference to another file."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"number": number, "percent": percent, "with_error": with_error}
-    environment.globals["grade_distance"] = grade_distance
-    template = (
-        files("netdiffus.evaluation.report").joinpath("template.html").read_text(encoding="utf-8")
-    )
-    return environment.from_string(template).render(**_context(report))
+    filters = {"number": number, "percent": percent, "with_error": with_error}
+    return filled(HERE, "template.html", filters, **_context(report))
 
 
 def number(x: float) -> str:
@@ -61,9 +47,9 @@ def number(x: float) -> str:
     return f"{x:,.{_decimals(x)}f}"
 
 
-def percent(x: float) -> str:
-    """A share as per cent."""
-    return f"{x:.1%}"
+def percent(x: float | None) -> str:
+    """A share as per cent; a dash where there is none."""
+    return "\N{EN DASH}" if x is None else f"{x:.1%}"
 
 
 def with_error(figure: Any, form: str = "") -> str:
@@ -96,6 +82,7 @@ def _context(report: Report) -> dict[str, Any]:
         "floor": figures["candidates"]["real"],
         "names": CANDIDATES,
         "metrics": headline_metrics(figures),
+        "grade_distance": grade_distance,
         "lead": lead(figures),
         "answers": _answers(figures),
         "shares": shares(figures),
@@ -144,6 +131,7 @@ def _plots(report: Report) -> dict[str, Any]:
     counts = np.array(figures["protocol"]["compared_per_class"])
     equal = [t[draw_rows(t.labels, counts, np.random.default_rng(seed))] for t in (real, synthetic)]
     forests = [figures["candidates"][name]["trained_on_equal"] for name in ("real", "synthetic")]
+    matrices = [forest["confusion"] for forest in forests]
     return {
         "examples": plots.examples(real, synthetic, seed),
         "cut": _cut(real, synthetic, plots.example_points(real.classes)),
@@ -152,15 +140,11 @@ def _plots(report: Report) -> dict[str, Any]:
         "gasf": plots.gasf_images(real, synthetic, seed),
         "distributions": plots.distributions(*equal),
         "acf": plots.autocorrelations(report.real, real, synthetic),
-        "confusions": _confusions(real.classes, [f["confusion"] for f in forests]),
+        # None of many classes: there is no matrix.
+        "confusions": "" if None in matrices else plots.confusions(real.classes, *matrices),
         "early": plots.early_decision(figures["early"]),
         "training": plots.training_curve(report.history),
     }
-
-
-def _confusions(classes: Sequence[str], matrices: list[Any]) -> str:
-    """Nothing where there are too many classes for a matrix."""
-    return "" if None in matrices else plots.confusions(classes, *matrices)
 
 
 def _cut(real: Traces, synthetic: Traces, points: int) -> str:

@@ -16,20 +16,17 @@ if TYPE_CHECKING:
 def report_html(report: Report) -> str:
     """HTML in which nothing that comes from the traces is markup."""
     figures = report.figures
+    metrics = ((m.title, m.value, m.floor, m.grade) for m in headline_metrics(figures))
     counts = {name: f"{one['traces']:,}" for name, one in figures["sets"].items()}
     return block(
         f"Report: {counts['synthetic']} synthetic traces against {counts['holdout']} held-out "
         f"real ones (learned from {counts['real']})",
         table((a.question, a.word, a.text) for a in answers(figures)),
-        table(_headlines(figures), ("", "synthetic", "real", "")),
+        table(metrics, ("", "synthetic", "real", "")),
         lines(f"Note: {note}" for note in figures["protocol"]["notes"]),
         images(lambda: _pictures(figures)),
         lines(["report.show() has every figure and plot."]),
     )
-
-
-def _headlines(figures: dict[str, Any]) -> Iterable[tuple[str, ...]]:
-    return ((m.title, m.value, m.floor, m.grade) for m in headline_metrics(figures))
 
 
 def _pictures(figures: dict[str, Any]) -> Iterable[str]:

@@ -15,21 +15,19 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from netdiffus.channels import Channel
 from netdiffus.errors import shortened
 from netdiffus.evaluation.draws import draw_rows
-from netdiffus.evaluation.features.quantities import Quantity, log_scale, quantities
+from netdiffus.evaluation.features.quantities import Quantity, log_scale, varying
 from netdiffus.evaluation.metrics.distances import lag_count
 from netdiffus.evaluation.metrics.distributions import class_autocorrelation
-from netdiffus.evaluation.report.svg import (
-    LINES,
-    REAL,
-    SOFT,
-    SYNTHETIC,
-    TRAIN,
-    WIDTH,
-    frame,
-    svg,
-)
+from netdiffus.evaluation.report.svg import LINES, REAL, SOFT, SYNTHETIC, TRAIN, WIDTH, frame, svg
 from netdiffus.ops.gasf import gasf_image
-from netdiffus.traces.plots import plain_ticks, same_limits, shown_classes
+from netdiffus.traces.plots import (
+    drawn_channels,
+    drawn_values,
+    is_signed,
+    plain_ticks,
+    same_limits,
+    shown_classes,
+)
 from netdiffus.traces.traces import Floats, Traces
 
 EXAMPLES = 4
@@ -63,11 +61,7 @@ def gasf_images(real: Traces, synthetic: Traces, seed: int) -> str:
 
 def distributions(real: Traces, synthetic: Traces) -> str:
     """Histogram and distribution function of each quantity that varies, all classes together."""
-    pairs = [
-        (x, y)
-        for x, y in zip(quantities(real), quantities(synthetic), strict=True)
-        if len(np.unique(np.concatenate([x.values, y.values]))) > 1
-    ]
+    pairs = varying(real, synthetic)
     return svg("distributions", _draw_distributions, pairs) if pairs else ""
 
 
@@ -108,28 +102,13 @@ def _examples_of(traces: Traces, rng: np.random.Generator) -> list[Traces]:
 
 def _series(traces: Traces) -> list[tuple[str, int, Channel]]:
     """What to draw of a trace: its channels, but sizes carry the direction as their sign."""
-    kinds = [c.kind for c in traces.channels]
-    signed = "size" in kinds and "direction" in kinds
-    return [
-        (
-            f"{c.title}, up from the client, down to it"
-            if signed and c.kind == "size"
-            else c.title,
-            i,
-            c,
-        )
-        for i, c in enumerate(traces.channels)
-        if not (signed and c.kind == "direction")
-    ]
+    ways = {True: ", up from the client, down to it", False: ""}
+    return [(c.title + ways[is_signed(traces, c)], i, c) for c, i in drawn_channels(traces)]
 
 
 def _drawn_values(traces: Traces, c: int) -> list[Floats]:
     """For each trace the numbers to draw."""
-    kinds = [channel.kind for channel in traces.channels]
-    values = traces.values[:, c]
-    if kinds[c] == "size" and "direction" in kinds:
-        values = values * traces.values[:, kinds.index("direction")]
-    return [row[:n] for row, n in zip(values, traces.lengths, strict=True)]
+    return [row[:n] for row, n in zip(drawn_values(traces, c), traces.lengths, strict=True)]
 
 
 def _draw_examples(
@@ -182,7 +161,7 @@ def _set_row_axes(axis: Axes, width: int, channel: Channel) -> None:
     if kind == "gap":
         axis.set_yscale("log")
     elif kind == "volume":
-        axis.set_yscale("function", functions=(_root, _square))
+        axis.set_yscale("function", functions=(_root, np.square))
     axis.set_xlim(-1, EXAMPLES * width * 1.06)
     axis.set_xticks([])
     axis.spines["bottom"].set_visible(False)
@@ -192,10 +171,6 @@ def _set_row_axes(axis: Axes, width: int, channel: Channel) -> None:
 
 def _root(x: Floats) -> Floats:
     return np.sqrt(np.maximum(x, 0.0))
-
-
-def _square(x: Floats) -> Floats:
-    return np.square(x)
 
 
 def _draw_gasf(figure: Figure, real: Traces, synthetic: Traces, rng: np.random.Generator) -> None:

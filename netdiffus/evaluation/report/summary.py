@@ -327,32 +327,28 @@ def _learned(name: str, synthetic: Any, real: Any) -> Spot:
     """By the share of the class that a classifier misses if it learned from synthetic traces."""
     recalls = [side["trained_on_equal"]["classes"][name] for side in (synthetic, real)]
     value, floor = ({**recall, "mean": 1 - recall["mean"]} for recall in recalls)
-    return Spot(
-        "class",
-        name,
-        name,
-        "learned",
-        (value["mean"] + MISSED_SLACK) / (floor["mean"] + MISSED_SLACK),
-        grade(value, floor, 0.01, 0.05),
+    text = (
         f"A classifier that learned from synthetic traces recognises {recalls[0]['mean']:.0%} of "
-        f"class {shortened(name, LONGEST)}; from real ones, {recalls[1]['mean']:.0%}.",
+        f"class {shortened(name, LONGEST)}; from real ones, {recalls[1]['mean']:.0%}."
     )
+    return _share_spot(name, "learned", value, floor, text)
 
 
 def _outside(name: str, synthetic: Any, real: Any) -> Spot:
     """By the share of traces whose peak, sum or duration no training trace of the class reaches."""
     value, floor = (side["beyond"]["classes"][name] for side in (synthetic, real))
-    return Spot(
-        "class",
-        name,
-        name,
-        "beyond",
-        (value["mean"] + MISSED_SLACK) / (floor["mean"] + MISSED_SLACK),
-        grade(value, floor, 0.01, 0.05),
+    text = (
         f"{value['mean']:.0%} of the synthetic traces of class {shortened(name, LONGEST)} have a "
         f"peak, sum or duration outside the range of its training traces; of held-out real ones, "
-        f"{floor['mean']:.0%}.",
+        f"{floor['mean']:.0%}."
     )
+    return _share_spot(name, "beyond", value, floor, text)
+
+
+def _share_spot(name: str, aspect: str, value: Any, floor: Any, text: str) -> Spot:
+    """A class by a share of its traces, of which less is better."""
+    ratio = (value["mean"] + MISSED_SLACK) / (floor["mean"] + MISSED_SLACK)
+    return Spot("class", name, name, aspect, ratio, grade(value, floor, 0.01, 0.05), text)
 
 
 def _worst_of(found: list[Spot]) -> list[Spot]:

@@ -176,7 +176,7 @@ def _draw_bars(axis: Axes, places: Sequence[int], spots: Sequence[Spot]) -> None
     for y, spot in zip(places, spots, strict=True):
         label = f"{spot.ratio:.1f}{LABELS[spot.aspect]}"
         axis.annotate(label, (max(spot.ratio, 1), y), (3, 0), textcoords="offset points", **VALUE)
-    axis.set_xlim(0, 1.5 * max(2.0, *ratios))
+    axis.set_xlim(0, 1.9 * max(2.0, *ratios))  # room for the words beside the bars
     axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axis.set_yticks(places, [shortened(spot.title, 19) for spot in spots])
     axis.tick_params(length=0, pad=2, labelsize=SMALL)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
+from netdiffus.arrays import Ints
 from netdiffus.errors import InputError
+from netdiffus.tables.columns.arrow import one_array
 from netdiffus.tables.columns.directions import from_words
 
 # What looks like a list of numbers or times, in brackets; nested ones have exactly two levels.
@@ -63,10 +64,7 @@ def parse(name: str, column: pa.ChunkedArray, *, decimal_comma: bool = False) ->
     Raises:
         InputError: Names the column, the row and the cell that is no list.
     """
-    text = column.combine_chunks()
-    if isinstance(text, pa.ChunkedArray):
-        text = pa.concat_arrays(text.chunks)
-    text = _plain_signs(text.cast(pa.large_string()))
+    text = _plain_signs(one_array(column).cast(pa.large_string()))
     if pc.all(pc.match_substring_regex(text, _NESTED)).as_py():
         return _nested(name, text)
     _refuse(name, text, pc.equal(pc.utf8_trim_whitespace(text), ""), "is not a list")
@@ -231,7 +229,7 @@ class _Column:
 
     name: str
     text: pa.Array
-    offsets: npt.NDArray[np.int64]
+    offsets: Ints
 
     def refuse(self, wrong: pa.Array, what: str) -> None:
         """Raises InputError at the first item that is wrong."""

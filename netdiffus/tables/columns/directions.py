@@ -5,6 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from netdiffus.tables.columns.arrow import is_text
+
 _FROM_CLIENT = (
     "out", "outgoing", "outbound", "up", "uplink", "upload", "upstream", "egress", "tx", "send",
     "sent", "fwd", "forward", "c2s", "client", "client_to_server", "to_server", "toserver",
@@ -19,7 +21,7 @@ _TO_CLIENT = (
 
 def from_words(items: pa.Array) -> pa.Array | None:
     """+1 from the client and -1 to it, int8; None where a text is no such word."""
-    if not (pa.types.is_string(items.type) or pa.types.is_large_string(items.type)):
+    if not is_text(items.type):
         return None
     words = pc.utf8_lower(pc.utf8_trim_whitespace(items))
     out = pc.is_in(words, pa.array(_FROM_CLIENT, words.type))

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from netdiffus.tables.columns.numbers import is_list
+from netdiffus.tables.columns.arrow import is_list
 
 
 def plain(table: pa.Table) -> pa.Table:

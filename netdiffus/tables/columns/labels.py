@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from netdiffus.arrays import Ints
 from netdiffus.errors import InputError
+from netdiffus.tables.columns.arrow import is_text, one_array
 from netdiffus.tables.columns.names import LABELS, LESS_USUAL_LABELS, RARE_LABELS, plain
-from netdiffus.tables.columns.numbers import one_array
 
 USUAL = (LABELS, LESS_USUAL_LABELS, RARE_LABELS)
 
@@ -51,9 +51,7 @@ def shown(names: list[str], most: int = 30) -> str:
     return ", ".join(names[:most]) + rest
 
 
-def encode_labels(
-    name: str, column: pa.ChunkedArray
-) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+def encode_labels(name: str, column: pa.ChunkedArray) -> tuple[Ints, tuple[str, ...]]:
     """Index of each row's class, and the names of the classes in order.
 
     Whole numbers are the same class however they are written: 0 and 0.0 are.
@@ -88,7 +86,7 @@ def _as_text(name: str, column: pa.ChunkedArray) -> pa.Array:
         array, kind = array.cast(pa.string()), pa.string()
     if pa.types.is_integer(kind):
         return array.cast(pa.string())
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+    if is_text(kind) or pa.types.is_string_view(kind):
         return _whole_texts(array.cast(pa.large_string()))
     raise InputError(
         f"column {name!r} holds {kind}; a class is a text or a number: choose another column "

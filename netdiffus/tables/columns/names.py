@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from netdiffus.channels import KINDS
@@ -195,6 +196,17 @@ def meaning(name: str) -> Meaning | None:
     if KINDS.get(channel, ("", ""))[0] not in ("time", "gap"):
         return None
     return Meaning(channel, PER_SECOND[timed[2]], sure=channel == timed[1])
+
+
+def channel_named(name: str) -> str | None:
+    """Our name of the channel in a column of this name; None for a name that is not known."""
+    known = meaning(name)
+    return None if known is None else known.channel
+
+
+def is_called(name: str, channels: Collection[str]) -> bool:
+    """Whether a column is one of these channels, by its own name or by ours."""
+    return name in channels or channel_named(name) in channels
 
 
 def flow_table(names: list[str]) -> tuple[str, list[str]] | None:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from netdiffus.errors import InputError
-from netdiffus.tables.columns.numbers import is_list, is_number, large_lists, one_array
+from netdiffus.tables.columns.arrow import is_list, is_number, large_lists, lists_of, one_array
 
 JOY = {"b", "dir", "ipt"}  # fields of a packet in tables of joy; dir is < or >
 
@@ -66,21 +66,20 @@ def _flat(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
         return inner
     if inner.null_count or not pc.all(pc.equal(pc.list_value_length(inner), 1)).as_py():
         return column
-    offsets = np.concatenate([[0], np.cumsum(counts.to_numpy(zero_copy_only=False))])
-    return pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), pc.list_flatten(inner))
+    return lists_of(pc.list_flatten(inner), counts.to_numpy(zero_copy_only=False))
 
 
 def _struct_lists(name: str, column: pa.ChunkedArray) -> Iterator[tuple[str, pa.Array]]:
     lists = large_lists(name, column)
     items = lists.flatten()
-    offsets = np.concatenate([[0], np.cumsum(pc.list_value_length(lists).to_numpy())])
+    lengths = pc.list_value_length(lists).to_numpy()
     fields = [field.name for field in items.type]
     joy = set(fields) >= JOY
     for field, values in zip(fields, items.flatten(), strict=True):
         if joy and field == "dir" and pa.types.is_string(values.type):
             values = _arrows(name, values)
         inner = f"joy_{field}" if joy and field in JOY else field
-        yield inner, pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), values)
+        yield inner, lists_of(values, lengths)
 
 
 def _arrows(name: str, values: pa.Array) -> pa.Array:

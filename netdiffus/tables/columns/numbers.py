@@ -10,11 +10,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from netdiffus.arrays import Ints
 from netdiffus.errors import InputError
+from netdiffus.tables.columns.arrow import is_text, large_lists
 from netdiffus.tables.columns.directions import from_words
 from netdiffus.tables.columns.names import PER_SECOND
 
-Ints = npt.NDArray[np.int64]
 EXACT = 2**53  # float64 holds every whole number up to this one
 
 
@@ -33,59 +34,6 @@ class Flat:
     values: npt.NDArray[Any]
     kind: pa.DataType
     per_second: float | None = None
-
-
-def is_list(kind: pa.DataType) -> bool:
-    """Whether a column of this type holds a list per row."""
-    tests = (
-        pa.types.is_list,
-        pa.types.is_large_list,
-        pa.types.is_fixed_size_list,
-        pa.types.is_list_view,
-        pa.types.is_large_list_view,
-    )
-    return any(test(kind) for test in tests)
-
-
-def is_number(kind: pa.DataType) -> bool:
-    """Whether items of this type are numbers, truth values, durations or times."""
-    tests = (
-        pa.types.is_integer,
-        pa.types.is_floating,
-        pa.types.is_boolean,
-        pa.types.is_decimal,
-        pa.types.is_duration,
-        pa.types.is_timestamp,
-        pa.types.is_time,
-    )
-    return any(test(kind) for test in tests)
-
-
-def one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
-    """A column as one array."""
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
-    if isinstance(column, pa.ChunkedArray):
-        column = column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
-    return column
-
-
-def large_lists(name: str, column: pa.ChunkedArray | pa.Array) -> pa.LargeListArray:
-    """A list column of any kind as large lists.
-
-    Raises:
-        InputError: A row has no list.
-    """
-    array = one_array(column)
-    if array.null_count:
-        row = pc.index(pc.is_null(array), True).as_py()
-        raise InputError(f"column {name!r} has no list in row {row}; remove the row")
-    if pa.types.is_list_view(array.type) or pa.types.is_large_list_view(array.type):
-        # Arrow 26 casts views to lists with wrong offsets.
-        counts = pc.list_value_length(array).to_numpy(zero_copy_only=False)
-        offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-        return pa.LargeListArray.from_arrays(offsets, pc.list_flatten(array))
-    return array.cast(pa.large_list(array.type.value_type))
 
 
 def flatten(name: str, column: pa.ChunkedArray | pa.Array, *, exact: bool = True) -> Flat:
@@ -130,7 +78,7 @@ def _plain(name: str, items: pa.Array) -> tuple[pa.Array, pa.DataType, float | N
     kind = items.type
     if pa.types.is_dictionary(kind):
         items, kind = items.dictionary_decode(), kind.value_type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if is_text(kind):
         words = from_words(items)
         if words is not None:
             return words, pa.int8(), None

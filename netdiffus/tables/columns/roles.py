@@ -14,9 +14,16 @@ import pyarrow.compute as pc
 from netdiffus.channels import KINDS, Channel
 from netdiffus.errors import InputError
 from netdiffus.ledger import checked
+from netdiffus.tables.columns.arrow import is_list, is_number, is_text
 from netdiffus.tables.columns.labels import shown
-from netdiffus.tables.columns.names import META, Meaning, flow_table, meaning
-from netdiffus.tables.columns.numbers import is_list, is_number
+from netdiffus.tables.columns.names import (
+    META,
+    Meaning,
+    channel_named,
+    flow_table,
+    is_called,
+    meaning,
+)
 from netdiffus.tables.lists import SCHEMA_KEY
 from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.report import Findings
@@ -60,7 +67,8 @@ def choose(table: pa.Table, label: str, options: ReadOptions, findings: Findings
     tool, found = flows
     findings.form += f", {tool}"
     channels = {name: Meaning(name) for name in found if _is_whole(table[name])}
-    _refuse_scalars(table, {n: kind for n, kind in scalars.items() if not _is_time_of_flow(n)})
+    # When a flow began is no channel.
+    _refuse_scalars(table, {n: k for n, k in scalars.items() if channel_named(n) != "timestamp"})
     gaps = [name for name in found if name not in channels]
     if not channels:
         raise InputError(
@@ -80,12 +88,6 @@ def _is_whole(column: pa.ChunkedArray) -> bool:
     if not is_number(column.type) or column.null_count:
         return False
     return not pa.types.is_floating(column.type) or bool(pc.all(pc.is_finite(column)).as_py())
-
-
-def _is_time_of_flow(name: str) -> bool:
-    """Whether the column holds when a flow began, which is no channel."""
-    known = meaning(name)
-    return known is not None and known.channel == "timestamp"
 
 
 def _meta_name(name: str, rest: dict[str, Any], channels: dict[str, Meaning]) -> str:
@@ -161,11 +163,7 @@ def _asked(rest: dict[str, pa.DataType], names: Sequence[str]) -> dict[str, Mean
     """The columns of the channels that were asked for, by their name or by ours."""
     found: dict[str, Meaning] = {}
     for name in names:
-        same = [
-            one
-            for one in rest
-            if one == name or ((known := meaning(one)) is not None and known.channel == name)
-        ]
+        same = [one for one in rest if is_called(one, (name,))]
         if not same:
             raise InputError(f"channel {name!r} is not there; columns: {shown(list(rest))}")
         column = name if name in same else same[0]
@@ -196,8 +194,7 @@ def _of_lists(
         known, items = (None if name in ours else meaning(name)), lists[name].value_type
         if pa.types.is_dictionary(items):
             items = items.value_type
-        text = pa.types.is_string(items) or pa.types.is_large_string(items)
-        if not is_number(items) and not (known and (text or pa.types.is_null(items))):
+        if not is_number(items) and not (known and (is_text(items) or pa.types.is_null(items))):
             findings.left_out[name] = f"it holds lists of {lists[name].value_type}, not of numbers"
             continue
         means = known or Meaning(name)

@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 
 from netdiffus.errors import InputError
 from netdiffus.tables.columns import cells
+from netdiffus.tables.columns.arrow import is_text
 from netdiffus.tables.columns.names import meaning
 from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.report import Findings
@@ -45,8 +46,8 @@ def parse_known(table: pa.Table, options: ReadOptions, findings: Findings) -> pa
         InputError: Names the column, the row and the cell that is no list.
     """
     for k, field in enumerate(table.schema):
-        text = pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
-        if not text or not _is_known(options, field.name):
+        known = _must_be_lists(options, field.name) or _is_plain(options, field.name)
+        if not known or not is_text(field.type):
             continue
         column = table.column(k)
         try:
@@ -67,7 +68,7 @@ def _column(
     decimal_comma: bool,
 ) -> pa.ChunkedArray | pa.Array:
     """A column as lists where it holds lists."""
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+    if not is_text(column.type):
         return column
     lists = cells.looks_like_lists(column)
     if options.by is None and _must_be_lists(options, name):
@@ -104,7 +105,3 @@ def _must_be_lists(options: ReadOptions, name: str) -> bool:
 def _is_plain(options: ReadOptions, name: str) -> bool:
     """Whether the name is often that of a channel, but not always: `length`, `dir`, `time`."""
     return options.channels is None and meaning(_ours(options, name)) is not None
-
-
-def _is_known(options: ReadOptions, name: str) -> bool:
-    return _must_be_lists(options, name) or _is_plain(options, name)

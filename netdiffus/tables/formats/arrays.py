@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from netdiffus.channels import KINDS
 from netdiffus.errors import InputError
+from netdiffus.tables.columns.arrow import lists_of
 from netdiffus.tables.report import Findings
 
 ASK = (
@@ -56,14 +57,8 @@ def arrays_table(
     _check_lengths(kept, cube)
     columns = _split_signs(cube, names, findings)
     inside = np.arange(cube.shape[2])[None] < kept[:, None]
-    offsets = pa.array(np.concatenate([[0], np.cumsum(kept)]), pa.int64())
-    return _table(
-        labels,
-        {
-            name: pa.LargeListArray.from_arrays(offsets, pa.array(column[inside]))
-            for name, column in columns.items()
-        },
-    )
+    lists = {name: lists_of(pa.array(one[inside]), kept) for name, one in columns.items()}
+    return _table(labels, lists)
 
 
 def _on_host(array: Any) -> Any:

@@ -9,10 +9,11 @@ import pyarrow as pa
 
 from netdiffus.errors import InputError
 from netdiffus.tables.columns.names import is_label
+from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.report import Findings
 
 
-def read_json(data: pa.Buffer, findings: Findings) -> pa.Table:
+def read_json(data: pa.Buffer, _: ReadOptions, findings: Findings) -> pa.Table:
     """The table in a JSON file.
 
     Raises:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from netdiffus.errors import InputError
 from netdiffus.tables import bounds
-from netdiffus.tables.columns.names import meaning
+from netdiffus.tables.columns.names import channel_named
 from netdiffus.tables.columns.roles import declared
 from netdiffus.tables.formats.arrays import arrays_table
 from netdiffus.tables.lists import SCHEMA_KEY
@@ -48,7 +48,7 @@ def read_npz(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
             return _our_table(arrays)
         stems = [name.removesuffix(".npy") for name in archive.namelist()]
         x, y = _found(stems, _X), _found(stems, _Y)
-        named = [stem for stem in stems if meaning(stem) is not None]
+        named = [stem for stem in stems if channel_named(stem) is not None]
         if x is None and y is not None and named:
             arrays = {stem: _array(archive, f"{stem}.npy") for stem in named}
             return _named_table(arrays, _array(archive, f"{y}.npy"), findings)
@@ -107,7 +107,7 @@ def _named_table(
             f"arrays {', '.join(arrays)} have the shapes {sorted(map(str, shapes))}; all must be "
             "(traces, points)"
         )
-    names = [one.channel if (one := meaning(name)) else name for name in arrays]
+    names = [channel_named(name) or name for name in arrays]
     return arrays_table(np.stack(list(arrays.values()), axis=2), y, names, findings)
 
 
@@ -134,12 +134,9 @@ def _check_headers(archive: zipfile.ZipFile, path: Path) -> None:
 
 
 def _header(file: IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    version = np.lib.format.read_magic(file)
-    read = (
-        np.lib.format.read_array_header_1_0
-        if version == (1, 0)
-        else np.lib.format.read_array_header_2_0
-    )
+    of_format = np.lib.format
+    is_first = of_format.read_magic(file) == (1, 0)
+    read = of_format.read_array_header_1_0 if is_first else of_format.read_array_header_2_0
     shape, _, dtype = read(file)
     if dtype.hasobject:
         raise InputError(

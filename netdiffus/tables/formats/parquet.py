@@ -12,8 +12,8 @@ import pyarrow.parquet
 
 from netdiffus.errors import InputError
 from netdiffus.tables import bounds
-from netdiffus.tables.columns.names import meaning
-from netdiffus.tables.columns.numbers import is_list
+from netdiffus.tables.columns.arrow import is_list
+from netdiffus.tables.columns.names import is_called
 from netdiffus.tables.formats.footer import chunks
 from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.report import Findings
@@ -86,10 +86,7 @@ def _is_flat_list(kind: pa.DataType) -> bool:
 
 def _asked(field: pa.Field, options: ReadOptions) -> bool:
     name = options.columns.get(field.name, field.name).strip()
-    known = meaning(name)
-    return name in (options.channels or ()) or (
-        known is not None and known.channel in (options.channels or ())
-    )
+    return is_called(name, options.channels or ())
 
 
 def _bytes(path: Path, rows: int, names: list[str]) -> int:

@@ -75,9 +75,8 @@ def _utf8(data: pa.Buffer) -> tuple[pa.Buffer, str]:
             return _decoded(data, "utf-32-be" if start[0] == 0 else "utf-32-le"), "utf-32"
         return _decoded(data, "utf-16-be" if start[0] == 0 else "utf-16-le"), "utf-16"
     try:
-        pa.Array.from_buffers(
-            pa.large_binary(), 1, [None, pa.py_buffer(_offsets(len(data))), data]
-        ).cast(pa.large_string())
+        offsets = pa.py_buffer((0).to_bytes(8, "little") + len(data).to_bytes(8, "little"))
+        pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, data]).cast(pa.large_string())
         return data, "UTF-8"
     except pa.ArrowInvalid:
         pass
@@ -85,10 +84,6 @@ def _utf8(data: pa.Buffer) -> tuple[pa.Buffer, str]:
         return _decoded(data, "cp1252"), "Windows-1252"
     except InputError:
         return _decoded(data, "latin-1"), "Latin-1"
-
-
-def _offsets(length: int) -> bytes:
-    return (0).to_bytes(8, "little") + length.to_bytes(8, "little")
 
 
 def _decoded(data: pa.Buffer, encoding: str) -> pa.Buffer:
