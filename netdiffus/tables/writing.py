@@ -39,17 +39,17 @@ def write(
         _WRITERS[path.suffix.lower()](table, part)
 
 
-def write_parts(tables: Iterable[pa.Table], path: Path, rows: int = GROUP) -> None:
+def write_parts(tables: Iterable[pa.Table], path: Path, rows: int | None = None) -> None:
     """Writes tables of one schema as one Parquet file while they come, whole or not at all.
 
     Args:
         tables: At least one of them with a row.
         path: The file.
-        rows: Of a row group.
+        rows: Of a row group; None is `GROUP`.
     """
     with whole_file(path) as part, ExitStack() as stack:
         writer = None
-        for table in _groups(tables, rows):
+        for table in _groups(tables, rows or GROUP):
             if writer is None:
                 writer = pa.parquet.ParquetWriter(part, table.schema, compression="zstd")
                 stack.enter_context(writer)
