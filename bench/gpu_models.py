@@ -25,7 +25,7 @@ from netdiffus.progress import silent
 
 PRESETS = ("default", "image")
 WANTED = 0.85  # accuracy of a forest on unseen links; real traces reach 0.886
-BUDGETS = (10.0, 20.0, 40.0)  # seconds, each a training of its own, until one is enough
+BUDGETS = (10.0, 20.0, 40.0)  # seconds of separate trainings, until one is long enough
 BATCHES = (1024, 8192)
 
 

@@ -74,7 +74,7 @@ def _line(name: str, folder: str) -> bool:
 
 
 def _run(step: str, folder: str, *values: Any, module: str = "bench.memory") -> str:
-    """A step of a bench in a process of its own; what it prints."""
+    """Runs a step of a bench in a new process; returns what it prints."""
     code = f"import {module} as m; m.{step}({folder!r}, *{values!r})"
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     if done.returncode:

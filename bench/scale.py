@@ -1,7 +1,7 @@
 """The command: `python -m bench.scale`, from the root of the repository: data sets in parts.
 
-Time and memory of each step by the number of traces, each in a process of its own. The memory is
-the most that the process had of its own (RssAnon of Linux, looked at 50 times a second), less what
+Time and memory of each step by the number of traces, each in a new process. The memory is
+the largest private memory of the process (RssAnon of Linux, read 50 times a second), less what
 it had after all imports; files that it maps are not in it. It should not grow with the traces, but
 for 50 bytes of each at the start of a training: their order, classes and hashes.
 """

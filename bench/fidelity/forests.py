@@ -23,7 +23,7 @@ class Protocol:
 
     Attributes:
         trees: Of a forest.
-        repeats: Forests, each on a draw of its own, that a figure is the mean of.
+        repeats: Forests, each on another draw; a figure is their mean.
         resamples: Of the bootstrap that gives its interval.
     """
 

@@ -1,4 +1,4 @@
-"""Generators that are not ours, each in an environment of its own."""
+"""Generators that are not ours, each installed in a separate environment."""
 
 from __future__ import annotations
 

@@ -252,7 +252,7 @@ def _is_other(capture: Capture, name: str, stream: Stream | OSError) -> _Other |
 
 
 def _pieces(streams: Streams, read: _Read) -> Iterator[bytes]:
-    """The bytes of one file after another, whose ends the reader is told."""
+    """The bytes of all files in turn; tells the reader where a new file begins."""
     before: Capture | None = None
     for file, stream in streams:
         if before is not None:

@@ -59,7 +59,7 @@ def _first_time(capture: Capture) -> float:
                     break
                 reader.feed(piece)
         except OSError:
-            pass  # which is told when it is read
+            pass  # the import itself reads the file again, and names the error
     reader.finish(1 << 40)
     starts = reader.take(1 << 40)["start"]
     return float(starts.min()) if len(starts) else float("inf")

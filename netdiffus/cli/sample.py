@@ -287,7 +287,7 @@ def _where(choices: list[str]) -> dict[str, Any]:
 
 
 def _condition(choice: str) -> tuple[str, Any]:
-    """A column and what is asked of it; in double quotes either is taken as it is."""
+    """The column and its condition; text in double quotes is not interpreted."""
     parts = re.fullmatch(rf"({QUOTED}|[^=\"][^=]*)=(.*)", choice, re.DOTALL)
     if parts is None:
         raise InputError(
