@@ -123,20 +123,20 @@ class CausalNetwork(nn.Module):
         # nothing: places that no trace reaches, and the logits behind the end of each trace.
         on_cpu = tokens.device.type == "cpu"
         longest = int(inside.sum(1).max()) if on_cpu else tokens.shape[1]
-        rows = inside.flatten().nonzero()[:, 0] if on_cpu and not inside.all() else slice(None)
+        here = inside[:, :longest]
+        rows = here.flatten().nonzero()[:, 0] if on_cpu and not here.all() else slice(None)
         x = self._attend(given[:, :longest], self.conditions(label, columns))
-        x = F.pad(x, (0, 0, 0, tokens.shape[1] - longest))
 
         def taken(one: Tensor) -> Tensor:
-            return one.flatten(0, 1)[rows]
+            return one[:, :longest].flatten(0, 1)[rows]
 
         first, *others = self.logits.losses(taken(x), taken(tokens), taken(given))
         found = first * taken(inside)
         for one in others:
             found = found + one * taken(is_point)
-        lost = found.new_zeros(inside.numel())
+        lost = found.new_zeros(here.numel())
         lost[rows] = found
-        return lost.view_as(inside), inside
+        return F.pad(lost.view_as(here), (0, tokens.shape[1] - longest)), inside
 
     def _attend(self, tokens: Tensor, condition: Tensor) -> Tensor:
         """(B, T, w): features of each point, from the points before it and the condition."""

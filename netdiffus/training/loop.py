@@ -19,9 +19,9 @@ LOG_EVERY = 20  # steps
 # Steps between validations: one for so many traces.
 OFTEN, SELDOM = 10, 40
 TRACES_A_STEP = 16
-USUAL_BATCH = (
-    64  # with smaller batches so many more steps, as validation would take most of the time
-)
+# With smaller batches than this there are more steps between validations, which would otherwise
+# take most of the time.
+USUAL_BATCH = 64
 
 
 def learn(run: Run, interrupted: threading.Event) -> None:
@@ -94,7 +94,7 @@ def _is_validation_due(run: Run) -> bool:
 
 
 def _note(run: Run, loss: float) -> None:
-    """What is told after a step.
+    """Logs a step and reports its progress.
 
     Raises:
         InputError: The loss is not finite.

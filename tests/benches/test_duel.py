@@ -28,7 +28,7 @@ TINY = ("--tiny", "--presets", "causal")
 def test_tiny_duel_gives_every_figure_and_goes_on(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its parts in this process; the next test starts one of its own."""
+    """Runs the parts in this process; the next test starts a new process for one."""
     monkeypatch.setattr("netdiffus.evaluation.metrics.cnn.STEPS", 5)
     monkeypatch.setattr(
         runs, "_start", lambda part: worker.main(json.dumps(asdict(part), default=str))
