@@ -18,7 +18,17 @@ from netdiffus.errors import InputError
 
 MOST_VALUES = 256  # of a category, the most frequent; bins and atoms of a number, each
 UNKNOWN = -1  # token of a cell that is not learned: fewer than K owners have an empty or rare one
-CODES = ("protocol", "server_port")  # numbers that name something, and have no order
+PORT = "server_port"
+CODES = ("protocol", PORT)  # numbers that name something, and have no order
+MOST_PORT = 65535
+# Ports that few owners have are learned as one of these, which are the same for all data.
+PORT_RANGES = {
+    f"{low}..{high}": (low, high)
+    for low, high in (
+        (0, 1023), (1024, 2047), (2048, 4095), (4096, 8191), (8192, 16383), (16384, 32767),
+        (32768, 49151), (49152, 65535),
+    )
+}  # fmt: skip
 MOST_EXACT = 2**53  # beyond, a float64 does not hold every whole number
 _ZONED = re.compile(r"timestamp\[(\w+), tz=(.+)\]")
 
@@ -29,7 +39,8 @@ class Column:
 
     A category has a token for each value that at least `K` owners share. Numbers, dates, times and
     durations have those of a `Vocabulary`. The last token is the empty cell, if `K` owners have
-    such a one; the cell of a category with a rarer value counts as empty.
+    such a one; the cell of a category with a rarer value counts as empty. But a rarer port counts
+    as any port of its range: real flows all have one.
 
     Attributes:
         name: Of the column.
@@ -37,6 +48,8 @@ class Column:
         values: Of a category.
         bins: Of a number; times count in their unit, from 1970.
         has_empty: Whether the last token is an empty cell.
+        rare: The `PORT_RANGES` of ports that are none of `values`, of which each has `K` owners;
+            their tokens are those after the values.
     """
 
     name: str
@@ -44,6 +57,7 @@ class Column:
     values: tuple[Any, ...] = ()
     bins: Vocabulary | None = None
     has_empty: bool = False
+    rare: tuple[str, ...] = ()
 
     @classmethod
     def fit(cls, name: str, cells: pa.ChunkedArray, owners: Ints) -> Column:
@@ -58,24 +72,31 @@ class Column:
             InputError: The column holds what cannot be learned, or nothing that `K` owners share.
         """
         cells = plain(name, cells)
-        kind, is_empty = str(cells.type), np.asarray(cells.is_null())
         if is_category(name, cells.type):
-            values = _shared(cells.to_pylist(), owners)
-            if not values:
-                raise InputError(
-                    f"column {name!r}: no value that {needed()} traces (or groups) share; leave "
-                    "it out"
-                )
-            known = set(values)
-            is_empty = np.array([cell not in known for cell in cells.to_pylist()])
-            return cls(name, kind, values, has_empty=len(np.unique(owners[is_empty])) >= needed())
+            return cls._of_category(name, cells, owners)
+        is_empty = np.asarray(cells.is_null())
         mine = owners[~is_empty]
-        if len(np.unique(mine)) < needed():
+        if not _are_enough(mine):
             raise InputError(
                 f"column {name!r}: fewer than {needed()} traces (or groups) have a value"
             )
         bins = Vocabulary.fit(numbers_of(name, cells.drop_null()), mine, MOST_VALUES, MOST_VALUES)
-        return cls(name, kind, bins=bins, has_empty=len(np.unique(owners[is_empty])) >= needed())
+        return cls(name, str(cells.type), bins=bins, has_empty=_are_enough(owners[is_empty]))
+
+    @classmethod
+    def _of_category(cls, name: str, cells: pa.ChunkedArray, owners: Ints) -> Column:
+        values = _shared(cells.to_pylist(), owners)
+        known = {*values, None}
+        is_rare = np.array([cell not in known for cell in cells.to_pylist()])
+        rare = (
+            _rare_ranges(cells.filter(pa.array(is_rare)), owners[is_rare]) if name == PORT else ()
+        )
+        if not values and not rare:
+            raise InputError(
+                f"column {name!r}: no value that {needed()} traces (or groups) share; leave it out"
+            )
+        is_empty = np.asarray(cells.is_null()) | (is_rare & (not rare))
+        return cls(name, str(cells.type), values, None, _are_enough(owners[is_empty]), rare)
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any], table: Floats | None) -> Column:
@@ -87,6 +108,7 @@ class Column:
             tuple(values or ()),
             None if table is None else Vocabulary(table, is_whole),
             settings["has_empty"],
+            tuple(settings.get("rare", ())),
         )
 
     def settings(self) -> dict[str, Any]:
@@ -97,6 +119,7 @@ class Column:
             "values": None if self.bins is not None else list(self.values),
             "is_whole": None if self.bins is None else self.bins.is_whole,
             "has_empty": self.has_empty,
+            "rare": list(self.rare),
         }
 
     @property
@@ -107,8 +130,8 @@ class Column:
 
     @property
     def known(self) -> int:
-        """How many tokens are values."""
-        return len(self.values) if self.bins is None else len(self.bins)
+        """How many tokens are values, or ranges of them."""
+        return len(self.values) + len(self.rare) if self.bins is None else len(self.bins)
 
     @property
     def size(self) -> int:
@@ -121,12 +144,24 @@ class Column:
         other = self.known if self.has_empty else UNKNOWN
         if self.bins is None:
             token = {value: k for k, value in enumerate(self.values)}
-            return np.array([token.get(cell, other) for cell in cells.to_pylist()], dtype=np.int64)
+            listed = cells.to_pylist()
+            tokens: Ints = np.array([token.get(cell, other) for cell in listed], dtype=np.int64)
+            return self._with_rare(tokens, cells) if self.rare else tokens
         numbers = self.raw(cells)
         is_empty = np.isnan(numbers)
         tokens = np.full(len(numbers), other, dtype=np.int64)
         tokens[~is_empty] = self.bins.encode(numbers[~is_empty])
         return tokens
+
+    def _with_rare(self, tokens: Ints, cells: pa.ChunkedArray) -> Ints:
+        """Tokens of ports, of which those that are no value get that of the nearest range."""
+        ports = self.raw(cells)
+        is_rare = ~np.isnan(ports) & ~np.isin(ports, self.values)
+        middles = np.array([sum(PORT_RANGES[one]) / 2 for one in self.rare])
+        nearest = np.abs(_middles_of_ranges(ports[is_rare])[:, None] - middles).argmin(1)
+        found: Ints = tokens.copy()
+        found[is_rare] = len(self.values) + nearest
+        return found
 
     def raw(self, cells: pa.ChunkedArray) -> Floats:
         """Numbers (N,) of the cells of a number; NaN of an empty cell."""
@@ -160,11 +195,25 @@ class Column:
         found = self.bins.decode(np.where(is_empty, 0, tokens), np.minimum(places, 1 - 2**-53))
         return np.where(is_empty, np.nan, found)
 
-    def cells(self, found: Floats | Ints) -> pa.Array:
-        """Arrow cells of numbers, or of the tokens of a category."""
-        if self.bins is None:
-            cells: pa.Array = pa.array([*self.values, None], self.type).take(pa.array(found))
+    def categories(self, tokens: Ints, places: Floats) -> pa.Array:
+        """Arrow cells of tokens (N,) of a category.
+
+        Args:
+            tokens: (N,).
+            places: (N,) in [0, 1): which port of the range of a rare one.
+        """
+        none, first = [None] * len(self.rare), len(self.values)
+        cells: pa.Array = pa.array([*self.values, *none, None], self.type).take(pa.array(tokens))
+        is_rare = (tokens >= first) & (tokens < self.known)
+        if not is_rare.any():
             return cells
+        ranges = np.array([PORT_RANGES[one] for one in self.rare])
+        low, high = ranges[np.where(is_rare, tokens - first, 0)].T
+        ports = low + (places * (high + 1 - low)).astype(np.int64)
+        return pc.if_else(pa.array(is_rare), pa.array(ports).cast(self.type), cells)
+
+    def cells(self, found: Floats) -> pa.Array:
+        """Arrow cells of numbers."""
         is_empty = np.isnan(found)
         if pa.types.is_floating(self.type):
             return pa.array(found, mask=is_empty).cast(self.type, safe=False)
@@ -219,6 +268,30 @@ def numbers_of(name: str, cells: pa.ChunkedArray) -> Floats:
             f"column {name!r} holds whole numbers beyond 2**53, which are identifiers; leave it out"
         )
     return found
+
+
+def _are_enough(owners: Ints) -> bool:
+    """Whether what these owners share may be kept."""
+    return len(np.unique(owners)) >= needed()
+
+
+def _rare_ranges(cells: pa.ChunkedArray, owners: Ints) -> tuple[str, ...]:
+    """The ranges of which enough owners have a port; none of cells that are no ports."""
+    if not pa.types.is_integer(cells.type) or not len(cells):
+        return ()
+    if not 0 <= pc.min(cells).as_py() <= pc.max(cells).as_py() <= MOST_PORT:
+        return ()
+    ports = np.asarray(cells).astype(np.int64)
+    inside = {name: (low <= ports) & (ports <= high) for name, (low, high) in PORT_RANGES.items()}
+    return tuple(name for name, mine in inside.items() if _are_enough(owners[mine]))
+
+
+def _middles_of_ranges(ports: Floats) -> Floats:
+    """The middle of the range of each port."""
+    ranges = np.array(list(PORT_RANGES.values()))
+    which = np.searchsorted(ranges[:, 0], ports, side="right") - 1
+    middles: Floats = ranges.mean(1)[np.maximum(which, 0)]
+    return middles
 
 
 def _from_whole(whole: pa.Array, kind: pa.DataType) -> pa.Array:

@@ -176,7 +176,6 @@ class Columns:
         for j, column in enumerate(self.learned):
             one, places = asked.get(column.name), uniforms[:, j]
             if column.bins is None:
-                found[column.name] = tokens[:, j]
                 continue
             if given is not None and column.name in known:
                 found[column.name] = column.raw(given[column.name])
@@ -185,7 +184,12 @@ class Columns:
             numbers = column.numbers(tokens[:, j], places)
             found[column.name] = _within(numbers, one)
         self._put_in_order(found, asked, known)
-        return {one.name: one.cells(found[one.name]) for one in self.learned}
+        return {
+            one.name: one.categories(tokens[:, j], uniforms[:, j])
+            if one.bins is None
+            else one.cells(found[one.name])
+            for j, one in enumerate(self.learned)
+        }
 
     def with_totals(self, traces: Traces) -> Traces:
         """The traces with the columns that are totals of their points."""
@@ -327,7 +331,8 @@ def _say_rare(column: Column, cells: pa.ChunkedArray) -> None:
         warnings.warn(
             f"column {column.name!r}: {rare} of {len(cells)} cells have values that fewer than "
             f"{needed()} traces (or groups) share, or that are not among the "
-            f"{MOST_VALUES} most frequent; they are learned as empty",
+            f"{MOST_VALUES} most frequent; they are learned as "
+            + (f"any port of {', '.join(column.rare)}" if column.rare else "empty"),
             Note,
             stacklevel=4,
         )

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from netdiffus.arrays import Floats
 from netdiffus.channels import KINDS, Channel
-from netdiffus.codec.column import Column
+from netdiffus.codec.column import PORT, PORT_RANGES, Column
 from netdiffus.codec.runs import EQUAL, TIMED
 from netdiffus.codec.totals import total_names
 from netdiffus.codec.vocabulary import PARTS
@@ -83,7 +83,7 @@ DEEPEST = 8  # brackets inside brackets; a config has 4
 LARGEST = 1e100  # of a value: sums of any number of them are finite
 TYPES = {"F64": torch.float64, "F32": torch.float32}
 COLUMNS = ("learned", "totals", "orders")
-COLUMN = ("name", "kind", "values", "is_whole", "has_empty")
+COLUMN = ("name", "kind", "values", "is_whole", "has_empty", "rare")
 TOKENS = ("kind", "length", "bins_per_point", "channels", "is_whole")
 PIXELS = ("size", "length", "resize", "gamma", "border", "channels", "scales")
 CHANNEL_KINDS = (*dict.fromkeys(kind for kind, _ in KINDS.values()), "number")
@@ -503,15 +503,20 @@ def _check_columns(
 
 def _check_column(where: str, one: Any, size: int) -> None:
     """Refuses a column that is none, or that has another number of tokens."""
-    _check_keys(where, one, COLUMN)
+    _check_keys(where, one, COLUMN, ("rare",))
     for name, kind in (("name", str), ("kind", str), ("has_empty", bool)):
         _check_type(f"{where}.{name}", one[name], kind)
-    values = one["values"]
+    values, rare = one["values"], one.get("rare", [])
     is_number = values is None
+    if not _is_list_of(rare, str) or rare != [name for name in PORT_RANGES if name in rare]:
+        raise InputError(f"{where}.rare must be of {', '.join(PORT_RANGES)}, in this order")
+    if rare and (one["name"] != PORT or is_number):
+        raise InputError(f"{where}.rare must be empty: only {PORT} has ranges")
+    count = size - one["has_empty"] - len(rare)
     if is_number:
         _check_type(f"{where}.is_whole", one["is_whole"], bool)
-    elif not isinstance(values, list) or len(values) + one["has_empty"] != size:
-        raise InputError(f"{where}.values must be a list of {size - one['has_empty']} values")
+    elif not isinstance(values, list) or len(values) != count:
+        raise InputError(f"{where}.values must be a list of {count} values")
     try:
         column = Column.from_settings(one, np.zeros((1, PARTS + 1)) if is_number else None)
         if is_number and not (pa.types.is_temporal(column.type) or _is_numeric(one["kind"])):

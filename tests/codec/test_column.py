@@ -27,7 +27,9 @@ def chunked(cells: Any) -> pa.ChunkedArray:
 def back(column: Column, cells: Any, place: float = 0.5) -> pa.Array:
     tokens = column.encode(chunked(cells))
     places = np.full(len(tokens), place)
-    return column.cells(tokens if column.bins is None else column.numbers(tokens, places))
+    if column.bins is None:
+        return column.categories(tokens, places)
+    return column.cells(column.numbers(tokens, places))
 
 
 @given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 4)), min_size=1, max_size=60))
@@ -38,9 +40,9 @@ def test_values_of_a_category_are_those_of_five_owners(rows: list[tuple[int, int
     shared = {p for p, who in having.items() if len(who) >= 5}
     if not shared:
         with pytest.raises(InputError, match="no value that 5 traces"):
-            fitted(list(ports), np.array(owners), "server_port")
+            fitted(list(ports), np.array(owners), "protocol")
         return
-    column = fitted(list(ports), np.array(owners), "server_port")
+    column = fitted(list(ports), np.array(owners), "protocol")
     counts = [len(having[port]) for port in column.values]
     assert set(column.values) == shared
     assert counts == sorted(counts, reverse=True)
@@ -127,6 +129,37 @@ def test_rare_values_of_a_category_count_as_empty() -> None:
     assert column.values == ("a", "b")
     assert back(column, cells).to_pylist() == ["a"] * 6 + ["b"] * 5 + [None] * 5
     assert fitted(cells[:14]).encode(chunked(cells)).tolist() == [0] * 6 + [1] * 5 + [UNKNOWN] * 5
+
+
+class TestRarePorts:
+    def test_count_as_any_of_their_range_if_five_owners_have_one_there(self) -> None:
+        rare = [5001, 5005, 6000, 7777, 8191, 50_001, 65_535, 50_002, 49_152, 60_000]
+        cells = pa.array([443] * 6 + rare + [9999, 30], pa.int32())  # the last are nearest to 5
+        column = fitted(cells, name="server_port")
+        assert (column.values, column.rare) == ((443,), ("4096..8191", "49152..65535"))
+        assert column.encode(chunked(cells)).tolist() == [0] * 6 + [1] * 5 + [2] * 5 + [1, 1]
+        low, high = (back(column, cells, place).to_pylist() for place in (0.0, 1 - 2**-53))
+        assert low[6:16] == [4096] * 5 + [49_152] * 5
+        assert high[6:16] == [8191] * 5 + [65_535] * 5
+        assert back(column, cells).type == pa.int32()
+        assert Column.from_settings(column.settings(), None).settings() == column.settings()
+
+    def test_any_port_is_drawn(self) -> None:
+        column = fitted(list(range(2048, 2148)), name="server_port")
+        places = np.random.default_rng(0).random(5000)
+        ports = np.asarray(column.categories(np.zeros(5000, dtype=np.int64), places))
+        assert len(set(ports)) > 1000
+        assert abs(ports.mean() - 3071.5) < 4 * 2048 / (12 * 5000) ** 0.5
+
+    def test_beside_empty_cells(self) -> None:
+        cells = pa.array([443] * 6 + [2049] * 3 + [3000, 4095] + [None] * 5, pa.int64())
+        column = fitted(cells, name="server_port")
+        assert column.encode(chunked(cells)).tolist() == [0] * 6 + [1] * 5 + [2] * 5
+        assert back(column, cells).to_pylist()[-5:] == [None] * 5
+
+    @pytest.mark.parametrize("cells", [[443] * 6 + [-1, -2, -3, -4, -5], [443] * 6 + [2**17] * 4])
+    def test_of_what_is_no_port_there_are_no_ranges(self, cells: list[int]) -> None:
+        assert fitted(cells, name="server_port").rare == ()
 
 
 def test_at_most_so_many_values_are_kept() -> None:
