@@ -23,12 +23,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("flows", type=Path)
     parser.add_argument("--out", type=Path, default=Path("build/sessions"))
     parser.add_argument("--with", dest="columns", default="protocol,server_port")
-    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--minutes", type=float, default=8.0, help="of processor time")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
     real, held = Traces.load(chosen.flows).split(0.5, by=SESSION, keep_duplicates=False)
-    budget = {"steps": chosen.steps} if chosen.steps else {"minutes": chosen.minutes}
+    budget = {"steps": chosen.steps} if chosen.steps else {"cpu_minutes": chosen.minutes}
     recipe = Recipe(**budget, seed=chosen.seed)
     model = train_sessions(real, recipe=recipe, columns=chosen.columns.split(","))
     made = sample_sessions(model, len(Flows.of(real).counts), seed=chosen.seed)
