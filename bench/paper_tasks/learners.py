@@ -10,7 +10,7 @@ from netdiffus.evaluation.features.table import features
 from netdiffus.evaluation.features.vector_set import Vectors
 from netdiffus.evaluation.metrics import classifiers
 from netdiffus.evaluation.metrics.classification import Predictions
-from netdiffus.evaluation.metrics.cnn import Series, cnn
+from netdiffus.evaluation.metrics.cnn import CnnInputs, cnn
 from netdiffus.evaluation.prepare import with_classes
 from netdiffus.traces.traces import Floats, Ints, Traces, concat
 
@@ -58,7 +58,7 @@ def network(train: Traces, seed: int) -> Classifier:
 def series_cnn(train: Traces, seed: int) -> Classifier:
     """The package's 1-D CNN; see `netdiffus.evaluation.metrics.cnn.cnn`."""
     train = train.with_gaps()
-    see = Series(train)
+    see = CnnInputs(train)
     classify = cnn(see(train), train.labels, len(train.classes), seed)
     return lambda traces: classify(see(traces.with_gaps()))
 

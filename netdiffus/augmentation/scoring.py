@@ -12,7 +12,7 @@ from netdiffus.evaluation.draws import class_counts
 from netdiffus.evaluation.features.table import features
 from netdiffus.evaluation.features.vector_set import Vectors
 from netdiffus.evaluation.metrics.classifiers import Learner, forest
-from netdiffus.evaluation.metrics.cnn import Series, cnn
+from netdiffus.evaluation.metrics.cnn import CnnInputs, cnn
 from netdiffus.traces.traces import Bools, Floats, Ints, Traces
 
 View = Callable[[Traces], Vectors]
@@ -25,7 +25,7 @@ CONTROLS = ("repeated", "jittered")
 # For each classifier: the function that makes its input features, and the one that trains it.
 CLASSIFIERS: dict[str, tuple[Callable[[Traces], View], Learner]] = {
     "forest": (lambda real: features, forest),
-    "cnn": (Series, cnn),
+    "cnn": (CnnInputs, cnn),
 }
 
 

@@ -22,7 +22,7 @@ from netdiffus.evaluation.metrics.classification import (
     two_sample_scores,
 )
 from netdiffus.evaluation.metrics.classifiers import Learner, forest, network
-from netdiffus.evaluation.metrics.cnn import Series, cnn
+from netdiffus.evaluation.metrics.cnn import CnnInputs, cnn
 from netdiffus.evaluation.metrics.distributions import MEASURES, Tables
 from netdiffus.evaluation.metrics.memorization import Closeness, CopyDetector
 from netdiffus.evaluation.prepare import MOST_COMPARED, PreparedSets, TraceSet
@@ -117,7 +117,7 @@ class CandidateScorer:
         """Traces as the convolutional network sees them."""
         rows = draw_rows(traces.traces.labels, counts, self._rng(0, purpose))
         drawn = traces.traces[rows]
-        view = Series(self._comparison.train.traces)
+        view = CnnInputs(self._comparison.train.traces)
         return VectorSet(view(drawn), drawn.labels, traces.group[rows])
 
     def _beyond(self, traces: TraceSet) -> Figures:

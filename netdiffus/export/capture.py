@@ -17,9 +17,9 @@ from netdiffus.export import tcp
 from netdiffus.export.headers import Bytes, frame_lengths, headers
 from netdiffus.export.packets import (
     MTUS,
-    Flows,
+    FlowsToWrite,
     Packets,
-    Points,
+    PointsToWrite,
     flows_of,
     frame,
     ip_size,
@@ -182,7 +182,9 @@ def free_labels(path: Path, force: bool) -> Path:
     return labels
 
 
-def _payloads(points: Points, flows: Flows, size: str, mtu: int, small: str) -> tuple[Ints, int]:
+def _payloads(
+    points: PointsToWrite, flows: FlowsToWrite, size: str, mtu: int, small: str
+) -> tuple[Ints, int]:
     """int64 (P,), bytes after the transport header; and how many sizes were raised."""
     least, most = MTUS[flows.ip]
     if not least <= mtu <= most:
@@ -217,7 +219,7 @@ def _check_times(packets: Packets, path: Path) -> None:
         raise InputError(f"{path}: time {last} ns does not fit into pcap; write .pcapng")
 
 
-def _labels(traces: Traces, points: Points, flows: Flows) -> pa.Table:
+def _labels(traces: Traces, points: PointsToWrite, flows: FlowsToWrite) -> pa.Table:
     """One row per trace, in the columns that `import_captures` reads labels from."""
     clients, servers = (np.array(side) for side in flows.ends)
     last = np.cumsum(traces.lengths) - 1
@@ -243,7 +245,7 @@ def _write(
     file: BinaryIO,
     suffix: str,
     packets: Packets,
-    flows: Flows,
+    flows: FlowsToWrite,
     mtu: int,
     step: int,
     progress: Progress | None,

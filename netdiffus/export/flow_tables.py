@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from netdiffus.errors import InputError
-from netdiffus.export.packets import Points, packet_points, starts_of
+from netdiffus.export.packets import PointsToWrite, packet_points, starts_of
 from netdiffus.tables import writing as formats
 from netdiffus.traces.traces import Bools, Floats, Ints, Traces
 
@@ -164,7 +164,7 @@ def _names(traces: Traces) -> dict[str, pa.Array]:
     return {"label": pa.array(traces.label_names), **meta}
 
 
-def _first(traces: Traces, points: int) -> tuple[Points, Bools]:
+def _first(traces: Traces, points: int) -> tuple[PointsToWrite, Bools]:
     if points < 1:
         raise InputError(f"points must be at least 1, got {points}")
     found = packet_points(traces)
@@ -191,7 +191,7 @@ def _with_bars(lists: pa.Array) -> pa.Array:
     return pc.binary_join_element_wise("[", joined, "]", "")
 
 
-def _statistics(points: Points, mine: Bools, n: int) -> dict[str, pa.Array]:
+def _statistics(points: PointsToWrite, mine: Bools, n: int) -> dict[str, pa.Array]:
     """Columns of n rows: statistics over the points that `mine` marks."""
     trace, time = points.trace[mine], points.time[mine]
     first = np.diff(trace, prepend=-1) > 0

@@ -15,7 +15,7 @@ from netdiffus.export.packets import (
     SYN_OPTIONS,
     TCP_HEADER,
     TIMESTAMPS,
-    Flows,
+    FlowsToWrite,
     Packets,
 )
 
@@ -63,12 +63,12 @@ _SYN_OPTIONS = [("mss_option", ">u2"), ("mss", ">u2"), ("scale_option", ">u4")]
 _TIMESTAMPS = [("stamp_option", ">u4"), ("stamp", ">u4"), ("echo", ">u4")]
 
 
-def frame_lengths(packets: Packets, flows: Flows) -> Ints:
+def frame_lengths(packets: Packets, flows: FlowsToWrite) -> Ints:
     """int64 (P,), bytes of each packet's Ethernet frame, without check sequence."""
     return ETHERNET + flows.header[packets.flow] + SYN_OPTIONS * packets.options + packets.payload
 
 
-def headers(packets: Packets, flows: Flows, mtu: int) -> Iterator[tuple[Ints, Bytes]]:
+def headers(packets: Packets, flows: FlowsToWrite, mtu: int) -> Iterator[tuple[Ints, Bytes]]:
     """The headers of packets, from Ethernet to TCP or UDP, checksums filled in.
 
     Yields:
@@ -81,7 +81,7 @@ def headers(packets: Packets, flows: Flows, mtu: int) -> Iterator[tuple[Ints, By
         yield rows, _headers(packets[rows], flows, bool(kind & 1), mtu)
 
 
-def _headers(packets: Packets, flows: Flows, opens: bool, mtu: int) -> Bytes:
+def _headers(packets: Packets, flows: FlowsToWrite, opens: bool, mtu: int) -> Bytes:
     first = packets.flow[0]
     is_tcp, stamped = bool(flows.is_tcp[first]), bool(flows.stamped[first])
     layout = [*_ETHERNET, *_IP[flows.ip], *(_TCP if is_tcp else _UDP)]
@@ -101,7 +101,9 @@ def _headers(packets: Packets, flows: Flows, opens: bool, mtu: int) -> Bytes:
     return _bytes(out)
 
 
-def _put_ethernet(out: npt.NDArray[np.void], packets: Packets, flows: Flows, up: Bools) -> None:
+def _put_ethernet(
+    out: npt.NDArray[np.void], packets: Packets, flows: FlowsToWrite, up: Bools
+) -> None:
     for field, other in (("source_mac", up), ("target_mac", ~up)):
         out[field][:, :4] = MAC
         out[field][:, 4] = ~packets.generated
@@ -110,7 +112,7 @@ def _put_ethernet(out: npt.NDArray[np.void], packets: Packets, flows: Flows, up:
 
 
 def _put_ip(
-    out: npt.NDArray[np.void], packets: Packets, flows: Flows, up: Bools, length: Ints
+    out: npt.NDArray[np.void], packets: Packets, flows: FlowsToWrite, up: Bools, length: Ints
 ) -> None:
     client, server = (
         np.array([list(ip_address(one).packed) for one in side], np.uint8)[index[packets.flow]]

@@ -57,7 +57,7 @@ TEARDOWN = ((1, 1, FIN | ACK), (2, -1, FIN | ACK), (3, 1, ACK))
 
 
 @dataclass(frozen=True)
-class Points:
+class PointsToWrite:
     """The P points of all traces, trace after trace, each in the order of time.
 
     Attributes:
@@ -82,7 +82,7 @@ class Points:
 
 
 @dataclass(frozen=True)
-class Flows:
+class FlowsToWrite:
     """What the packets of each of N traces share.
 
     Attributes:
@@ -172,7 +172,7 @@ def check_channels(channels: Sequence[Channel]) -> None:
         )
 
 
-def packet_points(traces: Traces, resolution: int = 1) -> Points:
+def packet_points(traces: Traces, resolution: int = 1) -> PointsToWrite:
     """The points of traces of packets, with times as integers.
 
     Points of a trace whose times run backwards are put in the order of time.
@@ -192,7 +192,7 @@ def packet_points(traces: Traces, resolution: int = 1) -> Points:
     time = _nanoseconds(traces, by_kind)
     time = np.rint(time / resolution).astype(np.int64) * resolution if resolution > 1 else time
     order = np.lexsort((position, time, row))
-    return Points(
+    return PointsToWrite(
         trace=row,
         position=position,
         time=time[order],
@@ -208,7 +208,7 @@ def packet_points(traces: Traces, resolution: int = 1) -> Points:
 
 def flows_of(
     traces: Traces,
-    points: Points,
+    points: PointsToWrite,
     *,
     size: str = "ip",
     ip: int = 4,
@@ -217,7 +217,7 @@ def flows_of(
     start: str | None = None,
     resolution: int = 1,
     addresses: str = "own",
-) -> Flows:
+) -> FlowsToWrite:
     """A distinct 5-tuple and a start for each trace. See `write_capture`.
 
     A TCP trace whose sizes all leave room for it has the timestamps option in every packet, so
@@ -239,7 +239,7 @@ def flows_of(
     room = ip_size(points.size, 0, size) - IP[ip] - TCP_HEADER - TIMESTAMPS
     stamped = is_tcp & (size != "payload")
     stamped[points.trace[room < 0]] = False
-    return Flows(
+    return FlowsToWrite(
         ip=ip,
         is_tcp=is_tcp,
         ends=ends,
@@ -255,7 +255,7 @@ def flows_of(
 
 
 def starts_of(
-    traces: Traces, points: Points, choice: str | None = None, resolution: int = 1
+    traces: Traces, points: PointsToWrite, choice: str | None = None, resolution: int = 1
 ) -> Ints:
     """int64 (N,): when each trace's clock is zero, ns since the epoch, multiples of `resolution`.
 
@@ -282,11 +282,11 @@ def starts_of(
     return (np.array(starts, dtype=np.int64) + resolution // 2) // resolution * resolution
 
 
-def on_free_ports(flows: Flows, points: Points, payload: Ints) -> Flows:
+def on_free_ports(flows: FlowsToWrite, points: PointsToWrite, payload: Ints) -> FlowsToWrite:
     """The flows, moved to free server ports where zeros would be malformed. See `write_capture`.
 
     Args:
-        flows: Flows on the ports that their traces ask for.
+        flows: Those on the ports that their traces ask for.
         points: The points of the traces.
         payload: int64 (P,), bytes of each point after the transport header.
     """
@@ -302,7 +302,7 @@ def ip_size(size: Ints, header: Ints | int, meaning: str) -> Ints:
     return size + {"ip": 0, "wire": -ETHERNET, "payload": header}[meaning]
 
 
-def frame(points: Points, flows: Flows, payload: Ints) -> Packets:
+def frame(points: PointsToWrite, flows: FlowsToWrite, payload: Ints) -> Packets:
     """Packets in the order of time: the points, and what TCP puts around them.
 
     A TCP trace gets a handshake before and a teardown after, unless its flags say that it has one;
@@ -375,7 +375,7 @@ def addresses(ip: int) -> Ends:
     return clients, servers
 
 
-def refuse(wrong: Bools, points: Points, what: str, advice: str) -> None:
+def refuse(wrong: Bools, points: PointsToWrite, what: str, advice: str) -> None:
     """Raises InputError naming the first wrong point and counting the others."""
     if wrong.any():
         first = int(np.argmax(wrong))
@@ -414,7 +414,9 @@ def _check_choice(name: str, value: object, choices: tuple[Any, ...]) -> None:
         raise InputError(f"{name} must be one of {', '.join(map(str, choices))}, got {value!r}")
 
 
-def _with_framing(points: Points, flows: Flows, payload: Ints) -> tuple[Packets, Ints]:
+def _with_framing(
+    points: PointsToWrite, flows: FlowsToWrite, payload: Ints
+) -> tuple[Packets, Ints]:
     """The points and, for TCP, the packets around them; and each one's place in its flow."""
     tcp = flows.is_tcp[points.trace]
     marks = np.where(payload > 0, PSH | ACK, ACK) if points.flags is None else points.flags

@@ -13,8 +13,8 @@ from netdiffus.export.packets import (
     RST,
     SYN,
     URG,
-    Flows,
-    Points,
+    FlowsToWrite,
+    PointsToWrite,
     first_rows_of,
     sent_before,
 )
@@ -22,7 +22,7 @@ from netdiffus.export.packets import (
 PASSED = 0xFF & ~(FIN | SYN | RST | ACK | URG)  # PSH and congestion: right wherever they stand
 
 
-def mended(points: Points, flows: Flows, payload: Ints) -> tuple[Points, int]:
+def mended(points: PointsToWrite, flows: FlowsToWrite, payload: Ints) -> tuple[PointsToWrite, int]:
     """The points with flags and TTLs that can be; and of how many points one was changed.
 
     RFC 9293: an end opens with SYN, the client without and the server with ACK and after the
@@ -46,7 +46,7 @@ def mended(points: Points, flows: Flows, payload: Ints) -> tuple[Points, int]:
     return points, int(changed.sum())
 
 
-def _possible(points: Points, flags: Ints, has_data: Bools) -> Ints:
+def _possible(points: PointsToWrite, flags: Ints, has_data: Bools) -> Ints:
     up, first = points.direction > 0, first_rows_of(points.trace)
     syn, fin, rst = (flags & flag > 0 for flag in (SYN, FIN, RST))
     syn &= ~_before(~syn, up, first)

@@ -27,9 +27,9 @@ from netdiffus.tables.manifest import (
     MANIFEST,
     PLAN,
     SUFFIX,
-    Columns,
     Manifest,
     Part,
+    PartColumns,
     part_from_json,
     total_counts,
 )
@@ -54,7 +54,7 @@ class Record:
     name: str
     key: str
     part: Part | None
-    columns: Columns | None
+    columns: PartColumns | None
     about: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class Record:
     def from_json(cls, found: Mapping[str, Any]) -> Record:
         """The record as `to_json` gave it."""
         part = None if found["part"] is None else part_from_json(found["part"])
-        columns = None if found["columns"] is None else Columns.from_json(found["columns"])
+        columns = None if found["columns"] is None else PartColumns.from_json(found["columns"])
         return cls(**{**found, "part": part, "columns": columns})
 
 
@@ -207,7 +207,7 @@ def make(
     filled = (table for table in tables if table.num_rows)
     first = next(filled, None)
     part: Part | None = None
-    columns: Columns | None = None
+    columns: PartColumns | None = None
     if first is not None:
         part, columns = write_part(folder / f"{name}{SUFFIX}", chain([first], filled))
     record = Record(name, key, part, columns, about())

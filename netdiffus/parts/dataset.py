@@ -22,7 +22,7 @@ from netdiffus.parts.writing import sha256, write_part
 from netdiffus.progress import Progress
 from netdiffus.tables.columns.arrow import one_array
 from netdiffus.tables.lists import padded
-from netdiffus.tables.manifest import MANIFEST, Columns, Manifest, Part
+from netdiffus.tables.manifest import MANIFEST, Manifest, Part, PartColumns
 from netdiffus.traces.traces import SHOWN, Bools, Ints, Traces
 
 POINTS = 1 << 22  # padded points of a channel at a time
@@ -70,7 +70,7 @@ class Dataset:
     def _written(cls, folder: Path, parts: Iterable[Iterable[Traces]]) -> Dataset:
         """As `write`, of parts that come bit by bit; those without traces are left out."""
         refuse_existing(folder / MANIFEST, False)
-        written: list[tuple[Part, Columns]] = []
+        written: list[tuple[Part, PartColumns]] = []
         try:
             for traces in parts:
                 tables = (one.to_arrow() for one in traces)

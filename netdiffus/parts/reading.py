@@ -13,7 +13,7 @@ import pyarrow.parquet
 from netdiffus.arrays import Ints
 from netdiffus.errors import InputError
 from netdiffus.parts.writing import Sums
-from netdiffus.tables.manifest import Columns, Part
+from netdiffus.tables.manifest import Part, PartColumns
 
 ROWS = 2_048  # traces at a time, or fewer where they are long
 AGAIN = "copy it again, or remove it and run the command that made the folder again"
@@ -28,7 +28,7 @@ class OpenPart:
         InputError: Names the file, and what is not as the manifest says.
     """
 
-    def __init__(self, folder: Path, part: Part, columns: Columns) -> None:
+    def __init__(self, folder: Path, part: Part, columns: PartColumns) -> None:
         self._path, self._part, self._columns = folder / part.file, part, columns
 
     def __enter__(self) -> OpenPart:
@@ -36,7 +36,7 @@ class OpenPart:
             self._file = pa.parquet.ParquetFile(self._path)
         except _DAMAGED as error:
             raise self._unreadable(error) from error
-        found = named(self._path, Columns.of, self._file.schema_arrow)
+        found = named(self._path, PartColumns.of, self._file.schema_arrow)
         named(self._path, self._columns.refuse_others, found)
         rows = self._file.metadata.num_rows
         if rows != self._part.rows:

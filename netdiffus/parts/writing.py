@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from netdiffus.tables.manifest import Columns, Part
+from netdiffus.tables.manifest import Part, PartColumns
 from netdiffus.tables.writing import write_parts
 
 PIECE = 1 << 22  # bytes that are hashed at a time
 
 
-def write_part(path: Path, tables: Iterable[pa.Table]) -> tuple[Part, Columns]:
+def write_part(path: Path, tables: Iterable[pa.Table]) -> tuple[Part, PartColumns]:
     """Writes tables of traces as a part, whole or not at all; at least one must have a row.
 
     Returns:
@@ -34,7 +34,7 @@ def write_part(path: Path, tables: Iterable[pa.Table]) -> tuple[Part, Columns]:
         path.stat().st_size,
         sha256(path),
     )
-    return part, Columns.of(pa.parquet.read_schema(path))  # types may be others than in memory
+    return part, PartColumns.of(pa.parquet.read_schema(path))  # types may be others than in memory
 
 
 class Sums:
@@ -48,14 +48,14 @@ class Sums:
     """
 
     def __init__(self) -> None:
-        self.columns: Columns | None = None
+        self.columns: PartColumns | None = None
         self.classes: Counter[str] = Counter()
         self.points, self.longest = 0, 0
 
     def add(self, table: pa.Table) -> pa.Table:
         """Counts a table, which is given back."""
         if self.columns is None:
-            self.columns = Columns.of(table.schema)
+            self.columns = PartColumns.of(table.schema)
         for pair in pc.value_counts(table["label"]).to_pylist():
             self.classes[pair["values"]] += pair["counts"]
         lengths = pc.list_value_length(table[self.columns.channels[0].name])

@@ -93,7 +93,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Feature:
+class PublicFeature:
     """One channel, or size and direction together.
 
     Attributes:
@@ -126,7 +126,7 @@ class Domain:
 
     classes: tuple[str, ...]
     length: int
-    features: tuple[Feature, ...]
+    features: tuple[PublicFeature, ...]
     given: tuple[str, ...] = ()
 
     def about(self) -> dict[str, Any]:
@@ -237,13 +237,13 @@ def _bounds(channel: Channel, given: tuple[float, float] | None) -> tuple[float,
     return (math.floor(low), math.ceil(high)) if channel.kind == "size" else (low, high)
 
 
-def _features(grids: Sequence[Grid]) -> tuple[Feature, ...]:
+def _features(grids: Sequence[Grid]) -> tuple[PublicFeature, ...]:
     """Size and direction are one feature; the first in `MAIN` leads."""
     kinds = [grid.channel.kind for grid in grids]
     joined: list[Grid] = []
     if "size" in kinds and "direction" in kinds:
         joined = [grids[kinds.index("direction")], grids[kinds.index("size")]]
-    rest = [Feature((grid,)) for grid in grids if grid not in joined]
+    rest = [PublicFeature((grid,)) for grid in grids if grid not in joined]
     rest.sort(key=lambda feature: MAIN.index(feature.grids[0].channel.kind))
-    found = ([Feature(tuple(joined))] if joined else []) + rest
+    found = ([PublicFeature(tuple(joined))] if joined else []) + rest
     return tuple(found)

@@ -19,7 +19,7 @@ import numpy as np
 from netdiffus.arrays import Bools, Floats, Ints
 from netdiffus.privacy.denoise import is_signal, normalised, shared_rest, smoothed
 from netdiffus.privacy.domain import Domain
-from netdiffus.privacy.measure import Column, Lead, Measured, Noisy, Other, pattern_parts
+from netdiffus.privacy.measure import ColumnCounts, Lead, Measured, Noisy, Other, pattern_parts
 
 ROUNDS, FITTED = 4, 10_000  # of the fit of `balance`, and traces that it makes in each
 BLOCK = 1 << 13  # traces made at a time
@@ -334,7 +334,7 @@ def _along(
     return tokens
 
 
-def _column(column: Column, labels: Ints, rng: np.random.Generator) -> Ints:
+def _column(column: ColumnCounts, labels: Ints, rng: np.random.Generator) -> Ints:
     """Codes (N,) of a column; -1 where no frequent value was drawn."""
     counts = column.classes.counts
     chance = normalised(np.where(is_signal(counts, column.classes.sigma), counts, 0.0) + HARDLY)

@@ -41,7 +41,7 @@ VALUES_NORM, PAIRS_NORM = 1.6, 1.3  # of a trace, in units of different values a
 
 
 @dataclass(frozen=True)
-class Encoded:
+class TracesInCells:
     """Traces in public cells.
 
     Attributes:
@@ -71,7 +71,7 @@ class Noisy:
 
 
 @dataclass(frozen=True)
-class Level:
+class PrefixLevel:
     """Prefixes of one more point than the level before.
 
     Attributes:
@@ -105,7 +105,7 @@ class Lead:
     symbols: Ints
     depth: int
     pattern: Noisy
-    levels: list[Level]
+    levels: list[PrefixLevel]
     places: Noisy
     pairs: Noisy
     all_places: Noisy
@@ -130,7 +130,7 @@ class Other:
 
 
 @dataclass(frozen=True)
-class Column:
+class ColumnCounts:
     """What is known of a column of the meta.
 
     Attributes:
@@ -154,7 +154,7 @@ class Measured:
     """
 
     sizes: Noisy
-    columns: dict[str, Column]
+    columns: dict[str, ColumnCounts]
     lead: Lead
     others: list[Other]
 
@@ -171,12 +171,12 @@ def shares(domain: Domain, columns: int) -> list[float]:
     return [SIZES, *list(COLUMN.values()) * columns, *lead.values(), *levels, *of_others]
 
 
-def measure_sizes(encoded: Encoded, classes: int, meter: Meter) -> Noisy:
+def measure_sizes(encoded: TracesInCells, classes: int, meter: Meter) -> Noisy:
     """How many traces each class has."""
     return _answer(meter, "class sizes", 1.0, SIZES, once(encoded.labels, classes))
 
 
-def measure(encoded: Encoded, domain: Domain, sizes: Noisy, meter: Meter) -> Measured:
+def measure(encoded: TracesInCells, domain: Domain, sizes: Noisy, meter: Meter) -> Measured:
     """All further answers.
 
     Args:
@@ -197,7 +197,7 @@ def measure(encoded: Encoded, domain: Domain, sizes: Noisy, meter: Meter) -> Mea
     return Measured(sizes, columns, lead, further)
 
 
-def _column(encoded: Encoded, name: str, classes: int, meter: Meter) -> Column:
+def _column(encoded: TracesInCells, name: str, classes: int, meter: Meter) -> ColumnCounts:
     codes, cells = encoded.columns[name], encoded.column_cells[name]
     noisy = _answer(meter, f"values of {name}", 1.0, COLUMN["values"], once(codes, cells))
     values = np.flatnonzero(is_signal(noisy.counts, noisy.sigma))
@@ -206,7 +206,7 @@ def _column(encoded: Encoded, name: str, classes: int, meter: Meter) -> Column:
     token[values] = np.arange(len(values))
     many = len(values) + 1
     joint = once(encoded.labels * many + token[codes], classes * many).reshape(classes, many)
-    return Column(values, _answer(meter, f"class x {name}", 1.0, COLUMN["classes"], joint))
+    return ColumnCounts(values, _answer(meter, f"class x {name}", 1.0, COLUMN["classes"], joint))
 
 
 def _answer(meter: Meter, name: str, sensitivity: float, share: float, counts: Ints) -> Noisy:
@@ -214,7 +214,7 @@ def _answer(meter: Meter, name: str, sensitivity: float, share: float, counts: I
 
 
 def _lead(
-    encoded: Encoded, domain: Domain, sizes: Noisy, weight: float, meter: Meter
+    encoded: TracesInCells, domain: Domain, sizes: Noisy, weight: float, meter: Meter
 ) -> tuple[Lead, Ints]:
     """The leading feature, and its tokens (N, length)."""
     feature, cells, labels = domain.features[0], encoded.cells[0], encoded.labels
@@ -307,11 +307,11 @@ def pattern_parts(codes: Ints) -> tuple[Ints, Ints]:
 
 def _prefixes(
     codes: Ints, labels: Ints, sizes: Noisy, many: int, share: float, meter: Meter
-) -> list[Level]:
+) -> list[PrefixLevel]:
     """The frequent prefixes of each class, point by point: only significant ones are continued."""
     depth = min(DEPTH, codes.shape[1])
     node, traces = labels, np.maximum(sizes.counts, 0.0)
-    levels: list[Level] = []
+    levels: list[PrefixLevel] = []
     parts = _level_shares(share, depth)
     for place in range(depth):
         count = len(traces)
@@ -336,7 +336,7 @@ def _level_shares(share: float, depth: int) -> list[float]:
     return [float(one) for one in share * weights / weights.sum()]
 
 
-def _level(counts: Floats, sigma: float, traces: Floats) -> Level:
+def _level(counts: Floats, sigma: float, traces: Floats) -> PrefixLevel:
     """A level of the tree, from noisy counts (M, K) of prefixes that (M,) traces have."""
     signal = is_signal(counts, sigma)
     children = np.where(signal, counts, 0.0)
@@ -349,11 +349,11 @@ def _level(counts: Floats, sigma: float, traces: Floats) -> Level:
     room = max(1, MOST_PREFIX_CELLS // counts.shape[1])
     kept = np.sort(kept[np.argsort(-children.reshape(-1)[kept], kind="stable")][:room])
     ids.reshape(-1)[kept] = np.arange(len(kept))
-    return Level(children, np.maximum(traces - children.sum(axis=1), 0.0), ids)
+    return PrefixLevel(children, np.maximum(traces - children.sum(axis=1), 0.0), ids)
 
 
 def _other(
-    encoded: Encoded,
+    encoded: TracesInCells,
     domain: Domain,
     number: int,
     lead_codes: Ints,

@@ -20,9 +20,9 @@ from netdiffus.privacy.domain import Domain, domain
 from netdiffus.privacy.generate import make
 from netdiffus.privacy.measure import (
     SIZES,
-    Encoded,
     Measured,
     Noisy,
+    TracesInCells,
     measure,
     measure_sizes,
     shares,
@@ -151,7 +151,7 @@ def _kept(groups: Ints, most: int, rng: np.random.Generator) -> Ints:
     return np.sort(order[rank < most])
 
 
-def _encode(traces: Traces, public: Domain) -> Encoded:
+def _encode(traces: Traces, public: Domain) -> TracesInCells:
     """Traces as numbers of cells of the public domain."""
     number = np.array([public.classes.index(c) if c in public.classes else 0
                        for c in traces.classes])  # fmt: skip
@@ -162,7 +162,7 @@ def _encode(traces: Traces, public: Domain) -> Encoded:
         and (codes := _column_codes(traces.meta[name], COLUMNS[name])) is not None
     }
     cells = {name: COLUMNS[name] + 1 for name in columns}
-    return Encoded(public.encode(traces), number[traces.labels], columns, cells)
+    return TracesInCells(public.encode(traces), number[traces.labels], columns, cells)
 
 
 def _column_codes(column: pa.ChunkedArray, values: int) -> Ints | None:
@@ -177,7 +177,7 @@ def _column_codes(column: pa.ChunkedArray, values: int) -> Ints | None:
 
 
 def _say_public(
-    public: Domain, traces: Traces, encoded: Encoded, by: str | None, most: int, cut: bool
+    public: Domain, traces: Traces, encoded: TracesInCells, by: str | None, most: int, cut: bool
 ) -> None:
     taken = [] if "classes" in public.given else [f"the names of {len(public.classes)} classes"]
     taken += [] if "length" in public.given else [f"length {public.length}"]

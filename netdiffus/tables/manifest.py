@@ -48,7 +48,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Columns:
+class PartColumns:
     """The columns that all parts have.
 
     Attributes:
@@ -62,7 +62,7 @@ class Columns:
     ledger: Ledger | None = None
 
     @classmethod
-    def of(cls, schema: pa.Schema) -> Columns:
+    def of(cls, schema: pa.Schema) -> PartColumns:
         """The columns of a Parquet file that this package wrote.
 
         Raises:
@@ -80,7 +80,7 @@ class Columns:
         return cls(tuple(channels.values()), meta, declared_ledger(schema))
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> Columns:
+    def from_json(cls, found: Mapping[str, Any]) -> PartColumns:
         """The columns as `to_json` wrote them.
 
         Raises:
@@ -96,7 +96,7 @@ class Columns:
         channels = [asdict(channel) for channel in self.channels]
         return {"channels": channels, "meta": self.meta, "ledger": self.ledger}
 
-    def refuse_others(self, other: Columns) -> None:
+    def refuse_others(self, other: PartColumns) -> None:
         """Raises InputError where the other has not the same columns."""
         if self.ledger != other.ledger:
             raise InputError("its privacy ledger is not that of the data set")
@@ -127,7 +127,7 @@ class Manifest:
         made: How they were made: rules of an import, or settings of a sampling.
     """
 
-    columns: Columns
+    columns: PartColumns
     parts: tuple[Part, ...]
     made: dict[str, Any]
 
@@ -179,7 +179,7 @@ class Manifest:
             raise InputError(f"part {twice[0]} is named twice; {REMAKE}")
         if not parts:
             raise InputError(f"it names no parts; {REMAKE}")
-        manifest = cls(Columns.from_json(found), parts, dict(found["made"]))
+        manifest = cls(PartColumns.from_json(found), parts, dict(found["made"]))
         for name in ("rows", "points"):
             added = sum(getattr(part, name) for part in parts)
             if found[name] != added:

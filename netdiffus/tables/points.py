@@ -18,7 +18,7 @@ YEAR = 365 * 86400  # seconds
 
 
 @dataclass(frozen=True)
-class Series:
+class ChannelSeries:
     """One channel's values of all traces, one after another.
 
     Attributes:
@@ -47,7 +47,7 @@ class Points:
     """
 
     lengths: Ints
-    series: list[Series]
+    series: list[ChannelSeries]
     mended: list[str]
 
     @property
@@ -214,13 +214,13 @@ def _signed_sizes(points: Points, k: int) -> None:
     )
 
 
-def _direction_of(points: Points, k: int, sign: npt.NDArray[Any]) -> Series:
+def _direction_of(points: Points, k: int, sign: npt.NDArray[Any]) -> ChannelSeries:
     if (sign == 0).any():
         raise InputError(
             f"{points.series[k].channel.name} is 0 {points.place(sign == 0)}: the other sizes have "
             "a sign for the direction, 0 has none; cut padding off, or add a column 'direction'"
         )
-    return Series(Channel.named("direction", "int8"), sign)
+    return ChannelSeries(Channel.named("direction", "int8"), sign)
 
 
 def _check_signs(points: Points, k: int, beside: int, sign: npt.NDArray[Any]) -> None:
@@ -265,7 +265,7 @@ def _times(points: Points, k: int) -> None:
         )
 
 
-def _with_unit(points: Points, k: int) -> Series:
+def _with_unit(points: Points, k: int) -> ChannelSeries:
     """Times that are too large for seconds since 1970 in ms, µs or ns, as they say by that."""
     one, smallest = points.series[k], points.series[k].values[points.starts].min()
     units = {10**17: "ns", 10**14: "us", 10**11: "ms"}  # each from the year 1973 on
@@ -278,14 +278,14 @@ def _with_unit(points: Points, k: int) -> Series:
     return replace(one, per_second=PER_SECOND[unit])
 
 
-def _since(one: Series, first: npt.NDArray[Any], lengths: Ints) -> npt.NDArray[Any]:
+def _since(one: ChannelSeries, first: npt.NDArray[Any], lengths: Ints) -> npt.NDArray[Any]:
     """Times since the first one of each trace, in seconds."""
     since = np.repeat(first, lengths)
     np.subtract(one.values, since, out=since)
     return since if one.per_second == 1 else since / one.per_second
 
 
-def _check_precision(one: Series, first: npt.NDArray[Any]) -> None:
+def _check_precision(one: ChannelSeries, first: npt.NDArray[Any]) -> None:
     if one.channel.dtype not in ("float", "halffloat"):
         return
     largest = np.float32(np.abs(first).max() / one.per_second)

@@ -18,7 +18,7 @@ from netdiffus.tables.columns.arrow import is_list, is_number, is_text, lists_of
 from netdiffus.tables.columns.names import Meaning
 from netdiffus.tables.lists import padded
 from netdiffus.tables.options import ReadOptions
-from netdiffus.tables.points import Points, Series, mend
+from netdiffus.tables.points import ChannelSeries, Points, mend
 from netdiffus.tables.report import Findings, ReadReport
 
 
@@ -115,7 +115,7 @@ def _points(
     findings: Findings,
 ) -> Points:
     """The numbers of the columns, which are taken out of the mapping one by one."""
-    found: dict[str, tuple[Series, Ints]] = {}
+    found: dict[str, tuple[ChannelSeries, Ints]] = {}
     for name, known in chosen.channels.items():
         column = columns.pop(name)
         if not is_list(column.type):
@@ -137,9 +137,9 @@ def _points(
     return Points(lengths, series, findings.mended)
 
 
-def _series(channel: Channel, known: Meaning, flat: numbers.Flat) -> Series:
+def _series(channel: Channel, known: Meaning, flat: numbers.Flat) -> ChannelSeries:
     timed = channel.kind in ("time", "gap") or flat.per_second is not None
-    return Series(
+    return ChannelSeries(
         channel,
         flat.values,
         (flat.per_second or known.per_second) if timed else 1.0,
@@ -210,7 +210,7 @@ def _padded(points: Points) -> Floats:
     return padded(lengths, channels, _released(points.series))
 
 
-def _released(series: list[Series]) -> Iterator[npt.NDArray[Any]]:
+def _released(series: list[ChannelSeries]) -> Iterator[npt.NDArray[Any]]:
     """The values of each series, which is taken out of the list."""
     while series:
         _release()

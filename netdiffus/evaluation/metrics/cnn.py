@@ -19,7 +19,7 @@ RATE, WEIGHT_DECAY = 3e-3, 1e-2
 AT_ONCE = 512
 
 
-class Series:
+class CnnInputs:
     """Traces as what the network sees.
 
     The points of each channel as those of `Embedding`, and one more channel that is 1 where the
@@ -50,7 +50,7 @@ def cnn(x: Vectors, labels: Ints, classes: int, seed: int) -> Classifier:
     and falls (one cycle).
 
     Args:
-        x: (N, C, P), see `Series`.
+        x: (N, C, P), see `CnnInputs`.
         labels: (N,).
         classes: K, how many classes there are.
         seed: Same seed, same classifier.

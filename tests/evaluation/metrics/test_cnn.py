@@ -6,7 +6,7 @@ from small import packets, volumes
 
 from netdiffus.evaluation.features.table import features
 from netdiffus.evaluation.metrics.classifiers import forest
-from netdiffus.evaluation.metrics.cnn import Series, cnn
+from netdiffus.evaluation.metrics.cnn import CnnInputs, cnn
 from netdiffus.traces.traces import Traces
 
 
@@ -28,7 +28,7 @@ def peaks(n: int, seed: int) -> Traces:
 def test_it_sees_what_happens_wherever_it_happens() -> None:
     train, test = peaks(300, 0), peaks(300, 1)
     train_labels, test_labels = (t.label_names == "1" for t in (train, test))
-    see = Series(train)
+    see = CnnInputs(train)
     found = cnn(see(train), train_labels.astype(np.int64), 2, 0)(see(test)).argmax(axis=1)
     assert (found == test_labels).mean() > 0.95
     trees = forest(features(train), train_labels.astype(np.int64), 2, 0)(features(test))
@@ -37,7 +37,7 @@ def test_it_sees_what_happens_wherever_it_happens() -> None:
 
 def test_same_seed_same_probabilities_whatever_came_before(few_steps: None) -> None:
     traces = volumes(24)
-    x = Series(traces)(traces)
+    x = CnnInputs(traces)(traces)
     one, two, other = (cnn(x, traces.labels, 2, seed)(x) for seed in (0, 0, 1))
     np.testing.assert_array_equal(one, two)
     assert not np.array_equal(one, other)
@@ -45,7 +45,7 @@ def test_same_seed_same_probabilities_whatever_came_before(few_steps: None) -> N
 
 def test_a_class_that_was_not_learned_has_no_chance(few_steps: None) -> None:
     traces = volumes(24)
-    x = Series(traces)(traces)
+    x = CnnInputs(traces)(traces)
     found = cnn(x, np.where(traces.labels == 1, 3, 0), 4, 0)(x)
     np.testing.assert_array_equal(found[:, [1, 2]], 0)
     # Of four doubles that add up to 1.
@@ -54,12 +54,12 @@ def test_a_class_that_was_not_learned_has_no_chance(few_steps: None) -> None:
 
 def test_it_knows_where_a_trace_ends_and_takes_any_length(few_steps: None) -> None:
     real = packets(12).with_gaps()
-    see = Series(real)
+    see = CnnInputs(real)
     seen = see(real)
     assert seen.shape == (12, 4, real.lengths.max())
     np.testing.assert_array_equal(seen[:, 3].sum(axis=1), real.lengths)
     one = real.truncate(1)
-    found = cnn(Series(one)(one), one.labels, 3, 0)(Series(one)(one))
+    found = cnn(CnnInputs(one)(one), one.labels, 3, 0)(CnnInputs(one)(one))
     assert found.shape == (12, 3)
     long = Traces.from_lists({"level": [np.arange(600).tolist()] * 4}, ["a", "b"] * 2)
-    assert Series(long)(long).shape == (4, 2, 200)  # means of windows of 3 points
+    assert CnnInputs(long)(long).shape == (4, 2, 200)  # means of windows of 3 points
