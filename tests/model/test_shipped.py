@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,11 @@ def test_a_folder_of_that_name_comes_first(tmp_path: Path) -> None:
     (tmp_path / "lab").mkdir()
     with pytest.raises(InputError, match="lab"):
         Model.load("lab")
+
+
+def test_loading_imports_no_compiler_of_torch() -> None:
+    """It would take two seconds, where the weights take 0.02."""
+    code = "import sys; from netdiffus import Model; Model.load('lab'); print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "netdiffus.model.model" in run.stdout.split()
+    assert "torch._dynamo" not in run.stdout.split()

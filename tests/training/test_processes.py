@@ -148,6 +148,7 @@ def test_sigterm_ends_as_ctrl_c_does(tmp_path: Path) -> None:
         if note.startswith("step 3 "):
             signal.raise_signal(signal.SIGTERM)
 
+    before = signal.getsignal(signal.SIGTERM)
     found = run(tmp_path / "m", STEPS, plain(), progress=stop)
     assert (found.about["ended"], found.about["steps"]) == ("interrupted", 3)
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == before

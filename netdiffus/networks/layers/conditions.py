@@ -51,7 +51,8 @@ class Conditions(nn.Module):
             nn.init.normal_(column.free.weight, std=LABEL_SCALE)  # type: ignore[union-attr, arg-type]
         if not columns:  # nothing would use the rest
             return
-        self.unknown = nn.Parameter(LABEL_SCALE * torch.randn(1 + len(columns), width))
+        self.unknown = nn.Parameter(torch.empty(1 + len(columns), width))
+        nn.init.normal_(self.unknown, std=LABEL_SCALE)
         self.blocks = nn.ModuleList(
             nn.Sequential(
                 nn.LayerNorm(width),
