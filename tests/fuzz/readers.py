@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch._dynamo  # the first step of an optimiser imports it, for seconds
 from torch import nn
 
 from netdiffus import Model, Recipe, Traces, import_captures, sample
