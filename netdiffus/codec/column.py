@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -95,8 +95,9 @@ class Column:
             raise InputError(
                 f"column {name!r}: no value that {needed()} traces (or groups) share; leave it out"
             )
-        is_empty = np.asarray(cells.is_null()) | (is_rare & (not rare))
-        return cls(name, str(cells.type), values, None, _are_enough(owners[is_empty]), rare)
+        column = cls(name, str(cells.type), values, rare=rare)
+        is_empty = column.encode(cells) == UNKNOWN
+        return replace(column, has_empty=_are_enough(owners[is_empty]))
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any], table: Floats | None) -> Column:
@@ -154,13 +155,13 @@ class Column:
         return tokens
 
     def _with_rare(self, tokens: Ints, cells: pa.ChunkedArray) -> Ints:
-        """Tokens of ports, of which those that are no value get that of the nearest range."""
+        """Tokens of ports; one that is no value gets that of the nearest range."""
         ports = self.raw(cells)
-        is_rare = ~np.isnan(ports) & ~np.isin(ports, self.values)
-        middles = np.array([sum(PORT_RANGES[one]) / 2 for one in self.rare])
-        nearest = np.abs(_middles_of_ranges(ports[is_rare])[:, None] - middles).argmin(1)
+        is_rare = ~np.isin(ports, self.values) & (ports >= 0) & (ports <= MOST_PORT)
+        low, high = np.array([PORT_RANGES[one] for one in self.rare]).T
+        rare = ports[is_rare, None]
         found: Ints = tokens.copy()
-        found[is_rare] = len(self.values) + nearest
+        found[is_rare] = len(self.values) + np.maximum(low - rare, rare - high).argmin(1)
         return found
 
     def raw(self, cells: pa.ChunkedArray) -> Floats:
@@ -276,22 +277,19 @@ def _are_enough(owners: Ints) -> bool:
 
 
 def _rare_ranges(cells: pa.ChunkedArray, owners: Ints) -> tuple[str, ...]:
-    """The ranges of which enough owners have a port; none of cells that are no ports."""
-    if not pa.types.is_integer(cells.type) or not len(cells):
-        return ()
-    if not 0 <= pc.min(cells).as_py() <= pc.max(cells).as_py() <= MOST_PORT:
-        return ()
-    ports = np.asarray(cells).astype(np.int64)
-    inside = {name: (low <= ports) & (ports <= high) for name, (low, high) in PORT_RANGES.items()}
+    """The ranges of which enough owners have a port."""
+    held = ranges_in(cells.type)
+    ports = np.asarray(cells).astype(np.int64) if held else np.empty(0)
+    inside = {name: (low <= ports) & (ports <= high) for name, (low, high) in held.items()}
     return tuple(name for name, mine in inside.items() if _are_enough(owners[mine]))
 
 
-def _middles_of_ranges(ports: Floats) -> Floats:
-    """The middle of the range of each port."""
-    ranges = np.array(list(PORT_RANGES.values()))
-    which = np.searchsorted(ranges[:, 0], ports, side="right") - 1
-    middles: Floats = ranges.mean(1)[np.maximum(which, 0)]
-    return middles
+def ranges_in(kind: pa.DataType) -> dict[str, tuple[int, int]]:
+    """The `PORT_RANGES` of which cells of a type hold every port; none but whole numbers do."""
+    if not pa.types.is_integer(kind):
+        return {}
+    most = np.iinfo(kind.to_pandas_dtype()).max
+    return {name: ends for name, ends in PORT_RANGES.items() if ends[1] <= most}
 
 
 def _from_whole(whole: pa.Array, kind: pa.DataType) -> pa.Array:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from netdiffus.arrays import Floats
 from netdiffus.channels import KINDS, Channel
-from netdiffus.codec.column import PORT, PORT_RANGES, Column
+from netdiffus.codec.column import PORT, PORT_RANGES, Column, ranges_in
 from netdiffus.codec.runs import EQUAL, TIMED
 from netdiffus.codec.totals import total_names
 from netdiffus.codec.vocabulary import PARTS
@@ -523,6 +523,8 @@ def _check_column(where: str, one: Any, size: int) -> None:
             raise InputError(f"{where}.kind must be a type of numbers or times, got {one['kind']}")
         if not is_number:
             pa.array(values, column.type)
+        if not set(rare) <= set(ranges_in(column.type)):
+            raise InputError(f"{where}.rare: cells of type {one['kind']} do not hold such ports")
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
         raise InputError(f"{where}: {error}") from None
 

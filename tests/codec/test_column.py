@@ -157,9 +157,18 @@ class TestRarePorts:
         assert column.encode(chunked(cells)).tolist() == [0] * 6 + [1] * 5 + [2] * 5
         assert back(column, cells).to_pylist()[-5:] == [None] * 5
 
-    @pytest.mark.parametrize("cells", [[443] * 6 + [-1, -2, -3, -4, -5], [443] * 6 + [2**17] * 4])
-    def test_of_what_is_no_port_there_are_no_ranges(self, cells: list[int]) -> None:
-        assert fitted(cells, name="server_port").rare == ()
+    def test_what_is_no_port_counts_as_empty(self) -> None:
+        cells = pa.array([443] * 6 + [2049, 2050, 2051, 2052, 2053, -1, -2, 65_536, 2**30, None])
+        column = fitted(cells, name="server_port")
+        assert column.encode(chunked(cells)).tolist() == [0] * 6 + [1] * 5 + [2] * 5
+        assert back(column, cells).to_pylist()[-5:] == [None] * 5
+
+    def test_no_port_is_drawn_that_the_type_does_not_hold(self) -> None:
+        small = pa.array([80] * 6 + [1, 2, 3, 4, 5, 6], pa.uint8())
+        column = fitted(small, name="server_port")
+        assert (column.rare, column.has_empty) == ((), True)
+        large = pa.array([80] * 6 + [32_761, 32_762, 32_763, 32_764, 32_765], pa.int16())
+        assert max(back(fitted(large, name="server_port"), large, 1 - 2**-53).to_pylist()) == 32_767
 
 
 def test_at_most_so_many_values_are_kept() -> None:
