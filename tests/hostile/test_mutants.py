@@ -91,6 +91,9 @@ def settings(folder: Path) -> dict[str, Any]:
     return found
 
 
+PORTS = {"values": [], "rare": ["0..1023"]}
+
+
 def column(config: dict[str, Any], j: int) -> dict[str, Any]:
     found: dict[str, Any] = config["columns"]["learned"][j]
     return found
@@ -126,6 +129,10 @@ HUGE: list[tuple[str, Callable[[dict[str, Any]], Any], str]] = [
     ("causal", lambda c: c["columns"].update(trace_id=[1]), "columns: unknown setting trace_id"),
     ("causal", lambda c: column(c, 1).update(values=[10**30]), r"columns.learned\[1\]: "),
     ("causal", lambda c: column(c, 1).update(values=[1, 2]), "must be a list of 1 values"),
+    ("causal", lambda c: column(c, 1).update(rare=["80..90"]), r"rare must be of 0\.\.1023"),
+    ("causal", lambda c: column(c, 1).update(PORTS, kind="int8"), "int8 do not hold such ports"),
+    ("causal", lambda c: column(c, 0).update(PORTS), "only server_port has ranges"),
+    ("causal", lambda c: column(c, 2).update(rare=["0..1023"]), "only server_port has ranges"),
     ("causal", lambda c: column(c, 2).update(kind="string"), "kind must be a type of numbers"),
     ("causal", lambda c: column(c, 2).update(kind="nothing"), r"columns.learned\[2\]: "),
     ("causal", lambda c: column(c, 2).update(name="protocol"), "must have different names"),
