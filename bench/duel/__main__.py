@@ -62,7 +62,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--trees", type=int, default=judges.trees, help="of a forest; default %(default)s")
     add("--forests", type=int, default=judges.repeats, help="a figure; default %(default)s")
-    add("--cnn-steps", type=int, default=judges.cnn_steps, help="default %(default)s")
     add("--tiny", action="store_true", help="bundled traffic, a second of training: does it work?")
     return parser
 
@@ -74,7 +73,7 @@ def _plan(given: argparse.Namespace) -> Plan:
         presets=tuple(given.presets),
         seeds=tuple(given.seeds),
         minutes=tuple(given.minutes),
-        judges=Judges(given.trees, given.forests, given.cnn_steps),
+        judges=Judges(given.trees, given.forests),
         data=given.data and given.data.resolve(),
     )
     return _tiny(plan) if given.tiny else plan
@@ -82,7 +81,7 @@ def _plan(given: argparse.Namespace) -> Plan:
 
 def _tiny(plan: Plan) -> Plan:
     """The same path in a few seconds for each preset."""
-    judges = Judges(trees=10, repeats=1, cnn_steps=5)
+    judges = Judges(trees=10, repeats=1)
     return replace(plan, sets=(sets.LAB,), seeds=(0,), minutes=(1 / 60,), judges=judges)
 
 

@@ -11,7 +11,6 @@ from bench.duel.plan import Judges
 from bench.fidelity.judging import copies, copies_of_holdout, judge, named
 from bench.fidelity.kept import Result
 from bench.fidelity.sets import FidelitySet, signed, unsigned
-from bench.paper_tasks.cnn import paper_cnn
 from bench.paper_tasks.learners import pool, series_cnn
 from netdiffus.evaluation.baselines import bootstrap, jitter, markov
 from netdiffus.evaluation.metrics.distances import autocorrelation_distance, lag_count
@@ -33,18 +32,18 @@ def of_made(fs: FidelitySet, made: Traces, more: Traces, seed: int, judges: Judg
         judges: How they are judged.
 
     Returns:
-        Those of `bench.fidelity.judging.judge`; accuracy of the CNN, of `five_times` as many
-        traces and of real and made traces together (`with_real`), and the same two of a 1-D CNN
-        (`…_cnn`); `autocorrelation`.
+        Those of `bench.fidelity.judging.judge`; accuracy with `five_times` as many traces
+        and with real and made traces together (`with_real`); the three of a 1-D CNN (`cnn`,
+        `…_cnn`); `autocorrelation`.
     """
     return {
         **judge(fs, made, judges.protocol),
-        "cnn": cnn_accuracy(fs, made, seed, judges),
+        "cnn": cnn_accuracy(fs, [made], seed),
         "autocorrelation": autocorrelation(fs, made),
         "five_times": accuracy(fs, [made, more], judges),
-        "five_times_cnn": series_accuracy(fs, [made, more], seed),
+        "five_times_cnn": cnn_accuracy(fs, [made, more], seed),
         "with_real": accuracy(fs, [made, fs.train], judges),
-        "with_real_cnn": series_accuracy(fs, [made, fs.train], seed),
+        "with_real_cnn": cnn_accuracy(fs, [made, fs.train], seed),
     }
 
 
@@ -58,16 +57,16 @@ def of_real(fs: FidelitySet, seed: int, judges: Judges) -> Result:
     once = [fs.train, of_generator(fs, "jitter", 1, seed)]
     return {
         **judge(fs, fs.train, judges.protocol),
-        "cnn": cnn_accuracy(fs, fs.train, seed, judges),
+        "cnn": cnn_accuracy(fs, [fs.train], seed),
         "autocorrelation": autocorrelation(fs, fs.train),
         "five_times": accuracy(fs, [fs.train] * TIMES, judges),
-        "five_times_cnn": series_accuracy(fs, [fs.train] * TIMES, seed),
+        "five_times_cnn": cnn_accuracy(fs, [fs.train] * TIMES, seed),
         "five_times_jittered": accuracy(fs, [shaken], judges),
-        "five_times_jittered_cnn": series_accuracy(fs, [shaken], seed),
+        "five_times_jittered_cnn": cnn_accuracy(fs, [shaken], seed),
         "with_real": accuracy(fs, [fs.train] * 2, judges),
-        "with_real_cnn": series_accuracy(fs, [fs.train] * 2, seed),
+        "with_real_cnn": cnn_accuracy(fs, [fs.train] * 2, seed),
         "with_real_jittered": accuracy(fs, once, judges),
-        "with_real_jittered_cnn": series_accuracy(fs, once, seed),
+        "with_real_jittered_cnn": cnn_accuracy(fs, once, seed),
         "holdout": copies_of_holdout(fs),
         "half": copies_of_half(fs, seed),
     }
@@ -89,16 +88,9 @@ def accuracy(fs: FidelitySet, parts: list[Traces], judges: Judges) -> float:
     return float(named(fs, parts, judges.protocol).mean())
 
 
-def series_accuracy(fs: FidelitySet, parts: list[Traces], seed: int) -> float:
+def cnn_accuracy(fs: FidelitySet, parts: list[Traces], seed: int) -> float:
     """Of a 1-D CNN that learned from all parts, on the held-out traces."""
     probabilities = series_cnn(pool(parts), seed)(fs.holdout)
-    return float((probabilities.argmax(axis=1) == fs.holdout.labels).mean())
-
-
-def cnn_accuracy(fs: FidelitySet, made: Traces, seed: int, judges: Judges) -> float:
-    """Of a CNN that learned from made traces as GASF images, on the held-out traces."""
-    learn = paper_cnn(fs.train, steps=judges.cnn_steps)
-    probabilities = learn(made, seed)(fs.holdout)
     return float((probabilities.argmax(axis=1) == fs.holdout.labels).mean())
 
 

@@ -21,12 +21,10 @@ class Judges:
     Attributes:
         trees: Of a forest.
         repeats: Forests that a figure is the mean of.
-        cnn_steps: Of training a CNN.
     """
 
     trees: int = 200
     repeats: int = 3
-    cnn_steps: int = 500
 
     @property
     def protocol(self) -> Protocol:

@@ -78,7 +78,7 @@ def _copies(kind: str) -> Callable[[Summary, Key], str]:
 
 _USE: Columns = {
     "accuracy": _figure("accuracy", beside={"real": "accuracy"}),
-    "of a CNN": _figure("cnn", beside={"real": "cnn"}),
+    "of a 1-D CNN": _figure("cnn", beside={"real": "cnn"}),
     "two-sample AUC": _figure("auc", beside={"real": "auc"}),
     "W1": _figure("wasserstein", beside={"real": "wasserstein"}),
     "autocorrelation": _figure("autocorrelation", beside={"real": "autocorrelation"}),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import rankdata
 from small import packets, volumes
 
 from netdiffus.evaluation.features.table import features
@@ -35,6 +36,32 @@ def test_it_sees_what_happens_wherever_it_happens() -> None:
     assert (trees.argmax(axis=1) == test_labels).mean() < 0.8  # it looks at points by place
 
 
+def test_it_tells_sizes_that_differ_by_a_few_bytes() -> None:
+    common = {100: 102, 700: 702, 1300: 1302}
+    rng = np.random.default_rng(0)
+
+    def drawn(n: int) -> Traces:
+        labels = rng.integers(0, 2, n)
+        values = rng.choice(list(common), (n, 32)) + 2 * labels[:, None] * (
+            rng.random((n, 32)) < 0.2
+        )
+        return Traces.from_lists({"packet_length": values.tolist()}, [str(k) for k in labels])
+
+    train, test = drawn(200), drawn(200)
+    see = CnnInputs(train)
+    found = cnn(see(train), train.labels, 2, 0)(see(test)).argmax(axis=1)
+    assert train.classes == test.classes
+    assert (found == test.labels).mean() > 0.95
+
+
+def test_ranks_are_those_of_scipy() -> None:
+    real = packets(12).with_gaps()
+    values = real.values[:, 0][real.mask]
+    ranks = CnnInputs(real)(real)[:, len(real.channels)][real.mask]
+    wanted = (rankdata(values) - 0.5) / len(values)
+    np.testing.assert_allclose(ranks, wanted, atol=1e-6)  # float32
+
+
 def test_same_seed_same_probabilities_whatever_came_before(few_steps: None) -> None:
     traces = volumes(24)
     x = CnnInputs(traces)(traces)
@@ -56,10 +83,10 @@ def test_it_knows_where_a_trace_ends_and_takes_any_length(few_steps: None) -> No
     real = packets(12).with_gaps()
     see = CnnInputs(real)
     seen = see(real)
-    assert seen.shape == (12, 4, real.lengths.max())
-    np.testing.assert_array_equal(seen[:, 3].sum(axis=1), real.lengths)
+    assert seen.shape == (12, 7, real.lengths.max())  # 3 channels, their ranks and the mask
+    np.testing.assert_array_equal(seen[:, 6].sum(axis=1), real.lengths)
     one = real.truncate(1)
     found = cnn(CnnInputs(one)(one), one.labels, 3, 0)(CnnInputs(one)(one))
     assert found.shape == (12, 3)
     long = Traces.from_lists({"level": [np.arange(600).tolist()] * 4}, ["a", "b"] * 2)
-    assert CnnInputs(long)(long).shape == (4, 2, 200)  # means of windows of 3 points
+    assert CnnInputs(long)(long).shape == (4, 3, 200)  # means of windows of 3 points
