@@ -87,7 +87,7 @@ class _WithCosines(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         channels = x.shape[1] // 2
-        values, ranks, inside = x.split([channels, channels, 1], dim=1)
+        values, ranks, inside = x[:, :channels], x[:, channels:-1], x[:, -1:]
         angles = [torch.pi * k * ranks for k in range(1, COSINES + 1)]
         return torch.cat([values, torch.cat(angles, dim=1).cos() * inside, inside], dim=1)
 
