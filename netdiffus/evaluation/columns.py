@@ -14,6 +14,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from netdiffus.codec.column import Column, is_category, plain
 from netdiffus.errors import InputError
+from netdiffus.evaluation.features.table import features
 from netdiffus.evaluation.intervals import figure
 from netdiffus.evaluation.prepare import PreparedSets
 from netdiffus.traces.traces import Floats, Ints, Traces
@@ -34,7 +35,8 @@ def column_figures(comparison: PreparedSets, by: str | None, seed: int) -> dict[
     - Total variation of each column: half the sum of absolute differences of shares.
     - Association: the mean absolute difference of Cramér's V, corrected for bias (Bergsma, 2013),
       over all pairs of columns, and of columns with the class.
-    - Two-sample AUC of a forest of 200 trees that is given columns and class, by 5 folds.
+    - Two-sample AUC of a forest of 200 trees that is given columns and class, by 5 folds; and of
+      one that is given `features` of the traces as well, which sees whether both go together.
 
     Args:
         comparison: The three sets.
@@ -46,6 +48,9 @@ def column_figures(comparison: PreparedSets, by: str | None, seed: int) -> dict[
     if not names:
         return None
     made, train, holdout = codes
+    both = [
+        np.concatenate([code, features(one)], axis=1) for code, one in zip(codes, sets, strict=True)
+    ]
     return {
         "names": names,
         "total_variation": {
@@ -64,6 +69,10 @@ def column_figures(comparison: PreparedSets, by: str | None, seed: int) -> dict[
                 ("association", _association_error),
                 ("two_sample_auc", lambda a, b: _auc(a, b, seed)),
             )
+        },
+        "two_sample_auc_with_traces": {
+            side: figure(_auc(one, both[2], seed), np.nan)
+            for side, one in (("synthetic", both[0]), ("real", both[1]))
         },
     }
 
@@ -125,7 +134,7 @@ def _cramer(pair: Ints) -> float:
     return float(np.sqrt(phi / least)) if least > 0 else 0.0
 
 
-def _auc(a: Ints, b: Ints, seed: int) -> float:
+def _auc(a: Floats | Ints, b: Floats | Ints, seed: int) -> float:
     """How well a forest tells rows of a from rows of b, as many of both."""
     rng = np.random.default_rng(seed)
     n = min(len(a), len(b))

@@ -78,6 +78,25 @@ def test_columns_that_do_not_go_together_are_found_by_pairs_and_by_the_forest() 
         assert tv["synthetic"]["mean"] < 0.15
 
 
+def raised_where_lossy(seed: int, is_lossy: bool) -> Traces:
+    one = traces(400, seed)
+    raised = np.array(one.meta["lossy"].to_pylist()) == is_lossy
+    return replace(one, values=one.values + 10 * raised[:, None, None])
+
+
+@pytest.mark.parametrize(("as_real", "low", "high"), [(True, 0.4, 0.57), (False, 0.9, 1.0)])
+def test_traces_that_do_not_go_with_their_columns_are_found_beside_them(
+    as_real: bool, low: float, high: float
+) -> None:
+    real, holdout = (raised_where_lossy(seed, True) for seed in (0, 1))
+    made = raised_where_lossy(3, as_real)
+    found = column_figures(prepare(real, made, holdout, 0, None, None), "link", 0)
+    assert found is not None
+    assert mean(found, "two_sample_auc") < 0.57
+    assert low <= mean(found, "two_sample_auc_with_traces") <= high
+    assert mean(found, "two_sample_auc_with_traces", "real") < 0.57
+
+
 @pytest.mark.parametrize(("name", "value"), [("os", "bsd"), ("loss", 99.0), ("packets", 10**6)])
 def test_a_column_of_other_values_is_found(name: str, value: Any) -> None:
     made = traces(400, 3)

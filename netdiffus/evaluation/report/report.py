@@ -117,7 +117,12 @@ def _of_columns(figures: Mapping[str, Any] | None) -> list[str]:
     if figures is None:
         return []
     told = []
-    for name, title in (("association", "association error"), ("two_sample_auc", "AUC")):
+    titles = {
+        "association": "association error",
+        "two_sample_auc": "AUC",
+        "two_sample_auc_with_traces": "AUC with traces",
+    }
+    for name, title in titles.items():
         made, real = (figures[name][side]["mean"] for side in ("synthetic", "real"))
         if made is not None:
             told.append(f"{title} {made:.2f} (real: {real:.2f})")
