@@ -12,6 +12,8 @@ from netdiffus.errors import Note, visible
 if TYPE_CHECKING:
     from netdiffus.parts.building import Made
 
+LISTED = 6  # items of a list
+
 # Threads of scikit-learn 1.9 empty each other's list of warning filters, and then complain of that.
 _OF_THREADS = "`sklearn.utils.parallel.delayed` should be used with"
 
@@ -57,9 +59,20 @@ def _lines(result: dict[str, Any], indent: str = "") -> list[str]:
         if isinstance(value, dict):
             lines += [f"{indent}{key}:", *_lines(value, indent + "  ")]
         else:
-            shown = f"{value:.4g}" if isinstance(value, float) else value
-            lines.append(f"{indent}{key}: {shown}")
+            lines.append(f"{indent}{key}: {_shown(value)}")
     return lines
+
+
+def _shown(value: Any) -> str:
+    """Numbers in four digits; of a long list the first items."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if not isinstance(value, list | tuple):
+        return str(value)
+    if not value:
+        return "none"
+    more = f", and {len(value) - LISTED} more (--json lists all)" if len(value) > LISTED else ""
+    return ", ".join(str(item) for item in value[:LISTED]) + more
 
 
 def show_warning(
