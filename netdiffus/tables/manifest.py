@@ -245,12 +245,12 @@ def _not_there(folder: Path) -> str:
         return f"{folder}: no such folder"
     if (folder / PLAN).exists():
         return (
-            f"{folder}: the data set is not whole, as no {MANIFEST} is there; run the command "
-            "that makes it again, it does what is missing"
+            f"{folder}: the data set is incomplete: it has no {MANIFEST}; run the command that "
+            "makes it again, to make the missing parts"
         )
     return (
-        f"{folder}: no data set, as no {MANIFEST} is there; netdiffus import and sample write one "
-        "(-o FOLDER), and Dataset.write"
+        f"{folder}: no data set, because it has no {MANIFEST}; netdiffus import and sample write "
+        "one (-o FOLDER), and so does Dataset.write"
     )
 
 

@@ -191,7 +191,7 @@ def test_what_does_not_fit_is_named_when_it_is_opened(
 def test_a_folder_that_is_still_being_made_is_not_taken_for_whole(folder: Path) -> None:
     (folder / MANIFEST).rename(folder / PLAN)
     for opens in (Dataset, Traces.load):
-        with pytest.raises(InputError, match="the data set is not whole"):
+        with pytest.raises(InputError, match="the data set is incomplete"):
             opens(folder)
 
 

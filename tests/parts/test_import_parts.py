@@ -208,7 +208,7 @@ def test_a_killed_process_loses_one_part(captures: Path, tmp_path: Path) -> None
     time.sleep(0.2)
     process.kill()
     process.communicate()
-    with pytest.raises(InputError, match="the data set is not whole"):
+    with pytest.raises(InputError, match="the data set is incomplete"):
         Traces.load(folder)
     assert import_to_parts(captures, folder)[0].is_whole
     assert Dataset(folder).load().equals(import_captures(captures)[0])
@@ -218,7 +218,7 @@ def test_the_command_line(captures: Path, tmp_path: Path) -> None:
     first = run("import", captures, "-o", tmp_path / "set", "--shard", "0/2", "--json")
     assert first.code == 0
     assert json.loads(first.out)["missing"] == 2
-    assert "is not whole: 2 of 5 parts are missing" in first.err
+    assert "is incomplete: 2 of 5 parts are missing" in first.err
     second = run("import", captures, "-o", tmp_path / "set", "--shard", "1/2", "--json")
     assert second.code == 0
     found = json.loads(second.out)
