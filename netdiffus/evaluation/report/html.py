@@ -28,10 +28,10 @@ CANDIDATES = {
     "markov": "Markov chain",
 }
 READINGS = (
-    "Each line is scaled to its worst. Shaded: still near the real traces.",
-    "Where nothing is copied, the synthetic traces stand where real ones usually do.",
-    "1: as far from real traces as other real traces are. Shaded: near. Grey: within the noise. A "
-    "bar without a word beside its number compares values.",
+    "Each line is scaled to its worst value. Shaded: still near the real traces.",
+    "Without copying, the share of the synthetic traces is at the usual one of real traces.",
+    "1: as far from real traces as other real traces are. Shaded: near. Grey: within the noise. "
+    "A number without a word compares values.",
 )
 MEASURES = {"joint": "joint MMD", "coverage": "coverage", "frechet": "Fréchet"}
 
@@ -122,7 +122,7 @@ def _wider(figures: dict[str, Any]) -> list[tuple[str, list[Any]]]:
     for measure in ("hellinger", "total_variation"):
         rows.append((measure.replace("_", " "), [c[measure]["overall"] for c in candidates]))
     auc = [c["two_sample_auc_network"] for c in candidates]
-    return [*rows, ("told from real by a network, AUC", auc)]
+    return [*rows, ("two-sample AUC of a network", auc)]
 
 
 def _plots(report: Report) -> dict[str, Any]:
