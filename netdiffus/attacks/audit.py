@@ -305,7 +305,7 @@ def _notes(attacks: Sequence[Figures]) -> list[str]:
     if blind["low"] <= BLIND:
         return []
     return [
-        f"Training and holdout differ by themselves: a forest that never sees the model tells them "
-        f"apart with an AUC of {blind['mean']:.3f}. The attacks may find this difference, not what "
-        "the model learned. Split one set at random to rule it out."
+        f"Training and holdout traces differ by themselves: a forest that never sees the model "
+        f"separates them with an AUC of {blind['mean']:.3f}. The attacks may find this difference "
+        "instead of what the model learned. To rule it out, split one set at random."
     ]

@@ -74,7 +74,9 @@ class TestGenerators:
     def test_that_copies(self, sets: tuple[Traces, Traces, Traces]) -> None:
         members, others, _ = sets
         found = audit(train=members, holdout=others, synthetic=members).figures
-        assert "60 different training traces came out with every point" in found["answer"]["text"]
+        assert (
+            "60 different training traces were sampled with every point" in found["answer"]["text"]
+        )
         assert found["copies"]["exact"]["mean"] == 1
 
     def test_times_of_training_and_gaps_of_what_was_made(self) -> None:
