@@ -223,7 +223,7 @@ def test_what_is_made_holds_no_rare_gap_or_volume(kind: str, preset: str, tmp_pa
     if preset == "causal":  # and the search works
         kept = learned(traces, tmp_path, preset, force=True, rare="keep")
         assert made_exactly(sample(kept, 40, seed=0), traces)
-        assert "Give away neither" in kept.card()
+        assert "Do not share them" in kept.card()
         assert Model.load(tmp_path).about["rare"] == "keep"
 
 
