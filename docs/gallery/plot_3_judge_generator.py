@@ -2,8 +2,8 @@
 Evaluate another generator
 ==========================
 
-``evaluate`` needs traces, not a model, so it can evaluate any generator. The one here has a few lines:
-for each class, a normal distribution of the logarithms of all bins, with their means and
+``evaluate`` needs traces, not a model, so it can evaluate any generator. The one here has a few
+lines: for each class, a normal distribution of the logarithms of all bins, with their means and
 covariances. So means and correlations of the bins are right. What can be wrong?
 """
 
