@@ -77,13 +77,15 @@ class Choice:
     def __str__(self) -> str:
         """What was chosen and why, in a few sentences."""
         gain = self.gains[self.shown]
-        many = f"{sum(self.made.values()):,} made traces" if self.plan else "0 made traces"
-        rounds = f" in {self.rounds} divisions" if self.rounds > 1 else ""
+        many = (
+            f"{sum(self.made.values()):,} synthetic traces" if self.plan else "0 synthetic traces"
+        )
+        rounds = f" of {self.rounds} splits" if self.rounds > 1 else ""
         compared = "; ".join(
             self._compared(name, control) for name, control in gain.controls.items()
         )
         return (
-            f"{many}: {self._why(gain)}. Named rightly of {self.traces:,} validation traces"
+            f"{many}: {self._why(gain)}. Accuracy on {self.traces:,} validation traces"
             f"{rounds}: {compared}. Mean gain {100 * gain.mean:+.1f} points, standard error "
             f"{100 * gain.error:.1f}.{self._advice()}"
         )
@@ -96,7 +98,8 @@ class Choice:
         if not gain.is_sure:
             return f"with the best number, {self.shown}, one classifier is worse"
         return (
-            f"the best number, {self.shown}, is better than as many controls, but not than others"
+            f"the best number, {self.shown}, is better than controls of the same number, but not "
+            "than all others"
         )
 
     def _compared(self, classifier: str, control: str) -> str:
@@ -104,7 +107,7 @@ class Choice:
             100 * self.scores[name][classifier] for name in (f"{MADE} {self.shown}", control)
         )
         return (
-            f"{classifier} {ours:.1f} % with real and made traces, {theirs:.1f} % with "
+            f"{classifier} {ours:.1f} % with real and synthetic traces, {theirs:.1f} % with "
             f"{_in_words(control)}"
         )
 
