@@ -50,7 +50,7 @@ def test_it_trains_where_no_model_is_given(work: Path, tmp_path: Path) -> None:
     out = tmp_path / "more.csv"
     done = run("augment", work / "real.parquet", "--steps", 1, *QUICK, "-o", out)
     assert done.code == 0, done.err
-    assert "in 3 divisions" in done.out
+    assert "of 3 splits" in done.out
     assert Traces.load(out).counts()["steady"] >= 12
 
 
