@@ -42,7 +42,7 @@ def evaluate(
         typer.Option("--sessions", help="Compare sessions of flows, too; needs --holdout."),
     ] = False,
     cnn: Annotated[
-        bool, typer.Option("--cnn", help="Train a small CNN beside the forest: seconds more.")
+        bool, typer.Option("--cnn", help="Train a small CNN beside the forest: a minute more.")
     ] = False,
     by: Annotated[
         str | None, typer.Option(help="Column of groups, within which traces depend on each other.")
