@@ -44,7 +44,7 @@ def evaluate(
         typer.Option("--sessions", help="Also compare sessions of flows; needs --holdout."),
     ] = False,
     cnn: Annotated[
-        bool, typer.Option("--cnn", help="Also use a small CNN as classifier; takes seconds.")
+        bool, typer.Option("--cnn", help="Also use a small CNN as classifier; takes a minute.")
     ] = False,
     by: Annotated[
         str | None, typer.Option(help="Column of groups of dependent traces, such as host.")

@@ -98,7 +98,10 @@ class CandidateScorer:
         return _test_figures([self._test_of(added, 0)], self._comparison.classes)
 
     def by_cnn(self, candidate: TraceSet, *, is_real: bool) -> Figures:
-        """What a convolutional network learns from these traces, and with real ones added."""
+        """What a convolutional network learns from these traces, and with real ones added.
+
+        And how well one tells them from held-out traces, at equal counts per class.
+        """
         train, holdout = self._comparison.train, self._comparison.holdout
         counts = self._comparison.trained
         equal = self._series(candidate, counts, "learn")
@@ -108,9 +111,16 @@ class CandidateScorer:
         test = self._series(holdout, _most(holdout.counts), "test")
         classes = self._comparison.classes
         seed = self._seed_of(0, "cnn")
+        compared = self._comparison.compared
+        ours = self._series(candidate, compared, "candidate")
+        theirs = self._series(holdout, compared, "reference")
+        scores = two_sample_scores(ours, theirs, self._seed_of(0, "two samples"), cnn)
         return {
-            name: _test_figures([train_and_test(x, test, len(classes), seed, cnn)], classes)
-            for name, x in (("trained_on_equal", equal), ("trained_with_real", both))
+            **{
+                name: _test_figures([train_and_test(x, test, len(classes), seed, cnn)], classes)
+                for name, x in (("trained_on_equal", equal), ("trained_with_real", both))
+            },
+            "two_sample_auc": intervals.auc_figure([scores], [(ours.group, theirs.group)]),
         }
 
     def _series(self, traces: TraceSet, counts: Ints, purpose: str) -> VectorSet:

@@ -76,7 +76,8 @@ def evaluate(
         repeats: Draws of traces, each with classifiers of its own, that means are taken over.
             None is 3 where at most 1,000 traces are compared and learned from, else 1.
         cnn: Also train a small convolutional network on what a forest learns from: the traces of
-            each set, and with the real ones added. Takes seconds, or a minute of long traces.
+            each set, and with the real ones added; and to tell each set from the holdout. Takes
+            a minute, of long traces several.
         history: Training log, one mapping with `step` and `loss` each, for the report's curve.
         about: Settings and costs to print in the report, such as steps or seconds a trace.
         audit: Figures of an `Audit` of the same traces, which then answer "Is it private?".
