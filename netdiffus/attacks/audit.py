@@ -100,14 +100,14 @@ def audit(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Audit:
-    """Attacks a model, or traces that any generator made.
+    """Attacks a model, or the synthetic traces of any generator.
 
     Args:
-        model: A model or its folder; None attacks `synthetic` alone.
-        train: The traces that were learned from.
-        holdout: Real traces from the same source that were not learned from. A rate at 0.1 % false
-            positives needs at least 1,000 of them.
-        synthetic: What the generator made; None has the model make it.
+        model: A model or its folder; None attacks only `synthetic`.
+        train: The training traces.
+        holdout: Real traces from the same source that were not used in training. A rate at 0.1 %
+            false positives needs at least 1,000 of them.
+        synthetic: Synthetic traces; None samples them from the model.
         samples: How many traces the model makes; None is five for each member, 10,000 at most.
         refits: Reference models to train, each on a random half of the attacked traces. Two give
             the attack "loss minus reference", four or more also LiRA.

@@ -274,18 +274,18 @@ def _note_sizes(read: dict[str, _Reading], lowest: float, notes: list[str]) -> N
     sizes = ", ".join(f"{name} {len(one.set):,}" for name, one in read.items())
     copies = "all traces" if lowest >= 1 else f"{lowest:.1%} of all traces, chosen by their points"
     notes.append(
-        f"Sets of any size ({sizes} traces), read once: the figures of whole sets are of all "
-        f"traces. All others are of random traces of each class, at most {MOST_COMPARED:,} to "
-        f"compare, to learn from and to look for near copies of, among at most {MOST_TRACES:,} of "
-        f"each set. Exact copies are counted over {copies}."
+        f"Data sets ({sizes} traces): the figures under “All traces” use all of them. Other "
+        f"figures use at most {MOST_TRACES:,} random traces of each set. Comparisons, classifiers "
+        f"and the search for near copies use at most {MOST_COMPARED:,} of these at a time. Exact "
+        f"copies are counted over {copies}."
     )
     cut = {name: one.cut for name, one in read.items() if one.cut}
     if cut:
         length = next(iter(read.values())).length
         found = ", ".join(f"{name} {n:,}" for name, n in cut.items())
         notes.append(
-            f"Of random traces that are longer than {length:,} points ({found}) the first "
-            f"{length:,} count, as longer ones do not fit into memory together."
+            f"Random traces longer than {length:,} points ({found}) are cut to {length:,} points, "
+            "because longer ones do not fit into memory together."
         )
 
 

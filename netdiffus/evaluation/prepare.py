@@ -20,9 +20,8 @@ MOST_COMPARED = 2_000  # at a time
 LONGER = 0.02  # share of real traces beyond the longest synthetic one that is more than chance
 CHUNK = 4_096  # traces whose keys are made at a time
 NO_HOLDOUT = (
-    "No holdout was given, so the real traces were halved and the synthetic traces are judged "
-    "by the second half. The generator may have learned from that half: memorised traces then "
-    "look better here than they are."
+    "No holdout was given, so the real traces were halved, and the second half is the holdout. If "
+    "the generator learned from that half, too, memorised traces look better here than they are."
 )
 
 
@@ -236,7 +235,7 @@ def common_classes(sets: Mapping[str, Labelled], notes: list[str]) -> tuple[str,
         if missing := (real | held) - present:
             notes.append(
                 f"The {name} traces lack {len(missing)} of {len(real | held)} classes "
-                f"({', '.join(sorted(missing))}): every figure is for the other classes alone."
+                f"({', '.join(sorted(missing))}): all figures are for the other classes."
             )
     common = real & made & held
     if not common:
@@ -278,7 +277,7 @@ def note_lengths(longest: int, longer: float, notes: list[str]) -> None:
     if longer > LONGER:
         notes.append(
             f"{longer:.0%} of the holdout traces are longer than every synthetic trace ({longest} "
-            f"points), which all figures count. To compare the first {longest} points alone, "
+            f"points). This affects all figures. To compare only the first {longest} points, "
             f"truncate the real traces (--length {longest})."
         )
 
@@ -287,9 +286,9 @@ def _note_size(sets: dict[str, Traces], notes: list[str]) -> None:
     sizes = [f"{name} {len(traces):,}" for name, traces in sets.items()]
     if max(len(traces) for traces in sets.values()) > MOST_COMPARED:
         notes.append(
-            f"Large sets ({', '.join(sizes)} traces): figures are of random traces of each class, "
-            f"at most {MOST_COMPARED:,} to compare, to learn from and to look for near copies of, "
-            f"among at most {MOST_TRACES:,} of each set. Exact copies are counted over all traces."
+            f"Large sets ({', '.join(sizes)} traces): figures use at most {MOST_TRACES:,} random "
+            f"traces of each set. Comparisons, classifiers and the search for near copies use at "
+            f"most {MOST_COMPARED:,} of these at a time. Exact copies are counted over all traces."
         )
 
 

@@ -198,7 +198,7 @@ def test_long_traces_are_cut_in_the_sample_alone(sets: tuple[Dataset, Dataset, D
     assert comparison.train.whole.sums is not None
     assert comparison.train.whole.sums["longest"] == 12
     assert found["real"].longest.max() == 12
-    assert "the first 4 count" in comparison.notes[-1]
+    assert "are cut to 4 points" in comparison.notes[-1]
 
 
 def test_without_a_holdout_the_real_traces_are_halved(

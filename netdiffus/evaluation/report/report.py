@@ -33,9 +33,9 @@ class Report:
             points and seconds), `about`, and
             `ledger` (what privacy the synthetic traces are guaranteed, or null), `audit` (what
             attacks found, or null).
-        real: Real traces that the generator learned from, times as gaps.
-        synthetic: The traces judged.
-        holdout: The real traces they were judged by.
+        real: Training traces, times as gaps.
+        synthetic: Synthetic traces.
+        holdout: Held-out real traces.
         history: Training log, one mapping with `step` and `loss` each.
     """
 
