@@ -227,7 +227,7 @@ def test_sets_that_cannot_be_compared_are_refused_before_they_are_read(
 def test_a_report_of_data_sets(tmp_path: Path) -> None:
     few = [traces[:90] for traces in (REAL, MADE, HELD)]
     sets = [parted(tmp_path / str(k), one, (40, 41)) for k, one in enumerate(few)]
-    with pytest.warns(Note, match="Sets of any size"):
+    with pytest.warns(Note, match="Data sets"):
         report = evaluate(sets[0], sets[1], holdout=sets[2])
     in_memory = evaluate(few[0], few[1], holdout=few[2])
     assert report.figures["candidates"] == in_memory.figures["candidates"]
