@@ -194,8 +194,8 @@ def _check(model: Model, codec: TokenCodec, partial: Traces, mask: Bools) -> Non
     """Refuses points that the network cannot be given."""
     if codec.runs:
         raise InputError(
-            "a point of this model is a run of packets, of which a part cannot be given; train "
-            "with runs=0 (--runs 0)"
+            "a point of this model is a run of packets, so single packets cannot be continued; "
+            "train with runs=0 (--runs 0)"
         )
     longest = int(partial.lengths.max())
     if longest > codec.points:

@@ -326,7 +326,9 @@ def _made(
     try:
         data = model.network.generate(draws, columns, *how).cpu()
     except ValueError as error:  # of weights that are so large that sums overflow
-        raise InputError(f"the model makes what are no numbers; train it again ({error})") from None
+        raise InputError(
+            f"the model makes values that are not numbers; train it again ({error})"
+        ) from None
     draws, columns = draws.to("cpu"), columns.cpu()
     labels = draws.label.numpy()
     meta = _meta(model, draws, columns.numpy(), asked)

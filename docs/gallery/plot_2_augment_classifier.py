@@ -42,7 +42,7 @@ print(f"{len(few)} traces to learn from, {len(holdout)} to test with")
 model = train(few, recipe=Recipe(steps=200, batch_size=32), width=48)
 augmented = augment(few, model, times=(1, 5), seed=0)
 made = augmented.meta["is_synthetic"].to_pylist().count(True)
-print(f"{len(few)} real traces and {made} made ones")
+print(f"{len(few)} real traces and {made} synthetic ones")
 
 # %%
 # Was the choice right?

@@ -179,7 +179,7 @@ def _check_asked(
     model: object, synthetic: Traces | None, samples: int | None, refits: int, canaries: int
 ) -> None:
     if model is None and synthetic is None:
-        raise InputError("nothing to attack: give a model, or what a generator made (--synthetic)")
+        raise InputError("nothing to attack: give a model, or synthetic traces (--synthetic)")
     if model is None and (refits or canaries):
         raise InputError(
             "refits and canaries train models like the one that is attacked: give that model, or "
@@ -197,9 +197,9 @@ def _check_trainable(
     recipe_of(model, minutes=minutes, seed=seed)
     if guarantee:
         raise InputError(
-            "refits and canaries: the model learned from a table that was made private, and a "
-            "training without that step would tell nothing of it. Leave them out (--refits, "
-            "--canaries), or give netdiffus.attacks.canaries.canary_audit a function that does both"
+            "refits and canaries: the model was trained on private traces, but refits would train "
+            "on the real ones, so they show nothing. Leave them out (--refits, --canaries), "
+            "or give netdiffus.attacks.canaries.canary_audit a function that does both steps"
         )
 
 

@@ -184,8 +184,8 @@ def _check_any(rows: Sequence[Bools], shared: Sequence[int]) -> None:
     for name, found in zip(("train", "holdout"), rows, strict=True):
         if not found.any():
             raise InputError(
-                f"{name}: no trace is left without those that occur more than once ({len(shared)} "
-                "are on both sides); hold out traces that were not learned from"
+                f"{name}: every trace occurs more than once ({len(shared)} are on both sides); "
+                "hold out traces that were not used in training"
             )
 
 
@@ -200,7 +200,7 @@ def _same_classes(members: Traces, others: Traces, notes: list[str]) -> tuple[Tr
             f"{_some([members.classes[k] for k in left])}."
         )
     if not both.any():
-        raise InputError("train and holdout have no class of which both have two traces")
+        raise InputError("train and holdout have no class with two traces in both")
     kept = np.flatnonzero(both)
     return members[np.isin(members.labels, kept)], others[np.isin(others.labels, kept)]
 

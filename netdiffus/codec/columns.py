@@ -243,7 +243,7 @@ def read_asked(columns: Columns, where: Mapping[str, Any]) -> dict[str, Asked]:
         if name in columns.totals:
             raise InputError(
                 f"where: {name} is the {columns.totals[name][0]} of a trace; it is computed from "
-                "what is made, and cannot be asked for"
+                "the synthetic points, so where cannot fix it"
             )
         if name not in known:
             raise InputError(
@@ -255,8 +255,8 @@ def read_asked(columns: Columns, where: Mapping[str, Any]) -> dict[str, Asked]:
         a, b = (asked[name].bounds if name in asked else None for name in (first, second))
         if a is not None and b is not None and a[0] > b[1]:
             raise InputError(
-                f"where: {first} is never greater than {second} in the training traces, so that "
-                "both ranges cannot hold"
+                f"where: {first} is never greater than {second} in the training traces, so no "
+                "trace can be in both ranges"
             )
     return asked
 
@@ -270,7 +270,7 @@ def _names(traces: Traces, chosen: Choice) -> list[str]:
         chosen = [chosen] if isinstance(chosen, str) else chosen
         for name in chosen:
             if name in OURS:
-                raise InputError(f"column {name!r}: traces that are made have one of their own")
+                raise InputError(f"column {name!r}: synthetic traces have their own; leave it out")
             if name not in there:
                 raise InputError(
                     f"column {name!r} is not in the meta-data; there are: {', '.join(there)}"

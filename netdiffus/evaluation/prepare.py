@@ -191,8 +191,8 @@ def with_classes(traces: Traces, classes: Sequence[str], name: str) -> Traces:
     place = {k: i for i, k in enumerate(classes)}
     if other := sorted(_present(traces) - place.keys()):
         raise InputError(
-            f"{name}: traces of {', '.join(other)}, which is not learned; the classes are "
-            f"{', '.join(classes)}: leave these traces out, or learn from some"
+            f"{name}: class {', '.join(other)} is not in training; training has "
+            f"{', '.join(classes)}: leave these traces out, or train on some of them"
         )
     labels = np.array([place.get(k, -1) for k in traces.classes])[traces.labels]
     return replace(traces, labels=labels, classes=tuple(classes))

@@ -244,7 +244,7 @@ class Dataset:
             if sha256(path) != part.sha256:
                 raise InputError(f"{path}: its bytes are not those of the manifest; {AGAIN}")
             if part.sha256 in seen:
-                raise InputError(f"{path}: the same as {seen[part.sha256]}; take one of them away")
+                raise InputError(f"{path}: the same as {seen[part.sha256]}; delete one of them")
             seen[part.sha256] = part.file
             with self._open(part) as file:
                 file.check_sums()

@@ -58,7 +58,7 @@ class Shard:
         if text is None:
             return cls()
         if force:
-            raise InputError("force with a shard: it would take away what the others have made")
+            raise InputError("force with a shard: it would delete the parts of other shards")
         return cls.parse(text)
 
     def of(self, whole: Sequence[T]) -> Sequence[T]:

@@ -108,7 +108,7 @@ def check_budget(epsilon: object, delta: object, n: int, what: str) -> tuple[flo
     if delta >= 1 / n:
         raise InputError(
             f"delta is {delta:g}, but must be below 1/{n:,} = {1 / n:.3g}, as there are {n:,} "
-            f"{what}: else giving one of them away whole would keep the guarantee; lower delta"
+            f"{what}: otherwise one whole trace could be released; lower delta"
         )
     return epsilon, delta
 

@@ -271,8 +271,8 @@ def _check_files(folder: Path, parts: tuple[Part, ...]) -> None:
     others = [name for name in others if not name.startswith((".", "_"))]
     if others:
         raise InputError(
-            f"{folder / others[0]}: not in the manifest; it is of a run that has not ended, so run "
-            "its command again, or of others, so take it away"
+            f"{folder / others[0]}: not in the manifest. If it is from an unfinished run, run "
+            "the command again; otherwise, move it away"
         )
 
 

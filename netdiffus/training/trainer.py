@@ -260,18 +260,18 @@ def _warn(traces: Traces, kept: int, counts: dict[str, int]) -> None:
     if cut := int((traces.lengths > kept).sum()):
         warnings.warn(
             f"{cut} of {len(traces)} traces are longer than {kept} points; only their first {kept} "
-            "are learned. length (--length) keeps another number, up to the length that "
-            f"{needed()} traces reach; evaluate with length={kept} compares no more",
+            "are learned. length (--length) sets another number, up to the length that "
+            f"{needed()} traces reach; evaluate with length={kept} compares as many",
             Note,
             stacklevel=3,
         )
     few = sorted((n, name) for name, n in counts.items() if n < FEW)
     if few:
         more = f", and {len(few) - 1} more classes have fewer than {FEW}" if len(few) > 1 else ""
-        rule = f"; values that fewer than {K} traces share are never made exactly"
+        rule = f"; values that fewer than {K} traces share are never generated exactly"
         warnings.warn(
-            f"class {few[0][1]!r} has {few[0][0]} traces{more}: what is made of so few is more "
-            f"like all traces than like their class{rule if needed() > 1 else ''}",
+            f"class {few[0][1]!r} has {few[0][0]} traces{more}: with so few, synthetic traces "
+            f"resemble all classes more than their own{rule if needed() > 1 else ''}",
             Note,
             stacklevel=3,
         )

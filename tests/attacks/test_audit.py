@@ -119,8 +119,12 @@ class TestModel:
         text = (tmp_path / "a.html").read_text(encoding="utf-8")
         heads = _Heads()
         heads.feed(text)
-        assert heads.found[:3] == ["The guarantee", "Is it private?", "Who was learned from?"]
-        assert heads.found[-2:] == ["Copies: finds copies, proves nothing", "Method and limits"]
+        assert heads.found[:3] == [
+            "The guarantee",
+            "Is it private?",
+            "Membership inference: which traces were learned?",
+        ]
+        assert heads.found[-2:] == ["Copies (no proof of privacy)", "Method and limits"]
         assert "<strong>None.</strong>" in text
         assert "http" not in text.replace("http://www.w3.org", "")  # opens offline
         assert "10%</text>" in text  # a label of an axis

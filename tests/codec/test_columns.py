@@ -68,7 +68,7 @@ class TestWhichAreLearned:
             assert fitted(traces, "all").names == ("hour", "count")
 
     def test_those_that_all_made_traces_have_are_refused(self) -> None:
-        with pytest.raises(InputError, match="'seed': traces that are made have one of their own"):
+        with pytest.raises(InputError, match="'seed': synthetic traces have their own"):
             fitted(of_ports([443] * 8, seed=[1] * 8), ["seed"])
 
     def test_rare_values_are_said(self) -> None:
