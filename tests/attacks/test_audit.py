@@ -150,7 +150,7 @@ class TestModel:
         assert found["answer"]["word"] == "Guaranteed"
         assert "epsilon 4, delta 1e-05" in found["answer"]["text"]
         assert "<dt>unit</dt><dd>one trace</dd>" in page(found)
-        with pytest.raises(InputError, match="made private"):
+        with pytest.raises(InputError, match="trained on private traces"):
             audit(model, train=members, holdout=others, canaries=60, minutes=0.01)
         # What stands in the folder by chance is no leak; more of training than of the holdout is.
         for held, word in ((60, "Guaranteed"), (10, "No")):
