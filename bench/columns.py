@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rng = np.random.default_rng(chosen.seed)
     some = [one[np.sort(rng.permutation(len(one))[: chosen.traces])] for one in (real, held)]
     both = [replace(one, meta=one.meta.select(list(names))) for one in some]
-    real, held = (one[_frequent(both, one)] for one in both)
+    real, held = (one[_frequent(both, one)].without_empty_classes() for one in both)
     budget = {"steps": chosen.steps} if chosen.steps else {"cpu_minutes": chosen.minutes}
     figures = measured(real, held, names, Recipe(**budget, seed=chosen.seed), chosen.seed)
     write_text(chosen.out / f"{chosen.set}.json", json.dumps(figures, indent=1) + "\n")
