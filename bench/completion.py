@@ -153,7 +153,7 @@ def _markov(real: Traces, held: Traces, known: int, rng: np.random.Generator) ->
         keys = _state(before, edges)
         order = np.argsort(keys, kind="stable")
         keys = keys[order]
-        now = np.repeat(held.values[None, mine, :, known - 1], DRAWS, axis=0)
+        now = np.repeat(held.values[mine][None, :, :, known - 1], DRAWS, axis=0)
         for t in range(steps):
             state = _state(now.reshape(-1, points.shape[1]), edges)
             # A state that never came counts as the next one that did.
