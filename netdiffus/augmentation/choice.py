@@ -127,7 +127,7 @@ class Choice:
 def choose(
     answers: Answers, rounds: Sequence[Round], names: Sequence[str], of: Mapping[str, Ints]
 ) -> Choice:
-    """Takes the best plan among those that help.
+    """Takes the best plan, of those for all real traces (`of`), among those that help.
 
     A score is the share of validation traces that are named rightly, mean over classes and rounds.
     The gain of a plan is its score less that of the best of three controls: real traces alone, and
@@ -135,12 +135,6 @@ def choose(
     three by the same validation traces, a gain is rather understated. A plan helps if its gain is
     above its standard error, no classifier is worse, and no control of another number has a higher
     mean score.
-
-    Args:
-        answers: What the classifiers answered.
-        rounds: The validation traces.
-        names: Of the classes.
-        of: Plans for all real traces.
     """
     weights = np.concatenate([one.weights for one in rounds]) / len(rounds)
     units = np.concatenate([one.unit for one in rounds])

@@ -35,10 +35,7 @@ def check_unmarked(real: Traces) -> None:
 def joined(real: Traces, made: Traces | None, validation: Traces | None) -> Traces:
     """All real traces, then the made ones, with a column that tells them apart.
 
-    Args:
-        real: Real traces.
-        made: Made traces, or None.
-        validation: What chose how many were made; its ledger counts, too.
+    The ledger of `validation`, which chose how many were made, counts, too.
 
     Warns:
         Note: The result has no privacy ledger, as that of one part is missing or another.

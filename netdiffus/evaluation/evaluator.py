@@ -167,7 +167,7 @@ def _all_figures(
     progress(1.0, "done")
     sets = _sets(comparison, known)
     sets["holdout"]["copying"] = scorer.copying_of_holdout()
-    usual = _usual(comparison, *scorer.usual_near())
+    usual = _usual(comparison, *scorer.copies.usual_near())
     return {"sets": sets, "candidates": candidates, "usual": usual}
 
 

@@ -14,11 +14,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Shard:
-    """One of so many shares of the work.
-
-    Attributes:
-        index: Which, counted from 0.
-        count: How many there are.
+    """One of so many shares of the work; the index counts from 0.
 
     Raises:
         InputError: There is no such share.

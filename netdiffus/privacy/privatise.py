@@ -21,13 +21,12 @@ from netdiffus.privacy.generate import make
 from netdiffus.privacy.measure import (
     SIZES,
     Measured,
-    Noisy,
     TracesInCells,
     measure,
     measure_sizes,
     shares,
 )
-from netdiffus.privacy.noise import NoisyMeter, library
+from netdiffus.privacy.noise import Noisy, NoisyMeter, library
 from netdiffus.privacy.spending import Spending, spend
 from netdiffus.progress import Progress
 from netdiffus.protocols import NUMBERS, PROTOCOLS

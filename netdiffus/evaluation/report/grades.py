@@ -63,13 +63,9 @@ class HeadlineMetric:
 
 
 def grade(value: Any, floor: Any, tolerance: float, near: float) -> str:
-    """Grades a figure where less is better.
+    """Grades a figure where less is better, by its excess over the floor.
 
-    Args:
-        value: `mean` and `sd` of the synthetic traces.
-        floor: The same of real traces.
-        tolerance: Excess over the floor that never counts.
-        near: Largest excess that is still near.
+    An excess of at most `tolerance` never counts; one up to `near` is still near.
 
     Returns:
         `at the floor`, `near`, `far` or, where the noise would hide what is near, `too few traces

@@ -55,9 +55,7 @@ def percent(x: float | None) -> str:
 def with_error(figure: Any, form: str = "") -> str:
     """Mean and standard error, to the same decimals; a dash where there is none.
 
-    Args:
-        figure: `mean` and `sd`, or None.
-        form: A format for both, such as `.3f`; three significant digits of the mean without.
+    `form` is a format for both, such as `.3f`; without, the mean has three significant digits.
     """
     if figure is None or figure["mean"] is None:
         return "\N{EN DASH}"

@@ -53,13 +53,9 @@ MISSED_SLACK = 0.05  # the same, of shares of traces that a classifier misses
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer in plain words.
+    """An answer in plain words: to the question a few words, and the text that they rest on.
 
-    Attributes:
-        question: What is asked.
-        word: The answer in a few words.
-        grade: As of a figure; empty where the answer is neither good nor bad.
-        text: What it rests on.
+    The grade is as of a figure; empty where the answer is neither good nor bad.
     """
 
     question: str
