@@ -14,7 +14,7 @@ from bench.fidelity.judging import copies, copies_of_holdout, judge, named
 from bench.fidelity.kept import Result
 from bench.fidelity.sets import FidelitySet, signed, unsigned
 from bench.paper_tasks.learners import pool, series_cnn
-from netdiffus.evaluation.baselines import bootstrap, jitter, markov
+from netdiffus.evaluation.evaluator import BASELINES
 from netdiffus.evaluation.features.vector_set import VectorSet
 from netdiffus.evaluation.metrics.classification import two_sample_scores
 from netdiffus.evaluation.metrics.cnn import CnnInputs, cnn
@@ -23,7 +23,6 @@ from netdiffus.evaluation.metrics.distributions import class_autocorrelation
 from netdiffus.traces.traces import Traces
 
 TIMES = 5  # as many synthetic as training traces
-MAKERS = {"bootstrap": bootstrap, "markov": markov, "jitter": jitter}
 
 
 def of_made(fs: FidelitySet, made: Traces, more: Traces, seed: int, judges: Judges) -> Result:
@@ -87,7 +86,7 @@ def of_baseline(fs: FidelitySet, name: str, seed: int, judges: Judges) -> Result
 def of_generator(fs: FidelitySet, name: str, times: int, seed: int) -> Traces:
     """Traces of a baseline, of sizes with their signs: that suits it best."""
     train = signed(fs.train)
-    return unsigned(MAKERS[name](train, times * len(train), seed))
+    return unsigned(BASELINES[name](train, times * len(train), seed))
 
 
 def accuracy(fs: FidelitySet, parts: list[Traces], judges: Judges) -> float:
