@@ -71,7 +71,9 @@ _OTHERS = (
 )  # fmt: skip
 # A line of the text that tcpdump prints.
 _TCPDUMP = re.compile(rb"(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d\.\d+ (?:IP6? |ARP, )")
-_TAR = "an archive of files: unpack it (tar -xf) and give the folder"
+_TAR = (
+    "an archive: unpack it (tar -xf) and give the folder; one of captures `netdiffus import` reads"
+)
 _TORCH = (
     "a file of torch, perhaps with code in it, so it is not read; if you trust it, convert it: "
     "python -c \"import numpy, torch; t = torch.load('{}', weights_only=True); "
