@@ -48,6 +48,11 @@ def lists(traces: Traces) -> dict[str, Any]:
         ("iat_nanoseconds", "iat", 1e9),
         ("interArrivalTimes_seconds", "iat", 1),
         ("tcp.time_relative", "timestamp", 1),
+        ("relTime_ms", "timestamp", 1e3),
+        ("delta_time_ms", "iat", 1e3),
+        ("ipds", "iat", 1),
+        ("udps.splt_piat_ms", "iat", 1e3),
+        ("payload_lengths", "packet_length", 1),
     ],
 )
 def test_units_and_words_in_names(name: str, channel: str, per_second: float) -> None:
@@ -74,7 +79,14 @@ def test_types_are_taken_off_names_only_where_most_names_have_them() -> None:
     assert header_of(typed, ",", Findings()).names == ["DST_IP", "TIME_FIRST", "LABEL"]
 
 
-@pytest.mark.parametrize(("name", "first"), [("is_outgoing", True), ("isIncoming", False)])
+def test_signs_without_width_are_no_part_of_a_name() -> None:
+    header = "\u200blabel,value\n".encode()
+    assert header_of(header, ",", Findings()).names == ["label", "value"]
+
+
+@pytest.mark.parametrize(
+    ("name", "first"), [("is_outgoing", True), ("isIncoming", False), ("c2s", True)]
+)
 def test_truth_values_of_a_side_are_directions(name: str, first: bool) -> None:
     sides = [[first if one > 0 else not first for one in row] for row in DIRECTIONS]
     traces, said = read({"label": LABELS, "packet_length": SIZES, name: sides})

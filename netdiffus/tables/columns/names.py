@@ -93,31 +93,37 @@ _PLAIN = {
         "packet_len", "packet_lens", "pkt_len", "pkt_lens", "pkt_length", "pkt_lengths",
         "pkt_size", "pkt_sizes", "size", "sizes", "length", "lengths", "len", "signed_size",
         "signed_sizes", "signed_length", "signed_lengths", "frame.len", "frame_len", "ip.len",
-        "ip_len", "tcp.len", "tcp_len",
+        "ip_len", "tcp.len", "tcp_len", "packet_bytes", "pkt_bytes", "payload_length",
+        "payload_lengths", "payload_size", "payload_sizes", "payload_len", "payload_lens",
     ),
     "direction": (
         "directions", "packet_direction", "packet_directions", "packet_dir", "packet_dirs",
         "pkt_direction", "pkt_directions", "pkt_dir", "pkt_dirs", "dir", "dirs",
+        "flow_direction", "flow_directions",
     ),
     "timestamp": (
         "timestamps", "time", "times", "ts", "packet_time", "packet_times", "packet_timestamp",
         "packet_timestamps", "pkt_time", "pkt_times", "arrival_time", "arrival_times",
         "frame.time_epoch", "frame_time_epoch", "frame.time_relative", "frame_time_relative",
         "frame.time", "frame_time", "tcp.time_relative", "tcp_time_relative",
+        "relative_time", "relative_times", "rel_time", "rel_times", "elapsed", "elapsed_time",
+        "epoch_time", "unix_time", "unixtime", "time_since_start",
     ),
     "iat": (
         "iats", "ipt", "ipts", "packet_iat", "packet_iats", "pkt_iat", "pkt_iats",
         "inter_arrival_time", "inter_arrival_times", "interarrival_time", "interarrival_times",
         "inter_packet_time", "inter_packet_times", "arrive_time_delta",
-        "tcp.time_delta", "tcp_time_delta",
+        "tcp.time_delta", "tcp_time_delta", "time_delta", "time_deltas", "delta_time",
+        "delta_times", "time_diff", "time_diffs", "ipd", "ipds", "dt",
     ),
 }  # fmt: skip
 _SYNONYMS = {name: channel for channel, names in _PLAIN.items() for name in names}
 # Truth values that say one of the two directions: whether 0 is from the client.
 _SIDES = {
     **dict.fromkeys(("is_outgoing", "is_upload", "is_uplink", "is_upstream", "from_client"), False),
+    **dict.fromkeys(("is_client", "is_c2s", "c2s"), False),
     **dict.fromkeys(("is_incoming", "is_download", "is_downlink", "is_downstream"), True),
-    "from_server": True,
+    **dict.fromkeys(("from_server", "is_server", "is_s2c", "s2c"), True),
 }  # fmt: skip
 
 # Tables with one row of numbers per flow: the columns that become channels of one point.
@@ -202,7 +208,7 @@ def meaning(name: str) -> Meaning | None:
     lower = name.strip().lower()
     if lower in KINDS:
         return Meaning(lower)
-    known = _KNOWN.get(lower)
+    known = _KNOWN.get(lower.removeprefix("udps."))  # plugins of nfstream
     if known is not None:
         return known
     if lower in _SYNONYMS:
