@@ -15,6 +15,7 @@ from netdiffus.tables.columns.names import PER_SECOND
 from netdiffus.tables.columns.numbers import EXACT, position
 
 YEAR = 365 * 86400  # seconds
+LARGEST = 65575  # bytes of a packet: of IPv6, without jumbograms
 
 
 @dataclass(frozen=True)
@@ -414,9 +415,10 @@ def _doubt_sizes(points: Points) -> None:
                 f"{one.channel.name}: no size is above 1 byte, as if they were scaled; a capture, "
                 "and figures in bytes, need the sizes as they were"
             )
-        large = one.values > 65575  # the largest datagram, with the longest IPv6 header
-        points.note(
-            f"{one.channel.name}: sizes above 65575 bytes, such as "
-            f"{one.values[np.argmax(large)]:.0f}, are of no single packet",
-            points.any_in_trace(large),
-        )
+        if one.values.max() > LARGEST:
+            large = one.values > LARGEST
+            points.note(
+                f"{one.channel.name}: sizes above {LARGEST} bytes, such as "
+                f"{one.values[np.argmax(large)]:.0f}, are of no single packet",
+                points.any_in_trace(large),
+            )

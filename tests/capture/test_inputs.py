@@ -492,3 +492,10 @@ def test_what_macs_write_beside_captures_is_no_damage(tmp_path: Path) -> None:
     beside = write(tmp_path / "all/voip/._a.pcap", b"\0\5\x16\7\0\2\0\0")
     report = import_captures(tmp_path / "all")[1]
     assert (report.problems, report.skipped) == ([], [str(beside)])
+
+
+def test_nanoseconds_that_are_called_microseconds_are_said(tmp_path: Path) -> None:
+    one = pcap([Record(START, ethernet(conversation()[0][1]))], nano=False)
+    late = one[:28] + (999_999_000).to_bytes(4, "little") + one[32:]
+    with pytest.warns(Note, match="1 packets have a second or more as the fraction"):
+        import_captures(write(tmp_path / "all/a/1.pcap", late), label_from="=a")
