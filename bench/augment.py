@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy as np
 
 from bench.fidelity import sets
 from bench.fidelity.kept import ending_well, kept
+from bench.tables import markdown
 from netdiffus import Recipe
 from netdiffus.augmentation.choice import choose
 from netdiffus.augmentation.plans import plan_names, plans
@@ -33,48 +34,21 @@ PUBLIC = [name for name in sets.SETS if name != sets.LAB]
 Record = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is done.
-
-    Attributes:
-        out: Folder of the results.
-        data: Folder of the public sets.
-        sets: Their names.
-        originals: Real traces of each class that are known.
-        draws: How many draws of them.
-        times: Multiples of made traces.
-        recipe: Of every training.
-    """
-
-    out: Path
-    data: Path | None
-    sets: Sequence[str]
-    originals: Sequence[int]
-    draws: int
-    times: Sequence[int]
-    recipe: Recipe
-
-
 @ending_well
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs all draws, prints the tables and writes results.json and table.md."""
-    plan = _plan(arguments)
-    records = [
-        one
-        for name in plan.sets
-        for originals in plan.originals
-        for draw in range(plan.draws)
-        if (one := _kept(plan, name, originals, draw))
-    ]
-    write_text(plan.out / "results.json", json.dumps(records, indent=1) + "\n")
-    text = table(records, plan.times)
-    write_text(plan.out / "table.md", text)
+    asked = _asked(arguments)
+    each = product(asked.sets, asked.originals, range(asked.draws))
+    records = [one for case in each if (one := _kept(asked, *case))]
+    write_text(asked.out / "results.json", json.dumps(records, indent=1) + "\n")
+    text = table(records, asked.times)
+    write_text(asked.out / "table.md", text)
     print(text)
     return 0
 
 
-def _plan(arguments: Sequence[str] | None) -> Plan:
+def _asked(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What is asked for, with the `recipe` of every training."""
     parser = argparse.ArgumentParser("python -m bench.augment", description=__doc__)
     add = parser.add_argument
     add("--out", type=Path, default=Path("augment"), help="default %(default)s")
@@ -86,41 +60,39 @@ def _plan(arguments: Sequence[str] | None) -> Plan:
     add("--minutes", type=float, default=1.0, help="of processor time, each of four trainings")
     add("--tiny", action="store_true", help="bundled traffic, two steps: does it work?")
     asked = parser.parse_args(arguments)
+    asked.recipe = Recipe(cpu_minutes=asked.minutes)
     if asked.tiny:
-        return Plan(asked.out, asked.data, [sets.LAB], [4], 2, [1], Recipe(steps=2))
-    recipe = Recipe(cpu_minutes=asked.minutes)
-    few = (asked.sets, asked.originals, asked.draws, asked.times)
-    return Plan(asked.out, asked.data, *few, recipe)
+        asked.sets, asked.originals, asked.draws, asked.times = [sets.LAB], [4], 2, [1]
+        asked.recipe = Recipe(steps=2)
+    return asked
 
 
-def _kept(plan: Plan, name: str, originals: int, draw: int) -> Record | None:
+def _kept(asked: argparse.Namespace, name: str, originals: int, draw: int) -> Record | None:
     """One draw; what is in the folder is not done again. None where a class has too few."""
-    path = plan.out / name / f"{originals}-originals-draw-{draw}.json"
+    path = asked.out / name / f"{originals}-originals-draw-{draw}.json"
     if path.exists():
         return kept(path, dict)
-    fs = sets.load(name, plan.data)
+    fs = sets.load(name, asked.data)
     fewest = min(fs.train.counts().values())
     if originals > fewest:
         print(f"  {name}: a class has {fewest} training traces, not {originals}", flush=True)
         return None
-    return kept(
-        path,
-        lambda: (
-            {"set": name, "originals": originals, "draw": draw} | _run(plan, fs, originals, draw)
-        ),
-    )
+    record = {"set": name, "originals": originals, "draw": draw}
+    return kept(path, lambda: record | _run(fs, originals, draw, asked.times, asked.recipe))
 
 
-def _run(plan: Plan, fs: sets.FidelitySet, originals: int, draw: int) -> dict[str, Any]:
+def _run(
+    fs: sets.FidelitySet, originals: int, draw: int, times: Sequence[int], recipe: Recipe
+) -> dict[str, Any]:
     """Scores on held-out traces of every set, and what validation chose for each classifier."""
     rng = np.random.default_rng([originals, draw])
     counts = np.full(len(fs.train.classes), originals)
     few = fs.train[draw_rows(fs.train.labels, counts, rng)]
-    names = plan_names(counts, plan.times)
-    work = Rounds(few, None, plan.recipe, names, draw, None)
+    names = plan_names(counts, times)
+    work = Rounds(few, None, recipe, names, draw, None)
     rounds = work.refits(None, None, silent)
     (test,) = work.given(fs.holdout, None, None, silent)
-    found: dict[str, Any] = {"minutes": plan.recipe.cpu_minutes, "test": {}, "choice": {}}
+    found: dict[str, Any] = {"minutes": recipe.cpu_minutes, "test": {}, "choice": {}}
     for classifier in CLASSIFIERS:
         answers = [
             named_rightly(one, names, classifier, draw + number)
@@ -141,64 +113,51 @@ def table(records: Sequence[Record], times: Sequence[int]) -> str:
     groups: dict[tuple[str, int], list[Record]] = {}
     for one in records:
         groups.setdefault((one["set"], one["originals"]), []).append(one)
-    lines = [
-        "| set | originals of a class | classifier | draws | real | "
-        + " | ".join(f"{kind} {k}x" for kind in (*CONTROLS, MADE) for k in times)
-        + " | by the rule | made traces chosen in |",
-        "|" + " --- |" * (7 + 3 * len(times)),
-    ]
-    for (name, originals), some in groups.items():
-        for classifier in CLASSIFIERS:
-            lines.append(
-                f"| {name} | {originals} | {classifier} | {_row(some, classifier, times)} |"
-            )
-    lines += ["", *_gain_lines(records, times)]
-    return "\n".join(lines) + "\n"
-
-
-def _row(some: Sequence[Record], classifier: str, times: Sequence[int]) -> str:
     names = ["real", *(f"{kind} {k}x" for kind in (*CONTROLS, MADE) for k in times)]
+    heads = f"set | originals of a class | classifier | draws | {' | '.join(names)} | "
+    rows = [
+        [*group, classifier, *_cells(some, classifier, names)]
+        for group, some in groups.items()
+        for classifier in CLASSIFIERS
+    ]
+    accuracies = markdown(f"{heads}by the rule | made traces chosen in", rows)
+    return f"{accuracies}\n{_GAINS}\n{_gains_table(records, max(times))}"
+
+
+_GAINS = """Points gained over the best control, mean over draws ± standard error. The control is
+the best on average for the set and the number of originals: of as many traces (real alone,
+repeated, jittered; real alone where the rule makes none), or of any number.
+"""
+
+
+def _cells(some: Sequence[Record], classifier: str, names: Sequence[str]) -> list[object]:
     means = [np.mean([one["test"][classifier][name] for one in some]) for name in names]
-    chosen = [one["choice"][classifier] for one in some]
-    cells = [f"{100 * mean:.1f} %" for mean in (*means, np.mean(_by_rule(some, classifier)))]
-    taken = sum(plan is not None for plan in chosen)
-    return " | ".join([str(len(some)), *cells, f"{taken} of {len(some)}"])
+    by_rule = [one["test"][classifier][_set(one["choice"][classifier])] for one in some]
+    cells = [f"{100 * mean:.1f} %" for mean in (*means, np.mean(by_rule))]
+    taken = sum(one["choice"][classifier] is not None for one in some)
+    return [len(some), *cells, f"{taken} of {len(some)}"]
 
 
-def _by_rule(some: Sequence[Record], classifier: str) -> Floats:
-    """Of each draw the accuracy with what the rule returns."""
-    return np.array([one["test"][classifier][_result(one, classifier)] for one in some])
-
-
-def _result(one: Record, classifier: str) -> str:
-    plan = one["choice"][classifier]
+def _set(plan: str | None) -> str:
     return "real" if plan is None else f"{MADE} {plan}"
 
 
-def _gain_lines(records: Sequence[Record], times: Sequence[int]) -> list[str]:
+def _gains_table(records: Sequence[Record], most: int) -> str:
     """Mean gains of each set over all its draws."""
-    most = f"{max(times)}x"
-    lines = [
-        "Points gained over the best control, mean over draws ± standard error. The control is the",
-        "best on average for the set and the number of originals: of as many traces (real alone,",
-        "repeated, jittered; real alone where the rule makes none), or of any number.",
-        "",
-        f"| set | classifier | draws | {most} made, as many | by the rule, as many | any number |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+    rows = []
     for name in dict.fromkeys(one["set"] for one in records):
         some = [one for one in records if one["set"] == name]
         for classifier in CLASSIFIERS:
-            always = [most] * len(some)
+            always = [f"{most}x"] * len(some)
             chosen = [one["choice"][classifier] for one in some]
             cells = [
                 _gains(some, classifier, always, any_number=False),
                 _gains(some, classifier, chosen, any_number=False),
                 _gains(some, classifier, chosen, any_number=True),
             ]
-            shown = " | ".join(map(_mean_and_error, cells))
-            lines.append(f"| {name} | {classifier} | {len(some)} | {shown} |")
-    return lines
+            rows.append([name, classifier, len(some), *map(_mean_and_error, cells)])
+    heads = f"set | classifier | draws | {most}x made, as many | by the rule, as many | any number"
+    return markdown(heads, rows)
 
 
 def _gains(
@@ -213,8 +172,7 @@ def _gains(
             for control in _controls(alike[0], plan, any_number)
         }
         test = one["test"][classifier]
-        result = "real" if plan is None else f"{MADE} {plan}"
-        found.append(test[result] - test[max(means, key=means.__getitem__)])
+        found.append(test[_set(plan)] - test[max(means, key=means.__getitem__)])
     return np.array(found)
 
 

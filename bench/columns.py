@@ -22,9 +22,10 @@ from bench.fidelity import sets
 from netdiffus import Model, Recipe, Traces, evaluate, sample, train
 from netdiffus.files import write_text
 from netdiffus.traces.lab import lab_traffic
-from netdiffus.traces.traces import Floats
+from netdiffus.traces.traces import Bools, Floats
 
 MOST = 2_000  # traces of each side
+FEWEST = 10  # traces of a class
 POINTS = 32  # of the flows
 TIMED = 512  # traces
 ROUNDS = 5
@@ -49,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     real, held, names = _read(chosen.set, chosen.flows, chosen.data, chosen.seed)
     rng = np.random.default_rng(chosen.seed)
     some = [one[np.sort(rng.permutation(len(one))[: chosen.traces])] for one in (real, held)]
-    real, held = (replace(one, meta=one.meta.select(list(names))) for one in some)
+    both = [replace(one, meta=one.meta.select(list(names))) for one in some]
+    real, held = (one[_frequent(both, one)].without_empty_classes() for one in both)
     budget = {"steps": chosen.steps} if chosen.steps else {"cpu_minutes": chosen.minutes}
     figures = measured(real, held, names, Recipe(**budget, seed=chosen.seed), chosen.seed)
     write_text(chosen.out / f"{chosen.set}.json", json.dumps(figures, indent=1) + "\n")
@@ -67,7 +69,9 @@ def measured(
         "without": train(real, recipe=recipe, columns=[]),
     }
     reports = {
-        side: evaluate(real, sample(one, len(real), seed=seed), holdout=held, repeats=1, seed=seed)
+        side: evaluate(
+            real, sample(one, label=real.counts(), seed=seed), holdout=held, repeats=1, seed=seed
+        )
         for side, one in models.items()
     }
     columns = reports["with"].figures["columns"]
@@ -119,6 +123,13 @@ def _read(
     whole = Traces.load(folder / f"{name}.parquet")
     real, held = whole.split(0.5, seed=seed)
     return _counted(real), _counted(held), OF_A_TRACE
+
+
+def _frequent(sides: Sequence[Traces], one: Traces) -> Bools:
+    """Which traces of one are of a class that has `FEWEST` traces or more on each side."""
+    counts = [side.counts() for side in sides]
+    names = [name for name in one.classes if all(c.get(name, 0) >= FEWEST for c in counts)]
+    return np.isin(one.label_names, names)
 
 
 def _with_link(traces: Traces) -> Traces:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.fidelity import sets
+from bench.tables import markdown
 from netdiffus import Recipe, complete, train
 from netdiffus.files import write_text
 from netdiffus.traces.lab import lab_traffic
@@ -25,6 +26,7 @@ from netdiffus.traces.traces import Floats, Traces
 DRAWS, CENTRAL = 20, (0.1, 0.9)
 SHARES = (0.25, 0.5, 0.75)
 MOST = 150  # held-out traces
+FORMS = (("crps", ".3f"), ("coverage", ".2f"))
 STATES = 32  # of each channel, with about as many points each
 Rest = Callable[[Traces, Traces, int, np.random.Generator], Floats]
 """Training and held-out traces, and how many points are known, to draws (R, N, C, L - known)."""
@@ -115,16 +117,11 @@ def judged(drawn: Floats, truth: Floats) -> dict[str, float]:
 def table(name: str, figures: dict[str, dict[str, dict[str, float]]]) -> str:
     """A row for each who, a pair of columns for each share."""
     shares = list(figures)
-    lines = [
-        f"| {name} | " + " | ".join(f"CRPS, {s} known | coverage" for s in shares) + " |",
-        "| --- |" + " --- | --- |" * len(shares),
+    rows = [
+        [who, *(f"{one[who][what]:{form}}" for one in figures.values() for what, form in FORMS)]
+        for who in figures[shares[0]]
     ]
-    for who in figures[shares[0]]:
-        cells = [
-            f"{figures[s][who]['crps']:.3f} | {figures[s][who]['coverage']:.2f}" for s in shares
-        ]
-        lines.append(f"| {who} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    return markdown(" | ".join([name, *(f"CRPS, {s} known | coverage" for s in shares)]), rows)
 
 
 def _whole(traces: Traces, length: int) -> Traces:
@@ -153,7 +150,7 @@ def _markov(real: Traces, held: Traces, known: int, rng: np.random.Generator) ->
         keys = _state(before, edges)
         order = np.argsort(keys, kind="stable")
         keys = keys[order]
-        now = np.repeat(held.values[None, mine, :, known - 1], DRAWS, axis=0)
+        now = np.repeat(held.values[mine][None, :, :, known - 1], DRAWS, axis=0)
         for t in range(steps):
             state = _state(now.reshape(-1, points.shape[1]), edges)
             # A state that never came counts as the next one that did.

@@ -15,11 +15,15 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from bench.big_traces import big_traces, write_traces
+from netdiffus import Model, Recipe, Traces, evaluate, sample, train
 from netdiffus.progress import silent
+from netdiffus.sampling import sample_to_parquet
 
 MB = 1e6
 MODULES = (
@@ -84,8 +88,6 @@ def _run(step: str, folder: str, *values: Any, module: str = "bench.memory") -> 
 
 def prepare(folder: str, traces: int, points: int) -> None:
     """The files that the lines begin with: traces, a model and what it makes."""
-    from bench.big_traces import big_traces, write_traces
-    from netdiffus import Recipe, train
 
     _be_quiet()
     path = Path(folder)
@@ -106,14 +108,10 @@ def measure(folder: str, name: str) -> None:
 
 
 def _load(path: Path) -> int:
-    from netdiffus import Traces
-
     return _bytes(Traces.load(path))
 
 
 def _split(folder: Path) -> int:
-    from netdiffus import Traces
-
     traces = Traces.load(folder / "traces.parquet")
     parts = traces.split(0.2)
     return _bytes(*parts)
@@ -121,37 +119,22 @@ def _split(folder: Path) -> int:
 
 def _train_start(folder: Path) -> int:
     """Up to the first step, which is done."""
-    from netdiffus import Recipe, Traces, train
-
     traces = Traces.load(folder / "traces.parquet")
     train(traces, recipe=Recipe(steps=1), progress=silent)
     return _bytes(traces)
 
 
-def _sample(n: int) -> Callable[[Path], int]:
-    def step(folder: Path) -> int:
-        from netdiffus import Model, sample
-
-        return _bytes(sample(Model.load(folder / "model"), n, seed=1, progress=silent))
-
-    return step
+def _sample(folder: Path, n: int) -> int:
+    return _bytes(sample(Model.load(folder / "model"), n, seed=1, progress=silent))
 
 
-def _sample_to_file(n: int) -> Callable[[Path], int]:
-    def step(folder: Path) -> int:
-        from netdiffus import Model
-        from netdiffus.sampling import sample_to_parquet
-
-        model, out = Model.load(folder / "model"), folder / f"{n}.parquet"
-        sample_to_parquet(model, n, out, seed=1, progress=silent)
-        return 0
-
-    return step
+def _sample_to_file(folder: Path, n: int) -> int:
+    model, out = Model.load(folder / "model"), folder / f"{n}.parquet"
+    sample_to_parquet(model, n, out, seed=1, progress=silent)
+    return 0
 
 
 def _evaluate(folder: Path) -> int:
-    from netdiffus import Traces, evaluate
-
     real, made = (Traces.load(folder / f"{name}.parquet") for name in ("traces", "made"))
     train, holdout = real.split(0.2)
     del real
@@ -164,10 +147,10 @@ _STEPS: dict[str, Callable[[Path], int]] = {
     "load, all doubles": lambda folder: _load(folder / "wide.parquet"),
     "split": _split,
     "train start": _train_start,
-    "sample 2,000": _sample(2_000),
-    "sample 8,000": _sample(8_000),
-    "sample 2,000 to Parquet": _sample_to_file(2_000),
-    "sample 8,000 to Parquet": _sample_to_file(8_000),
+    "sample 2,000": partial(_sample, n=2_000),
+    "sample 8,000": partial(_sample, n=8_000),
+    "sample 2,000 to Parquet": partial(_sample_to_file, n=2_000),
+    "sample 8,000 to Parquet": partial(_sample_to_file, n=8_000),
     "evaluate": _evaluate,
 }
 
@@ -189,8 +172,6 @@ def _import_all(folder: Path) -> None:
     """All that is imported when it is first needed, Arrow's functions included."""
     for name in MODULES:
         import_module(name)
-    from netdiffus import Traces
-
     Traces.load(folder / "few.parquet")
 
 

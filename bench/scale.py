@@ -22,7 +22,10 @@ from threading import Event, Thread
 from typing import Any
 from unittest import mock
 
+from bench.big_traces import big_traces
 from bench.memory import MB, _be_quiet, _import_all, _run, _status
+from netdiffus import Dataset, Model, Recipe, evaluate, import_to_parts, sample_to_parts, train
+from netdiffus.export.parts import export_to_parts
 from netdiffus.progress import silent
 
 POINTS, PART = 32, 4_096
@@ -94,37 +97,25 @@ def _highest() -> Iterator[list[int]]:
 
 
 def _write(folder: Path, n: int, name: str = "set", seed: int = 0) -> None:
-    from bench.big_traces import big_traces
-    from netdiffus import Dataset
-
     starts = range(0, n, PART)
     parts = (big_traces(min(PART, n - start), POINTS, seed=seed + start) for start in starts)
     Dataset.write(folder / f"{name}-{n}", parts)
 
 
 def _read(folder: Path, n: int) -> None:
-    from netdiffus import Dataset
-
     assert sum(map(len, Dataset(folder / f"set-{n}"))) == n
 
 
 def _check(folder: Path, n: int) -> None:
-    from netdiffus import Dataset
-
     Dataset(folder / f"set-{n}").check()
 
 
 def _export(folder: Path, n: int) -> None:
-    from netdiffus import Dataset
-    from netdiffus.export.parts import export_to_parts
-
     found = Dataset(folder / f"set-{n}")
     export_to_parts(found, folder / f"captures-{n}", small="raise", progress=silent)
 
 
 def _import(folder: Path, n: int) -> None:
-    from netdiffus import import_to_parts
-
     captures = sorted((folder / f"captures-{n}").glob("*.pcap"))
     out = folder / f"imported-{n}"
     import_to_parts(captures, out, label_from="=web", threads=1, progress=silent)
@@ -134,31 +125,23 @@ def _import(folder: Path, n: int) -> None:
 
 
 def _split(folder: Path, n: int) -> None:
-    from netdiffus import Dataset
-
     Dataset(folder / f"set-{n}").split(folder / f"split-{n}", 0.1)
 
 
 def _evaluate(folder: Path, n: int) -> None:
     """As many synthetic traces as real ones, of another seed; a tenth of these held out."""
-    from netdiffus import Dataset, evaluate
-
     train, holdout = (Dataset(folder / f"split-{n}" / name) for name in ("train", "holdout"))
     report = evaluate(train, Dataset(folder / f"other-{n}"), holdout=holdout, progress=silent)
     report.to_html()
 
 
 def _train(folder: Path, n: int) -> None:
-    from netdiffus import Dataset, Recipe, train
-
     recipe = Recipe(steps=STEPS, batch_size=BATCH)
     with mock.patch("netdiffus.training.encoded.FITS", FITS):
         train(Dataset(folder / f"set-{n}"), recipe=recipe, progress=silent)
 
 
 def _sample(folder: Path, n: int) -> None:
-    from netdiffus import Model, sample_to_parts
-
     model = Model.load(folder / "model")
     out = folder / f"made-{n}"
     assert sample_to_parts(model, n, out, part_size=PART, seed=1, progress=silent).is_whole

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.tables import markdown
 from netdiffus import Recipe, Traces, compare_sessions, sample_sessions, train_sessions
 from netdiffus.files import write_text
 from netdiffus.sessions.flows import SESSION, Flows
@@ -42,12 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def table(figures: dict[str, Any]) -> str:
     """A row for each figure, made beside real."""
-    lines = [f"| {figures['sessions']} sessions | made | real (floor) |", "| --- | --- | --- |"]
-    lines += [
-        f"| {name} | {figures['made'][name]:.3f} | {floor:.3f} |"
-        for name, floor in figures["floor"].items()
-    ]
-    return "\n".join(lines) + "\n"
+    names = figures["floor"]
+    rows = [[name, *(f"{figures[side][name]:.3f}" for side in ("made", "floor"))] for name in names]
+    return markdown(f"{figures['sessions']} sessions | made | real (floor)", rows)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 OMP_NUM_THREADS=1 python examples/lab_model.py -o netdiffus/data/lab    # a quarter of an hour
 
-Run it again after a change of the model's format, or of the lab traffic. It goes on where it was
-stopped, from the folder `--work`.
+Run it again after a change of the model format or of the lab traffic. If it was stopped, it resumes
+from the folder `--work`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def learned(learn: Traces, work: Path, minutes: float) -> Model:
     recipe = Recipe(cpu_minutes=minutes, seed=SEED)
     model = train(learn, work, recipe=recipe, resume=(work / STATE).exists())
     if model.about["ended"] == "interrupted":
-        raise KeyboardInterrupt(f"{work} is kept; the same command goes on")
+        raise KeyboardInterrupt(f"{work} is kept; run the same command to resume")
     return model
 
 

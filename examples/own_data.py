@@ -1,8 +1,8 @@
-"""From a table with one row per packet, as captures are often kept, to judged synthetic traces.
+"""From a table with one row per packet to synthetic traces and their evaluation.
 
 python examples/own_data.py --minutes 2 -o report.html
 
-The table is a toy made here; put yours in place of `toy_packets`. Needs pandas and netdiffus[eval].
+The table is a toy example; use yours instead of `toy_packets`. Needs pandas and netdiffus[eval].
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def to_traces(packets: pd.DataFrame) -> Traces:
 
 def main(minutes: float, out: Path) -> Report:
     traces = to_traces(toy_packets())
-    learn, holdout = traces.split(0.3, by="host", seed=0)  # no host is on both sides
+    learn, holdout = traces.split(0.3, by="host", seed=0)  # each host is on one side only
     model = train(learn, recipe=Recipe(minutes=minutes))
     made = sample(model, len(learn), seed=0)
     report = evaluate(learn, made, holdout=holdout, by="host")

@@ -1,4 +1,4 @@
-"""Learns the lab's packets and makes new ones of one class.
+"""Trains on the packets of the lab traffic and samples synthetic traces of one class.
 
 python examples/quickstart.py --label voip -n 100 --minutes 2 -o voip.parquet
 """
@@ -18,14 +18,14 @@ def main(label: str, n: int, minutes: float, out: Path) -> Traces:
 
     made = sample(model, n, label=label, seed=0)
     made.save(out)
-    print(f"{len(made)} new traces of {label} in {out}; the first one starts:")
+    print(f"{len(made)} synthetic traces of {label} in {out}; the first one starts:")
     for length, direction, time in made.values[0, :, :5].T:
         print(f"  {time:9.4f} s  {'up  ' if direction > 0 else 'down'}  {length:5.0f} B")
     return made
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="New packets of one class.")
+    parser = argparse.ArgumentParser(description="Synthetic packets of one class.")
     parser.add_argument("--label", default="voip")
     parser.add_argument("-n", type=int, default=100)
     parser.add_argument("--minutes", type=float, default=2.0)

@@ -39,17 +39,16 @@ def complete(
     device: str | torch.device | None = None,
     progress: Progress | None = None,
 ) -> Traces:
-    """Draws the rest of traces of which some points are known.
+    """Draws the unknown points of traces whose other points are known.
 
-    The default network continues traces: their first points are known, and the rest is drawn from
-    p(rest | first points, class, columns), with its end. A model of preset `masked` fills in: any
-    points of a trace are known, its length is that of `partial`, and the others are drawn, 32
-    steps or one for each. What is known comes back as it is. Classes are those of `partial`.
-    Columns that the model learned and `partial` has are given; others are drawn by the class and
-    the given columns, and not by the known points.
+    The default network continues traces: it draws from p(rest | first points, class, columns),
+    including the end. A model of preset `masked` fills in any unknown points, in 32 steps or one
+    per point; the length is that of `partial`. Known points are returned unchanged. Classes are
+    those of `partial`. Learned columns that `partial` has are taken from it. Other columns are
+    drawn given the class and these columns, but not given the known points.
 
-    A gap between packets belongs to the later one: of a packet that is known among others that are
-    drawn, the gap before it is kept, and not its time.
+    A gap between packets belongs to the later packet. So a known packet among drawn ones keeps the
+    gap before it, but not its time.
 
     Args:
         model: Of preset `default`, `causal` or `masked`.
@@ -195,8 +194,8 @@ def _check(model: Model, codec: TokenCodec, partial: Traces, mask: Bools) -> Non
     """Refuses points that the network cannot be given."""
     if codec.runs:
         raise InputError(
-            "a point of this model is a run of packets, of which a part cannot be given; train "
-            "with runs=0 (--runs 0)"
+            "a point of this model is a run of packets, so single packets cannot be continued; "
+            "train with runs=0 (--runs 0)"
         )
     longest = int(partial.lengths.max())
     if longest > codec.points:

@@ -52,34 +52,33 @@ def sample(
     device: str | torch.device | None = None,
     progress: Progress | None = None,
 ) -> Traces:
-    """Makes n traces.
+    """Samples n synthetic traces.
 
-    Any of class and columns can be given; the others are drawn, given these, and then the points,
-    given all. No draw is thrown away.
+    You can fix the class and any columns. The other columns are drawn given these, and then the
+    points given all columns, without rejection sampling.
 
-    Traces of a class are spread over what the model can make more evenly than independent draws
-    (see `netdiffus.ops.strata`), while each alone is drawn from it as it is.
+    Draws are stratified: the traces of a class are spread more evenly than independent draws (see
+    `netdiffus.ops.strata`), while each single trace has the distribution of the model.
 
-    Trace i depends on the model, the settings, `seed` and i alone: not on n, the batch size, the
-    number of threads, `fast` or the device, but for float rounding. So work can be split: 1000
-    traces are 600 and, with `start=600`, another 400. An autoregressive network draws a token where
-    a uniform number lies among cumulated probabilities: rounding changes the token, and then the
-    rest of that trace, about once in 100,000 tokens; all other traces are equal. A network of
-    images moves a value by less than 1e-4 of its range on average.
+    Trace i depends only on the model, the settings, `seed` and i. But for rounding it does not
+    depend on n, the batch size, the number of threads, `fast` or the device. So work can be split:
+    1000 traces are 600 traces and, with `start=600`, another 400. Rounding changes a token about
+    once in 100,000 tokens, because a uniform number chooses it among cumulated probabilities. The
+    rest of that trace then differs; all other traces are equal. With a network of images, rounding
+    changes a value by less than 1e-4 of its range on average.
 
     Args:
         model: A trained model.
-        n: How many, at least 1; may be left out where `label` has the numbers.
-        label: One class, several to spread over, or None for all; or how many of each class, as in
-            `{"voip": 10, "web": 5}`, which are made in this order.
-        where: What columns must be, by name: a value; a list of values of which any will do; a
-            tuple (least, greatest) of numbers or times, of which either may be None; None for an
-            empty cell. Where more than one column has a range or a list, they are drawn by
-            importance among 64 tries, which is exact in the limit of many tries. `label` may stand
-            here, too.
-        mix: `balanced` takes the classes in turn, `real` draws them as often as training had them,
-            or of them those that go with `where`. None is `balanced`, and `real` with `where` where
-            no class is asked for.
+        n: Number of traces, at least 1; may be left out if `label` has the numbers.
+        label: One class, several classes, or None for all; or the number of traces of each class,
+            as in `{"voip": 10, "web": 5}`, which are made in this order.
+        where: Conditions on columns, by name: a value; a list of allowed values; a tuple (least,
+            greatest) of numbers or times, either of which may be None; None for an empty cell. If
+            more than one column has a range or a list, one of 64 draws is chosen by importance
+            weight, which is exact in the limit of many draws. `label` may be a key, too.
+        mix: Class frequencies. `balanced` takes the classes in turn, `real` draws them with their
+            training frequencies, given `where`. None is `balanced`, or `real` if there is `where`
+            but no class is given.
         fast: True runs the native kernels, False the plain torch reference: the same traces but
             for float rounding.
         sampler: `dpm++`, `ddim` or `ddpm`, for `series`, `image` and `paper`; None is dpm++.
@@ -327,7 +326,9 @@ def _made(
     try:
         data = model.network.generate(draws, columns, *how).cpu()
     except ValueError as error:  # of weights that are so large that sums overflow
-        raise InputError(f"the model makes what are no numbers; train it again ({error})") from None
+        raise InputError(
+            f"the model makes values that are not numbers; train it again ({error})"
+        ) from None
     draws, columns = draws.to("cpu"), columns.cpu()
     labels = draws.label.numpy()
     meta = _meta(model, draws, columns.numpy(), asked)

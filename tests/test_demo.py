@@ -90,7 +90,7 @@ def test_a_gain_is_over_the_best_control() -> None:
     shares = {"alone": 0.1, "repeated": 0.2, "jittered": 0.6, "made": 0.5}
     filled = Filled("a", 8, 75, FEW, {"forest": shares}, {"forest": shares})
     assert filled.gain("forest") == pytest.approx(-0.1)
-    assert _word(filled)[0] == "No gain over copies this time"
+    assert _word(filled)[0] == "No gain over copies in this run"
     better = {"forest": {**shares, "made": 0.7}, "cnn": shares}
     assert _word(replace(filled, recognised=better))[0] == "For the forest: 8 traces became 75"
     both = replace(filled, recognised={"forest": better["forest"]})
@@ -112,7 +112,7 @@ class Loaded(HTMLParser):
 
 def test_the_first_page_answers_three_questions(demo: Demo) -> None:
     text = (demo.folder / "demo.html").read_text()
-    for question in ("Is it of use?", "Does it look right?", "Is it private?"):
+    for question in ("Does it help a classifier?", "Does it look right?", "Is it private?"):
         assert question in text
     page = Loaded()
     page.feed(text)

@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
 
 from bench.duel.plan import Judges
+from bench.fidelity.forests import equal_draws
 from bench.fidelity.judging import copies, copies_of_holdout, judge, named
 from bench.fidelity.kept import Result
 from bench.fidelity.sets import FidelitySet, signed, unsigned
 from bench.paper_tasks.learners import pool, series_cnn
 from netdiffus.evaluation.baselines import bootstrap, jitter, markov
+from netdiffus.evaluation.features.vector_set import VectorSet
+from netdiffus.evaluation.metrics.classification import two_sample_scores
+from netdiffus.evaluation.metrics.cnn import CnnInputs, cnn
 from netdiffus.evaluation.metrics.distances import autocorrelation_distance, lag_count
 from netdiffus.evaluation.metrics.distributions import class_autocorrelation
 from netdiffus.traces.traces import Traces
@@ -33,12 +38,13 @@ def of_made(fs: FidelitySet, made: Traces, more: Traces, seed: int, judges: Judg
 
     Returns:
         Those of `bench.fidelity.judging.judge`; accuracy with `five_times` as many traces
-        and with real and made traces together (`with_real`); the three of a 1-D CNN (`cnn`,
-        `…_cnn`); `autocorrelation`.
+        and with real and made traces together (`with_real`); these three and the two-sample AUC
+        of a 1-D CNN (`cnn`, `…_cnn`); `autocorrelation`.
     """
     return {
         **judge(fs, made, judges.protocol),
         "cnn": cnn_accuracy(fs, [made], seed),
+        "auc_cnn": cnn_auc(fs, made, seed),
         "autocorrelation": autocorrelation(fs, made),
         "five_times": accuracy(fs, [made, more], judges),
         "five_times_cnn": cnn_accuracy(fs, [made, more], seed),
@@ -58,6 +64,7 @@ def of_real(fs: FidelitySet, seed: int, judges: Judges) -> Result:
     return {
         **judge(fs, fs.train, judges.protocol),
         "cnn": cnn_accuracy(fs, [fs.train], seed),
+        "auc_cnn": cnn_auc(fs, fs.train, seed),
         "autocorrelation": autocorrelation(fs, fs.train),
         "five_times": accuracy(fs, [fs.train] * TIMES, judges),
         "five_times_cnn": cnn_accuracy(fs, [fs.train] * TIMES, seed),
@@ -92,6 +99,21 @@ def cnn_accuracy(fs: FidelitySet, parts: list[Traces], seed: int) -> float:
     """Of a 1-D CNN that learned from all parts, on the held-out traces."""
     probabilities = series_cnn(pool(parts), seed)(fs.holdout)
     return float((probabilities.argmax(axis=1) == fs.holdout.labels).mean())
+
+
+def cnn_auc(fs: FidelitySet, made: Traces, seed: int) -> float:
+    """Of a 1-D CNN that tells made from held-out traces, as many of each class, in three folds."""
+    see = CnnInputs(fs.train.with_gaps())
+    held = fs.holdout
+    rows, theirs = equal_draws(made.labels, held.labels, np.random.default_rng(seed))
+    sides = (
+        (unsigned(made)[rows], -1 - np.arange(len(rows))),
+        (held[theirs], fs.files[theirs]),
+    )
+    ours, reference = (VectorSet(see(one.with_gaps()), one.labels, group) for one, group in sides)
+    scores = two_sample_scores(ours, reference, seed, cnn)
+    side = np.repeat([0, 1], [len(one) for one in scores])
+    return float(roc_auc_score(side, np.concatenate(scores)))
 
 
 def autocorrelation(fs: FidelitySet, made: Traces) -> float:

@@ -80,6 +80,7 @@ _USE: Columns = {
     "accuracy": _figure("accuracy", beside={"real": "accuracy"}),
     "of a 1-D CNN": _figure("cnn", beside={"real": "cnn"}),
     "two-sample AUC": _figure("auc", beside={"real": "auc"}),
+    "AUC of a 1-D CNN": _figure("auc_cnn", beside={"real": "auc_cnn"}),
     "W1": _figure("wasserstein", beside={"real": "wasserstein"}),
     "autocorrelation": _figure("autocorrelation", beside={"real": "autocorrelation"}),
     "5x accuracy": _figure(

@@ -15,23 +15,21 @@ from bench.fidelity.forests import Protocol
 from bench.fidelity.kept import ending_well
 from bench.fidelity.peers import PEERS
 from bench.fidelity.runs import Plan, run
-from bench.fidelity.table import markdown, picture
-from netdiffus.files import whole_file, write_text
+from bench.fidelity.table import tables
+from netdiffus.files import write_text
 from netdiffus.networks.build import PRESETS
 
 
 @ending_well
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the bench and writes results.json, table.md and curves.png."""
+    """Runs the bench and writes results.json and table.md."""
     plan = _plan(_parser().parse_args(arguments))
     results = run(plan)
     for result in results:
         result["checks"] = [{**vars(bar), "passed": bar.passed} for bar in bars(result)]
     write_text(plan.out / "results.json", json.dumps(results, indent=1) + "\n")
-    table = markdown(results)
+    table = tables(results)
     write_text(plan.out / "table.md", table)
-    with whole_file(plan.out / "curves.png") as part, part.open("wb") as file:
-        picture(results, file)
     print(table)
     return 0
 
@@ -39,66 +37,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     usual = Plan(Path("fidelity"))
     parser = argparse.ArgumentParser("python -m bench.fidelity", description=__doc__)
-    parser.add_argument(
-        "--out", type=Path, default=usual.out, help="folder to work in; default %(default)s"
-    )
-    parser.add_argument("--data", type=Path, help="folder of the public sets")
-    parser.add_argument("--sets", nargs="+", choices=list(sets.SETS), default=usual.sets)
-    parser.add_argument(
-        "--minutes",
-        nargs="+",
-        type=float,
-        default=usual.minutes,
-        help="budgets to train for; the longest gets all figures",
-    )
-    parser.add_argument("--seeds", nargs="+", type=int, default=usual.seeds)
-    parser.add_argument(
-        "--all-seeds",
-        nargs="*",
-        choices=list(sets.SETS),
-        default=usual.all_seeds,
-        help="sets to train with all the seeds, others take the first",
-    )
-    parser.add_argument(
-        "--steps",
-        nargs="*",
-        type=int,
-        default=usual.steps,
-        help="sampling steps to compare, if the preset has any",
-    )
-    parser.add_argument(
-        "--peers",
-        nargs="*",
-        choices=list(PEERS),
-        default=usual.peers,
-        help="generators that are not ours; none if no name follows",
-    )
-    parser.add_argument("--preset", choices=PRESETS, default=usual.preset)
-    parser.add_argument(
-        "--tiny",
-        action="store_true",
-        help="bundled traffic, seconds of training: does the bench work?",
-    )
+    add = parser.add_argument
+    add("--out", type=Path, default=usual.out, help="folder to work in; default %(default)s")
+    add("--data", type=Path, help="folder of the public sets")
+    add("--sets", nargs="+", choices=list(sets.SETS), default=usual.sets)
+    budgets = "budgets to train for; the longest gets all figures"
+    add("--minutes", nargs="+", type=float, default=usual.minutes, help=budgets)
+    add("--seeds", nargs="+", type=int, default=usual.seeds)
+    several = "sets to train with all the seeds, others take the first"
+    add("--all-seeds", nargs="*", choices=list(sets.SETS), default=usual.all_seeds, help=several)
+    steps = "sampling steps to compare, if the preset has any"
+    add("--steps", nargs="*", type=int, default=usual.steps, help=steps)
+    peers = "generators that are not ours; none if no name follows"
+    add("--peers", nargs="*", choices=list(PEERS), default=usual.peers, help=peers)
+    add("--preset", choices=PRESETS, default=usual.preset)
+    add("--tiny", action="store_true", help="bundled traffic, seconds of training: does it work?")
     return parser
 
 
 def _plan(given: argparse.Namespace) -> Plan:
-    plan = Plan(
-        out=given.out,
-        data=given.data,
-        sets=tuple(given.sets),
-        minutes=tuple(given.minutes),
-        seeds=tuple(given.seeds),
-        all_seeds=tuple(given.all_seeds),
-        steps=tuple(given.steps),
-        peers=tuple(given.peers),
-        preset=given.preset,
-    )
-    return _tiny(plan) if given.tiny else plan
-
-
-def _tiny(plan: Plan) -> Plan:
-    """The same path in a few seconds; no peers, whose installation alone takes minutes."""
+    asked = {name: tuple(x) if isinstance(x, list) else x for name, x in vars(given).items()}
+    tiny = asked.pop("tiny")
+    plan = Plan(**asked)
+    if not tiny:
+        return plan
+    # The same path in a few seconds; no peers, whose installation alone takes minutes.
     return replace(
         plan,
         sets=(sets.LAB,),

@@ -13,14 +13,7 @@ ALLOWED_COPIES = 0.05
 
 @dataclass(frozen=True)
 class Bar:
-    """One demand.
-
-    Attributes:
-        name: What is measured.
-        found: What was measured.
-        bound: What it must be at least or at most.
-        least: Whether it must be at least that.
-    """
+    """One demand: what was `found` must be at least (`least`), or else at most, the bound."""
 
     name: str
     found: float

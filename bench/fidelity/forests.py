@@ -35,27 +35,16 @@ class Protocol:
 def rightly_named(x: Floats, y: Ints, held_x: Floats, held_y: Ints, protocol: Protocol) -> Floats:
     """(M,): for each held-out trace the share of forests that name it rightly.
 
-    Args:
-        x: (N, n) to learn from.
-        y: (N,) their classes.
-        held_x: (M, n) to name.
-        held_y: (M,) their classes.
-        protocol: Trees and repeats.
+    They learn from x (N, n) of classes y (N,).
     """
     forests = [forest(protocol, seed).fit(x, y) for seed in range(protocol.repeats)]
     return np.asarray(np.mean([f.predict(held_x) == held_y for f in forests], axis=0))
 
 
 def mean_figure(values: Floats, units: Ints, protocol: Protocol) -> Figure:
-    """The mean of one value per trace, with its interval.
+    """The mean of one value per trace (M,), and `low` and `high`, its 95 % interval.
 
-    Args:
-        values: (M,).
-        units: (M,) traces of one number are drawn together by the bootstrap.
-        protocol: Resamples.
-
-    Returns:
-        `mean`, and `low` and `high`, the 95 % interval over units.
+    The bootstrap draws traces with one number in `units` (M,) together.
     """
     return _interval(lambda w: (w @ values) / w.sum(axis=1), units, protocol)
 
@@ -63,21 +52,11 @@ def mean_figure(values: Floats, units: Ints, protocol: Protocol) -> Figure:
 def two_sample_auc(
     x: Floats, y: Ints, held_x: Floats, held_y: Ints, units: Ints, protocol: Protocol
 ) -> Figure:
-    """Area under the ROC curve of forests that tell (x, y) from held-out traces.
+    """Area under the ROC curve of forests that tell (x, y) from held-out traces, see `mean_figure`.
 
     Each repeat draws as many traces of each class from both; three folds, each scored by a forest
-    that did not see it, and the mean of their areas.
-
-    Args:
-        x: (N, n) to judge, all different units.
-        y: (N,) their classes.
-        held_x: (M, n).
-        held_y: (M,) their classes.
-        units: (M,) see `mean_figure`.
-        protocol: Trees, repeats, resamples.
-
-    Returns:
-        As `mean_figure`; 0.5 if they cannot be told apart, 1 if they always can.
+    that did not see it, and the mean of their areas. 0.5 if they cannot be told apart, 1 if they
+    always can. `units` (M,) are those of the held-out traces; others are each its own.
     """
     runs = [_scored(x, y, held_x, held_y, units, protocol, s) for s in range(protocol.repeats)]
     folds = [fold for run in runs for fold in run]
@@ -91,13 +70,7 @@ def two_sample_auc(
 
 
 def area(score: Floats, positive: npt.NDArray[np.bool_], weights: Floats) -> Floats:
-    """(R,): area under the ROC curve for each of R weightings; ties count half.
-
-    Args:
-        score: (m,).
-        positive: (m,).
-        weights: (R, m), at least 0.
-    """
+    """(R,): area under the ROC curve for each of R weightings (R, m); ties count half."""
     levels, place = np.unique(score, return_inverse=True)
     at = (place[:, None] == np.arange(len(levels))).astype(np.float64)
     good, bad = (np.where(side, weights, 0.0) @ at for side in (positive, ~positive))

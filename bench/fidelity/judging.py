@@ -26,10 +26,7 @@ MOST_ATTACKED = 1_000  # traces of either side
 def judge(fs: FidelitySet, made: Traces, protocol: Protocol) -> dict[str, Any]:
     """The figures of one set of traces, each against the held-out traces.
 
-    Args:
-        fs: Real traces.
-        made: Traces to judge, with the classes of `fs.train`; sizes signed or with directions.
-        protocol: Of the forests.
+    Sizes may be signed or come with directions.
 
     Returns:
         `n`, `missing` (classes without a trace), `accuracy` and `accuracy_distinct` (on held-out
@@ -77,7 +74,7 @@ def wasserstein(fs: FidelitySet, made: Traces, repeats: int) -> float:
                 made[ours[made.labels[ours] == label]],
                 fs.holdout[theirs[fs.holdout.labels[theirs] == label]],
             )
-            sides = (SetDistributions.of(_one_class(traces)) for traces in pair)
+            sides = (SetDistributions.of(traces.without_empty_classes()) for traces in pair)
             by_field = distribution_distances(*sides)["wasserstein"]
             found.append(
                 np.mean([w[0] / yardstick[name] for name, w in by_field.items() if yardstick[name]])
@@ -121,9 +118,7 @@ def frechet(fs: FidelitySet, made: Traces, repeats: int) -> float:
 def copies(fs: FidelitySet, made: Traces) -> dict[str, float]:
     """How much traces are like training traces, see `netdiffus.evaluation.metrics.memorization`.
 
-    Args:
-        fs: Real traces.
-        made: Traces to judge; the training traces give what copies of them get.
+    The training traces themselves give what copies of them get.
 
     Returns:
         `exact`, the share whose points are those of a training trace; `near`, the share of near
@@ -171,17 +166,6 @@ def _detector(fs: FidelitySet, embedding: Embedding) -> CopyDetector:
 
 def _vectors(embedding: Embedding, traces: Traces) -> VectorSet:
     return VectorSet(embedding(traces), traces.labels, np.arange(len(traces)))
-
-
-def _one_class(traces: Traces) -> Traces:
-    only = traces.of_class(str(traces.label_names[0]))
-    return Traces(
-        only.values,
-        only.lengths,
-        only.channels,
-        np.zeros(len(only), dtype=np.int64),
-        (str(traces.label_names[0]),),
-    )
 
 
 def _sizes(fs: FidelitySet, traces: Traces, label: int) -> Floats:

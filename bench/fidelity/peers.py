@@ -49,18 +49,12 @@ PEERS = {
 def trained_peer(
     name: str, train: Traces, scratch: Path, *, cpu_seconds: float, seed: int
 ) -> tuple[Traces, dict[str, Any]]:
-    """Traces of a peer trained on `train` for so much processor time.
+    """Traces of a peer trained on `train` for so much processor time, summed over threads.
 
     What each does with class, channels and the trace's end is said in `NAME_worker.py`. One that
     cannot be asked for a class makes more traces, of which those are kept that bring each class to
-    its number in `train`; a class that it seldom makes stays short.
-
-    Args:
-        name: One of `PEERS`.
-        train: What to learn from.
-        scratch: Folder for the environment and for what is passed to and fro.
-        cpu_seconds: Processor time to train, summed over threads.
-        seed: Of weights, order and noise.
+    its number in `train`; a class that it seldom makes stays short. `scratch` is the folder for the
+    environment and for what is passed to and fro.
 
     Returns:
         The traces; version, settings and cost, `ms_per_trace` too.

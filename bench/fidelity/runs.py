@@ -14,14 +14,13 @@ from bench.fidelity.kept import Result, kept
 from bench.fidelity.peers import PEERS, trained_peer
 from bench.fidelity.sets import FidelitySet
 from netdiffus import Model, Recipe, sample, train
-from netdiffus.evaluation.baselines import bootstrap, jitter, markov
+from netdiffus.evaluation.evaluator import BASELINES
 from netdiffus.model.files import STATE
 from netdiffus.networks.build import parameters
 from netdiffus.sampling import default_steps
 from netdiffus.traces.traces import Traces
 
 TIMES = 5  # as many synthetic as training traces
-BASELINES = {"jitter": jitter, "bootstrap": bootstrap, "markov": markov}
 
 
 @dataclass(frozen=True)

@@ -43,14 +43,10 @@ class Bars:
 
 @dataclass(frozen=True)
 class FidelitySet:
-    """Real traces to learn from and to judge by.
+    """Real traces to learn from and, never seen, to judge by.
 
-    Attributes:
-        name: Its name.
-        train: What every generator learns from.
-        holdout: What judges them, never seen.
-        points: How many points n of a trace are looked at.
-        bars: What to reach; None for the bundled set.
+    Of each trace the first `points` are looked at. `bars` are to be reached; the bundled set has
+    none.
     """
 
     name: str
@@ -71,17 +67,10 @@ class FidelitySet:
 
 
 def view(traces: Traces, points: int) -> Floats:
-    """The raw first values of each trace, zero beyond its end.
+    """(N, n): the raw first n values of each trace in the channel's unit, zero beyond its end.
 
     Sizes come with the sign of their direction, where traces have one; else it is the first
     channel as it is.
-
-    Args:
-        traces: N of them.
-        points: n, how many values.
-
-    Returns:
-        (N, n), in the unit of the channel.
     """
     names = [channel.name for channel in traces.channels]
     seen = traces.values[:, 0, :points]
@@ -121,12 +110,9 @@ def folder_of_data() -> Path:
 
 
 def load(name: str, folder: Path | None = None, *, seed: int = 0) -> FidelitySet:
-    """Reads a set and splits it.
+    """Reads a set of `SETS` from its Parquet file in the folder, and splits it by the seed.
 
-    Args:
-        name: One of `SETS`; `lab` comes with the package and needs no folder.
-        folder: Of the Parquet files; None is `folder_of_data()`.
-        seed: Of the split; the figures of the table of bars are those of seed 0.
+    The figures of the table of bars are those of seed 0. `lab` comes with the package.
 
     Raises:
         InputError: No such set, or its file is missing.

@@ -7,7 +7,6 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,39 +29,19 @@ LEARNERS = {
 }
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is done.
-
-    Attributes:
-        out: Folder of the results.
-        data: Folder of the public sets.
-        sets: Their names.
-        learner: The kind of classifier.
-        recipe: Of every training.
-        repeats: Draws of each task.
-    """
-
-    out: Path
-    data: Path | None
-    sets: Sequence[str]
-    learner: str
-    recipe: Recipe
-    repeats: int
-
-
 @ending_well
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the tasks and writes results.json."""
-    plan = _plan(arguments)
-    results = {name: _run(plan, name) for name in plan.sets}
+    asked = _asked(arguments)
+    results = {name: _run(asked, name) for name in asked.sets}
     text = json.dumps(results, indent=1) + "\n"
-    write_text(plan.out / "results.json", text)
+    write_text(asked.out / "results.json", text)
     print(text)
     return 0
 
 
-def _plan(arguments: Sequence[str] | None) -> Plan:
+def _asked(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What is asked for, with the `recipe` of every training."""
     parser = argparse.ArgumentParser("python -m bench.paper_tasks", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("paper_tasks"), help="default %(default)s")
     parser.add_argument("--data", type=Path, help="folder of the public sets")
@@ -71,47 +50,43 @@ def _plan(arguments: Sequence[str] | None) -> Plan:
     parser.add_argument("--minutes", type=float, default=5.0, help="of every training")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--tiny", action="store_true", help="seconds: does the bench work?")
-    chosen = parser.parse_args(arguments)
-    if chosen.tiny:
-        recipe = Recipe(steps=2)
-        return Plan(chosen.out, chosen.data, [sets.LAB], "forest", recipe, 1)
-    recipe = Recipe(minutes=chosen.minutes)
-    return Plan(chosen.out, chosen.data, chosen.sets, chosen.learner, recipe, chosen.repeats)
+    asked = parser.parse_args(arguments)
+    asked.recipe = Recipe(minutes=asked.minutes)
+    if asked.tiny:
+        asked.sets, asked.learner, asked.repeats = [sets.LAB], "forest", 1
+        asked.recipe = Recipe(steps=2)
+    return asked
 
 
-def _run(plan: Plan, name: str) -> dict[str, Any]:
+def _run(asked: argparse.Namespace, name: str) -> dict[str, Any]:
     """Every task on one set; what is in the folder is not done again."""
-    data = sets.load(name, plan.data)
-    learn = paper_cnn(data.train) if plan.learner == "cnn" else LEARNERS[plan.learner]
-    common = {"learn": learn, "repeats": plan.repeats}
-    rare = data.train.classes[:2]
-    made = _generator(plan)(data.train, tasks.counts(data.train) * TIMES, 0)
-    fewest = int(tasks.counts(data.train).min())
-    originals = [n for n in (5, 10, 15, 20) if n <= fewest]
+    data = sets.load(name, asked.data)
+    real, holdout, rare = data.train, data.holdout, data.train.classes[:2]
+    learn = paper_cnn(real) if asked.learner == "cnn" else LEARNERS[asked.learner]
+    common = {"learn": learn, "repeats": asked.repeats}
+    generate = _generator(asked.recipe)
+    made = generate(real, tasks.counts(real) * TIMES, 0)
+    originals = [n for n in (5, 10, 15, 20) if n <= tasks.counts(real).min()]
     runs = {
-        "train_and_test_sets": lambda: tasks.train_and_test_sets(
-            data.train, made, data.holdout, **common
-        ),
-        "synthetic_curve": lambda: tasks.synthetic_curve(data.train, made, data.holdout, **common),
+        "train_and_test_sets": lambda: tasks.train_and_test_sets(real, made, holdout, **common),
+        "synthetic_curve": lambda: tasks.synthetic_curve(real, made, holdout, **common),
         "few_originals": lambda: tasks.few_originals(
-            data.train, data.holdout, _generator(plan), originals=originals, **common
+            real, holdout, generate, originals=originals, **common
         ),
-        "rare_classes": lambda: tasks.rare_classes(
-            data.train, data.holdout, _generator(plan), rare=rare, **common
-        ),
+        "rare_classes": lambda: tasks.rare_classes(real, holdout, generate, rare=rare, **common),
         "unknown_classes": lambda: tasks.unknown_classes(
-            data.train, data.holdout, made, unknown=rare, **common
+            real, holdout, made, unknown=rare, **common
         ),
     }
-    return {task: kept(plan.out / name / f"{task}.json", run) for task, run in runs.items()}
+    return {task: kept(asked.out / name / f"{task}.json", run) for task, run in runs.items()}
 
 
-def _generator(plan: Plan) -> tasks.Generator:
+def _generator(recipe: Recipe) -> tasks.Generator:
     """Trains a model on the traces that are given and samples from it."""
 
     def generate(known: Traces, counts: Ints, seed: int) -> Traces:
         with tempfile.TemporaryDirectory() as folder:
-            model = train(known, Path(folder) / "model", recipe=plan.recipe)
+            model = train(known, Path(folder) / "model", recipe=recipe)
             labels = np.repeat(np.array(known.classes), counts).tolist()
             return sample(model, len(labels), label=labels, seed=seed)
 

@@ -24,15 +24,8 @@ def paper_cnn(real: Traces, *, size: int = SIZE, steps: int = STEPS) -> Learner:
     ReLU, then a maximum over 2 by 2 and dropout of 0.1; widths 32, 64, 128 and 256; layers of 128
     (dropout 0.7) and 64 units (0.5). Stochastic gradient descent, rate 0.01, momentum 0.9, batches
     of 32. Unlike the published script it tests with dropout and batch statistics switched off,
-    takes the channels as they are, and takes the same number of steps whatever it learns from.
-
-    Args:
-        real: Real traces that give the images' bounds, also when it learns from synthetic ones.
-        size: Height and width of the images, a multiple of 16.
-        steps: Of training, 32 traces each.
-
-    Returns:
-        A learner, as those in `learners.py`.
+    takes the channels as they are, and takes the same number of steps whatever it learns from. The
+    real traces give the bounds of the images, whose size is a multiple of 16.
     """
     images = GasfImages(real, size)
 

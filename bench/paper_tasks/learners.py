@@ -25,14 +25,7 @@ ROUNDS = 30  # of boosting
 def train_and_test(train: Sequence[Traces], test: Traces, seed: int, learn: Learner) -> Predictions:
     """What a classifier that learned from all of `train` predicts for `test`.
 
-    Args:
-        train: Sets to learn from together; the classes are those of the first.
-        test: Traces to label, with the same channels.
-        seed: Same seed, same classifier.
-        learn: The kind of classifier.
-
-    Raises:
-        InputError: Traces of a class that the first set does not name.
+    The classes are those of the first of `train`; `InputError` where a test trace has another.
     """
     known = pool(train)
     test = with_classes(test, known.classes, "test traces")

@@ -1,8 +1,9 @@
 """The tasks of the NetDiffus paper.
 
-Every function takes the kind of classifier, `learn`: one of `learners.py`, or `paper_cnn`.
-Accuracies are balanced, on the holdout; each has one number for every repeat, which draws traces
-and classifiers anew.
+Every function takes real traces, `train` and `holdout`, and the kind of classifier, `learn`: one
+of `learners.py`, or `paper_cnn`. Accuracies are balanced, on the holdout; each has one number for
+every repeat, which draws traces and classifiers anew. Same seed, same accuracies. `InputError` says
+that a class is not there, or has too few traces.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from netdiffus.traces.traces import Bools, Floats, Ints, Traces
 Generator = Callable[[Traces, Ints, int], Traces]
 """Makes traces from (what it learns from, how many of each class (K,), seed)."""
 
-MEMBERS = 5
+MEMBERS = 5  # classifiers of an ensemble
 
 
 def counts(traces: Traces) -> Ints:
@@ -45,14 +46,6 @@ def train_and_test_sets(
     seed: int = 0,
 ) -> dict[str, list[float]]:
     """Trained on real traces, on as many synthetic ones, or on both together.
-
-    Args:
-        train: Real traces.
-        synthetic: Made from them, with the same channels and classes.
-        holdout: Real traces to test on.
-        learn: The kind of classifier.
-        repeats: Draws.
-        seed: Same seed, same accuracies.
 
     Returns:
         Accuracies of `original` (n traces), `synthetic` (n), `half` (n/2 of each) and `both` (n of
@@ -81,22 +74,10 @@ def synthetic_curve(
     repeats: int = 5,
     seed: int = 0,
 ) -> dict[int, dict[str, list[float]]]:
-    """Accuracy by the number of synthetic traces.
-
-    Args:
-        train: Real traces, n of a class.
-        synthetic: At least the greatest of `times` n of each class.
-        holdout: Real traces to test on.
-        times: Multiples of n.
-        learn: The kind of classifier.
-        repeats: Draws.
-        seed: Same seed, same accuracies.
+    """Accuracy by the number of synthetic traces, as multiples of the real ones of each class.
 
     Returns:
         For each multiple the accuracies of `synthetic` and of `both` (all of `train` added).
-
-    Raises:
-        InputError: Too few synthetic traces of a class.
     """
     n, synthetic = counts(train), with_classes(synthetic, train.classes, "synthetic")
     _check_enough(synthetic, n * max(times), "synthetic")
@@ -122,21 +103,10 @@ def few_originals(
 ) -> dict[int, dict[str, list[float]]]:
     """Accuracy where only a few traces of each class are known, to the generator too.
 
-    Args:
-        train: Real traces to draw the few from.
-        holdout: Real traces to test on.
-        generate: Learns from the few alone; called once a repeat and number.
-        originals: Known traces of each class.
-        times: Synthetic traces made for each original.
-        learn: The kind of classifier.
-        repeats: Draws of the few.
-        seed: Same seed, same accuracies.
+    The generator learns from the few alone, once a repeat and number of originals.
 
     Returns:
         For each number of originals the accuracies of `original`, `synthetic` and `both`.
-
-    Raises:
-        InputError: A class has fewer than the greatest of `originals`.
     """
     ones = np.ones(len(train.classes), dtype=np.int64)
     _check_enough(train, ones * max(originals), "train")
@@ -166,25 +136,13 @@ def rare_classes(
     """Detection of anomalies that are known by a few traces each.
 
     All classes but the rare ones keep their traces. The generator learns from what is left, and
-    fills the rare ones up to the mean number of the others.
-
-    Args:
-        train: Real traces.
-        holdout: Real traces to test on.
-        generate: Learns from the reduced set; asked for traces of the rare classes alone.
-        rare: Classes taken as anomalies; two in the paper.
-        originals: Traces of each that are known; 5 or 10 in the paper.
-        learn: The kind of classifier.
-        repeats: Draws of the few.
-        seed: Same seed, same shares.
+    fills the rare ones, of which it is asked alone, up to the mean number of the others. In the
+    paper two classes are rare, with 5 or 10 originals.
 
     Returns:
         `original` and `both`: the share of the rare classes' holdout traces labelled rightly, mean
         over the classes, without and with synthetic traces; and, under `original_others` and
         `both_others`, that of the other classes.
-
-    Raises:
-        InputError: A class that is not there, or has too few traces.
     """
     is_rare = _which(train, rare)
     n = np.where(is_rare, originals, counts(train))
@@ -208,32 +166,18 @@ def unknown_classes(
     *,
     unknown: Sequence[str],
     learn: Learner = forest,
-    members: int = MEMBERS,
     repeats: int = 5,
     seed: int = 0,
 ) -> dict[str, list[float]]:
     """Detection of classes that no trace is known of, by the entropy of an ensemble.
 
-    Several classifiers learn the known classes, each by a seed of its own. The entropy of the mean
-    of their probabilities is high where they do not know, or do not agree.
-
-    Args:
-        train: Real traces; those of the unknown classes are left out.
-        holdout: Real traces to test on, of known and unknown classes.
-        synthetic: Traces to learn from besides, or none; unknown classes are left out again.
-        unknown: Classes to be found.
-        learn: The kind of classifier.
-        members: Classifiers of the ensemble.
-        repeats: Ensembles.
-        seed: Same seed, same figures.
+    Several classifiers learn the known classes from real and, if given, synthetic traces, each by a
+    seed of its own. The entropy of the mean of their probabilities is high where they do not know,
+    or do not agree.
 
     Returns:
         `auc` (1: every unknown trace has more entropy than every known one; 0.5: chance), and the
         mean entropy in bits of `known` and `unknown` traces.
-
-    Raises:
-        InputError: A class that is not there, nothing left to learn, or a holdout without known
-            or without unknown classes.
     """
     is_unknown = _which(train, unknown)
     sets = [train] if synthetic is None else [train, synthetic]
@@ -246,7 +190,7 @@ def unknown_classes(
             "known and of unknown classes"
         )
     for rng in _draws(seed, repeats):
-        ensemble = [learn(pool(known), int(rng.integers(2**31))) for _ in range(members)]
+        ensemble = [learn(pool(known), int(rng.integers(2**31))) for _ in range(MEMBERS)]
         bits = entropy(ensemble, holdout)
         found["auc"].append(float(roc_auc_score(new, bits)))
         found["known"].append(float(bits[~new].mean()))

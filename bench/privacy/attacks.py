@@ -6,7 +6,6 @@ python -m bench.privacy attacks web_doh alexa_voice --minutes 10 --out privacy
 from __future__ import annotations
 
 import argparse
-import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +17,9 @@ import numpy as np
 from scipy.stats import norm
 
 from bench.fidelity import sets
+from bench.fidelity.kept import ending_well
 from bench.fidelity.sets import FidelitySet
+from bench.tables import markdown
 from netdiffus import Audit, Model, Recipe, audit, privatise, train
 from netdiffus.errors import InputError, Note
 from netdiffus.files import write_text
@@ -28,29 +29,24 @@ LEAKS = ("copy", "counted")
 NETWORKS = ("default", "image")
 PRIVATE = tuple(f"epsilon-{one}" for one in (1, 4, 8))
 
-HEADER = (
-    "| set | attacked | attack | AUC (95 %) | at most | at 1 % FPR | at 0.1 % | members | "
-    "non-members |",
-    "| --- " * 9 + "|",
+HEADS = (
+    "set | attacked | attack | AUC (95 %) | at most | at 1 % FPR | at 0.1 % | members | non-members"
 )
 
 
+@ending_well
 def main(words: Sequence[str] | None = None) -> int:
     """Prints the table, and writes it with every audit below `--out`."""
     asked = _asked(words)
-    rows: list[str] = []
-    try:
-        for name in asked.sets:
-            fs = sets.load(name, asked.data, seed=asked.seed)
-            for attacked in asked.attacked:
-                found = _audit(fs, attacked, asked)
-                found.save_html(asked.out / name / f"{attacked}.html", force=True)
-                found.save_json(asked.out / name / f"{attacked}.json", force=True)
-                rows += [_row(name, attacked, one, found) for one in found.figures["attacks"]]
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    table = "\n".join([*HEADER, *rows]) + "\n"
+    rows: list[list[object]] = []
+    for name in asked.sets:
+        fs = sets.load(name, asked.data, seed=asked.seed)
+        for attacked in asked.attacked:
+            found = _audit(fs, attacked, asked)
+            found.save_html(asked.out / name / f"{attacked}.html", force=True)
+            found.save_json(asked.out / name / f"{attacked}.json", force=True)
+            rows += [_row(name, attacked, one, found) for one in found.figures["attacks"]]
+    table = markdown(HEADS, rows)
     write_text(asked.out / "attacks.md", table)
     print(table, end="")
     return 0
@@ -111,7 +107,7 @@ def bound(found: Audit) -> float | None:
     return float(norm.cdf(guarantee["mu"] / sqrt(2))) if guarantee else None
 
 
-def _row(name: str, attacked: str, attack: dict[str, Any], found: Audit) -> str:
+def _row(name: str, attacked: str, attack: dict[str, Any], found: Audit) -> list[object]:
     auc = attack["auc"]
     rates = [attack["tpr"][rate] for rate in ("0.01", "0.001")]
     told = ["-" if r["mean"] is None else _interval(r, ".1%") for r in rates]
@@ -119,8 +115,7 @@ def _row(name: str, attacked: str, attack: dict[str, Any], found: Audit) -> str:
     which = f"{attack['name']} ({attack['kind']})"
     most = bound(found)
     limit = "-" if most is None else f"{most:.3f}"
-    cells = [name, attacked, which, area, limit, *told, attack["members"], attack["others"]]
-    return f"| {' | '.join(map(str, cells))} |"
+    return [name, attacked, which, area, limit, *told, attack["members"], attack["others"]]
 
 
 def _interval(found: dict[str, Any], form: str) -> str:

@@ -1,10 +1,15 @@
-"""Privatised traces judged by forests, as a curve over epsilon."""
+"""Privatised traces judged by forests, as a curve over epsilon.
+
+python -m bench.privacy curve --sets mirage_appx --runs 3
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +19,11 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 
 from bench.fidelity.forests import FOLDS, Protocol, equal_draws, forest, two_sample_auc
+from bench.fidelity.kept import ending_well
 from bench.fidelity.sets import folder_of_data
-from netdiffus.errors import Note
+from bench.tables import markdown
+from netdiffus.errors import InputError, Note
+from netdiffus.files import write_text
 from netdiffus.privacy.privatise import privatise
 from netdiffus.traces.lab import lab_traffic
 from netdiffus.traces.traces import Floats, Ints, Traces
@@ -25,13 +33,9 @@ SPLITS = 3  # where a frequent trace falls moves the area of one split by some h
 
 @dataclass(frozen=True)
 class Judged:
-    """Real traces to privatise, and others to judge by.
+    """Real traces to privatise, and others to judge by, never seen.
 
-    Attributes:
-        train: What is privatised.
-        holdout: What judges, never seen.
-        length: Points of a trace.
-        ranges: Public, of channels.
+    `length` is that of a trace in points, `ranges` are the public ones of channels.
     """
 
     train: Traces
@@ -40,9 +44,32 @@ class Judged:
     ranges: dict[str, tuple[float, float]]
 
 
+@ending_well
+def main(words: Sequence[str] | None = None) -> int:
+    """Prints the table and writes the figures."""
+    parser = argparse.ArgumentParser("python -m bench.privacy curve", description=__doc__)
+    parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
+    parser.add_argument("--epsilons", nargs="+", type=float, default=[1.0, 4.0, 8.0])
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--mix", choices=("real", "balanced"), default="balanced")
+    parser.add_argument("--trees", type=int, default=Protocol().trees)
+    parser.add_argument("--out", type=Path, help="file for the figures, JSON")
+    given = parser.parse_args(words)
+    protocol = Protocol(trees=given.trees, repeats=1, resamples=2)  # no intervals are shown
+    rows = []
+    for name in given.sets:
+        rows += curve(name, given.epsilons, given.runs, protocol, given.mix)
+        print(table(rows), flush=True)
+    if given.out is not None:
+        write_text(given.out, json.dumps(rows, indent=1) + "\n")
+    return 0
+
+
 def _mirage_appx() -> Judged:
     """All training flows, first 10 packets; those of equal sizes and directions on one side."""
     path = folder_of_data() / "mirage_appx.parquet"
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; set NETDIFFUS_DATA")
     whole = Traces.load(path, length=10).select(["packet_length", "direction"])
     return Judged(*whole.split(0.2), 10, {"packet_length": (0.0, 1460.0)})
 
@@ -143,25 +170,20 @@ def _row(
     }
 
 
-def write(rows: list[dict[str, Any]]) -> str:
+def table(rows: list[dict[str, Any]]) -> str:
     """The rows as a table in Markdown."""
-    head = (
-        "| set | epsilon | mu | balanced accuracy | two-sample AUC | equal traces in one fold | "
-        "classes with too few | CPU s |"
+    heads = (
+        "set | epsilon | mu | balanced accuracy | two-sample AUC | equal traces in one fold | "
+        "classes with too few | CPU s"
     )
-    lines = [head, "| --- " * 8 + "|"]
-    for row in rows:
-        runs = [one["accuracy"] for one in row.get("runs", [])]
-        spread = f" ({min(runs):.3f} to {max(runs):.3f})" if runs else ""
-        mu = f"{row['mu']:.3f}" if "mu" in row else ""
-        seconds = f"{row['cpu_seconds']:.0f}" if "cpu_seconds" in row else ""
-        lines.append(
-            f"| {row['set']} | {row['epsilon']} | {mu} | {row['accuracy']:.3f}{spread} | "
-            f"{row['auc']:.3f} | {row['auc_apart']:.3f} | {row.get('few', '')} | {seconds} |"
-        )
-    return "\n".join(lines) + "\n"
+    return markdown(heads, map(_cells, rows))
 
 
-def needs_data(name: str) -> Path | None:
-    """The file that a set is read from; None for traffic that comes with the package."""
-    return None if name.startswith("lab") else folder_of_data() / f"{name}.parquet"
+def _cells(row: dict[str, Any]) -> list[object]:
+    runs = [one["accuracy"] for one in row.get("runs", [])]
+    spread = f" ({min(runs):.3f} to {max(runs):.3f})" if runs else ""
+    mu = f"{row['mu']:.3f}" if "mu" in row else ""
+    seconds = f"{row['cpu_seconds']:.0f}" if "cpu_seconds" in row else ""
+    areas = [f"{row[name]:.3f}" for name in ("auc", "auc_apart")]
+    accuracy = f"{row['accuracy']:.3f}{spread}"
+    return [row["set"], row["epsilon"], mu, accuracy, *areas, row.get("few", ""), seconds]

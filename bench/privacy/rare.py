@@ -6,7 +6,6 @@ python -m bench.privacy rare mirage_appx alexa_voice --minutes 2
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,18 +13,17 @@ import numpy as np
 
 from bench.fidelity import sets
 from bench.fidelity.forests import Protocol, rightly_named, two_sample_auc
+from bench.fidelity.kept import ending_well
 from bench.fidelity.sets import FidelitySet
+from bench.tables import markdown
 from netdiffus import Recipe, sample, train
 from netdiffus.codec.vocabulary import owners_needed
-from netdiffus.errors import InputError
-
-ABOUT = __doc__
-HEADER = ("| set | k | accuracy | two-sample AUC |", "| --- " * 4 + "|")
 
 
+@ending_well
 def main(words: Sequence[str] | None = None) -> int:
     """Prints the table, row by row."""
-    reader = argparse.ArgumentParser(prog="bench.privacy rare", description=ABOUT)
+    reader = argparse.ArgumentParser(prog="bench.privacy rare", description=__doc__)
     reader.add_argument("sets", nargs="+", help=f"of {', '.join(sets.SETS)}")
     reader.add_argument("--k", nargs="+", type=int, default=[1, 2, 5, 10, 20])
     reader.add_argument("--minutes", type=float, default=2.0, help="processor minutes to train")
@@ -33,16 +31,12 @@ def main(words: Sequence[str] | None = None) -> int:
     reader.add_argument("--data", type=Path, help="folder of the public sets")
     reader.add_argument("--seed", type=int, default=0)
     asked = reader.parse_args(words)
-    print("\n".join(HEADER), flush=True)
-    try:
-        for name in asked.sets:
-            fs = sets.load(name, asked.data, seed=asked.seed)
-            for k in asked.k:
-                accuracy, auc = _judged(fs, k, asked)
-                print(f"| {name} | {k} | {accuracy:.3f} | {auc:.3f} |", flush=True)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    print(markdown("set | k | accuracy | two-sample AUC", []), end="", flush=True)
+    for name in asked.sets:
+        fs = sets.load(name, asked.data, seed=asked.seed)
+        for k in asked.k:
+            accuracy, auc = _judged(fs, k, asked)
+            print(f"| {name} | {k} | {accuracy:.3f} | {auc:.3f} |", flush=True)
     return 0
 
 

@@ -2,15 +2,15 @@
 From your captures to a capture
 ===============================
 
-Captures in, traces, a model, new traces, a capture out. So that the example runs anywhere, it first
-writes captures of its own: 60 flows of each of three applications of the bundled lab traffic, a
-folder to a class. Put your folders in their place.
+This example reads captures, trains a model, samples synthetic traces and writes them as a capture.
+To run anywhere, it first writes its own captures: 60 flows of each of three applications of the
+bundled lab traffic, in one folder per class. Use your folders instead.
 """
 
 # %%
 # The folder of captures
 # ----------------------
-# The class of a flow is the name of the folder that its capture lies in.
+# The class of a flow is the name of the folder of its capture.
 
 import tempfile
 from pathlib import Path
@@ -32,8 +32,8 @@ print(*sorted(str(path.relative_to(folder)) for path in folder.glob("*/*.pcap"))
 # %%
 # Import
 # ------
-# Each flow becomes a trace of its first 64 packets. The report says what was read, and what was
-# left out and why.
+# Each flow becomes a trace of its first 64 packets. The report states what was read, what was left
+# out, and why.
 
 traces, report = import_captures(folder)
 print(traces.counts())
@@ -41,8 +41,8 @@ print([channel.title for channel in traces.channels])
 print("meta-data:", ", ".join(traces.meta.column_names))
 
 # %%
-# Learn and make
-# --------------
+# Train and sample
+# ----------------
 # The network has a width of 48 instead of 64 and is trained for 400 steps, which takes seconds. It
 # learns protocol and server port together with the class.
 
@@ -74,8 +74,8 @@ fig.tight_layout()
 # %%
 # Write a capture
 # ---------------
-# Each trace becomes a flow with headers of its own. A CSV file beside the capture has the class of
-# each flow. ``small="raise"`` makes packets that are too small for their headers just large enough.
+# Each trace becomes one flow with headers. A CSV file beside the capture has the class of each
+# flow. ``small="raise"`` enlarges packets that are too small for their headers.
 
 write_capture(made, folder / "synthetic.pcap", small="raise")
 again, report = import_captures(

@@ -2,10 +2,9 @@
 Augment a classifier
 ====================
 
-You have few labelled traces and want a better classifier. Do synthetic traces help? Only a
-comparison with controls can tell: a classifier may gain as much from the same real traces repeated,
-or from copies with noise. This example trains one random forest on each, and tests all of them on
-real traces that neither the forests nor the model have seen.
+You have few labelled traces and want a better classifier. Do synthetic traces help? You need a
+comparison with controls: repeating the real traces, or adding copies with noise, may help as much.
+This example trains one random forest on each set, and tests all forests on held-out real traces.
 """
 
 # %%
@@ -13,7 +12,7 @@ real traces that neither the forests nor the model have seen.
 # ------------------------
 # The lab traffic has 100 sessions of each of nine applications, seen as bytes down and up in bins
 # of 0.2 s. We keep the first 12 bins, and ten sessions of each class. The test traces come from
-# other network links: with ``by="group"`` no link is on both sides.
+# other network links: with ``by="group"`` each link is on one side only.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -32,25 +31,25 @@ print(f"{len(few)} traces to learn from, {len(holdout)} to test with")
 # %%
 # Let validation traces decide
 # ----------------------------
-# ``augment`` returns the real traces and as many made ones as help, which may be none. It trains
-# three more models, each on three quarters of the traces, and looks at the last quarter: do a
-# forest and a small convolutional network do better with made traces than with as many real ones
-# repeated or jittered? The note says what was chosen and why.
+# ``augment`` returns the real traces and as many synthetic ones as help, or none. It trains three
+# more models, each on three quarters of the traces, and validates on the last quarter. Synthetic
+# traces help if a forest and a small convolutional network are more accurate with them than with
+# as many repeated or jittered real traces. The note states the choice and the reason.
 #
 # The network has a width of 48 instead of 64 and is trained for 200 steps, which takes seconds. For
-# your own work leave ``width`` and ``times`` out and give ``Recipe(minutes=10)``.
+# your own work, leave out ``width`` and ``times`` and use ``Recipe(minutes=10)``.
 
 model = train(few, recipe=Recipe(steps=200, batch_size=32), width=48)
 augmented = augment(few, model, times=(1, 5), seed=0)
 made = augmented.meta["is_synthetic"].to_pylist().count(True)
-print(f"{len(few)} real traces and {made} made ones")
+print(f"{len(few)} real traces and {made} synthetic ones")
 
 # %%
-# Was it right?
-# -------------
-# The test traces, which had no part in the choice, can tell. ``repeated`` and ``jittered`` are the
-# controls: five copies of each real trace, and five copies with noise. Another five times as many
-# made traces are tried whatever the rule says.
+# Was the choice right?
+# ---------------------
+# Test traces, which were not used for the choice, show it. ``repeated`` and ``jittered`` are the
+# controls: five copies of each real trace, and five copies with noise. Five times as many synthetic
+# traces are also tested, whatever was chosen.
 
 sets = {
     "real": few,
@@ -81,9 +80,9 @@ for name, chosen in sets.items():
 # %%
 # Read the result
 # ---------------
-# A bar is worth something where it stands above *both* controls by more than the error. If made
-# traces gain no more than repetition does, repeat your traces: it is cheaper. The rule sees a few
-# dozen validation traces, so it takes made traces only where they gain much; after a training of
+# Synthetic traces only help if their bar is above *both* controls by more than the error. If they
+# gain no more than repetition, repeat your traces: it is cheaper. With only a few dozen validation
+# traces, ``augment`` chooses synthetic traces only if the gain is large. After a training of
 # seconds, as here, expect none.
 
 error = [np.sqrt(p * (1 - p) / len(holdout)) for p in accuracy.values()]

@@ -1,16 +1,15 @@
 """
-Judge another generator
-=======================
+Evaluate another generator
+==========================
 
-``evaluate`` needs traces, not a model: it judges what any generator made. Here that is a simple one
-of a few lines: for each class a normal distribution of the logarithms of all bins, with their means
-and covariances. Each bin has the right average, and bins move together as they should. What can be
-wrong?
+``evaluate`` needs traces, not a model, so it can evaluate any generator. The one here has a few
+lines: for each class, a normal distribution of the logarithms of all bins, with their means and
+covariances. So means and correlations of the bins are right. What can be wrong?
 """
 
 # %%
-# A generator that is not ours
-# ----------------------------
+# A simple generator
+# ------------------
 
 from dataclasses import replace
 
@@ -39,34 +38,34 @@ made = normal_logarithms(learn, seed=0)
 
 # %%
 # If your generator writes a file, ``Traces.load`` reads it; if it gives arrays, use
-# ``Traces.from_arrays(x, y, channels)``. Channels and classes must be those of the real traces.
+# ``Traces.from_arrays(x, y, channels)``. Channels and classes must equal those of the real traces.
 #
 # Look at it
 # ----------
-# Side by side with real traces. KS is the largest difference of two distribution functions.
+# The plot shows synthetic and real traces side by side. KS is the Kolmogorov-Smirnov distance: the
+# largest difference of two distribution functions.
 
 compare(holdout, made, names=("real", "synthetic"))
 
 # %%
-# Judge it
-# --------
-# ``real`` is what the generator learned from, ``holdout`` what it has not seen. With ``by`` errors
-# count links, not sessions, because sessions of one link are alike. ``repeats=1`` saves time; leave
-# it out for figures that you publish.
+# Evaluate it
+# -----------
+# ``real`` are the training traces, ``holdout`` the held-out ones. With ``by``, errors are computed
+# over links instead of sessions, because sessions of one link are alike. ``repeats=1`` saves time;
+# leave it out for figures that you publish.
 
 report = evaluate(learn, made, holdout=holdout, by="group", seed=0, repeats=1)
 for title, figure in report.summary().items():
     print(f"{title}: {figure}")
 
 # %%
-# Every figure stands for six sets: the synthetic traces, the real training traces (the floor), and
-# four baselines that learn nothing. ``report.save_html("report.html")`` writes all of it as one
-# page.
+# Every figure is computed for six sets: the synthetic traces, the training traces (the floor), and
+# four baselines without a model. ``report.save_html("report.html")`` writes them all as one page.
 #
 # Look for the reason
 # -------------------
-# A classifier tells these traces from real ones. The picture says why: real bins are often exactly
-# 0, or lie near a few other values; a normal distribution spreads over all values between.
+# A classifier separates these traces from real ones. The picture shows why: real bins are often
+# exactly 0, or near a few other values; a normal distribution also covers the values between.
 
 fig, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True)
 for ax, (title, chosen) in zip(axes, {"real": holdout, "synthetic": made}.items(), strict=True):

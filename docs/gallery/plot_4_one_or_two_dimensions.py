@@ -2,9 +2,9 @@
 One dimension or two
 ====================
 
-The paper draws a trace as an image and learns images. The default network learns tokens, in one
-dimension. This example shows what an image of a trace is, that nothing is lost on the way there and
-back, what noise does to it, and what both ways make after the same few seconds of training.
+The paper turns a trace into an image and learns images. The default network learns tokens, in one
+dimension. This example shows the image of a trace, that encoding and decoding lose nothing, the
+effect of noise, and synthetic traces of both networks after the same few seconds of training.
 """
 
 # %%
@@ -27,17 +27,17 @@ images = codec.encode(one, dtype=torch.float64)
 plot_gasf(one, codec=codec)
 
 # %%
-# There and back
-# --------------
-# The decoder takes the series whose image is nearest to the one it is given. Of an image that is a
-# true GASF that is the series it was drawn of.
+# Encode and decode
+# -----------------
+# The decoder finds the series whose image is nearest to the given one. For a true GASF this is the
+# original series.
 
 back = codec.decode(images)
 print("largest difference in bytes:", np.abs(back.values - one.values).max())
 
 # %%
-# A network never makes a true GASF. With noise on the image, some values move; the residual says
-# how far the image is from a GASF.
+# A network never generates a true GASF. Noise on the image changes some values; the residual is the
+# distance of the image from the nearest GASF.
 
 noise = torch.from_numpy(np.random.default_rng(0).normal(size=images.pixels.shape))
 for deviation in (0.01, 0.05, 0.2):
@@ -48,10 +48,10 @@ for deviation in (0.01, 0.05, 0.2):
     print(f"noise {deviation:4.2f}: values move by {moved:.1%}, residual {residual:.3f}")
 
 # %%
-# The same seconds for both
-# -------------------------
-# ``cpu_minutes`` counts processor time, so another program on the machine takes nothing away. Eight
-# seconds are far too few for either: see :doc:`/benchmarks` for figures of real trainings.
+# Equal training time
+# -------------------
+# ``cpu_minutes`` counts processor time, so other programs on the machine do not matter. Eight
+# seconds are far too few for both networks: see :doc:`/benchmarks` for figures of real trainings.
 
 few = traces[::3]
 recipe = Recipe(cpu_minutes=8 / 60, batch_size=32)
@@ -64,7 +64,7 @@ with warnings.catch_warnings():
         print(f"{preset}: {model.about['steps']} steps")
 
 # %%
-# Mean volume per bin of each class; the bands of a good model are those of the real traces.
+# Mean volume per bin of each class. The bands of a good model equal those of the real traces.
 
 fig, axes = plt.subplots(1, 3, figsize=(10, 3), sharey=True)
 for ax, (name, chosen) in zip(axes, made.items(), strict=True):

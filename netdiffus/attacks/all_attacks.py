@@ -22,13 +22,13 @@ FEWEST_REFITS = 4  # for LiRA: two models that learned from a trace, and two tha
 Say = Callable[[str, float, str], None]  # step, share of it that is done, a note
 
 
-_BLIND = "A forest that never sees the model tells training from held-out traces. Expected: 0.5."
-_LOSS = "The network's own loss of the trace."
-_REFERENCE = "How far the loss is below that of models that did not learn from the trace."
-_LIRA = "Likelihood ratio of the loss, by models that learned from the trace and that did not."
+_BLIND = "A forest separates training from held-out traces without the model. Expected: 0.5."
+_LOSS = "Loss of the trace under the model."
+_REFERENCE = "Loss under the model, compared with that under models not trained on the trace."
+_LIRA = "Likelihood ratio of the loss, by models that were and were not trained on the trace."
 _DENSITY = "Density of synthetic traces at the trace, over that of real ones (as DOMIAS)."
 _NEAREST = "Distance to the nearest synthetic trace of the class."
-_CELLS = "How often synthetic traces have its values at their places, over how often real ones do."
+_CELLS = "Frequency of its values at their places in synthetic traces, over that in real ones."
 
 
 def white_box(

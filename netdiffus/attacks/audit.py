@@ -100,14 +100,14 @@ def audit(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Audit:
-    """Attacks a model, or traces that any generator made.
+    """Attacks a model, or the synthetic traces of any generator.
 
     Args:
-        model: A model or its folder; None attacks `synthetic` alone.
-        train: The traces that were learned from.
-        holdout: Real traces from the same source that were not learned from. A rate at 0.1 % false
-            positives needs at least 1,000 of them.
-        synthetic: What the generator made; None has the model make it.
+        model: A model or its folder; None attacks only `synthetic`.
+        train: The training traces.
+        holdout: Real traces from the same source that were not used in training. A rate at 0.1 %
+            false positives needs at least 1,000 of them.
+        synthetic: Synthetic traces; None samples them from the model.
         samples: How many traces the model makes; None is five for each member, 10,000 at most.
         refits: Reference models to train, each on a random half of the attacked traces. Two give
             the attack "loss minus reference", four or more also LiRA.
@@ -179,7 +179,7 @@ def _check_asked(
     model: object, synthetic: Traces | None, samples: int | None, refits: int, canaries: int
 ) -> None:
     if model is None and synthetic is None:
-        raise InputError("nothing to attack: give a model, or what a generator made (--synthetic)")
+        raise InputError("nothing to attack: give a model, or synthetic traces (--synthetic)")
     if model is None and (refits or canaries):
         raise InputError(
             "refits and canaries train models like the one that is attacked: give that model, or "
@@ -197,9 +197,9 @@ def _check_trainable(
     recipe_of(model, minutes=minutes, seed=seed)
     if guarantee:
         raise InputError(
-            "refits and canaries: the model learned from a table that was made private, and a "
-            "training without that step would tell nothing of it. Leave them out (--refits, "
-            "--canaries), or give netdiffus.attacks.canaries.canary_audit a function that does both"
+            "refits and canaries: the model was trained on private traces, but refits would train "
+            "on the real ones, so they show nothing. Leave them out (--refits, --canaries), "
+            "or give netdiffus.attacks.canaries.canary_audit a function that does both steps"
         )
 
 
@@ -305,7 +305,7 @@ def _notes(attacks: Sequence[Figures]) -> list[str]:
     if blind["low"] <= BLIND:
         return []
     return [
-        f"Training and holdout differ by themselves: a forest that never sees the model tells them "
-        f"apart with an AUC of {blind['mean']:.3f}. The attacks may find this difference, not what "
-        "the model learned. Split one set at random to rule it out."
+        f"Training and holdout traces differ by themselves: a forest that never sees the model "
+        f"separates them with an AUC of {blind['mean']:.3f}. The attacks may find this difference "
+        "instead of what the model learned. To rule it out, split one set at random."
     ]

@@ -68,7 +68,7 @@ def _draw_roc(figure: Figure, attacks: list[dict[str, Any]]) -> None:
     axis = figure.add_subplot()
     floor = min(1 / max(attack["others"], attack["members"]) for attack in attacks) / 2
     line = np.geomspace(floor, 1, 50)
-    axis.plot(line, line, color=TRAIN, lw=1, ls="-.", label="by chance")
+    axis.plot(line, line, color=TRAIN, lw=1, ls="-.", label="chance")
     for k, attack in enumerate(attacks):
         x, y = np.maximum(np.array(attack["roc"]).T, floor)
         colour = SOFT if attack["kind"] == "control" else COLOURS[k % len(COLOURS)]
@@ -85,6 +85,6 @@ def _draw_roc(figure: Figure, attacks: list[dict[str, Any]]) -> None:
     for side in (axis.xaxis, axis.yaxis):
         side.set_major_formatter(lambda x, _: f"{100 * x:g}%")
         side.set_minor_formatter(NullFormatter())
-    axis.set_xlabel("false-positive rate: non-members taken for members")
+    axis.set_xlabel("false-positive rate: non-members called members")
     axis.set_ylabel("true-positive rate: members found")
     axis.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))

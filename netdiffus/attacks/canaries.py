@@ -72,13 +72,13 @@ def canary_audit(
     planted, inside = make_canaries(traces, count, seed), coins(count, seed)
     learned = learn(concat([traces, planted[inside]]))
     scores = learned.score(planted)
-    found, left = scores[inside], scores[~inside]
+    found, left, made = scores[inside], scores[~inside], set(keys(learned.made))
     return {
         "canaries": count,
         "included": int(inside.sum()),
         "attack": told_apart(found, left),
         "exposure": exposure(found, left),
-        "regenerated": _regenerated(planted[inside], learned.made),
+        "regenerated": share(sum(key in made for key in keys(planted[inside])), int(inside.sum())),
         "values": _values(traces, planted, inside, learned.made),
         "epsilon": epsilon_bound(scores, inside, delta),
     }
@@ -137,11 +137,6 @@ def _times(known: Floats, is_time: bool, shape: tuple[int, ...], rng: Any) -> Fl
     gaps = np.exp(rng.uniform(np.log(LEAST_GAP), np.log(most), shape))
     gaps[:, 0] = 0.0
     return np.cumsum(gaps, axis=1) if is_time else gaps
-
-
-def _regenerated(included: Traces, made: Traces) -> dict[str, Any]:
-    there, made_keys = keys(included), set(keys(made))
-    return share(sum(key in made_keys for key in there), len(there))
 
 
 def _values(traces: Traces, planted: Traces, inside: Bools, made: Traces) -> dict[str, Any]:

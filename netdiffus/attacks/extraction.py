@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +70,7 @@ def rare_values(train: Traces, holdout: Traces, made: Traces) -> dict[str, dict[
 def from_folder(folder: Path, train: Traces, holdout: Traces) -> dict[str, Any]:
     """How many rare numbers, and whole traces, a model folder without its checkpoint holds.
 
-    Args:
-        folder: Of the model.
-        train: The traces that it learned from, cut to the points that it learned.
-        holdout: Other traces, cut likewise.
+    Traces are cut to the points that it learned.
 
     Returns:
         For `train` and `holdout`: `rebuilt`, the share of traces all of whose numbers are in the
@@ -93,7 +90,7 @@ def from_folder(folder: Path, train: Traces, holdout: Traces) -> dict[str, Any]:
             kinds = [k for k in rare if k.startswith(COLUMN) == (group == "columns")]
             found = sum(len(hits[k]) for k in kinds)
             told[group][name] = share(found, sum(len(rare[k]) for k in kinds))
-        told["rebuilt"][name] = share(_rebuilt(set(numbers), side), len(side))
+        told["rebuilt"][name] = share(rebuilt(numbers, side), len(side))
     return {"numbers": len(numbers), **told, "checkpoint": (folder / PRIVATE).exists()}
 
 
@@ -103,9 +100,12 @@ def leaked(folder: Path, traces: Traces) -> dict[str, dict[Value, str]]:
     return {kind: one for kind, one in hits.items() if one}
 
 
-def rebuilt(folder: Path, traces: Traces) -> int:
-    """How many traces have all their numbers in the folder."""
-    return _rebuilt(set(numbers_in(folder)), traces)
+def rebuilt(numbers: Iterable[float], traces: Traces) -> int:
+    """How many traces have all their numbers among these."""
+    known, sets = set(numbers), of_points(traces).values()
+    return sum(
+        all(forms(v) & known for v in set.union(*of_one)) for of_one in zip(*sets, strict=True)
+    )
 
 
 def values_of(traces: Traces) -> dict[str, list[set[Value]]]:
@@ -205,14 +205,6 @@ def _where(value: Value, kind: str, numbers: dict[float, str], text: str) -> str
     written = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
     words = (rf"(?<!\w){re.escape(one)}(?!\w)" for one in written if one in text)
     return "text" if any(re.search(word, text) for word in words) else None
-
-
-def _rebuilt(numbers: set[float], traces: Traces) -> int:
-    sets = of_points(traces).values()
-    whole = (
-        all(forms(v) & numbers for v in set.union(*of_one)) for of_one in zip(*sets, strict=True)
-    )
-    return sum(whole)
 
 
 def _text(path: Path) -> str:

@@ -34,11 +34,7 @@ def losses(model: Model, traces: Traces, progress: Callable[[float], None] | Non
 
     An autoregressive network has one level: -log p in nats a point. Others have one level for each
     quarter of the noise process: the mean loss at fixed times, with the same noise for every trace.
-
-    Args:
-        model: A trained model.
-        traces: With its channels and classes.
-        progress: Called with the share that is done.
+    `progress` is called with the share that is done.
     """
     coded = Batches(model, traces, AT_ONCE, 0.0, 0)
     data = coded.data.long() if coded.data.dtype == torch.int16 else coded.data
@@ -80,12 +76,9 @@ def fixed_draws() -> Tensor:
 def calibrated(target: Floats, refits: Floats, inside: Bools) -> Floats:
     """(N,): how far the loss is below that of models that did not learn from the trace.
 
-    The mean over the levels of noise.
-
-    Args:
-        target: (N, levels) losses of the model that is attacked.
-        refits: (R, N, levels) losses of other models, trained alike.
-        inside: (R, N), whether a model learned from a trace. At least one did not, for each trace.
+    The mean over the levels of noise. Losses (N, levels) are those of the model that is attacked,
+    `refits` (R, N, levels) those of others, trained alike; `inside` (R, N) says which of these
+    learned from a trace. At least one did not, for each trace.
     """
     gap: Floats = (_mean_of(refits, ~inside) - target).mean(axis=1)
     return gap

@@ -20,9 +20,7 @@ SHARES = (1.0, 0.5, 0.25, 0.1, 0.05, 0.02)  # of the canaries that are guessed
 MOST, HALVINGS = 100.0, 40  # of the search: the largest epsilon, and its steps
 
 
-def epsilon_bound(
-    scores: Floats, included: Bools, delta: float = DELTA, confidence: float = CONFIDENCE
-) -> dict[str, Any]:
+def epsilon_bound(scores: Floats, included: Bools, delta: float = DELTA) -> dict[str, Any]:
     """A lower bound on the epsilon of a training, by how well the added canaries are guessed.
 
     The canaries with the highest scores are guessed to be added, as many with the lowest to be left
@@ -33,7 +31,6 @@ def epsilon_bound(
         scores: (m,); a higher one says that a canary was learned from.
         included: (m,), whether it was added, by a fair coin.
         delta: Of the guarantee that is tested.
-        confidence: With which the bound holds.
 
     Returns:
         `epsilon` with `delta` and `confidence`; the numbers of `canaries`, of `guesses` and of
@@ -42,8 +39,8 @@ def epsilon_bound(
     """
     if len(scores) != len(included):
         raise InputError(f"{len(scores)} scores and {len(included)} canaries: one each is needed")
-    m, error = len(scores), (1 - confidence) / len(SHARES)
-    found: dict[str, Any] = {"delta": delta, "confidence": confidence, "canaries": m}
+    m, error = len(scores), (1 - CONFIDENCE) / len(SHARES)
+    found: dict[str, Any] = {"delta": delta, "confidence": CONFIDENCE, "canaries": m}
     if m < CANARIES:
         reason = f"not stated: a bound needs at least {CANARIES:,} canaries, there are {m:,}"
         return {**found, "epsilon": None, "reason": reason}

@@ -18,11 +18,7 @@ Figure = dict[str, Any]
 
 
 def told_apart(members: Floats, others: Floats) -> Figure:
-    """The figures of one attack.
-
-    Args:
-        members: (N,) scores; a higher one says that a trace was learned from.
-        others: (M,) scores of non-members.
+    """The figures of one attack, by scores (N,) and (M,); higher ones say that a trace was learned.
 
     Returns:
         `auc` with its 95 % interval; `tpr` by false-positive rate, see `tpr_at`; `members` and

@@ -27,13 +27,8 @@ def refit_losses(
 ) -> tuple[Floats, Bools]:
     """Losses of all traces under reference models, each trained on a random half of them.
 
-    Args:
-        model: The model whose settings they have.
-        pool: N traces with its classes.
-        refits: R, how many; rounded up to an even number.
-        minutes: Of each training; None is the model's own budget.
-        seed: Of the halves and the trainings.
-        progress: Called with (share done, a note).
+    `refits` is rounded up to R, an even number. `minutes` are those of each training; None is the
+    budget of `model`, whose settings they have. `seed` is that of the halves and the trainings.
 
     Returns:
         (R, N, levels) losses, and (R, N), which model learned from which trace.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,8 +12,9 @@ from netdiffus.attacks.rates import FEWEST
 from netdiffus.channels import same_but_type
 from netdiffus.errors import InputError
 from netdiffus.evaluation.metrics.memorization import point_keys
+from netdiffus.evaluation.prepare import with_classes
 from netdiffus.model.model import Model
-from netdiffus.traces.traces import Bools, Ints, Traces
+from netdiffus.traces.traces import Ints, Traces
 
 NAMED = 3  # rows or classes that a message names
 
@@ -108,9 +109,7 @@ def as_learned(traces: Traces, known: Model | Traces, name: str) -> Traces:
             f"{name}: {whose} {'has' if isinstance(known, Model) else 'have'} no class "
             f"{_some(unknown)}; classes: {', '.join(known.classes)}"
         )
-    number = {k: i for i, k in enumerate(known.classes)}
-    labels = np.array([number.get(k, -1) for k in traces.classes])[traces.labels]
-    return replace(same, labels=labels.astype(np.int64), classes=tuple(known.classes))
+    return with_classes(same, known.classes, name)
 
 
 def keys(traces: Traces) -> list[bytes]:
@@ -176,17 +175,13 @@ def _unshared(
         f"are only traces that occur once in both sets together: {rows[0].sum():,} of "
         f"{len(train):,} training and {rows[1].sum():,} of {len(holdout):,} holdout traces."
     )
-    _check_any(rows, shared)
-    return train[rows[0]], holdout[rows[1]]
-
-
-def _check_any(rows: Sequence[Bools], shared: Sequence[int]) -> None:
-    for name, found in zip(("train", "holdout"), rows, strict=True):
-        if not found.any():
+    for name, kept in zip(("train", "holdout"), rows, strict=True):
+        if not kept.any():
             raise InputError(
-                f"{name}: no trace is left without those that occur more than once ({len(shared)} "
-                "are on both sides); hold out traces that were not learned from"
+                f"{name}: every trace occurs more than once ({len(shared)} are on both sides); "
+                "hold out traces that were not used in training"
             )
+    return train[rows[0]], holdout[rows[1]]
 
 
 def _same_classes(members: Traces, others: Traces, notes: list[str]) -> tuple[Traces, Traces]:
@@ -200,7 +195,7 @@ def _same_classes(members: Traces, others: Traces, notes: list[str]) -> tuple[Tr
             f"{_some([members.classes[k] for k in left])}."
         )
     if not both.any():
-        raise InputError("train and holdout have no class of which both have two traces")
+        raise InputError("train and holdout have no class with two traces in both")
     kept = np.flatnonzero(both)
     return members[np.isin(members.labels, kept)], others[np.isin(others.labels, kept)]
 

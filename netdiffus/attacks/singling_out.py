@@ -21,13 +21,9 @@ PLACES = (1, 2, 4)  # cells in a guess
 
 
 def singled_out(train: Traces, holdout: Traces, made: Traces, seed: int = 0) -> dict[str, Any]:
-    """The share of guesses that single out a trace.
+    """The share of guesses, made from the synthetic traces, that single out a trace.
 
-    Args:
-        train: What was learned from.
-        holdout: Other traces, with the same share of each class. As many of both are used.
-        made: Synthetic traces, from which the guesses are made.
-        seed: Of the guesses.
+    As many traces of `holdout`, each class with the same share, are looked at as of `train`.
 
     Returns:
         `places`: for each number of cells in a guess the share of guesses that single out a trace

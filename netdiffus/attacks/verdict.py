@@ -7,13 +7,13 @@ from typing import Any
 FAR_AUC = 0.6  # an attack whose interval of the AUC lies above this is a leak
 ERRORS = 3.0  # standard errors above 0.5; several attacks are tried at once
 RULES = (
-    "No: the 95% interval of the AUC of an attack lies above 0.6; or training traces are rebuilt "
-    "from the folder, or come out with every point more often than held-out ones, beyond both "
-    "intervals; or a canary was made again; or the lower bound of epsilon is above the guarantee. "
-    "In doubt: the AUC of an attack lies over 3 standard errors above 0.5, or the interval of "
-    "its true-positive rate, at a false-positive rate of 1% or 0.1%, lies above that of the "
-    "false-positive rate. Otherwise: guaranteed, if there is a guarantee; or no leak found, which "
-    "does not prove that there is none."
+    "No, if any of these holds: the 95% interval of the AUC of an attack is above 0.6; training "
+    "traces are rebuilt from the folder, or sampled with every point, more often than held-out "
+    "ones, with separate intervals; a canary is sampled; the lower bound of epsilon is above the "
+    "guarantee. In doubt: the AUC of an attack is over 3 standard errors above 0.5, or the "
+    "interval of its true-positive rate, at a false-positive rate of 1% or 0.1%, is above that of "
+    "the false-positive rate. Otherwise: guaranteed, if there is a guarantee; if not, no leak "
+    "found, which does not prove that there is none."
 )
 Answer = dict[str, str]
 _NONE = "No attack is clearly better than chance."
@@ -32,7 +32,7 @@ def answer(figures: dict[str, Any]) -> Answer:
         word, grade, text = "No", "far", " ".join(worst)
     elif doubts := [a for a in attacks(figures) if _is_doubtful(a)]:
         names = ", ".join(a["name"] for a in doubts)
-        word, grade, text = "In doubt", "near", f"Better than by chance: {names}. {told}"
+        word, grade, text = "In doubt", "near", f"Better than chance: {names}. {told}"
     elif guarantee:
         word, grade, text = "Guaranteed", "at the floor", f"{_NONE} {told}"
     else:
@@ -50,10 +50,10 @@ def strongest(figures: dict[str, Any]) -> str:
     """The attack with the highest AUC, in words."""
     best = max(attacks(figures), key=lambda a: float(a["auc"]["mean"]))
     auc, rate = best["auc"], best["tpr"]["0.01"]
-    found = "" if rate["mean"] is None else f", {rate['mean']:.1%} found at 1% FPR"
+    found = "" if rate["mean"] is None else f" and finds {rate['mean']:.1%} of members at 1% FPR"
     return (
         f"The strongest attack ({best['name']}) has an AUC of {auc['mean']:.3f} "
-        f"({auc['low']:.3f} to {auc['high']:.3f}; 0.5 is a guess){found}, with "
+        f"({auc['low']:.3f} to {auc['high']:.3f}; 0.5 is chance){found}, with "
         f"{best['others']:,} non-members."
     )
 
@@ -65,10 +65,10 @@ def _leaks(figures: dict[str, Any]) -> list[str]:
     folder, whole = figures["folder"], figures["extraction"]["whole"]
     if folder and _is_more(folder["rebuilt"]):
         n = folder["rebuilt"]["train"]["found"]
-        found.append(f"{n:,} training traces have all their numbers in the model's folder.")
+        found.append(f"{n:,} training traces can be rebuilt from numbers in the model folder.")
     if _is_more(whole):
         found.append(
-            f"{whole['train']['found']:,} different training traces came out with every point."
+            f"{whole['train']['found']:,} different training traces were sampled with every point."
         )
     return found + _of_canaries(figures)
 
@@ -85,10 +85,10 @@ def _of_canaries(figures: dict[str, Any]) -> list[str]:
         return []
     found = []
     if n := canaries["regenerated"]["found"]:
-        found.append(f"{n:,} canaries were made again with every point.")
+        found.append(f"{n:,} canaries were sampled with every point.")
     if canaries["attack"]["auc"]["low"] > FAR_AUC:
         auc = canaries["attack"]["auc"]["mean"]
-        found.append(f"Added canaries are told from others with an AUC of {auc:.3f}.")
+        found.append(f"Added canaries are distinguished from others with an AUC of {auc:.3f}.")
     bound, promised = canaries["epsilon"]["epsilon"], _promised(guarantee or {}).get("epsilon")
     if bound is not None and isinstance(promised, (int, float)) and bound > promised:
         found.append(f"Epsilon is at least {bound:.2f}, more than the guarantee of {promised:g}.")

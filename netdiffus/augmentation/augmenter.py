@@ -35,29 +35,30 @@ def augment(
     device: str | None = None,
     progress: Progress | None = None,
 ) -> Traces:
-    """Real traces and as many made ones as help a classifier, which may be none.
+    """Returns real traces plus as many synthetic ones as help a classifier, or none.
 
-    Validation traces decide, which no model has learned from that made the traces to be judged.
-    There are two ways to have them:
+    The choice is made on validation traces, which no model that makes candidates has learned from.
+    There are two ways to get them:
 
-    - `validation` is given. `model` must not have learned from these traces: else what is copied
-      from them looks like a gain, and the choice is too hopeful. It must have learned from `real`.
-    - It is not. Then `real` is divided three times, a quarter of each class to validate by. On the
-      rest a model is trained each time, like `model` but from new weights. This takes three more
-      trainings, but every trace is learned from in the end, which suits 5 to 20 traces of a class.
-      The models that are judged have learned from a quarter less than the one whose traces are
-      returned, so the gain is rather understated.
+    - `validation` is given. `model` must have learned from `real`, but not from these traces:
+      copies of them would look like a gain.
+    - `validation` is not given. Then `real` is split three times, with a quarter of each class for
+      validation. On the rest a model is trained each time, with the settings of `model` but new
+      weights. This takes three more trainings, but the final model learns from every trace, which
+      suits 5 to 20 traces of a class. The three models learn from a quarter fewer traces than the
+      final one, so the gain is rather understated.
 
-    Tried are 1, 2 and 5 times as many made traces as there are real ones, and, where classes differ
+    Candidates are 1, 2 and 5 times as many synthetic traces as real ones and, if classes differ
     in size, classes filled up to once and twice the largest. The controls are the real traces
-    alone, and with as many repeated or jittered ones in place of made ones. Judges are a random
-    forest and a small convolutional network (`netdiffus.evaluation.metrics.classifiers.forest` and
-    `.cnn.cnn`), by the share of validation traces named rightly, mean over classes. A number helps
-    if the mean gain over the best of its three controls is above one standard error, neither judge
-    is worse, and no other control is better. The best number that helps is taken; if none does, the
-    real traces are returned alone. A `Note` says what was chosen and why, with the figures.
+    alone, and with as many repeated or jittered traces instead of synthetic ones. The classifiers
+    are a random forest and a small convolutional network
+    (`netdiffus.evaluation.metrics.classifiers.forest` and `.cnn.cnn`). The score is the accuracy on
+    validation traces, mean over classes. A candidate helps if its mean gain over the best of its
+    three controls is above one standard error, neither classifier is worse, and no other control is
+    better. The best candidate that helps is chosen; if none helps, only the real traces are
+    returned. A `Note` states the choice and the reason, with the figures.
 
-    Of more than 2,000 traces to learn from or to validate by, 2,000 random ones judge.
+    Training and validation sets of the classifiers have at most 2,000 random traces.
 
     Args:
         real: Labelled traces, at least two of each class.
@@ -65,20 +66,20 @@ def augment(
         validation: Real traces that `model` has not learned from, with the same classes. They are
             not among the traces returned.
         recipe: Of each training; None is that of the model, or two minutes where none is given.
-        times: How many made traces are tried, as multiples of the real ones of each class.
-        classifier: `forest`, `cnn` or `both`: who judges.
-        by: Meta column that names a group, such as a capture or a host: no group then validates
-            what was learned from it, and errors are those of so many groups.
+        times: Numbers of synthetic traces to try, as multiples of the real ones of each class.
+        classifier: The classifiers that are scored: `forest`, `cnn` or `both`.
+        by: Meta column that names a group, such as a capture or a host. Splits then keep groups
+            together, and errors are computed over groups.
         sep: The group is only the part of that column's text before `sep`.
-        seed: Of divisions, classifiers and made traces. Same seed, same result, where trainings
-            end by steps; one that ends by the clock may take another number of them.
+        seed: Of splits, classifiers and synthetic traces. The same seed gives the same result if
+            the budget is in steps; with a budget of minutes the number of steps may differ.
         device: Where networks are trained and run; None takes CUDA if there is one.
         progress: Called with (share done, a note). None shows a bar, as `train` does.
 
     Returns:
-        The real traces, then the made ones class by class. The meta column `is_synthetic` tells
-        them apart; made traces have `trace_id` and the columns that the model draws, and null in
-        all others. A privacy ledger is kept where all traces that were used have the same.
+        The real traces, then the synthetic ones class by class. The meta column `is_synthetic`
+        marks the latter; they have `trace_id` and the columns that the model draws, and null in all
+        others. A privacy ledger is kept if all traces that were used have the same.
 
     Raises:
         InputError: Channels or classes of real traces, validation and model differ; one class

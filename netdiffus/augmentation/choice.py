@@ -77,13 +77,15 @@ class Choice:
     def __str__(self) -> str:
         """What was chosen and why, in a few sentences."""
         gain = self.gains[self.shown]
-        many = f"{sum(self.made.values()):,} made traces" if self.plan else "0 made traces"
-        rounds = f" in {self.rounds} divisions" if self.rounds > 1 else ""
+        many = (
+            f"{sum(self.made.values()):,} synthetic traces" if self.plan else "0 synthetic traces"
+        )
+        rounds = f" of {self.rounds} splits" if self.rounds > 1 else ""
         compared = "; ".join(
             self._compared(name, control) for name, control in gain.controls.items()
         )
         return (
-            f"{many}: {self._why(gain)}. Named rightly of {self.traces:,} validation traces"
+            f"{many}: {self._why(gain)}. Accuracy on {self.traces:,} validation traces"
             f"{rounds}: {compared}. Mean gain {100 * gain.mean:+.1f} points, standard error "
             f"{100 * gain.error:.1f}.{self._advice()}"
         )
@@ -96,7 +98,8 @@ class Choice:
         if not gain.is_sure:
             return f"with the best number, {self.shown}, one classifier is worse"
         return (
-            f"the best number, {self.shown}, is better than as many controls, but not than others"
+            f"the best number, {self.shown}, is better than controls of the same number, but not "
+            "than all others"
         )
 
     def _compared(self, classifier: str, control: str) -> str:
@@ -104,7 +107,7 @@ class Choice:
             100 * self.scores[name][classifier] for name in (f"{MADE} {self.shown}", control)
         )
         return (
-            f"{classifier} {ours:.1f} % with real and made traces, {theirs:.1f} % with "
+            f"{classifier} {ours:.1f} % with real and synthetic traces, {theirs:.1f} % with "
             f"{_in_words(control)}"
         )
 
@@ -124,7 +127,7 @@ class Choice:
 def choose(
     answers: Answers, rounds: Sequence[Round], names: Sequence[str], of: Mapping[str, Ints]
 ) -> Choice:
-    """Takes the best plan among those that help.
+    """Takes the best plan, of those for all real traces (`of`), among those that help.
 
     A score is the share of validation traces that are named rightly, mean over classes and rounds.
     The gain of a plan is its score less that of the best of three controls: real traces alone, and
@@ -132,12 +135,6 @@ def choose(
     three by the same validation traces, a gain is rather understated. A plan helps if its gain is
     above its standard error, no classifier is worse, and no control of another number has a higher
     mean score.
-
-    Args:
-        answers: What the classifiers answered.
-        rounds: The validation traces.
-        names: Of the classes.
-        of: Plans for all real traces.
     """
     weights = np.concatenate([one.weights for one in rounds]) / len(rounds)
     units = np.concatenate([one.unit for one in rounds])

@@ -27,18 +27,15 @@ def check_unmarked(real: Traces) -> None:
     if any(mark is not False for mark in marks):
         row = next(i for i, mark in enumerate(marks) if mark is not False)
         raise InputError(
-            f"real: the column {COLUMN!r} is {marks[row]!r} in row {row}: made traces among the "
-            "real ones would be learned from as if they were real; leave them out, or the column"
+            f"real: the column {COLUMN!r} is {marks[row]!r} in row {row}: synthetic traces "
+            "would be used as real ones; remove these rows, or the column"
         )
 
 
 def joined(real: Traces, made: Traces | None, validation: Traces | None) -> Traces:
     """All real traces, then the made ones, with a column that tells them apart.
 
-    Args:
-        real: Real traces.
-        made: Made traces, or None.
-        validation: What chose how many were made; its ledger counts, too.
+    The ledger of `validation`, which chose how many were made, counts, too.
 
     Warns:
         Note: The result has no privacy ledger, as that of one part is missing or another.
@@ -77,8 +74,8 @@ def _ledger(parts: list[Traces]) -> dict[str, Any] | None:
         return ledgers[0]
     warnings.warn(
         Note(
-            "augment: real, made and validation traces have not the same privacy ledger; together "
-            "they have none: train on the private traces, and validate by private traces"
+            "augment: real, synthetic and validation traces have different privacy ledgers, so the "
+            "result has none: train and validate on private traces of one ledger"
         ),
         stacklevel=4,
     )

@@ -30,15 +30,10 @@ TRAINING = 0.9  # share of the time; judging takes the rest
 
 @dataclass
 class Rounds:
-    """The trainings and made traces of one call of `augment`.
+    """The trainings and made traces of one call of `augment`, of plans of these names.
 
-    Attributes:
-        real: Labelled traces, without empty classes.
-        model: Trained on them; None as long as none was needed.
-        recipe: Of each training; None is that of the model, or two minutes.
-        plans: Names of those that are tried.
-        seed: Of divisions and made traces.
-        device: Where networks are trained and run.
+    `real` has no empty class. `model` is trained on it; None as long as none was needed. `recipe`
+    is that of each training; None is that of the model, or two minutes.
     """
 
     real: Traces

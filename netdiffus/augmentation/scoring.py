@@ -61,13 +61,8 @@ def named_rightly(
     """(V,) for each set: which validation traces are named rightly by who learned from it.
 
     The sets are the real traces alone; with themselves again; with jittered copies; and with made
-    traces. The last three are there for each plan, as many added in each.
-
-    Args:
-        one: The traces.
-        names: Of the plans.
-        classifier: One of `CLASSIFIERS`.
-        seed: Same seed, same answer.
+    traces. The last three are there for each plan of `names`, as many added in each. Same seed,
+    same answer.
     """
     view, learn = CLASSIFIERS[classifier]
     of = plans(names, class_counts(one.learn.labels, len(one.learn.classes)))

@@ -148,9 +148,9 @@ def _refuse_or_remove(folder: Path, record: Record, force: bool) -> None:
         remove(folder, record)
         return
     raise InputError(
-        f"{folder / record.name}.parquet: of {record.about['capture']}, which is not among the "
-        "captures given, or has changed since; give all captures of the data set, or take such "
-        "parts away (force=True, --force)"
+        f"{folder / record.name}.parquet: made from {record.about['capture']}, which has "
+        "changed or is not among the given captures; give all captures of the data set, or delete "
+        "such parts (force=True, --force)"
     )
 
 

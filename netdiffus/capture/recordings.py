@@ -31,7 +31,7 @@ def recordings(found: Found, label_from: str | Path | None) -> Found:
     folders: dict[str, list[Capture]] = {}
     for one in found.captures:
         if one.holder is not None:
-            raise InputError(f"{one.shown}: a pipe is no file of a recording (together)")
+            raise InputError(f"{one.shown}: a pipe cannot be part of a recording (together)")
         folders.setdefault(os.path.dirname(one.path), []).append(one)
     return replace(found, captures=[_joined(captures) for captures in folders.values()])
 
@@ -51,8 +51,8 @@ def _first_time(capture: Capture) -> float:
         try:
             if not kinds.is_capture(stream.peek(START)):
                 raise InputError(
-                    f"{capture.shown}: an archive is no file of a recording (together); take it "
-                    "apart, or put it into a folder of its own"
+                    f"{capture.shown}: an archive cannot be part of a recording (together); "
+                    "unpack it, or put it into a separate folder"
                 )
             while reader.packets == sum(reader.dropped.values()):
                 if not (piece := stream.read(PIECE)):

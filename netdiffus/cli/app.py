@@ -27,7 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    help="Learn from labelled network traces, make new ones, and judge them.",
+    help="Train on labelled network traces, generate synthetic ones, and evaluate them.",
     epilog="Exit codes: 0 done, 1 failed, 2 input at fault, 130 interrupted.",
 )
 

@@ -24,31 +24,32 @@ from netdiffus.cli.progress import bar
 
 
 def audit(
-    train: Annotated[Path, typer.Option(help="The traces that were learned from.")],
-    holdout: Annotated[Path, typer.Option(help="Real traces that were not; best 1,000 or more.")],
+    train: Annotated[Path, typer.Option(help="Training traces of the model.")],
+    holdout: Annotated[Path, typer.Option(help="Held-out real traces; best 1,000 or more.")],
     out: Page,
     model: Annotated[Path | None, typer.Argument(help="Folder of a trained model.")] = None,
     synthetic: Annotated[
-        Path | None, typer.Option(help="Traces of any generator, to attack alone or too.")
+        Path | None, typer.Option(help="Synthetic traces of any generator, to attack.")
     ] = None,
     samples: Annotated[
         int | None,
-        typer.Option("-n", help="Traces that the model makes.", show_default="5 a member"),
+        typer.Option("-n", help="Traces to sample.", show_default="5 per training trace"),
     ] = None,
     refits: Annotated[
-        int, typer.Option(help="Reference models to train: 2, or at least 4 for LiRA.")
+        int, typer.Option(help="Reference (shadow) models to train: 2, or at least 4 for LiRA.")
     ] = 0,
     canaries: Annotated[
-        int, typer.Option(help="Unusual traces in an extra training; 1000 for a bound on epsilon.")
+        int,
+        typer.Option(help="Canaries (unusual traces) in an extra training; 1000 bound epsilon."),
     ] = 0,
     minutes: Annotated[
         float | None,
-        typer.Option(help="Budget of each training.", show_default="as the model"),
+        typer.Option(help="Minutes of each training.", show_default="as the model"),
     ] = None,
     drop_repeats: Annotated[
         bool, typer.Option("--drop-repeats", help="Attack only traces that occur once.")
     ] = False,
-    most: Annotated[int, typer.Option(help="Attack at most so many of either set.")] = 2000,
+    most: Annotated[int, typer.Option(help="Attack at most this many traces of each set.")] = 2000,
     length: Length = None,
     *,
     reading: Reading,
@@ -56,7 +57,7 @@ def audit(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Attack a model, or synthetic traces: do they tell which traces were learned from?"""
+    """Attack a model or synthetic traces: membership inference, copies, canaries."""
     need_eval()
     from netdiffus.attacks.audit import audit as run
     from netdiffus.attacks.audit_page import page

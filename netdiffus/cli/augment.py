@@ -28,27 +28,27 @@ from netdiffus.errors import InputError
 def augment(
     data: Annotated[Path, typer.Argument(help=TABLE_HELP)],
     model: Annotated[
-        Path | None, typer.Argument(help="Model trained on them; if not given, one is trained.")
+        Path | None, typer.Argument(help="Model of these traces; trained now if not given.")
     ] = None,
     *,
     out: Table,
     validation: Annotated[
         Path | None,
-        typer.Option(help="Real traces that the model has not seen; else three more trainings."),
+        typer.Option(help="Real traces not used in training; without them 3 models are trained."),
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(help="Of each training.", show_default="as the model; 5 without one"),
+        typer.Option(help="Minutes of each training.", show_default="as the model, else 5"),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps of each training.")] = None,
     times: Annotated[
-        str, typer.Option(help="Made traces that are tried, as multiples of the real ones.")
+        str, typer.Option(help="Numbers of synthetic traces to try, as multiples of the real ones.")
     ] = "1,2,5",
     classifier: Annotated[
-        Literal["forest", "cnn", "both"], typer.Option(help="Which classifier judges.")
+        Literal["forest", "cnn", "both"], typer.Option(help="Classifier that must improve.")
     ] = "both",
     by: Annotated[
-        str | None, typer.Option(help="Column whose groups stay together when divided.")
+        str | None, typer.Option(help="Column of groups that splits keep together.")
     ] = None,
     sep: Sep = None,
     length: Length = None,
@@ -58,7 +58,7 @@ def augment(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Add as many made traces as help a classifier, by validation traces; or none."""
+    """Add as many synthetic traces as raise classifier accuracy on validation traces."""
     need_eval()
     from netdiffus.augmentation import augment_with_report
     from netdiffus.files import claim

@@ -27,9 +27,9 @@ def complete(
     model: ModelFolder,
     partial: Annotated[Path, typer.Argument(help=f"The first points of traces. {TABLE_HELP}")],
     out: Table,
-    n: Annotated[int, typer.Option("-n", help="How often each trace is completed.")] = 1,
+    n: Annotated[int, typer.Option("-n", help="Number of completions of each trace.")] = 1,
     first: Annotated[
-        int | None, typer.Option(help="Take only so many points of each trace as known.")
+        int | None, typer.Option(help="Use only this many points of each trace as known.")
     ] = None,
     *,
     reading: Reading,
@@ -39,7 +39,7 @@ def complete(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Continue traces of which the first points are known."""
+    """Continue traces whose first points are known."""
     from netdiffus.completion import complete as run
     from netdiffus.files import claim
     from netdiffus.model.model import Model

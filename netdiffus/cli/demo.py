@@ -14,13 +14,15 @@ from netdiffus.cli.progress import bar
 
 
 def demo(
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for everything.")] = Path("demo"),
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for all results.")] = Path(
+        "demo"
+    ),
     minutes: Annotated[float, typer.Option(help="Minutes to train.")] = 2.5,
     seed: Seed = 0,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Train on bundled traffic, fill up a class of few traces, sample, evaluate."""
+    """Train on bundled traffic, sample, evaluate, and augment a rare class."""
     need_eval()
     from netdiffus.demo import demo as run
     from netdiffus.demo import where

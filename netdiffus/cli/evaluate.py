@@ -31,26 +31,28 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    real: Annotated[Path, typer.Argument(help="The traces that the generator learnt from.")],
-    synthetic: Annotated[Path, typer.Argument(help="The traces that it made.")],
+    real: Annotated[Path, typer.Argument(help="Training traces of the generator.")],
+    synthetic: Annotated[Path, typer.Argument(help="Synthetic traces.")],
     out: Page,
     holdout: Annotated[
-        Path | None, typer.Option(help="Real traces that the generator has not seen.")
+        Path | None, typer.Option(help="Held-out real traces, not used in training.")
     ] = None,
-    model: Annotated[Path | None, typer.Option(help="Its folder, for the training curve.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Model folder, for the training curve.")
+    ] = None,
     attack: Annotated[
         bool,
-        typer.Option("--attack", help="Answer 'is it private?' by attacks, too; needs --holdout."),
+        typer.Option("--attack", help="Add membership inference attacks; needs --holdout."),
     ] = False,
     sessions: Annotated[
         bool,
-        typer.Option("--sessions", help="Compare sessions of flows, too; needs --holdout."),
+        typer.Option("--sessions", help="Also compare sessions of flows; needs --holdout."),
     ] = False,
     cnn: Annotated[
-        bool, typer.Option("--cnn", help="Train a small CNN beside the forest: seconds more.")
+        bool, typer.Option("--cnn", help="Also use a small CNN as classifier; takes a minute.")
     ] = False,
     by: Annotated[
-        str | None, typer.Option(help="Column of groups, within which traces depend on each other.")
+        str | None, typer.Option(help="Column of groups of dependent traces, such as host.")
     ] = None,
     sep: Sep = None,
     length: Length = None,
@@ -60,7 +62,7 @@ def evaluate(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Compare synthetic with real traces; every figure beside its real-vs-real floor."""
+    """Compare synthetic with real traces, beside a floor (real vs real) and baselines."""
     need_eval()
     from netdiffus.evaluation import evaluate as run
     from netdiffus.files import claim, write_together
@@ -71,12 +73,12 @@ def evaluate(
     figures = figures_beside(out)
     options = reading.options(length)
     if attack and holdout is None:
-        raise InputError("--attack needs --holdout: traces that were not learned from")
+        raise InputError("--attack needs --holdout: real traces that were not used in training")
 
     read: Callable[[Path, ReadOptions], Any] = load if attack else given  # attacks: in memory
 
     if sessions and holdout is None:
-        raise InputError("--sessions needs --holdout: sessions that were not learned from")
+        raise InputError("--sessions needs --holdout: sessions that were not used in training")
     with claim(out, figures, force=force):
         learned, made = read(real, options), as_made(read, synthetic, options)
         unseen = None if holdout is None else read(holdout, options)

@@ -34,28 +34,28 @@ def export(
         typer.Option(
             "-o",
             "--out",
-            help=".pcap or .pcapng; of a table .csv or .parquet; of arrays .npz; of a data set a "
-            "folder for its captures.",
+            help="Capture: .pcap or .pcapng; table: .csv or .parquet; arrays: .npz; captures of a "
+            "data set: a folder.",
         ),
     ],
     kind: Annotated[
         Literal["capture", "flows", "ppi", "splt", "arrays"],
-        typer.Option("--as", help="A capture, one of the tables, or X and y of equal lengths."),
+        typer.Option("--as", help="A capture, a flow table, or arrays X and y of equal length."),
     ] = "capture",
     *,
     capture: CaptureOptions,
     start: Annotated[
         Literal["meta", "sequence", "together"] | None,
         typer.Option(
-            help="When flows begin: as the column start says, one after another, or all at once.",
-            show_default="meta if traces have that column, else sequence",
+            help="When flows begin: as in the column start, one after another, or all at once.",
+            show_default="meta if there is a column start, else sequence",
         ),
     ] = None,
     addresses: Annotated[
         Literal["own", "meta"],
         typer.Option(
-            help="own: addresses reserved for documentation; meta: those in the columns client and "
-            "server, which made sessions have."
+            help="own: addresses reserved for documentation; meta: the columns client and server, "
+            "which synthetic sessions have."
         ),
     ] = "own",
     length: Length = None,
@@ -65,7 +65,7 @@ def export(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Write traces of packets as a capture with its labels, as a table of flows, or as arrays."""
+    """Write packet traces as a capture with labels, as a flow table, or as arrays."""
     from netdiffus.export.arrays import write_arrays
     from netdiffus.export.capture import check_capture_path, free_labels, write_capture
     from netdiffus.export.flow_tables import write_flows

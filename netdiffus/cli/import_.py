@@ -26,81 +26,89 @@ def import_(
     ctx: typer.Context,
     captures: Annotated[
         list[Path],
-        typer.Argument(help="pcap, pcapng, snoop, packed or not; folders of them; -."),
+        typer.Argument(help="pcap, pcapng or snoop, also compressed; folders; - for stdin."),
     ],
     out: Annotated[
         Path,
-        typer.Option("-o", "--out", help="Traces: a .parquet file; a folder for many."),
+        typer.Option("-o", "--out", help="A .parquet file; or a folder, for many traces."),
     ],
     label_from: Annotated[
         str | None,
         typer.Option(
             "--label-from",
             "--labels",
-            help="dir, file, a list (.csv, .tsv, .json), a column, =NAME for all, or none.",
+            help="Source of classes: dir, file, a list (.csv, .tsv, .json), a column, =NAME, none.",
         ),
     ] = "dir",
     per: Annotated[
-        Literal["flow", "host", "capture"], typer.Option(help="A trace per flow, host or capture.")
+        Literal["flow", "host", "capture"],
+        typer.Option(help="One trace per flow, host or capture."),
     ] = "flow",
     keep_flows: Annotated[
         bool,
-        typer.Option("--keep-flows", help="A trace per flow; `session` is its host or capture."),
+        typer.Option(
+            "--keep-flows",
+            help="With --per host, capture: keep flows; `session` names host or capture.",
+        ),
     ] = False,
     packets: Annotated[
-        int | None, typer.Option(help="Packets kept of each trace; 0 for all.", show_default="64")
+        int | None, typer.Option(help="Packets to keep of each trace; 0: all.", show_default="64")
     ] = None,
     bin_width: Annotated[
-        float | None, typer.Option(help="Seconds; bytes down and up in bins, not packets.")
+        float | None, typer.Option(help="Volumes instead of packets: seconds per bin.")
     ] = None,
-    bins: Annotated[int | None, typer.Option(help="Bins of every trace.")] = None,
-    size: Annotated[PacketSize, typer.Option(help="What the size of a packet counts.")] = "ip",
+    bins: Annotated[int | None, typer.Option(help="Number of bins of every trace.")] = None,
+    size: Annotated[
+        PacketSize, typer.Option(help="What packet sizes include: from IP on, frame, or payload.")
+    ] = "ip",
     direction: Annotated[
         Literal["first", "syn", "port"],
         typer.Option(
-            help="Who the client is: the sender of the first packet, or of the SYN; or, by port,"
-            " the end with the higher one."
+            help="The client is the sender of the first packet, the sender of the SYN, or the end "
+            "with the higher port."
         ),
     ] = "first",
     host: Annotated[
         list[str] | None,
         typer.Option(
-            help="Network of hosts, such as 192.168.0.0/16, per host or capture; repeatable."
+            help="With --per host, capture: network of hosts, as 192.168.0.0/16; repeatable."
         ),
     ] = None,
     idle: Annotated[
-        float | None, typer.Option(help="Seconds without a packet that end a flow; 120.")
+        float | None,
+        typer.Option(help="A flow ends after this many idle seconds.", show_default="120"),
     ] = None,
     active: Annotated[
-        float | None, typer.Option(help="Seconds after which a flow is cut; 1800.")
+        float | None,
+        typer.Option(help="A flow is cut after this many seconds.", show_default="1800"),
     ] = None,
     packet_columns: Annotated[
         str | None,
-        typer.Option(help="Of each packet also tcp_flags, ttl and tcp_window, or some of them."),
+        typer.Option(help="More channels: any of tcp_flags, ttl, tcp_window; comma-separated."),
     ] = None,
     tunnels: Annotated[
-        bool, typer.Option("--tunnels", help="Look into GRE, VXLAN, GTP-U and other tunnels.")
+        bool, typer.Option("--tunnels", help="Read the packets inside GRE, VXLAN, GTP-U, …")
     ] = False,
     dedup: Annotated[
-        bool, typer.Option("--dedup", help="Leave out packets that a mirror port shows twice.")
+        bool, typer.Option("--dedup", help="Skip packets that a mirror port captured twice.")
     ] = False,
     together: Annotated[
         bool,
         typer.Option(
             "--together",
-            help="The captures of a folder are one recording: flows go on in the next, by time.",
+            help="The captures of a folder are one recording; flows continue across files.",
         ),
     ] = False,
     lenient: Annotated[
-        bool, typer.Option("--lenient", help="Damaged captures are no failure.")
+        bool, typer.Option("--lenient", help="Exit code 0 even if captures are damaged.")
     ] = False,
-    threads: Annotated[int | None, typer.Option(help="Captures read at a time.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Captures to read in parallel.")] = None,
     shard: Shard = None,
     ray: Ray = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Turn captures into labelled traces. Exit code 1 if one was damaged."""
+    """Convert captures into labelled traces. Exit code 1 if a capture was damaged."""
     from netdiffus.capture import Rules, convert_captures
     from netdiffus.capture.files.finding import legible
     from netdiffus.capture.import_parts import import_to_parts

@@ -11,7 +11,7 @@ from netdiffus.cli.packages import version_of
 
 
 def info(as_json: Json = False) -> None:
-    """Versions, and which backends are there or why one is missing."""
+    """Print versions, and which backends are available or why not."""
     import torch
 
     from netdiffus.ops import backends, isa

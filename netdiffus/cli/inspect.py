@@ -26,10 +26,10 @@ def inspect(
         list[Path], typer.Argument(help="A table of traces, or captures and folders of them.")
     ],
     picture: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Draw traces of each class: .png, .svg.")
+        Path | None, typer.Option("-o", "--out", help="Plot traces of each class: .png, .svg.")
     ] = None,
     label_from: Annotated[
-        str | None, typer.Option(help="Classes of captures, as in import.")
+        str | None, typer.Option(help="Source of the class of captures, as in import.")
     ] = "dir",
     length: Length = None,
     *,
@@ -37,7 +37,7 @@ def inspect(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Say how files would be read, and draw a few traces; only the picture is written."""
+    """Show how files would be read, and plot a few traces."""
     from netdiffus.files import claim
 
     options = reading.options(length)

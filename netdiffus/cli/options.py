@@ -21,33 +21,37 @@ if TYPE_CHECKING:
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Seed = Annotated[int, typer.Option(help="Same seed, same result.", callback=checked_seed)]
-ChanceSeed = Annotated[
-    int | None, typer.Option(help="Same seed, same traces; random if not given.")
+Seed = Annotated[
+    int,
+    typer.Option(help="Random seed; the same seed gives the same result.", callback=checked_seed),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+ChanceSeed = Annotated[
+    int | None,
+    typer.Option(help="The same seed gives the same traces.", show_default="random"),
+]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite existing output.")]
 Device = Annotated[
     str | None, typer.Option(help="cpu, cuda, cuda:1 …", show_default="cuda if there is one")
 ]
-Fast = Annotated[bool, typer.Option(help="Native kernels, or the torch reference.")]
-Sep = Annotated[str | None, typer.Option(help="Group by the text before this only.")]
+Fast = Annotated[bool, typer.Option(help="Use native kernels, or the torch reference.")]
+Sep = Annotated[str | None, typer.Option(help="Separator: group by the text before it.")]
 Length = Annotated[int | None, typer.Option(help="Keep at most this many points of each trace.")]
 Table = Annotated[Path, typer.Option("-o", "--out", help=".parquet, .csv or .npz.")]
 Page = Annotated[
-    Path, typer.Option("-o", "--out", help="HTML page; figures go to .json beside it.")
+    Path, typer.Option("-o", "--out", help="HTML page; a .json beside it holds the figures.")
 ]
 ModelFolder = Annotated[Path, typer.Argument(help="Folder of a trained model.")]
 PacketSize = Literal["ip", "wire", "payload"]
 Shard = Annotated[
     str | None,
-    typer.Option(help="Of a folder: only this share of its parts, as 0/4 is the first of four."),
+    typer.Option(help="For a folder: make only this share of the parts; 0/4 is the first of 4."),
 ]
 Ray = Annotated[
     str | None,
-    typer.Option(help="Of a folder: parts are made by Ray: local, auto or HOST:PORT of its head."),
+    typer.Option(help="For a folder: let Ray make the parts: local, auto or HOST:PORT."),
 ]
 OF_FOLDERS = ("shard", "ray")  # a file has no use for them
-TABLE_HELP = "Traces: .parquet, .csv, .npz, .feather, .json, .npy; .gz and the like; a folder."
+TABLE_HELP = "Traces: .parquet, .csv, .npz, .feather, .json, .npy, also compressed; or a folder."
 
 
 @dataclass(frozen=True)
@@ -56,17 +60,17 @@ class Reading:
 
     channels: Annotated[
         str | None,
-        typer.Option(help="Read only these channels, comma-separated; of an array their names."),
+        typer.Option(help="Read only these channels, comma-separated. Names those of an array."),
     ] = None
     label_column: Annotated[
-        str | None, typer.Option(help="Column of the classes, if it has no usual name.")
+        str | None, typer.Option(help="Column of the classes, if its name is not recognised.")
     ] = None
     columns: Annotated[
         list[str] | None,
-        typer.Option(help="OLD=NEW renames a column, as in time=timestamp_us; may be repeated."),
+        typer.Option(help="OLD=NEW renames a column, as in time=timestamp_us; repeatable."),
     ] = None
     flow_column: Annotated[
-        str | None, typer.Option(help="Column of the trace, where one row is one packet.")
+        str | None, typer.Option(help="Column that identifies the trace, if a row is a packet.")
     ] = None
 
     def options(self, length: int | None = None) -> ReadOptions:
@@ -89,22 +93,28 @@ def _renaming(choice: str) -> tuple[str, str]:
 class CaptureOptions:
     """How a capture is written."""
 
-    size: Annotated[PacketSize, typer.Option(help="What the sizes of traces count.")] = "ip"
+    size: Annotated[
+        PacketSize, typer.Option(help="What packet sizes include: from IP on, frame, or payload.")
+    ] = "ip"
     ip: Annotated[int, typer.Option(help="IP version, 4 or 6.")] = 4
-    mtu: Annotated[int, typer.Option(help="Largest IP packet.")] = 1500
+    mtu: Annotated[int, typer.Option(help="Largest IP packet, in bytes.")] = 1500
     protocol: Annotated[
-        Literal["tcp", "udp"], typer.Option(help="Of traces without a column protocol.")
+        Literal["tcp", "udp"], typer.Option(help="For traces without a column protocol.")
     ] = "tcp"
-    server_port: Annotated[int, typer.Option(help="Of traces without a column server_port.")] = 443
-    resolution: Annotated[Literal["ns", "us"], typer.Option(help="Resolution of times.")] = "ns"
+    server_port: Annotated[int, typer.Option(help="For traces without server_port.")] = 443
+    resolution: Annotated[
+        Literal["ns", "us"], typer.Option(help="Time resolution of the file.")
+    ] = "ns"
     small: Annotated[
         Literal["refuse", "raise"],
-        typer.Option(help="What is done with sizes that are smaller than the headers."),
+        typer.Option(
+            help="For packets smaller than their headers: refuse the file, or raise them."
+        ),
     ] = "refuse"
     ports: Annotated[
         Literal["move", "keep"],
         typer.Option(
-            help="move: a free port where tools would call the payload, zeros, malformed."
+            help="move: use another port if tools would report the zero payload as malformed."
         ),
     ] = "move"
 

@@ -36,8 +36,8 @@ def say_missing(made: Made) -> None:
     """What is still to be done for a data set, if anything."""
     if not made.is_whole:
         say(
-            f"note: {made.folder} is not whole: {made.missing} of {made.parts} parts are missing; "
-            "the shard that ends last writes the manifest, and the same command makes lost parts"
+            f"note: {made.folder} is incomplete: {made.missing} of {made.parts} parts are missing; "
+            "the last shard writes the manifest; run the same command again to make lost parts"
         )
 
 

@@ -16,33 +16,33 @@ from netdiffus.errors import InputError
 def privatise(
     data: Annotated[Path, typer.Argument(help=TABLE_HELP)],
     out: Annotated[Path, typer.Option("-o", "--out", help="A .parquet file.")],
-    epsilon: Annotated[float, typer.Option(help="Of the guarantee: 1 is strong, 8 is weak.")],
-    delta: Annotated[float, typer.Option(help="Of the guarantee; below 1 / traces.")] = 1e-5,
+    epsilon: Annotated[float, typer.Option(help="Privacy budget: 1 is strong, 8 is weak.")],
+    delta: Annotated[float, typer.Option(help="Must be below 1 / number of traces.")] = 1e-5,
     by: Annotated[
-        str | None, typer.Option(help="Column of groups; a group is protected, not a trace.")
+        str | None, typer.Option(help="Column of groups: protect a group instead of a trace.")
     ] = None,
     most: Annotated[
-        int | None, typer.Option(help="Traces of a group that are kept.", show_default="20")
+        int | None, typer.Option(help="Most traces of a group to use.", show_default="20")
     ] = None,
     classes: Annotated[
         str | None,
-        typer.Option(help="Public names of the classes, comma-separated; else those of the file."),
+        typer.Option(help="Public class names, comma-separated.", show_default="as in the file"),
     ] = None,
     length: Annotated[
-        int | None, typer.Option(help="Points of a trace that are looked at.", show_default="64")
+        int | None, typer.Option(help="Most points of a trace to use.", show_default="64")
     ] = None,
     ranges: Annotated[
         list[str] | None,
-        typer.Option("--range", help="CHANNEL=LO:HI, public bounds; may be repeated."),
+        typer.Option("--range", help="Public bounds, CHANNEL=LO:HI; repeatable."),
     ] = None,
     mix: Annotated[
-        str, typer.Option(help="real: as many of each class as there were; balanced: equally many.")
+        str, typer.Option(help="Class frequencies: real as in the data, balanced all equal.")
     ] = "real",
     anyway: Annotated[
-        bool, typer.Option("--anyway", help="Go on where classes have too few traces.")
+        bool, typer.Option("--anyway", help="Continue even if classes have too few traces.")
     ] = False,
     ledger: Annotated[
-        Path | None, typer.Option(help="File that adds up all releases of this data set.")
+        Path | None, typer.Option(help="File that sums up all releases of this data set.")
     ] = None,
     *,
     reading: Reading,

@@ -44,70 +44,72 @@ def sample(
     out: Annotated[
         Path,
         typer.Option(
-            "-o", "--out", help=".parquet, .csv, .npz, .pcap, .pcapng; a folder for many traces."
+            "-o",
+            "--out",
+            help=".parquet, .csv, .npz, .pcap, .pcapng; or a folder, for many traces.",
         ),
     ],
     n: Annotated[
-        int | None, typer.Option("-n", help="How many traces.", show_default="1000")
+        int | None, typer.Option("-n", help="Number of traces.", show_default="1000")
     ] = None,
     sessions: Annotated[
         int | None,
-        typer.Option(help="How many sessions of flows, by a model of them, in one network."),
+        typer.Option(help="Number of sessions; needs a model trained with --sessions."),
     ] = None,
     over: Annotated[
         float | None,
-        typer.Option(help="With --sessions: seconds over which they begin, evenly at random."),
+        typer.Option(help="With --sessions: they begin within this many seconds, uniformly."),
     ] = None,
     label: Annotated[
         list[str] | None,
-        typer.Option(help="Class, or CLASS=NUMBER of its traces; repeatable. All if not given."),
+        typer.Option(help="Class, or CLASS=NUMBER of traces; repeatable.", show_default="all"),
     ] = None,
     where: Annotated[
         list[str] | None,
         typer.Option(
-            help="COLUMN=VALUE, =LEAST..GREATEST, or = for an empty cell; repeatable. The rest is "
-            "drawn given these."
+            help="Fix a column: COLUMN=VALUE, COLUMN=MIN..MAX, or COLUMN= for an empty cell; "
+            "repeatable. Other columns are drawn given these."
         ),
     ] = None,
     mix: Annotated[
         Literal["balanced", "real"] | None,
         typer.Option(
-            help="Of classes; real is as in training.",
-            show_default="balanced; real with --where alone",
+            help="Class frequencies: all equal, or as in the training traces.",
+            show_default="balanced; real with --where but no --label",
         ),
     ] = None,
     sampler: Annotated[
-        Literal["dpm++", "ddim", "ddpm"] | None, typer.Option(help="Of a model with diffusion.")
+        Literal["dpm++", "ddim", "ddpm"] | None, typer.Option(help="For diffusion models.")
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(help="Of a model with diffusion, or masked: network runs per trace."),
+        typer.Option(help="For diffusion and masked models: sampling steps."),
     ] = None,
     fast: Fast = True,
     seed: ChanceSeed = None,
-    start: Annotated[int, typer.Option(help="Index of the first trace, to split work.")] = 0,
+    start: Annotated[int, typer.Option(help="Number of the first trace, to split work.")] = 0,
     batch_size: Annotated[
         int | None,
-        typer.Option(help="Traces worked on at a time.", show_default="by their points"),
+        typer.Option(help="Traces per batch.", show_default="by their length"),
     ] = None,
     device: Device = None,
     *,
     capture: CaptureOptions,
     starts: Annotated[
         Literal["meta", "sequence", "together"] | None,
-        typer.Option(help="Of a capture: when flows begin, as --start of export."),
+        typer.Option(help="For a capture: when flows begin; see export --start."),
     ] = None,
     for_spreadsheets: Annotated[
         bool,
-        typer.Option("--for-spreadsheets", help="Of a .csv: no cell is run as a formula."),
+        typer.Option("--for-spreadsheets", help="For .csv: write no cell as a formula."),
     ] = False,
-    part_size: Annotated[int, typer.Option(help="Of a folder: traces of a part.")] = 16_384,
+    part_size: Annotated[int, typer.Option(help="For a folder: traces per part.")] = 16_384,
     shard: Shard = None,
     ray: Ray = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Make new traces of the classes asked for; a capture of them as `export` writes it."""
+    """Generate synthetic traces of chosen classes, as a table or as a capture."""
     from netdiffus.parts.building import is_folder
     from netdiffus.sessions.model import is_session_model
 

@@ -24,7 +24,7 @@ from netdiffus.cli.output import show
 def split(
     data: Annotated[Path, typer.Argument(help=TABLE_HELP)],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the two parts.")],
-    fraction: Annotated[float, typer.Option(help="Share of each class held out.")] = 0.2,
+    fraction: Annotated[float, typer.Option(help="Share of each class to hold out.")] = 0.2,
     by: Annotated[str | None, typer.Option(help="Column whose groups stay together.")] = None,
     sep: Sep = None,
     length: Length = None,
@@ -34,7 +34,7 @@ def split(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Hold out a stratified part: train.parquet and holdout.parquet, of a data set two such."""
+    """Split traces by class into training and held-out ones: train.parquet, holdout.parquet."""
     from netdiffus.files import claim
 
     options = reading.options(length)

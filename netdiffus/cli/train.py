@@ -43,15 +43,15 @@ def train(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the model.")],
     minutes: Annotated[
         float | None,
-        typer.Option(help="Minutes in all; 5 if no --steps either, or those of the resumed run."),
+        typer.Option(help="Total minutes.", show_default="5 without --steps; as before to resume"),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps in all.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Total optimiser steps.")] = None,
     length: Length = None,
     runs: Annotated[
         int | None,
         typer.Option(
-            help="Learn so many runs of equal packets of each trace as points with a count, for "
-            "long sequences; 0 is none."
+            help="For long traces: join equal consecutive packets into one point with a count, and "
+            "learn this many points; 0: do not join."
         ),
     ] = None,
     *,
@@ -59,36 +59,41 @@ def train(
     preset: Annotated[
         Literal["default", "causal", "series", "masked", "image", "paper"],
         typer.Option(
-            help="default or causal: a transformer on tokens; series, masked: diffusion of them; "
-            "image, paper: a U-Net on GASF images."
+            help="default, causal: transformer on tokens; series, masked: diffusion of tokens; "
+            "image, paper: U-Net on GASF images."
         ),
     ] = "default",
-    width: Annotated[int | None, typer.Option(help="Features inside the network.")] = None,
+    width: Annotated[
+        int | None, typer.Option(help="Width of the network: its number of features.")
+    ] = None,
     size: Annotated[
-        int | None, typer.Option(help="Of image and paper: height and width of the images.")
+        int | None, typer.Option(help="For image and paper: height and width of images.")
     ] = None,
     resize: Annotated[
         Literal["bin", "area"] | None,
-        typer.Option(help="Of image and paper, for longer traces.", show_default="bin"),
+        typer.Option(help="For image and paper: how to shrink longer traces.", show_default="bin"),
     ] = None,
     gamma: Annotated[
         float | None,
-        typer.Option(help="Of image and paper: contrast; the paper's is 0.25.", show_default="1"),
+        typer.Option(help="For image and paper: contrast; 0.25 in the paper.", show_default="1"),
     ] = None,
     scale: Annotated[
         list[str] | None,
         typer.Option(
-            help="Of image and paper: CHANNEL=minmax, =log, =quantile or =LO:HI; repeatable."
+            help="For image and paper: CHANNEL=minmax, =log, =quantile or =LO:HI; repeatable."
         ),
     ] = None,
     by: Annotated[
-        str | None, typer.Option(help="Column of groups; values of fewer than 5 are never kept.")
+        str | None,
+        typer.Option(
+            help="Column of groups. Values that fewer than 5 groups share are not stored."
+        ),
     ] = None,
     rare: Annotated[
         Literal["drop", "keep"] | None,
         typer.Option(
-            help="keep: also values that fewer than 5 traces share; then share neither the model "
-            "nor what it makes.",
+            help="keep: also store values of fewer than 5 traces. Then do not share the model or "
+            "its traces.",
             show_default="drop",
         ),
     ] = None,
@@ -96,30 +101,30 @@ def train(
         str | None,
         typer.Option(
             "--with",
-            help="Columns of the meta-data to learn, with commas between, or all.",
-            show_default="protocol,server_port where there are such",
+            help="Columns of the meta-data to learn, comma-separated, or all.",
+            show_default="protocol,server_port if present",
         ),
     ] = None,
     sessions: Annotated[
         bool,
         typer.Option(
             "--sessions",
-            help="Learn sessions of flows: columns `session` and `start`, as import --keep-flows "
-            "writes them.",
+            help="Learn sessions of flows. Needs columns `session` and `start`, which import "
+            "--keep-flows writes.",
         ),
     ] = False,
     batch_size: Annotated[int, typer.Option(help="Traces per step.")] = 64,
-    learning_rate: Annotated[float, typer.Option(help="Of AdamW, at its highest.")] = 2e-3,
+    learning_rate: Annotated[float, typer.Option(help="Highest learning rate of AdamW.")] = 2e-3,
     validation: Annotated[
-        float, typer.Option(help="Share of the traces that is held back to notice overfitting.")
+        float, typer.Option(help="Share of the validation split, which detects overfitting.")
     ] = 0.1,
     seed: Seed = 0,
     device: Device = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint.")] = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Train a model on labelled traces. Ctrl-C keeps it usable; --resume goes on."""
+    """Train a model on labelled traces. After Ctrl-C it is usable; --resume continues."""
     from netdiffus.ledger import statement
     from netdiffus.model.files import refuse_model
     from netdiffus.model.model import Model
@@ -163,7 +168,7 @@ def train(
             device=device,
             progress=progress,
         )
-    if os.environ.get("RANK", "0") == "0":  # of several processes one tells
+    if os.environ.get("RANK", "0") == "0":  # only one of several processes prints
         show({"model": str(out), **model.about, "privacy": statement(model.ledger)}, as_json)
     if model.about["ended"] == "interrupted":
         raise typer.Exit(130)

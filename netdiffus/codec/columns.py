@@ -15,7 +15,7 @@ import torch
 
 from netdiffus.codec.asked import Asked
 from netdiffus.codec.column import CODES, MOST_VALUES, Column, plain
-from netdiffus.codec.totals import equal_total, is_close, total
+from netdiffus.codec.totals import PER_SECOND, equal_total, is_close, total
 from netdiffus.codec.vocabulary import Vocabulary, needed
 from netdiffus.errors import InputError, Note
 from netdiffus.traces.traces import Floats, Ints, Traces
@@ -40,8 +40,9 @@ class Columns:
 
     Attributes:
         learned: The columns, in the order of their tokens.
-        totals: Columns that are, in every training trace, a total of its points: which one, and
-            the column's Arrow type. They are computed from what is made.
+        totals: Columns that are, in every training trace, a total of its points (their number, a
+            sum, a mean, an extreme): which one, and the column's Arrow type. They are computed from
+            what is made.
         orders: Pairs of columns of which the first is never greater.
         lengths: Tokens of the length, which is then the last column; None where it is none.
         bins_per_point: Points of a trace that the length counts as one.
@@ -212,8 +213,7 @@ class Columns:
         """Rows in which a column is not its total, or a pair is not in order; one for each."""
         found = []
         for name, (of, _) in self.totals.items():
-            cells = traces.meta[name].cast(pa.float64(), safe=False)
-            found.append(~is_close(cells.to_numpy(), total(traces, of)))
+            found.append(~is_close(_numbers(traces.meta[name]), total(traces, of)))
         kept = {one.name: one for one in self.learned}
         for pair in self.orders:
             first, second = (kept[name].raw(traces.meta[name]) for name in pair)
@@ -243,7 +243,7 @@ def read_asked(columns: Columns, where: Mapping[str, Any]) -> dict[str, Asked]:
         if name in columns.totals:
             raise InputError(
                 f"where: {name} is the {columns.totals[name][0]} of a trace; it is computed from "
-                "what is made, and cannot be asked for"
+                "the synthetic points, so where cannot fix it"
             )
         if name not in known:
             raise InputError(
@@ -255,8 +255,8 @@ def read_asked(columns: Columns, where: Mapping[str, Any]) -> dict[str, Asked]:
         a, b = (asked[name].bounds if name in asked else None for name in (first, second))
         if a is not None and b is not None and a[0] > b[1]:
             raise InputError(
-                f"where: {first} is never greater than {second} in the training traces, so that "
-                "both ranges cannot hold"
+                f"where: {first} is never greater than {second} in the training traces, so no "
+                "trace can be in both ranges"
             )
     return asked
 
@@ -270,7 +270,7 @@ def _names(traces: Traces, chosen: Choice) -> list[str]:
         chosen = [chosen] if isinstance(chosen, str) else chosen
         for name in chosen:
             if name in OURS:
-                raise InputError(f"column {name!r}: traces that are made have one of their own")
+                raise InputError(f"column {name!r}: synthetic traces have their own; leave it out")
             if name not in there:
                 raise InputError(
                     f"column {name!r} is not in the meta-data; there are: {', '.join(there)}"
@@ -340,10 +340,20 @@ def _say_rare(column: Column, cells: pa.ChunkedArray) -> None:
 
 def _total(traces: Traces, name: str, cells: pa.ChunkedArray) -> str | None:
     """Which total of its trace every cell is, if any."""
-    is_number = pa.types.is_integer(cells.type) or pa.types.is_floating(cells.type)
+    kind = cells.type
+    is_number = any(of(kind) for of in (pa.types.is_integer, pa.types.is_floating))
+    is_number |= pa.types.is_duration(kind)
     if name in CODES or not is_number or cells.null_count or len(cells.unique()) < 2:
         return None
-    return equal_total(traces, np.asarray(cells.cast(pa.float64(), safe=False)))
+    return equal_total(traces, _numbers(cells))
+
+
+def _numbers(cells: pa.ChunkedArray) -> Floats:
+    """(N,): numbers as they are, durations in seconds; NaN where a cell is empty."""
+    kind = cells.type
+    if pa.types.is_duration(kind):
+        return _numbers(cells.cast(pa.int64())) / PER_SECOND[kind.unit]
+    return np.asarray(cells.cast(pa.float64(), safe=False).to_numpy())
 
 
 def _orders(learned: Sequence[Column], traces: Traces) -> tuple[tuple[str, str], ...]:
@@ -370,6 +380,8 @@ def _pairs(learned: Sequence[Column]) -> Iterator[tuple[str, str]]:
 def _as_type(numbers: Floats, kind: pa.DataType) -> pa.Array:
     if pa.types.is_floating(kind):
         return pa.array(numbers).cast(kind, safe=False)
+    if pa.types.is_duration(kind):
+        numbers = numbers * PER_SECOND[kind.unit]
     whole = pa.array(np.rint(numbers).astype(np.int64))
     try:
         return whole.cast(kind)

@@ -253,7 +253,7 @@ class TokenCodec:
             warnings.warn(
                 Note(
                     f"{cut} of {len(traces)} traces have more than {most} runs of equal packets; "
-                    "what follows is not learned. runs=… keeps another number"
+                    f"only the first {most} are learned. runs=… (--runs) sets another number"
                 ),
                 stacklevel=4,
             )

@@ -1,9 +1,8 @@
-"""Numbers that follow from the points of a trace, such as how many there are, and their sums."""
+"""Numbers that follow from the points of a trace: how many there are, sums, means, extremes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -11,9 +10,12 @@ from netdiffus.channels import Channel
 from netdiffus.traces.traces import Bools, Floats, Traces
 
 RELATIVE, ABSOLUTE = 1e-6, 1e-6  # what float32 and rounding to microseconds change
+PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}  # units of a duration
 POINTS = "number of points"
 UP, DOWN = "points from the client", "points to the client"
-SUM, LAST, SUM_UP, SUM_DOWN = "sum of ", "last ", "sum from the client of ", "sum to the client of "
+LAST = "last "
+STATISTICS = ("sum", "mean", "largest", "smallest")
+SIDES = {"": 0, " from the client": 1, " to the client": -1}
 
 
 def total_names(channels: Sequence[Channel]) -> list[str]:
@@ -21,33 +23,37 @@ def total_names(channels: Sequence[Channel]) -> list[str]:
     has_direction = any(channel.kind == "direction" for channel in channels)
     found = [POINTS, *([UP, DOWN] if has_direction else [])]
     for channel in channels:
+        sides = SIDES if channel.kind == "size" and has_direction else ("",)
         if channel.kind in ("size", "volume", "gap"):
-            found.append(SUM + channel.name)
+            found += [f"{of}{side} of {channel.name}" for of in STATISTICS for side in sides]
         if channel.kind == "time":
             found.append(LAST + channel.name)
-        if channel.kind == "size" and has_direction:
-            found += [SUM_UP + channel.name, SUM_DOWN + channel.name]
     return found
 
 
 def total(traces: Traces, name: str) -> Floats:
-    """(N,): the total of this name."""
-    found: Floats = _total(traces, name)
-    return found
-
-
-def _total(traces: Traces, name: str) -> Any:
+    """(N,): the total of this name; 0 of no points."""
     if name == POINTS:
         return traces.lengths.astype(np.float64)
     if name in (UP, DOWN):
-        return _of_direction(traces, 1 if name == UP else -1).sum(1)
-    for prefix, sign in ((SUM_UP, 1), (SUM_DOWN, -1)):
-        if name.startswith(prefix):
-            values = _values(traces, name.removeprefix(prefix))
-            return (values * _of_direction(traces, sign)).sum(1)
+        return np.asarray(_inside(traces, 1 if name == UP else -1).sum(1), dtype=np.float64)
     if name.startswith(LAST):
-        return _values(traces, name.removeprefix(LAST)).max(1)
-    return _values(traces, name.removeprefix(SUM)).sum(1)
+        return np.asarray(_values(traces, name.removeprefix(LAST)).max(1))
+    what, _, channel = name.partition(" of ")
+    of, _, side = what.partition(" ")
+    return _statistic(of, _values(traces, channel), _inside(traces, SIDES[f" {side}".rstrip()]))
+
+
+def _statistic(of: str, values: Floats, inside: Bools) -> Floats:
+    """(N,): of the values (N, T) that are inside (N, T)."""
+    count = inside.sum(1)
+    if of in ("sum", "mean"):
+        sums = np.where(inside, values, 0.0).sum(1)
+        return np.asarray(sums / np.maximum(count, 1) if of == "mean" else sums)
+    is_largest = of == "largest"
+    extreme = np.where(inside, values, -np.inf if is_largest else np.inf)
+    found = extreme.max(1) if is_largest else extreme.min(1)
+    return np.where(count > 0, found, 0.0)
 
 
 def equal_total(traces: Traces, numbers: Floats) -> str | None:
@@ -63,14 +69,17 @@ def is_close(numbers: Floats, totals: Floats) -> Bools:
     return np.isclose(numbers, totals, rtol=RELATIVE, atol=ABSOLUTE)
 
 
-def _values(traces: Traces, name: str) -> Any:
+def _values(traces: Traces, name: str) -> Floats:
     """(N, T), 0 behind the end."""
     names = [channel.name for channel in traces.channels]
-    return traces.values[:, names.index(name)]
+    found: Floats = traces.values[:, names.index(name)]
+    return found
 
 
-def _of_direction(traces: Traces, sign: int) -> Any:
-    """(N, T): 1 for points of this direction, 0 for others."""
+def _inside(traces: Traces, sign: int) -> Bools:
+    """(N, T): which places are points, of this direction if it is not 0."""
+    if not sign:
+        return traces.mask
     kinds = [channel.kind for channel in traces.channels]
-    is_mine = (traces.values[:, kinds.index("direction")] == sign) & traces.mask
-    return is_mine.astype(np.float64)
+    found: Bools = (traces.values[:, kinds.index("direction")] == sign) & traces.mask
+    return found

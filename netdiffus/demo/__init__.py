@@ -38,12 +38,7 @@ def demo(
 ) -> tuple[Report, Filled]:
     """Trains on bundled traffic and writes traces, model, new traces and pages into `folder`.
 
-    Args:
-        folder: Where everything goes.
-        minutes: Time to train; the rest takes about a minute more.
-        seed: Of split, trainings, sampling and evaluation.
-        force: Replace what is there.
-        bar: Makes a progress bar from (what, total).
+    The training takes so many minutes, all else about one more.
 
     Raises:
         KeyboardInterrupt: A training was interrupted; the model is kept.
@@ -82,16 +77,12 @@ def demo(
             about=model.about,
             progress=progress,
         )
-    _save(folder, report, filled, force)
-    return report, filled
-
-
-def _save(folder: Path, report: Report, filled: Filled, force: bool) -> None:
     from netdiffus.demo.page import page  # matplotlib is slow to import
 
     report.save_html(folder / "report.html", force=force)
     report.save_json(folder / "report.json", force=force)
     write_text(folder / "demo.html", page(report, filled))
+    return report, filled
 
 
 def where(folder: Path) -> dict[str, Any]:

@@ -64,13 +64,8 @@ def fill_up(
 ) -> Filled:
     """Forgets most traces of a class, learns from the others and makes as many as are missing.
 
-    Args:
-        real: Traces of all classes.
-        holdout: Traces that judge, of groups that `real` has not.
-        label: The class of which few traces stay.
-        known: How many, drawn with the seed of the recipe.
-        recipe: Of the training.
-        progress: Called with (share done, a note).
+    Of the class stay `known` traces, drawn with the seed of the recipe. The holdout, of groups that
+    `real` has not, judges.
     """
     few = _with_few(real, label, known, recipe.seed)
     work = Rounds(few, None, recipe, [FILLED], recipe.seed, None)

@@ -1,4 +1,4 @@
-"""The first page of the demo: is it of use, does it look right, is it private."""
+"""The first page of the demo: does it help a classifier, does it look right, is it private."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from netdiffus.traces.plots import draw_examples
 WIDTH = 3.3  # inches
 SHOWN = ("bulk", "video_low", "voip", "web_tls")  # classes whose traces are drawn
 EACH = 2  # traces of a class, of either side
+NAMES = {MADE: "synthetic"}  # what a set is called on the page
 LEAST_GAIN = 0.02  # smaller ones are called none
 
 
@@ -34,7 +35,7 @@ def page(report: Report, filled: Filled) -> str:
         word=_word(filled),
         used=svg("filled", _draw_filled, filled, real["mean"], width=WIDTH),
         looks=svg("looks", _draw_traces, report, width=WIDTH),
-        drawn=f"{EACH} traces of each side, {report.holdout.channels[0].title} over the bins",
+        drawn=f"{EACH} traces of each side, with {report.holdout.channels[0].title} in each bin",
         metrics=metrics,
         private=private,
         private_picture=private_plot(shares(report.figures)),
@@ -54,7 +55,7 @@ def _word(filled: Filled) -> tuple[str, str]:
         return f"Yes: {became}", "at-the-floor"
     if better:
         return f"For the {better[0].replace('cnn', 'CNN')}: {became}", "near"
-    return "No gain over copies this time", "far"
+    return "No gain over copies in this run", "far"
 
 
 def _draw_filled(figure: Figure, filled: Filled, with_all: float) -> None:
@@ -67,7 +68,9 @@ def _draw_filled(figure: Figure, filled: Filled, with_all: float) -> None:
         share, colour = filled.recognised[name][what], SYNTHETIC if what == MADE else TRAIN
         axis.barh(at, share, 0.8, color=colour)
         axis.annotate(f"{share:.0%}", (share, at), (3, 0), textcoords="offset points", va="center")
-        axis.text(-0.02, at, f"{name}: {what}", ha="right", va="center", fontsize=7.5)
+        axis.text(
+            -0.02, at, f"{name}: {NAMES.get(what, what)}", ha="right", va="center", fontsize=7.5
+        )
     axis.axvline(with_all, color=REAL, lw=1.5, ls="--")
     axis.text(with_all, -0.75, f"{filled.total} real ones", color=REAL, ha="center", fontsize=7.5)
     axis.set_ylim(len(rows) + 0.2, -0.6)
@@ -85,7 +88,7 @@ def _draw_traces(figure: Figure, report: Report) -> None:
     first = [report.holdout.channels[0].name]
     sides = {
         "real": (report.holdout.select(first), REAL),
-        "made": (report.synthetic.select(first), SYNTHETIC),
+        "synthetic": (report.synthetic.select(first), SYNTHETIC),
     }
     frame(figure, 0.78 * len(names) + 0.5, left=0.55, bottom=0.4, top=0.3, wspace=0.1)
     axes = figure.subplots(len(names), 2, squeeze=False, sharex=True, sharey="row")

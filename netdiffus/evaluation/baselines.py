@@ -151,7 +151,9 @@ def _chains(train: Traces, n: int, length: int, rng: np.random.Generator) -> Flo
 
 def _states(points: Floats) -> Ints:
     """(M,): a number for the bins that a point's channels are in together."""
-    bins = [np.searchsorted(quantile_edges(x, STATES), x, side="right") for x in points.T]
+    counted = (np.unique(x, return_counts=True) for x in points.T)
+    edges = [quantile_edges(values, counts, STATES) for values, counts in counted]
+    bins = [np.searchsorted(of, x, side="right") for of, x in zip(edges, points.T, strict=True)]
     states: Ints = np.unique(np.stack(bins), axis=1, return_inverse=True)[1].ravel()
     return states
 

@@ -39,10 +39,8 @@ MOST_CONFUSED = 100  # classes of a confusion matrix
 class Draw:
     """Random traces of a set.
 
-    Attributes:
-        whole: What distances need of all of them.
-        divisions: Rows of either half, for each random division.
-        table: The traces as classifiers see them.
+    `whole` is what distances need of all of them, `table` how classifiers see them. `divisions` has
+    the rows of either half, for each random division.
     """
 
     whole: SetSummary
@@ -58,10 +56,8 @@ class Draw:
 class CandidateScorer:
     """Scores sets of traces against the same holdout.
 
-    Args:
-        comparison: The sets, and how many traces of each class are compared.
-        seed: Same seed, same figures.
-        repeats: Draws of traces, and classifiers.
+    Each figure is of `repeats` draws of traces and as many classifiers. Same seed, same figures.
+    `copies` looks for copies of training traces.
     """
 
     def __init__(self, comparison: PreparedSets, seed: int, repeats: int) -> None:
@@ -70,7 +66,7 @@ class CandidateScorer:
         self._embedding = Embedding(train.traces)
         self._summarise = Summariser(train.traces, self._embedding)
         self._scales = scales(train.traces)
-        self._copies = CopyDetector(self._vectorised(train), self._vectorised(holdout))
+        self.copies = CopyDetector(self._vectorised(train), self._vectorised(holdout))
         self._references = [self._draw(holdout, r, "reference") for r in range(repeats)]
         self._test = self._table(holdout, _most(holdout.counts), 0, "test")
         self._train_table = self._table(train, _most(train.counts), 0, "added")
@@ -83,7 +79,7 @@ class CandidateScorer:
         """
         train = self._comparison.train
         rows = self._some(train)
-        copying = self._copying_figures(train, rows, self._copies.of_train(rows))
+        copying = self._copying_figures(train, rows, self.copies.of_train(rows))
         figures = self._figures(train, self._real_tests, added=None)
         return {**figures, "copying": copying, "beyond": self._beyond(self._comparison.holdout)}
 
@@ -98,7 +94,10 @@ class CandidateScorer:
         return _test_figures([self._test_of(added, 0)], self._comparison.classes)
 
     def by_cnn(self, candidate: TraceSet, *, is_real: bool) -> Figures:
-        """What a convolutional network learns from these traces, and with real ones added."""
+        """What a convolutional network learns from these traces, and with real ones added.
+
+        And how well one tells them from held-out traces, at equal counts per class.
+        """
         train, holdout = self._comparison.train, self._comparison.holdout
         counts = self._comparison.trained
         equal = self._series(candidate, counts, "learn")
@@ -108,9 +107,16 @@ class CandidateScorer:
         test = self._series(holdout, _most(holdout.counts), "test")
         classes = self._comparison.classes
         seed = self._seed_of(0, "cnn")
+        compared = self._comparison.compared
+        ours = self._series(candidate, compared, "candidate")
+        theirs = self._series(holdout, compared, "reference")
+        scores = two_sample_scores(ours, theirs, self._seed_of(0, "two samples"), cnn)
         return {
-            name: _test_figures([train_and_test(x, test, len(classes), seed, cnn)], classes)
-            for name, x in (("trained_on_equal", equal), ("trained_with_real", both))
+            **{
+                name: _test_figures([train_and_test(x, test, len(classes), seed, cnn)], classes)
+                for name, x in (("trained_on_equal", equal), ("trained_with_real", both))
+            },
+            "two_sample_auc": intervals.auc_figure([scores], [(ours.group, theirs.group)]),
         }
 
     def _series(self, traces: TraceSet, counts: Ints, purpose: str) -> VectorSet:
@@ -129,7 +135,7 @@ class CandidateScorer:
     def copying(self, candidate: TraceSet) -> Figures:
         """How near traces of a generator are to training and to held-out traces."""
         rows = self._some(candidate)
-        closeness = self._copies.of(self._vectorised(candidate)[rows])
+        closeness = self.copies.of(self._vectorised(candidate)[rows])
         return self._copying_figures(candidate, rows, closeness)
 
     def copying_of_holdout(self) -> Figures:
@@ -139,11 +145,7 @@ class CandidateScorer:
         """
         holdout = self._comparison.holdout
         rows = self._some(holdout)
-        return self._copying_figures(holdout, rows, self._copies.of_holdout(rows))
-
-    def usual_near(self) -> tuple[Floats, Ints]:
-        """See `CopyDetector.usual_near`."""
-        return self._copies.usual_near()
+        return self._copying_figures(holdout, rows, self.copies.of_holdout(rows))
 
     def _copying_figures(self, candidate: TraceSet, rows: Ints, found: Closeness) -> Figures:
         """Shares closer to training than to held-out traces, and near copies."""
@@ -157,7 +159,7 @@ class CandidateScorer:
             },
             "near": _share_figures(found.near, group, of_class),
             "median_nearest": float(np.median(found.nearest)),
-            "threshold": self._copies.threshold,
+            "threshold": self.copies.threshold,
             "traces": len(rows),
         }
 
@@ -182,13 +184,7 @@ class CandidateScorer:
             for ours, theirs in pairs
             for both in zip(ours.divisions, theirs.halves, strict=True)
         ]
-        units = {"wasserstein": self._scales}
-        return {
-            measure: measure_figures(
-                measure, whole, parts, self._comparison.classes, units.get(measure, {})
-            )
-            for measure in whole[0]
-        }
+        return distance_figures(whole, parts, self._comparison.classes, self._scales)
 
     def _auc(self, draws: Sequence[Draw], learn: Learner) -> Figures:
         pairs = list(zip([d.table for d in draws], self._references, strict=False))
@@ -294,7 +290,25 @@ def _confusion(tests: Sequence[Predictions]) -> list[list[int]] | None:
     return matrix
 
 
-def measure_figures(
+def distance_figures(
+    whole: Sequence[Tables],
+    parts: Sequence[Sequence[Tables]],
+    classes: Sequence[str],
+    scales: Mapping[str, float],
+) -> Figures:
+    """Figures of each measure.
+
+    `whole` are the tables of each draw, `parts` those of both halves of each division. `scales` of
+    quantities are the units of Wasserstein distances.
+    """
+    units = {"wasserstein": scales}
+    return {
+        name: _measure_figures(name, whole, parts, classes, units.get(name, {}))
+        for name in whole[0]
+    }
+
+
+def _measure_figures(
     measure: str,
     whole: Sequence[Tables],
     parts: Sequence[Sequence[Tables]],
@@ -306,13 +320,6 @@ def measure_figures(
     `overall`, of distances that can be averaged, is the mean over classes and quantities, each
     divided by its unit if the measure has any; a quantity whose unit is 0, which never varies, is
     left out.
-
-    Args:
-        measure: Its name.
-        whole: Of each draw.
-        parts: Of both halves of each division.
-        classes: Names of the classes.
-        units: Of quantities.
     """
     tables = {name: np.array([run[measure][name] for run in whole]) for name in whole[0][measure]}
     split = {

@@ -14,6 +14,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from netdiffus.codec.column import Column, is_category, plain
 from netdiffus.errors import InputError
+from netdiffus.evaluation.draws import draw_rows
 from netdiffus.evaluation.features.table import features
 from netdiffus.evaluation.intervals import figure
 from netdiffus.evaluation.prepare import PreparedSets
@@ -28,6 +29,7 @@ FOLDS, TREES, LEAF = 5, 200, 5
 def column_figures(comparison: PreparedSets, by: str | None, seed: int) -> dict[str, Any] | None:
     """Figures of the columns that all three sets have, or None where there is none.
 
+    As many traces of each class are compared as in the other figures (`PreparedSets.compared`).
     Numbers are cut into 8 quantile bins of the holdout, of categories the 32 most frequent values
     count; an empty cell is a value. Beside each figure stands that of the training traces in the
     place of the synthetic ones, the floor.
@@ -43,7 +45,11 @@ def column_figures(comparison: PreparedSets, by: str | None, seed: int) -> dict[
         by: The column that names a group, which is left out.
         seed: Of the forest.
     """
-    sets = [s.traces for s in (comparison.synthetic, comparison.train, comparison.holdout)]
+    rng = np.random.default_rng(seed)
+    sets = [
+        s.traces[draw_rows(s.traces.labels, comparison.compared, rng)]
+        for s in (comparison.synthetic, comparison.train, comparison.holdout)
+    ]
     names, codes = _coded(sets, by)
     if not names:
         return None

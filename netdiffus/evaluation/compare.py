@@ -97,11 +97,11 @@ class Comparison:
 def compare(
     a: Traces, b: Traces, *, names: tuple[str, str] = ("first", "second"), seed: int = 0
 ) -> Comparison:
-    """Two sets of traces side by side: classes, lengths, distributions, example traces.
+    """Compares two sets of traces: classes, lengths, distributions, example traces.
 
-    Any two sets: real and synthetic ones, two days, two sites. All classes are taken together, so
-    other shares of the classes show as other distributions. It is a look: `evaluate` says whether
-    a difference is more than that between real traces.
+    Any two sets will do: real and synthetic traces, two days, two sites. All classes are taken
+    together, so different shares of classes give different distributions. This is for a quick look;
+    `evaluate` shows whether a difference is larger than that between real traces.
 
     Args:
         a: The first set.

@@ -10,14 +10,10 @@ FEWEST = 2  # traces of a class, at least
 
 
 def capped(counts: Ints, most: int) -> Ints:
-    """Counts per class that add up to at most `most`.
+    """Counts per class (K,) that add up to at most `most`.
 
     Large classes are cut to one count, the largest that fits. Small classes are kept whole, and
     each class keeps at least 2 traces, even if that is more than `most` together.
-
-    Args:
-        counts: (K,).
-        most: Of all classes together.
     """
     cuts = np.arange(counts.max(initial=0) + 1)
     ordered = np.sort(counts)
@@ -43,13 +39,7 @@ def draw_rows(labels: Ints, counts: Ints, rng: np.random.Generator) -> Ints:
 
 
 def halves(labels: Ints, group: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """The rows of two random halves of each class, see `in_two`.
-
-    Args:
-        labels: (N,).
-        group: (N,), see `in_two`.
-        rng: Source of random numbers.
-    """
+    """The rows of two random halves of each class, of labels (N,) and groups (N,), see `in_two`."""
     order = np.argsort(labels, kind="stable")
     ends = np.flatnonzero(np.diff(labels[order])) + 1
     sides = [[rows[half] for half in in_two(group[rows], rng)] for rows in np.split(order, ends)]

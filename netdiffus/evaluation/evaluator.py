@@ -48,35 +48,36 @@ def evaluate(
     audit: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Judges synthetic traces.
+    """Compares synthetic traces with real ones.
 
-    Every figure is given for six sets: the synthetic traces; the real traces that the generator
-    learned from, which is the floor that no generator can be expected to pass; and four baselines
-    made from those (`copy`, `jitter`, `bootstrap`, `markov`). All are compared with the same
-    holdout, at the same count per class, and every figure has its standard error and interval.
+    Every figure is given for six sets: the synthetic traces; the real training traces, which are
+    the floor (do not expect a generator to do better); and four baselines made from the training
+    traces (`copy`, `jitter`, `bootstrap`, `markov`). All sets are compared with the same holdout,
+    with equally many traces per class. Every figure has a standard error and an interval.
 
-    Time and memory are bounded: of a large set 5,000 random traces are used, and 2,000 at a time
-    are compared, learned from and looked for near copies of (2 of each class at least). Exact
+    Time and memory are bounded: of a large set 5,000 random traces are used. Comparisons,
+    classifiers and the search for near copies use 2,000 at a time (at least 2 of each class). Exact
     copies are counted over all traces.
 
-    Where one of the sets is a `Dataset` all are read once, a batch at a time. Distributions and
-    autocorrelations are then also compared over all traces (`whole` in the figures), and above a
-    million traces exact copies are counted over a share of them.
+    If one of the sets is a `Dataset`, all sets are read once, a batch at a time. Distributions and
+    autocorrelations are then also compared over all traces (`whole` in the figures). Above a
+    million traces, exact copies are counted over a share of them.
 
     Args:
-        real: What the generator learned from.
-        synthetic: What it made, from any generator.
-        holdout: Real traces that it did not see. Without them `real` is halved at random, which
-            the report says.
-        by: Meta column of the real traces that names a group, such as a capture, host or session,
-            whose traces are not independent: errors are then those of so many groups, and no
-            classifier tells a real trace by others of its group.
+        real: Training traces of the generator.
+        synthetic: Synthetic traces, from any generator.
+        holdout: Held-out real traces, not used in training. Without them `real` is halved at
+            random; the report says so.
+        by: Meta column of the real traces that names a group of dependent traces, such as a
+            capture, host or session. Errors are then computed over groups, and the folds of
+            classifiers keep groups together.
         sep: The group is only the part of that column's text before `sep`.
-        seed: Same seed, same figures.
-        repeats: Draws of traces, each with classifiers of its own, that means are taken over.
-            None is 3 where at most 1,000 traces are compared and learned from, else 1.
+        seed: The same seed gives the same figures.
+        repeats: Number of draws of traces, each with its own classifiers. Figures are means over
+            draws. None is 3 if at most 1,000 traces are compared and learned from, else 1.
         cnn: Also train a small convolutional network on what a forest learns from: the traces of
-            each set, and with the real ones added. Takes seconds, or a minute of long traces.
+            each set, and with the real ones added; and to tell each set from the holdout. Takes
+            a minute, of long traces several.
         history: Training log, one mapping with `step` and `loss` each, for the report's curve.
         about: Settings and costs to print in the report, such as steps or seconds a trace.
         audit: Figures of an `Audit` of the same traces, which then answer "Is it private?".
@@ -166,7 +167,7 @@ def _all_figures(
     progress(1.0, "done")
     sets = _sets(comparison, known)
     sets["holdout"]["copying"] = scorer.copying_of_holdout()
-    usual = _usual(comparison, *scorer.usual_near())
+    usual = _usual(comparison, *scorer.copies.usual_near())
     return {"sets": sets, "candidates": candidates, "usual": usual}
 
 

@@ -10,31 +10,16 @@ from netdiffus.traces.splitting import group_names
 from netdiffus.traces.traces import Ints, Traces
 
 
-def independent(train: Traces, holdout: Traces) -> tuple[Ints, Ints]:
-    """Group numbers of sets whose traces are all independent: each trace has its own."""
-    return np.arange(len(train)), len(train) + np.arange(len(holdout))
-
-
 def group_numbers(
     train: Traces, holdout: Traces, by: str, sep: str | None, notes: list[str]
 ) -> tuple[Ints, Ints]:
-    """The number of each trace's group, one numbering for both sets.
+    """The number of each trace's group, (n,) and (m,): one numbering for both sets.
 
     If a class lies in a single group, nothing is known of other groups, and its traces count as
     independent. This, and groups that are on both sides, is added to `notes`.
 
-    Args:
-        train: Real traces.
-        holdout: Real traces.
-        by: Meta column of both that names the group.
-        sep: The group is only the part of that column's text before `sep`.
-        notes: What the reader must know.
-
-    Returns:
-        (n,) and (m,): traces with the same number depend on each other.
-
     Raises:
-        InputError: A set lacks the column, or a group has no name.
+        InputError: A set lacks the column `by`, or a group has no name.
     """
     names = [_names(t, by, sep, name) for t, name in ((train, "real"), (holdout, "holdout"))]
     number = np.unique(np.concatenate(names), return_inverse=True)[1]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from netdiffus.evaluation.metrics.classification import Predictions
-from netdiffus.traces.traces import Floats, Ints
+from netdiffus.traces.traces import Bools, Floats, Ints
 
 Z = 1.96
 
@@ -16,9 +16,8 @@ Z = 1.96
 def figure(mean: float, sd: float) -> dict[str, float | None]:
     """A figure as a report holds it: `mean`, `sd`, and `low` to `high`, 1.96 sd on either side.
 
-    Args:
-        mean: The figure; NaN if it cannot be computed, and then all are None.
-        sd: Its standard error; NaN if there is none.
+    All are None for a mean of NaN, which cannot be computed; all but it for a standard error of
+    NaN.
     """
     if np.isnan(mean):
         return {"mean": None, "sd": None, "low": None, "high": None}
@@ -29,17 +28,12 @@ def figure(mean: float, sd: float) -> dict[str, float | None]:
 
 
 def half_sample_sd(halves: npt.ArrayLike) -> Floats:
-    """Standard error of a figure of whole sets from its values on their halves.
+    """Standard error (...) of a figure of whole sets from its values on their halves, (S, 2, ...).
 
-    ``sqrt(mean (a - b)**2) / 2`` over random divisions of all sets into two. A half without putting
-    back varies about the whole as the whole does about the truth (delete-half jackknife: Shao and
-    Wu, 1989), and no trace comes twice, which would look like a copy to neighbours and forests.
-
-    Args:
-        halves: (S, 2, ...), the figure on both halves of S divisions. NaN where it is not defined.
-
-    Returns:
-        (...), too large rather than too small where the figure stands at the floor.
+    ``sqrt(mean (a - b)**2) / 2`` over S random divisions of all sets into two. A half without
+    putting back varies about the whole as the whole does about the truth (delete-half jackknife:
+    Shao and Wu, 1989), and no trace comes twice, which would look like a copy to neighbours and
+    forests. Too large rather than too small where the figure stands at the floor.
     """
     a, b = np.moveaxis(np.asarray(halves, dtype=np.float64), 1, 0)
     sd: Floats = np.sqrt(((a - b) ** 2).mean(axis=0)) / 2
@@ -53,10 +47,7 @@ def accuracy_figure(tests: Sequence[Predictions]) -> dict[str, float | None]:
     its own, which the bootstrap over them tends to, and that between classifiers, divided by their
     number.
     """
-    group, one_stratum = _group(tests[0]), np.zeros_like(tests[0].true)
-    within = [_variance(test.true == test.predicted, one_stratum, group) for test in tests]
-    p = np.array([test.accuracy for test in tests])
-    return _share(p, _sd(p, within), len(np.unique(group)))
+    return _right_figure(tests, np.ones(len(tests[0].true), dtype=np.bool_))
 
 
 def balanced_figure(tests: Sequence[Predictions]) -> dict[str, float | None]:
@@ -86,7 +77,7 @@ def lost_figure(
 
 def recall_figures(tests: Sequence[Predictions]) -> list[dict[str, float | None]]:
     """The same for each class."""
-    return [_recall_figure(tests, k) for k in range(tests[0].classes)]
+    return [_right_figure(tests, tests[0].true == k) for k in range(tests[0].classes)]
 
 
 def auc_figure(
@@ -96,11 +87,9 @@ def auc_figure(
 
     Its variance is that over the scored traces (DeLong and others, 1988) or their groups
     (Obuchowski, 1997), which the bootstrap over them tends to, and that between classifiers,
-    divided by their number.
-
-    Args:
-        scores: For each classifier the scores of the negatives (n,) and the positives (m,).
-        groups: The numbers of their groups, one numbering for both; without, all are independent.
+    divided by their number. For each classifier there are the scores of the negatives (n,) and the
+    positives (m,), and the numbers of their groups, one numbering for both; without groups all are
+    independent.
     """
     groups = groups or [(np.arange(len(a)), len(a) + np.arange(len(b))) for a, b in scores]
     pairs = zip(scores, groups, strict=True)
@@ -109,11 +98,9 @@ def auc_figure(
 
 
 def share_figure(is_true: Floats, group: Ints | None = None) -> dict[str, float | None]:
-    """Share of the traces of which something is true.
+    """Share of the traces of which something is true (N,), 1 or 0.
 
-    Args:
-        is_true: (N,), 1 where it is true and 0 elsewhere.
-        group: (N,), traces with the same number depend on each other; without, all are independent.
+    Traces of the same number in `group` (N,) depend on each other; without, all are independent.
     """
     group = np.arange(len(is_true)) if group is None else group
     sd = np.sqrt(_variance(is_true, np.zeros_like(group), group)) if len(is_true) > 1 else np.nan
@@ -148,11 +135,11 @@ def _share(runs: Floats, sd: float, groups: float) -> dict[str, float | None]:
     return with_wilson(result, n)
 
 
-def _recall_figure(tests: Sequence[Predictions], label: int) -> dict[str, float | None]:
-    mine = tests[0].true == label
+def _right_figure(tests: Sequence[Predictions], mine: Bools) -> dict[str, float | None]:
+    """Mean accuracy on some test traces."""
     if not mine.any():
         return figure(np.nan, np.nan)
-    right = np.array([test.predicted[mine] == label for test in tests])
+    right = np.array([(test.true == test.predicted)[mine] for test in tests])
     group, one_stratum = _group(tests[0])[mine], np.zeros(int(mine.sum()), dtype=np.int64)
     p, within = right.mean(axis=1), [_variance(one, one_stratum, group) for one in right]
     return _share(p, _sd(p, within), len(np.unique(group)))
@@ -167,11 +154,6 @@ def _variance(values: npt.ArrayLike, stratum: Ints, group: Ints) -> float:
 
     ``sum over groups of (sum over its traces of c_k (x - mean_k) / (n_k K))**2``, for stratum k of
     n_k traces in g_k groups, with ``c_k**2 = g_k / (g_k - 1)`` (Cochran, 1977, chapter 9A).
-
-    Args:
-        values: x (N,).
-        stratum: k (N,).
-        group: (N,).
     """
     x, stratum = np.asarray(values, np.float64), np.unique(stratum, return_inverse=True)[1]
     n = np.bincount(stratum)

@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 
 from netdiffus.channels import Channel
-from netdiffus.evaluation.draws import capped
+from netdiffus.evaluation.draws import capped, class_counts
 from netdiffus.evaluation.metrics.memorization import point_keys
 from netdiffus.evaluation.prepare import (
-    CHUNK,
     MOST_COMPARED,
     MOST_TRACES,
     NO_HOLDOUT,
@@ -26,6 +25,7 @@ from netdiffus.evaluation.prepare import (
     Whole,
     check_channels,
     check_counts,
+    chunks,
     common_classes,
     in_form,
     note_lengths,
@@ -45,12 +45,9 @@ SAMPLE_BYTES = 1 << 30  # of the padded traces that stand for a set
 
 @dataclass(frozen=True, eq=False)
 class LargeSet:
-    """Traces that need not be in memory.
+    """Traces that need not be in memory: those for which `mask` (N,) is true, or all.
 
-    Attributes:
-        traces: They, or a data set.
-        mask: (N,), true for those of the set; None is all.
-        numbers: How many of each class.
+    `numbers` says how many there are of each class.
     """
 
     traces: Traces | Dataset
@@ -63,11 +60,6 @@ class LargeSet:
         return cls(traces, None, traces.counts())
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of all classes."""
-        return self.traces.classes
-
-    @property
     def first(self) -> Traces:
         """One trace."""
         return self.traces[:1] if isinstance(self.traces, Traces) else self.traces.head(1)
@@ -75,17 +67,13 @@ class LargeSet:
     def __len__(self) -> int:
         return sum(self.numbers.values())
 
-    def counts(self) -> dict[str, int]:
-        """How many traces each class has."""
-        return self.numbers
-
     def only(self, classes: Sequence[str]) -> LargeSet:
         """The same set, with the numbers of these classes alone."""
         return replace(self, numbers={name: self.numbers.get(name, 0) for name in classes})
 
     def batches(self) -> Iterator[Traces]:
         """The traces, a batch at a time."""
-        found = _chunks(self.traces) if isinstance(self.traces, Traces) else self.traces.batches()
+        found = chunks(self.traces) if isinstance(self.traces, Traces) else self.traces.batches()
         return found if self.mask is None else chosen(found, self.mask)
 
 
@@ -107,9 +95,9 @@ def prepare_large(
     channels = sets["real"].first.with_gaps().channels
     for name, one in sets.items():
         check_channels(one.first, channels, name)
-    classes = common_classes(sets, notes)
+    classes = common_classes({name: one.numbers for name, one in sets.items()}, notes)
     sets = {name: one.only(classes) for name, one in sets.items()}
-    check_counts(sets)
+    check_counts({name: one.numbers for name, one in sets.items()})
     lowest = MOST_KEYS / max(map(len, sets.values()))
     read = {
         name: _Reading(one, channels, classes, seed, lowest, None if name == "synthetic" else by)
@@ -142,25 +130,20 @@ def _sets(
     notes.append(NO_HOLDOUT)
     whole = LargeSet.of(real)
     held, labels = holdout_mask(whole.batches(), real.classes, 0.5, *split)
-    halves = [LargeSet(real, mask, _numbers(labels[mask], real.classes)) for mask in (~held, held)]
-    return {"real": halves[0], "synthetic": made, "holdout": halves[1]}
-
-
-def _numbers(labels: Ints, classes: Sequence[str]) -> dict[str, int]:
-    found = np.bincount(labels, minlength=len(classes))
-    return {name: int(n) for name, n in zip(classes, found, strict=True)}
+    counts = [class_counts(labels[mask], len(real.classes)).tolist() for mask in (~held, held)]
+    rest, unseen = (dict(zip(real.classes, one, strict=True)) for one in counts)
+    return {
+        "real": LargeSet(real, ~held, rest),
+        "synthetic": made,
+        "holdout": LargeSet(real, held, unseen),
+    }
 
 
 class _Reading:
     """A set that is read once.
 
-    Args:
-        one: The set, of the classes that are compared.
-        channels: Those of the real traces, gaps for times.
-        classes: Those of all sets.
-        seed: Of the random traces.
-        lowest: Share of all keys that are kept: the lowest ones, of all sets the same.
-        by: Column of groups, which stay together in a block.
+    Of all keys the share `lowest` is kept: the lowest ones, of all sets the same. Groups of the
+    column `by` stay together in a block.
     """
 
     def __init__(
@@ -274,21 +257,16 @@ def _note_sizes(read: dict[str, _Reading], lowest: float, notes: list[str]) -> N
     sizes = ", ".join(f"{name} {len(one.set):,}" for name, one in read.items())
     copies = "all traces" if lowest >= 1 else f"{lowest:.1%} of all traces, chosen by their points"
     notes.append(
-        f"Sets of any size ({sizes} traces), read once: the figures of whole sets are of all "
-        f"traces. All others are of random traces of each class, at most {MOST_COMPARED:,} to "
-        f"compare, to learn from and to look for near copies of, among at most {MOST_TRACES:,} of "
-        f"each set. Exact copies are counted over {copies}."
+        f"Data sets ({sizes} traces): the figures under “All traces” use all of them. Other "
+        f"figures use at most {MOST_TRACES:,} random traces of each set. Comparisons, classifiers "
+        f"and the search for near copies use at most {MOST_COMPARED:,} of these at a time. Exact "
+        f"copies are counted over {copies}."
     )
     cut = {name: one.cut for name, one in read.items() if one.cut}
     if cut:
         length = next(iter(read.values())).length
         found = ", ".join(f"{name} {n:,}" for name, n in cut.items())
         notes.append(
-            f"Of random traces that are longer than {length:,} points ({found}) the first "
-            f"{length:,} count, as longer ones do not fit into memory together."
+            f"Random traces longer than {length:,} points ({found}) are cut to {length:,} points, "
+            "because longer ones do not fit into memory together."
         )
-
-
-def _chunks(traces: Traces) -> Iterator[Traces]:
-    for start in range(0, len(traces), CHUNK):
-        yield traces[start : start + CHUNK]

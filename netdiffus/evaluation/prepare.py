@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError
 from netdiffus.evaluation.draws import FEWEST, capped, class_counts, draw_rows
-from netdiffus.evaluation.groups import group_numbers, independent
+from netdiffus.evaluation.groups import group_numbers
 from netdiffus.evaluation.metrics.memorization import point_keys
 from netdiffus.traces.traces import Ints, Traces
 
@@ -19,24 +19,11 @@ MOST_TRACES = 5_000  # of each set
 MOST_COMPARED = 2_000  # at a time
 LONGER = 0.02  # share of real traces beyond the longest synthetic one that is more than chance
 CHUNK = 4_096  # traces whose keys are made at a time
+Counts = dict[str, int]  # of the traces of each class
 NO_HOLDOUT = (
-    "No holdout was given, so the real traces were halved and the synthetic traces are judged "
-    "by the second half. The generator may have learned from that half: memorised traces then "
-    "look better here than they are."
+    "No holdout was given, so the real traces were halved, and the second half is the holdout. If "
+    "the generator learned from that half, too, memorised traces look better here than they are."
 )
-
-
-class Labelled(Protocol):
-    """Traces, wherever they are."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of all classes."""
-        ...
-
-    def counts(self) -> dict[str, int]:
-        """How many traces each class has."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,11 +59,8 @@ class TraceSet:
 class Whole:
     """All M traces of a set, or of a set that is larger than memory those whose keys are low.
 
-    Attributes:
-        lengths: (M,).
-        labels: (M,).
-        keys: Of each trace, see `point_keys`.
-        sums: Of all traces, where M are not all: their number, classes and lengths.
+    `lengths` and `labels` are (M,), and `keys` those of `point_keys`. Where M are not all, `sums`
+    has the number, classes and lengths of all.
     """
 
     lengths: Ints
@@ -144,27 +128,24 @@ def prepare(
 ) -> PreparedSets:
     """Checks the sets and brings them to the same channels and classes.
 
-    Args:
-        real: What the generator learned from.
-        synthetic: What it made.
-        holdout: Real traces that it did not see; without them `real` is halved.
-        seed: For the halves, and for which traces represent a large set.
-        by: Meta column of the real sets that names a group of traces that are not independent.
-        sep: See `Traces.split`.
-        are_samples: Nothing is noted of their sizes and lengths.
+    Args, see `evaluate`. Of sets that are samples of larger ones (`are_samples`) nothing is noted
+    of their sizes and lengths.
 
     Raises:
         InputError: The sets cannot be compared; says why and what to do.
     """
     notes: list[str] = []
-    train, unseen = _split(real, holdout, seed, by, sep, notes)
+    train, unseen = real, holdout
+    if unseen is None:
+        notes.append(NO_HOLDOUT)
+        train, unseen = real.split(0.5, by=by, sep=sep, seed=seed)
     sets = {"real": train, "synthetic": synthetic, "holdout": unseen}
     channels = train[:1].with_gaps().channels
     for name, traces in sets.items():
         check_channels(traces, channels, name)
-    classes = common_classes(sets, notes)
+    classes = common_classes({name: traces.counts() for name, traces in sets.items()}, notes)
     sets = {name: of_classes(traces, classes) for name, traces in sets.items()}
-    check_counts(sets)
+    check_counts({name: traces.counts() for name, traces in sets.items()})
     groups = _groups(sets, by, sep, notes)
     if not are_samples:
         made, held = sets["synthetic"].lengths, sets["holdout"].lengths
@@ -181,37 +162,17 @@ def with_classes(traces: Traces, classes: Sequence[str], name: str) -> Traces:
 
     Sets name the same classes in another order, or fewer, where they were loaded from files.
 
-    Args:
-        traces: Traces of any classes.
-        classes: The names that labels stand for afterwards.
-        name: What the traces are, for errors.
-
     Raises:
-        InputError: Traces of a class that is not one of `classes`.
+        InputError: Traces of a class that is not one of `classes`; begins with `name`.
     """
     place = {k: i for i, k in enumerate(classes)}
-    if other := sorted(_present(traces) - place.keys()):
+    if other := sorted(_present(traces.counts()) - place.keys()):
         raise InputError(
-            f"{name}: traces of {', '.join(other)}, which is not learned; the classes are "
-            f"{', '.join(classes)}: leave these traces out, or learn from some"
+            f"{name}: class {', '.join(other)} is not in training; training has "
+            f"{', '.join(classes)}: leave these traces out, or train on some of them"
         )
     labels = np.array([place.get(k, -1) for k in traces.classes])[traces.labels]
     return replace(traces, labels=labels, classes=tuple(classes))
-
-
-def _split(
-    real: Traces,
-    holdout: Traces | None,
-    seed: int,
-    by: str | None,
-    sep: str | None,
-    notes: list[str],
-) -> tuple[Traces, Traces]:
-    """Training traces and holdout; where no holdout was given, the halves of `real`."""
-    if holdout is not None:
-        return real, holdout
-    notes.append(NO_HOLDOUT)
-    return real.split(0.5, by=by, sep=sep, seed=seed)
 
 
 def check_channels(traces: Traces, channels: Sequence[Channel], name: str) -> None:
@@ -224,9 +185,9 @@ def check_channels(traces: Traces, channels: Sequence[Channel], name: str) -> No
         )
 
 
-def common_classes(sets: Mapping[str, Labelled], notes: list[str]) -> tuple[str, ...]:
+def common_classes(sets: Mapping[str, Counts], notes: list[str]) -> tuple[str, ...]:
     """Classes that all three have; a class that one of them lacks is put down in `notes`."""
-    real, made, held = (_present(traces) for traces in sets.values())
+    real, made, held = map(_present, sets.values())
     if unknown := sorted(made - real - held):
         raise InputError(
             f"synthetic: classes that no real trace has: {', '.join(unknown)}; the real ones are "
@@ -236,12 +197,12 @@ def common_classes(sets: Mapping[str, Labelled], notes: list[str]) -> tuple[str,
         if missing := (real | held) - present:
             notes.append(
                 f"The {name} traces lack {len(missing)} of {len(real | held)} classes "
-                f"({', '.join(sorted(missing))}): every figure is for the other classes alone."
+                f"({', '.join(sorted(missing))}): all figures are for the other classes."
             )
     common = real & made & held
     if not common:
         raise InputError("the real, synthetic and holdout traces have no class in common")
-    return tuple(name for name in sets["real"].classes if name in common)
+    return tuple(name for name in sets["real"] if name in common)
 
 
 def of_classes(traces: Traces, classes: Sequence[str]) -> Traces:
@@ -250,10 +211,10 @@ def of_classes(traces: Traces, classes: Sequence[str]) -> Traces:
     return traces if kept.all() else traces[kept]
 
 
-def check_counts(sets: Mapping[str, Labelled]) -> None:
+def check_counts(sets: Mapping[str, Counts]) -> None:
     """Refuses a set with too few traces of a class."""
-    for name, traces in sets.items():
-        few = [f"{k} ({n})" for k, n in traces.counts().items() if 0 < n < FEWEST]
+    for name, counts in sets.items():
+        few = [f"{k} ({n})" for k, n in counts.items() if 0 < n < FEWEST]
         if few:
             raise InputError(
                 f"{name}: too few traces of {', '.join(few)}; every class needs at least {FEWEST}, "
@@ -265,8 +226,8 @@ def _groups(
     sets: dict[str, Traces], by: str | None, sep: str | None, notes: list[str]
 ) -> dict[str, Ints]:
     train, holdout = sets["real"], sets["holdout"]
-    if by is None:
-        of_train, of_holdout = independent(train, holdout)
+    if by is None:  # each trace has a group of its own
+        of_train, of_holdout = np.split(np.arange(len(train) + len(holdout)), [len(train)])
     else:
         of_train, of_holdout = group_numbers(train, holdout, by, sep, notes)
     synthetic = -1 - np.arange(len(sets["synthetic"]))
@@ -278,7 +239,7 @@ def note_lengths(longest: int, longer: float, notes: list[str]) -> None:
     if longer > LONGER:
         notes.append(
             f"{longer:.0%} of the holdout traces are longer than every synthetic trace ({longest} "
-            f"points), which all figures count. To compare the first {longest} points alone, "
+            f"points). This affects all figures. To compare only the first {longest} points, "
             f"truncate the real traces (--length {longest})."
         )
 
@@ -287,9 +248,9 @@ def _note_size(sets: dict[str, Traces], notes: list[str]) -> None:
     sizes = [f"{name} {len(traces):,}" for name, traces in sets.items()]
     if max(len(traces) for traces in sets.values()) > MOST_COMPARED:
         notes.append(
-            f"Large sets ({', '.join(sizes)} traces): figures are of random traces of each class, "
-            f"at most {MOST_COMPARED:,} to compare, to learn from and to look for near copies of, "
-            f"among at most {MOST_TRACES:,} of each set. Exact copies are counted over all traces."
+            f"Large sets ({', '.join(sizes)} traces): figures use at most {MOST_TRACES:,} random "
+            f"traces of each set. Comparisons, classifiers and the search for near copies use at "
+            f"most {MOST_COMPARED:,} of these at a time. Exact copies are counted over all traces."
         )
 
 
@@ -307,14 +268,17 @@ def _prepared(
 
 def _whole(traces: Traces, channels: Sequence[Channel], classes: Sequence[str]) -> Whole:
     """Chunk by chunk, as the other form of a large set would take as much memory again."""
-    starts = range(0, len(traces), CHUNK)
-    parts = (in_form(traces[i : i + CHUNK], channels, classes) for i in starts)
-    wholes = [Whole.of(part) for part in parts]
+    wholes = [Whole.of(in_form(part, channels, classes)) for part in chunks(traces)]
     return Whole(
         traces.lengths,
         np.concatenate([part.labels for part in wholes]),
         [key for part in wholes for key in part.keys],
     )
+
+
+def chunks(traces: Traces) -> Iterator[Traces]:
+    """The traces, some thousands at a time."""
+    return (traces[i : i + CHUNK] for i in range(0, len(traces), CHUNK))
 
 
 def in_form(traces: Traces, channels: Sequence[Channel], classes: Sequence[str]) -> Traces:
@@ -324,5 +288,5 @@ def in_form(traces: Traces, channels: Sequence[Channel], classes: Sequence[str])
     return with_classes(replace(selected, channels=tuple(channels)), classes, "traces")
 
 
-def _present(traces: Labelled) -> set[str]:
-    return {name for name, n in traces.counts().items() if n}
+def _present(counts: Counts) -> set[str]:
+    return {name for name, n in counts.items() if n}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -24,9 +23,7 @@ from netdiffus.traces.traces import Floats, Ints, Traces
 class Summariser:
     """Computes what distances need of sets of traces.
 
-    Args:
-        train: Real traces, which give units, bounds and kernel widths.
-        embedding: Fitted on the same traces.
+    The training traces, on which `embedding` is fitted, give units, bounds and kernel widths.
     """
 
     def __init__(self, train: Traces, embedding: Embedding) -> None:
@@ -41,7 +38,6 @@ class Summariser:
             len(traces.classes),
             SetDistributions.of(traces),
             self._joint(traces),
-            self._joint.widths,
             self._embed(traces),
             self._convolve(traces),
         )
@@ -57,7 +53,6 @@ class SetSummary:
         classes: K.
         distributions: Of the traces.
         joint: Points and totals, also of other traces.
-        widths: Of the kernels of `joint`.
         vectors: (n, D), see `Embedding`.
         images: (n, 64), see `RandomConvolutions`.
     """
@@ -67,7 +62,6 @@ class SetSummary:
     classes: int
     distributions: SetDistributions
     joint: JointSet
-    widths: Mapping[str, float]
     vectors: Vectors
     images: Floats
 
@@ -96,7 +90,7 @@ class SetSummary:
 
     def _of_class(self, rows: Ints) -> ClassSummary:
         return ClassSummary(
-            self.joint.samples(self.rows[rows], self.widths),
+            self.joint.samples(self.rows[rows]),
             Neighbourhoods(self.vectors[rows]),
             Gaussian(self.images[rows]) if len(rows) > 1 else None,
         )

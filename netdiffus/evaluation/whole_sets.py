@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from netdiffus.evaluation.candidates import measure_figures
+from netdiffus.evaluation.candidates import distance_figures
 from netdiffus.evaluation.features.quantities import quantities
 from netdiffus.evaluation.metrics.distances import (
     BINNED,
     MOST_LAGS,
     autocorrelation,
     autocorrelation_distance,
+    bin_edges,
     binned_distances,
     lag_count,
 )
@@ -22,7 +23,6 @@ from netdiffus.evaluation.metrics.histograms import (
     DIGITS,
     Counted,
     Histogram,
-    bin_edges,
     mean_and_deviation,
     shares,
     wasserstein,
@@ -31,17 +31,12 @@ from netdiffus.traces.traces import Floats, Ints, Traces
 
 BLOCKS = 4  # shares of each set, of which halves are made for the standard error
 DIVISIONS = (((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2)))
-EVERYTHING = tuple(range(BLOCKS))
 FINE = 1 << 30  # autocorrelations are added up as whole numbers of so many to 1
 Figures = dict[str, Any]
 
 
 class WholeSet:
-    """Histograms of all quantities of a set, by class and block, and sums of autocorrelations.
-
-    Args:
-        classes: K.
-    """
+    """Histograms of all quantities of a set, by class and block, and sums of autocorrelations."""
 
     def __init__(self, classes: int) -> None:
         self.classes = classes
@@ -100,10 +95,6 @@ class WholeSet:
 def whole_figures(sets: dict[str, WholeSet], classes: Sequence[str]) -> Figures:
     """Figures over all traces of `synthetic` and `real`, each beside `holdout`.
 
-    Args:
-        sets: By these three names.
-        classes: Names of the classes.
-
     Returns:
         `synthetic` and `real` with the measures of `MEASURES`, as in `candidates`; `moments` of
         each set, its mean and standard deviation; `digits`, to which numbers are rounded.
@@ -129,28 +120,20 @@ def _moments(one: WholeSet) -> dict[str, tuple[float, float]]:
 def _figures(
     candidate: WholeSet, holdout: WholeSet, scales: dict[str, float], classes: Sequence[str]
 ) -> Figures:
-    whole = [_distances(candidate, EVERYTHING, holdout, EVERYTHING)]
-    parts = [
-        [_distances(candidate, half, holdout, half) for half in division] for division in DIVISIONS
-    ]
-    units = {"wasserstein": scales}
-    return {
-        measure: measure_figures(measure, whole, parts, classes, units.get(measure, {}))
-        for measure in MEASURES
-    }
+    whole = [_distances(candidate, holdout, range(BLOCKS))]
+    parts = [[_distances(candidate, holdout, half) for half in both] for both in DIVISIONS]
+    return distance_figures(whole, parts, classes, scales)
 
 
-def _distances(
-    candidate: WholeSet, ours: Sequence[int], reference: WholeSet, theirs: Sequence[int]
-) -> Tables:
+def _distances(candidate: WholeSet, reference: WholeSet, blocks: Sequence[int]) -> Tables:
     """As `distribution_distances`, of some blocks of either set; NaN of a class without traces."""
     tables: Tables = {measure: {} for measure in MEASURES}
     for name in reference.histograms:
-        pairs = zip(candidate.of(name, ours), reference.of(name, theirs), strict=True)
+        pairs = zip(candidate.of(name, blocks), reference.of(name, blocks), strict=True)
         found = [_of_class(*pair) for pair in pairs]
         for measure in found[0]:
             tables[measure][name] = np.array([one[measure] for one in found])
-    r, of_reference = candidate.autocorrelations(ours), reference.autocorrelations(theirs)
+    r, of_reference = candidate.autocorrelations(blocks), reference.autocorrelations(blocks)
     for name, rows in of_reference.items():
         lags = [lag_count(int(longest)) for longest in reference.longest]
         each = zip(r[name], rows, lags, strict=True)
@@ -163,6 +146,6 @@ def _of_class(x: Counted, y: Counted) -> dict[str, float]:
     """Distances of the numbers of one class."""
     if not x.total or not y.total:
         return dict.fromkeys(("wasserstein", *BINNED), np.nan)
-    edges = bin_edges(y)
+    edges = bin_edges(*y)
     binned = binned_distances(shares(x, edges), shares(y, edges), np.zeros(len(edges) + 1, int))
     return {"wasserstein": wasserstein(x, y), **{name: float(d[0]) for name, d in binned.items()}}

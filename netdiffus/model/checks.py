@@ -20,7 +20,7 @@ from netdiffus.arrays import Floats
 from netdiffus.channels import KINDS, Channel
 from netdiffus.codec.column import PORT, PORT_RANGES, Column, ranges_in
 from netdiffus.codec.runs import EQUAL, TIMED
-from netdiffus.codec.totals import total_names
+from netdiffus.codec.totals import PER_SECOND, total_names
 from netdiffus.codec.vocabulary import PARTS
 from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError
@@ -546,12 +546,16 @@ def _check_totals(totals: Any, names: list[str], channels: Sequence[Channel]) ->
         raise InputError("columns must have different names")
     known = total_names(channels)
     for name, found in totals.items():
-        is_right = _is_list_of(found, str) and len(found) == 2 and _is_numeric(found[1])
+        is_right = _is_list_of(found, str) and len(found) == 2 and _is_total(found[1])
         if not is_right or found[0] not in known:
             raise InputError(
                 f"columns.totals: {_short(name)} must be a total of the channels and a type of "
                 f"numbers, got {_short(found)}"
             )
+
+
+def _is_total(alias: str) -> bool:
+    return _is_numeric(alias) or alias in {f"duration[{unit}]" for unit in PER_SECOND}
 
 
 def _names(codec: Mapping[str, Any]) -> list[str]:

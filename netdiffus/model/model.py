@@ -420,8 +420,8 @@ _WHAT = {
 _SHARED = f"""\
 Every value, range, length and port in this folder is made from at least {K} training
 traces (or groups of traces)."""
-_KEPT = """**Rare values are kept (`--rare keep`): values, lengths and cells of single training
-traces stand in this folder and in what it makes. Give away neither.**"""
+_KEPT = """**Rare values are kept (`--rare keep`): this folder and its synthetic traces contain
+values, lengths and cells of single training traces. Do not share them.**"""
 
 _CARD = """---
 library_name: netdiffus
@@ -434,7 +434,7 @@ tags:
 
 # A netdiffus model
 
-Makes synthetic network traces of the classes below. Made by netdiffus {version}.
+This model makes synthetic network traces of the classes below. It was made by netdiffus {version}.
 
 ```python
 import netdiffus
@@ -460,13 +460,13 @@ Training:
 Differential privacy: {privacy}
 {kept}
 
-Limits: what it makes is synthetic and must be marked so; judge it with `netdiffus evaluate`
-against traces it was not trained on.
+Limits: mark its traces as synthetic. Compare them with real traces that were not used in training
+(`netdiffus evaluate`).
 """
 
 
-_NO_LEDGER = """none. An attacker can tell from the weights of the network, better than by chance,
-whether a given trace was learned from. `netdiffus privatise` before training gives a guarantee."""
+_NO_LEDGER = """none. From the weights of the network, an attacker can guess better than by chance
+whether a trace was in the training set. `netdiffus privatise` before training gives a guarantee."""
 
 
 def _privacy(ledger: Mapping[str, Any] | None) -> str:
@@ -477,7 +477,7 @@ def _privacy(ledger: Mapping[str, Any] | None) -> str:
         f"- {_markdown(name)}: {_markdown(value)}" for name, value in ledger.items() if value
     )
     return f"""{_markdown(statement(ledger))}.
-It is one of the traces that were privatised; training and sampling keep it. The ledger:
+The guarantee is for the private traces; training and sampling keep it. The ledger:
 
 {settings}
 """

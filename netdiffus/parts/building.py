@@ -43,12 +43,8 @@ Plan = dict[str, Any]
 class Record:
     """What is known of a part that is done.
 
-    Attributes:
-        name: Of the part.
-        key: Of all that it was made from; another key is another part.
-        part: What it holds; None if nothing came out, and there is no file.
-        columns: Of the part.
-        about: What its maker has to say of it.
+    `part` and `columns` are None where nothing came out, and there is no file. `key` stands for all
+    that it was made from; another key is another part. `about` is what its maker has to say of it.
     """
 
     name: str
@@ -122,10 +118,7 @@ def is_folder(path: Path) -> bool:
 def begin(folder: Path, plan: Plan, *, force: bool = False) -> None:
     """Makes a folder ready for the parts of a plan, or goes on with the same plan there.
 
-    Args:
-        folder: Made if need be.
-        plan: What is made, as JSON holds it.
-        force: Take away what another plan, or this one, has made there.
+    `force` takes away what another plan, or this one, has made there.
 
     Raises:
         InputError: Another plan was begun there, the folder holds files of others, or it cannot be
@@ -197,12 +190,8 @@ def make(
 ) -> Record:
     """Writes a part and its record; no part if there are no rows.
 
-    Args:
-        folder: Where a plan was begun.
-        name: Of the part.
-        key: Of all that it is made from.
-        tables: Its traces.
-        about: Gives what is to be kept in the record, once the tables have been taken.
+    `key` stands for all that it is made from. `about` gives what is to be kept in the record, once
+    the tables have been taken.
     """
     filled = (table for table in tables if table.num_rows)
     first = next(filled, None)

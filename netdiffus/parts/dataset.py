@@ -29,11 +29,11 @@ POINTS = 1 << 22  # padded points of a channel at a time
 
 
 class Dataset:
-    """Traces in a folder of Parquet parts, which may be more than fit into memory.
+    """Traces in a folder of Parquet parts, which need not fit into memory.
 
-    `netdiffus import` and `netdiffus sample` write such folders, and `Dataset.write`. Iterating
-    gives `Traces` of a few thousand, in order. What lies in the folder is compared with the
-    manifest when it is opened, by names and sizes; `check` reads everything.
+    `netdiffus import`, `netdiffus sample` and `Dataset.write` write such folders. Iteration gives
+    `Traces` of a few thousand traces, in order. Opening compares names and sizes of the files with
+    the manifest; `check` reads all files.
 
     Attributes:
         folder: Where it is.
@@ -244,7 +244,7 @@ class Dataset:
             if sha256(path) != part.sha256:
                 raise InputError(f"{path}: its bytes are not those of the manifest; {AGAIN}")
             if part.sha256 in seen:
-                raise InputError(f"{path}: the same as {seen[part.sha256]}; take one of them away")
+                raise InputError(f"{path}: the same as {seen[part.sha256]}; delete one of them")
             seen[part.sha256] = part.file
             with self._open(part) as file:
                 file.check_sums()

@@ -14,11 +14,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Shard:
-    """One of so many shares of the work.
-
-    Attributes:
-        index: Which, counted from 0.
-        count: How many there are.
+    """One of so many shares of the work; the index counts from 0.
 
     Raises:
         InputError: There is no such share.
@@ -58,7 +54,7 @@ class Shard:
         if text is None:
             return cls()
         if force:
-            raise InputError("force with a shard: it would take away what the others have made")
+            raise InputError("force with a shard: it would delete the parts of other shards")
         return cls.parse(text)
 
     def of(self, whole: Sequence[T]) -> Sequence[T]:

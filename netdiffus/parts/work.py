@@ -23,12 +23,7 @@ def each(
 ) -> Iterator[R]:
     """What `task` gives for each item, in the order in which they are done.
 
-    Args:
-        task: Makes a part.
-        items: What the parts are made from.
-        threads: Items at a time, without Ray.
-        ray: Address of a Ray cluster, or `local`; see `by_ray`. None is this process.
-        on_gpus: Give each task of Ray a GPU, where there are any.
+    So many threads at a time, or by the Ray cluster of this address, see `by_ray`.
     """
     if ray is None:
         return in_threads(task, items, threads)

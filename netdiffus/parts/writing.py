@@ -38,14 +38,7 @@ def write_part(path: Path, tables: Iterable[pa.Table]) -> tuple[Part, PartColumn
 
 
 class Sums:
-    """What tables of traces hold, added up.
-
-    Attributes:
-        columns: Those of the first.
-        classes: Traces of each class.
-        points: Of all traces.
-        longest: Points of the longest trace.
-    """
+    """What tables of traces hold, added up; `columns` are those of the first."""
 
     def __init__(self) -> None:
         self.columns: PartColumns | None = None

@@ -62,10 +62,7 @@ def epsilon_by_pld(mus: Sequence[float], delta: float) -> float:
 def calibrate(epsilon: float, delta: float, shares: Sequence[float]) -> float:
     """The mu to spend so that both ways of accounting keep (epsilon, delta).
 
-    Args:
-        epsilon: To keep.
-        delta: To keep.
-        shares: Of mu², one for each release, with a sum of 1.
+    `shares` are those of mu² for each release, with a sum of 1.
 
     Raises:
         RuntimeError: The two ways differ by more than 1 %.
@@ -86,16 +83,10 @@ def calibrate(epsilon: float, delta: float, shares: Sequence[float]) -> float:
 
 
 def check_budget(epsilon: object, delta: object, n: int, what: str) -> tuple[float, float]:
-    """Epsilon and delta as plain numbers.
-
-    Args:
-        epsilon: In (0, 100].
-        delta: In (0, 1/n).
-        n: How many units the data have.
-        what: What a unit is called.
+    """Epsilon and delta as plain numbers, for data of n units, which are called `what`.
 
     Raises:
-        InputError: One of them is out of its range.
+        InputError: Epsilon is not in (0, 100], or delta not in (0, 1/n).
     """
     epsilon, delta = _number("epsilon", epsilon), _number("delta", delta)
     if not 0 < epsilon <= MOST_EPSILON:
@@ -108,7 +99,7 @@ def check_budget(epsilon: object, delta: object, n: int, what: str) -> tuple[flo
     if delta >= 1 / n:
         raise InputError(
             f"delta is {delta:g}, but must be below 1/{n:,} = {1 / n:.3g}, as there are {n:,} "
-            f"{what}: else giving one of them away whole would keep the guarantee; lower delta"
+            f"{what}: otherwise one whole trace could be released; lower delta"
         )
     return epsilon, delta
 

@@ -10,15 +10,15 @@ from netdiffus.arrays import Bools, Floats
 FALSE = 0.05  # expected share of noise among counts that are called signal
 
 
-def is_signal(counts: Floats, sigma: float, false: float = FALSE) -> Bools:
+def is_signal(counts: Floats, sigma: float) -> Bools:
     """Which counts are significant under noise of standard deviation `sigma`.
 
-    By the rule of Benjamini and Hochberg (1995): of all that are called signal, a share of `false`
+    By the rule of Benjamini and Hochberg (1995): of all that are called signal, a share of `FALSE`
     is expected to be noise, however many cells there are.
     """
     chance = ndtr(-counts.reshape(-1) / sigma)
     ordered = np.sort(chance)
-    fits = np.flatnonzero(ordered <= false * np.arange(1, len(ordered) + 1) / len(ordered))
+    fits = np.flatnonzero(ordered <= FALSE * np.arange(1, len(ordered) + 1) / len(ordered))
     if not len(fits):
         return np.zeros(counts.shape, dtype=bool)
     return np.asarray(chance <= ordered[fits[-1]]).reshape(counts.shape)

@@ -94,11 +94,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class PublicFeature:
-    """One channel, or size and direction together.
-
-    Attributes:
-        grids: The cells of its channels.
-    """
+    """One channel, or size and direction together: the cells of its channels."""
 
     grids: tuple[Grid, ...]
 
@@ -172,13 +168,9 @@ def domain(
     length: int | None,
     ranges: Mapping[str, tuple[float, float]],
 ) -> Domain:
-    """The public inputs, given or by default; of the traces only channels and class names are used.
+    """The public inputs, given or by default, see `privatise`; traces have gaps in place of times.
 
-    Args:
-        traces: The traces, with gaps in place of times.
-        classes: Public names of the classes; None takes those of the traces.
-        length: How many points of a trace are used; None is 64.
-        ranges: Smallest and largest value of channels, by name.
+    Of the traces only channels and class names are used.
 
     Raises:
         InputError: A class of the traces is not among `classes`, a range is impossible or of no

@@ -19,7 +19,8 @@ import numpy as np
 from netdiffus.arrays import Bools, Floats, Ints
 from netdiffus.privacy.denoise import is_signal, normalised, shared_rest, smoothed
 from netdiffus.privacy.domain import Domain
-from netdiffus.privacy.measure import ColumnCounts, Lead, Measured, Noisy, Other, pattern_parts
+from netdiffus.privacy.measure import ColumnCounts, Lead, Measured, Other, pattern_parts
+from netdiffus.privacy.noise import Noisy
 
 ROUNDS, FITTED = 4, 10_000  # of the fit of `balance`, and traces that it makes in each
 BLOCK = 1 << 13  # traces made at a time
@@ -36,6 +37,7 @@ class Chain:
     Attributes:
         lead: Its noisy counts.
         totals: (C,) traces of each class.
+        reach: (C, length) traces that have a token at each place, the end included.
         pattern: (C, patterns) probabilities.
         places: (C, length, K + 1) probabilities.
         pairs: (C, K + 1, K + 1) probabilities of the next token.
@@ -45,6 +47,7 @@ class Chain:
 
     lead: Lead
     totals: Floats
+    reach: Floats
     pattern: Floats
     places: Floats
     pairs: Floats
@@ -57,11 +60,7 @@ def make(
 ) -> tuple[list[Ints], dict[str, Ints]]:
     """Cells of each feature, (N, length) with -1 beyond the end, and codes of the columns.
 
-    Args:
-        measured: Noisy answers.
-        domain: The public inputs.
-        labels: (N,) the classes to make.
-        rng: Random numbers; the guarantee does not depend on them.
+    Of traces of the classes `labels` (N,). The guarantee does not depend on the random numbers.
     """
     chain = balanced(_chain(measured), labels, rng)
     others = [_conditionals(other, chain) for other in measured.others]
@@ -81,12 +80,12 @@ def make(
 
 def _chain(measured: Measured) -> Chain:
     lead, totals = measured.lead, np.maximum(measured.sizes.counts, 1.0)
-    pooled_places = normalised(smoothed(lead.all_places.counts, lead.all_places.sigma))
+    pooled = smoothed(lead.all_places.counts, lead.all_places.sigma)
     reach = np.clip(lead.places.counts.sum(axis=2), 1.0, totals[:, None])
-    places = shared_rest(lead.places.counts, lead.places.sigma, reach, pooled_places)
+    places = shared_rest(lead.places.counts, lead.places.sigma, reach, normalised(pooled))
     occurrences = (places * reach[..., None]).sum(axis=1)  # (C, K + 1)
     ofclass = normalised(occurrences + HARDLY)
-    base = normalised(smoothed(lead.all_places.counts, lead.all_places.sigma).sum(axis=0))
+    base = normalised(pooled.sum(axis=0))
     shift = np.clip(ofclass / base, LEAST, MOST)
     before = (places[:, :-1] * reach[:, :-1, None]).sum(axis=1)
     before[:, -1] = 0.0  # nothing follows the end
@@ -101,6 +100,7 @@ def _chain(measured: Measured) -> Chain:
     return Chain(
         lead=lead,
         totals=totals,
+        reach=reach,
         pattern=_patterns(lead, totals),
         places=places,
         pairs=shared_rest(lead.pairs.counts, lead.pairs.sigma, before, pooled_pairs),
@@ -161,13 +161,9 @@ def _occurrences(chain: Chain, labels: Ints, rng: np.random.Generator) -> tuple[
 def walk(
     chain: Chain, labels: Ints, rng: np.random.Generator, is_free: Bools | None = None
 ) -> Ints:
-    """Tokens (N, length) of traces of these classes; -1 behind the end.
+    """Tokens (N, length) of traces of these classes (N,); -1 behind the end.
 
-    Args:
-        chain: The distributions.
-        labels: (N,) classes.
-        rng: Random numbers.
-        is_free: (N, length); becomes true where a token was not drawn by a prefix.
+    `is_free` (N, length) becomes true where a token was not drawn by a prefix.
     """
     lead = chain.lead
     length, many = chain.balance.shape
@@ -293,7 +289,7 @@ def _conditionals(other: Other, chain: Chain) -> Conditionals:
     wide = np.sqrt(classes)
     pooled = smoothed(other.places.counts.sum(axis=0), other.places.sigma * wide)
     base = normalised(pooled.sum(axis=0))
-    leading = chain.places * _reach(chain)[..., None]
+    leading = chain.places * chain.reach[..., None]
     inside = leading[..., :-1].sum(axis=2)  # (C, length) traces that have a point there
     places = shared_rest(other.places.counts, other.places.sigma, inside, normalised(pooled))
     occurrences = (places * inside[..., None]).sum(axis=1)
@@ -307,12 +303,6 @@ def _conditionals(other: Other, chain: Chain) -> Conditionals:
         totals = totals * _counted(answer, totals)
         found.append(shared_rest(answer.counts, answer.sigma, totals, follows))
     return Conditionals(places, found[0], found[1], ofclass)
-
-
-def _reach(chain: Chain) -> Floats:
-    """(C, length): traces that have a token at each place, the end included."""
-    counts = chain.lead.places.counts.sum(axis=2)
-    return np.asarray(np.clip(counts, 1.0, chain.totals[:, None]))
 
 
 def _along(

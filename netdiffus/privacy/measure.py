@@ -15,7 +15,7 @@ from netdiffus.arrays import Floats, Ints
 from netdiffus.privacy.counts import by_place, clipped, norm_of, once
 from netdiffus.privacy.denoise import is_signal
 from netdiffus.privacy.domain import Domain
-from netdiffus.privacy.noise import Meter, Release
+from netdiffus.privacy.noise import Noisy, NoisyMeter
 from netdiffus.privacy.tokens import Tokens, find_tokens
 
 # Shares of mu². Tried on mirage_appx and the lab traffic; see docs/privacy.md.
@@ -55,19 +55,6 @@ class TracesInCells:
     labels: Ints
     columns: dict[str, Ints]
     column_cells: dict[str, int]
-
-
-@dataclass(frozen=True)
-class Noisy:
-    """An answer of the meter.
-
-    Attributes:
-        counts: With noise.
-        sigma: Standard deviation of the noise.
-    """
-
-    counts: Floats
-    sigma: float
 
 
 @dataclass(frozen=True)
@@ -131,11 +118,9 @@ class Other:
 
 @dataclass(frozen=True)
 class ColumnCounts:
-    """What is known of a column of the meta.
+    """What is known of a column of the meta: its frequent codes (J,).
 
-    Attributes:
-        values: (J,) its frequent codes.
-        classes: (C, J + 1) how many traces of each class have each, or none of them.
+    `classes` (C, J + 1) says how many traces of each class have each, or none of them.
     """
 
     values: Ints
@@ -171,20 +156,13 @@ def shares(domain: Domain, columns: int) -> list[float]:
     return [SIZES, *list(COLUMN.values()) * columns, *lead.values(), *levels, *of_others]
 
 
-def measure_sizes(encoded: TracesInCells, classes: int, meter: Meter) -> Noisy:
+def measure_sizes(encoded: TracesInCells, classes: int, meter: NoisyMeter) -> Noisy:
     """How many traces each class has."""
-    return _answer(meter, "class sizes", 1.0, SIZES, once(encoded.labels, classes))
+    return meter.release("class sizes", 1.0, SIZES, once(encoded.labels, classes))
 
 
-def measure(encoded: TracesInCells, domain: Domain, sizes: Noisy, meter: Meter) -> Measured:
-    """All further answers.
-
-    Args:
-        encoded: The traces.
-        domain: The public inputs.
-        sizes: Of `measure_sizes`.
-        meter: Gives the answers.
-    """
+def measure(encoded: TracesInCells, domain: Domain, sizes: Noisy, meter: NoisyMeter) -> Measured:
+    """All further answers of the meter; `sizes` are those of `measure_sizes`."""
     classes, others = len(domain.classes), len(domain.features) - 1
     columns = {name: _column(encoded, name, classes, meter) for name in encoded.columns}
     left = 1 - SIZES - len(columns) * sum(COLUMN.values())
@@ -197,24 +175,20 @@ def measure(encoded: TracesInCells, domain: Domain, sizes: Noisy, meter: Meter) 
     return Measured(sizes, columns, lead, further)
 
 
-def _column(encoded: TracesInCells, name: str, classes: int, meter: Meter) -> ColumnCounts:
+def _column(encoded: TracesInCells, name: str, classes: int, meter: NoisyMeter) -> ColumnCounts:
     codes, cells = encoded.columns[name], encoded.column_cells[name]
-    noisy = _answer(meter, f"values of {name}", 1.0, COLUMN["values"], once(codes, cells))
+    noisy = meter.release(f"values of {name}", 1.0, COLUMN["values"], once(codes, cells))
     values = np.flatnonzero(is_signal(noisy.counts, noisy.sigma))
     values = values[np.argsort(-noisy.counts[values], kind="stable")][:MOST_TOKENS]
     token = np.full(cells, len(values))
     token[values] = np.arange(len(values))
     many = len(values) + 1
     joint = once(encoded.labels * many + token[codes], classes * many).reshape(classes, many)
-    return ColumnCounts(values, _answer(meter, f"class x {name}", 1.0, COLUMN["classes"], joint))
-
-
-def _answer(meter: Meter, name: str, sensitivity: float, share: float, counts: Ints) -> Noisy:
-    return Noisy(*meter.release(Release(name, sensitivity, share), counts))
+    return ColumnCounts(values, meter.release(f"class x {name}", 1.0, COLUMN["classes"], joint))
 
 
 def _lead(
-    encoded: TracesInCells, domain: Domain, sizes: Noisy, weight: float, meter: Meter
+    encoded: TracesInCells, domain: Domain, sizes: Noisy, weight: float, meter: NoisyMeter
 ) -> tuple[Lead, Ints]:
     """The leading feature, and its tokens (N, length)."""
     feature, cells, labels = domain.features[0], encoded.cells[0], encoded.labels
@@ -229,34 +203,31 @@ def _lead(
     codes = _with_end(np.where(cells >= 0, tokens.of_cell[cells], -1), tokens.many)
     many = tokens.many + 1
 
-    def answer(name: str, part: str, sensitivity: float, counts: Ints) -> Noisy:
-        return _answer(meter, name, sensitivity, share[part], counts)
-
     depth = min(DEPTH, length, max(1, int(np.log2(MOST_CELLS / 4 / classes)) - 1))
     patterns = 2 ** (depth + 1) - 2
     pattern = labels * patterns + pattern_codes(symbols[codes], codes, tokens.many, depth)
     counted: Ints = once(pattern, classes * patterns).reshape(classes, patterns)
-    halved = answer("class x pattern of halves", "pattern", 1.0, counted)
+    halved = meter.release("class x pattern of halves", 1.0, share["pattern"], counted)
     counted = by_place(codes, labels, classes, many)
-    places = answer("class x place x value", "places", sqrt(length), counted)
+    places = meter.release("class x place x value", sqrt(length), share["places"], counted)
     norm = norm_of(length, PAIRS_NORM)
     pair = _pairs(codes, many)
     counted = clipped(pair, labels, classes, many * many, norm).reshape(classes, many, many)
-    pairs = answer("class x neighbours", "pairs", norm, counted)
+    pairs = meter.release("class x neighbours", norm, share["pairs"], counted)
     together = np.zeros_like(labels)
     counted = by_place(codes, together, 1, many)[0]
-    all_places = answer("place x value", "all places", sqrt(length), counted)
+    all_places = meter.release("place x value", sqrt(length), share["all places"], counted)
     counted = clipped(pair, together, 1, many * many, norm).reshape(many, many)
-    all_pairs = answer("neighbours", "all pairs", norm, counted)
+    all_pairs = meter.release("neighbours", norm, share["all pairs"], counted)
     levels = _prefixes(codes, labels, sizes, many, share["prefixes"], meter)
     answers = places, pairs, all_places, all_pairs
     return Lead(tokens, symbols, depth, halved, levels, *answers), codes
 
 
-def _values(cells: Ints, many: int, name: str, share: float, meter: Meter) -> Noisy:
+def _values(cells: Ints, many: int, name: str, share: float, meter: NoisyMeter) -> Noisy:
     norm = norm_of(cells.shape[1], VALUES_NORM)
     counts = clipped(cells, np.zeros(len(cells), dtype=np.int64), 1, many, norm)[0]
-    return _answer(meter, f"values of {name}", norm, share, counts)
+    return meter.release(f"values of {name}", norm, share, counts)
 
 
 def _halves(tokens: Tokens, values: Noisy, groups: int) -> Ints:
@@ -306,7 +277,7 @@ def pattern_parts(codes: Ints) -> tuple[Ints, Ints]:
 
 
 def _prefixes(
-    codes: Ints, labels: Ints, sizes: Noisy, many: int, share: float, meter: Meter
+    codes: Ints, labels: Ints, sizes: Noisy, many: int, share: float, meter: NoisyMeter
 ) -> list[PrefixLevel]:
     """The frequent prefixes of each class, point by point: only significant ones are continued."""
     depth = min(DEPTH, codes.shape[1])
@@ -317,7 +288,7 @@ def _prefixes(
         count = len(traces)
         here = np.where((node >= 0) & (codes[:, place] >= 0), node * many + codes[:, place], -1)
         title = f"class x first {place + 1} values"
-        noisy = _answer(meter, title, 1.0, parts[place], once(here, count * many))
+        noisy = meter.release(title, 1.0, parts[place], once(here, count * many))
         counts = noisy.counts.reshape(count, many)
         if place == 0:
             counts[:, -1] = 0.0  # no trace ends before its first point
@@ -359,7 +330,7 @@ def _other(
     lead_codes: Ints,
     weight: float,
     lead: Lead,
-    meter: Meter,
+    meter: NoisyMeter,
 ) -> Other:
     feature, cells, labels = domain.features[number], encoded.cells[number], encoded.labels
     classes, length = len(domain.classes), domain.length
@@ -370,17 +341,16 @@ def _other(
     tokens = find_tokens(values.counts, values.sigma, max(FEWEST_TOKENS, most), 1)
     codes, many = np.where(cells >= 0, tokens.of_cell[cells], -1), tokens.many
 
-    def answer(name: str, part: str, sensitivity: float, counts: Ints) -> Noisy:
-        return _answer(meter, name, sensitivity, share[part], counts)
-
     counted = by_place(codes, labels, classes, many)
-    places = answer(f"class x place x {feature.name}", "places", sqrt(length), counted)
+    places = meter.release(
+        f"class x place x {feature.name}", sqrt(length), share["places"], counted
+    )
     norm = norm_of(length, PAIRS_NORM)
     joint = np.where(codes >= 0, lead_codes * many + codes, -1)
     counted = clipped(joint, labels, classes, leading * many, norm)
     title = f"class x {domain.features[0].name} x {feature.name}"
-    both = answer(title, "with lead", norm, counted.reshape(classes, leading, many))
+    both = meter.release(title, norm, share["with lead"], counted.reshape(classes, leading, many))
     counted = clipped(_pairs(codes, many), labels, classes, many * many, norm)
     title = f"class x neighbours of {feature.name}"
-    pairs = answer(title, "pairs", norm, counted.reshape(classes, many, many))
+    pairs = meter.release(title, norm, share["pairs"], counted.reshape(classes, many, many))
     return Other(tokens, places, both, pairs)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from math import ceil, sqrt
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -18,58 +18,46 @@ THREADS, BLOCK = 2, 1 << 14  # OpenDP draws without Python's lock
 
 
 @dataclass(frozen=True)
-class Release:
-    """What is counted, by its sensitivity and its part of the budget.
+class Noisy:
+    """Counts with noise, and its standard deviation."""
 
-    Attributes:
-        name: What is counted.
-        sensitivity: Largest L2 norm of what one trace adds.
-        share: Of mu².
-    """
-
-    name: str
-    sensitivity: float
-    share: float
-
-
-class Meter(Protocol):
-    """What gives noisy answers to counts."""
-
-    def release(self, what: Release, counts: Ints) -> tuple[Floats, float]:
-        """The counts, given in units of 1 / `UNIT`, with noise; and its standard deviation."""
-        ...
+    counts: Floats
+    sigma: float
 
 
 @dataclass
 class NoisyMeter:
-    """Answers with noise, and writes down what was spent.
+    """Answers with noise, of `mu` together for a unit of privacy that can have `most` traces.
 
-    Attributes:
-        mu: Of all releases together, for the unit of privacy.
-        most: Traces that one unit can have.
-        spent: One entry for each release.
+    `spent` has one entry for each release.
     """
 
     mu: float
     most: int = 1
     spent: list[dict[str, Any]] = field(default_factory=list)
 
-    def release(self, what: Release, counts: Ints) -> tuple[Floats, float]:
-        """See `Meter`."""
-        mu = self.mu * sqrt(what.share)
-        sensitivity = what.sensitivity * self.most
+    def release(self, name: str, sensitivity: float, share: float, counts: Ints) -> Noisy:
+        """Counts with noise.
+
+        Args:
+            name: What is counted.
+            sensitivity: Largest L2 norm of what one trace adds.
+            share: Of mu².
+            counts: In units of 1 / `UNIT`.
+        """
+        mu, sensitivity = self.mu * sqrt(share), sensitivity * self.most
         sigma = sensitivity / mu
         self.spent.append(
             {
-                "release": what.name,
+                "release": name,
                 "cells": int(counts.size),
                 "sensitivity": sensitivity,
                 "sigma": sigma,
-                "share": what.share,
+                "share": share,
                 "mu": mu,
             }
         )
-        return add_noise(counts, sensitivity, sigma), sigma
+        return Noisy(add_noise(counts, sensitivity, sigma), sigma)
 
 
 def add_noise(counts: Ints, sensitivity: float, sigma: float) -> Floats:

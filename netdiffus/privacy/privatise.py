@@ -21,13 +21,12 @@ from netdiffus.privacy.generate import make
 from netdiffus.privacy.measure import (
     SIZES,
     Measured,
-    Noisy,
     TracesInCells,
     measure,
     measure_sizes,
     shares,
 )
-from netdiffus.privacy.noise import NoisyMeter, library
+from netdiffus.privacy.noise import Noisy, NoisyMeter, library
 from netdiffus.privacy.spending import Spending, spend
 from netdiffus.progress import Progress
 from netdiffus.protocols import NUMBERS, PROTOCOLS
@@ -55,9 +54,9 @@ def privatise(
 ) -> Traces:
     """Makes a table of private traces: (epsilon, delta)-differentially private.
 
-    Values, their order and their lengths are counted with noise, class by class, and new traces are
-    made from these counts. All that is done with the result (train, sample, publish) keeps the
-    guarantee. The noise is drawn anew at every call, from the system's random source, and not kept.
+    Values, their order and lengths are counted within each class, noise is added, and private
+    traces are generated from the noisy counts. Everything that you do with the result (train,
+    sample, publish) keeps the guarantee. Each call draws new noise from the system's random source.
 
     Args:
         traces: What to protect.
@@ -65,16 +64,16 @@ def privatise(
         delta: Below 1 / N, N the number of traces or groups.
         by: Column of the meta-data that names a group, such as a user or a host. Then a group is
             protected, not a single trace.
-        most: At most so many traces of a group are kept, at random; only with `by`.
+        most: Keep at most this many random traces of a group; only with `by`.
         classes: The public names of the classes; None takes those of the traces as public.
-        length: How many points of a trace are used; None is 64. Do not use more than you need: the
-            noise grows with the square root.
+        length: Number of points of a trace to use; None is 64. Use no more than you need: the noise
+            grows with its square root.
         ranges: Smallest and largest value of channels, by name; None is 0 to 1500 B for sizes, 1 µs
             to 100 s for gaps and times, 1 to 1e9 for volumes. Values outside are clipped.
         mix: `real` makes about as many traces of each class as there were, `balanced` as many in
             all with the classes equal.
-        anyway: Go on although a class has too few traces to be useful.
-        ledger: File that adds up all releases of one data set; a new one is made.
+        anyway: Continue even if a class has too few traces to be useful.
+        ledger: File that sums up all releases of one data set; it is made if missing.
         progress: Called with (share done, a note).
 
     Returns:

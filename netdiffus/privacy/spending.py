@@ -20,12 +20,10 @@ FORM = "netdiffus privacy ledger 1"
 
 @dataclass
 class Spending:
-    """One release of a data set, and those before it.
+    """One release of a data set, the last of `entries`, and those before it.
 
-    Attributes:
-        path: The ledger file; None writes none.
-        unit: What is protected: a trace, or a group.
-        entries: All releases, this one the last.
+    `unit` is what is protected: a trace, or a group. No ledger file (`path`) is written if it is
+    None.
     """
 
     path: Path | None

@@ -17,10 +17,7 @@ WINDOW = 9  # cells of the moving average by which bins are chosen
 class Tokens:
     """Cells joined into tokens.
 
-    Attributes:
-        of_cell: (cells,) the token of each.
-        inside: (cells,) probability of each cell, given its token.
-        many: K, how many tokens.
+    `of_cell` (cells,) is the token of each, `inside` (cells,) its probability, given the token.
     """
 
     of_cell: Ints
@@ -41,13 +38,9 @@ class Tokens:
 
 
 def find_tokens(counts: Floats, sigma: float, most: int, groups: int) -> Tokens:
-    """Tokens of noisy counts of cells.
+    """At most so many tokens of noisy counts of cells, whose noise has this `sigma`.
 
-    Args:
-        counts: (cells,).
-        sigma: Of their noise.
-        most: Tokens at most.
-        groups: Equal parts of the cells that no bin crosses.
+    No bin crosses the `groups`, equal parts of the cells.
     """
     cells = len(counts)
     if cells <= most:

@@ -25,21 +25,21 @@ ENDS = ("begin", "end")
 def compare_sessions(
     made: Traces, real: Traces, holdout: Traces, *, seed: int = 0
 ) -> dict[str, Any]:
-    """Compares made sessions with held-out ones.
+    """Compares synthetic sessions with held-out ones.
 
-    - `flows`, `gaps`, `concurrency`: Kolmogorov-Smirnov distance of flows a session, of seconds
-      between starts, and of the most flows of a session at a time.
+    - `flows`, `gaps`, `concurrency`: Kolmogorov-Smirnov distance of flows per session, of seconds
+      between starts, and of the largest number of concurrent flows.
     - `order`: total variation of pairs of kinds of flows that follow each other. The kind of a flow
       is its class, or else its protocol and server port.
-    - `c2st`: AUC of a random forest that tells made sessions from held-out ones by numbers of
-      flows, of bytes and of kinds, gaps, concurrency, and the kinds and gaps of the first flows.
-      0.5 is by chance.
+    - `c2st`: two-sample AUC of a random forest that separates synthetic from held-out sessions. Its
+      features are numbers of flows, bytes and kinds, gaps, concurrency, and the kinds and gaps of
+      the first flows. 0.5 is chance.
 
     Args:
-        made: Flows of made sessions.
-        real: Those that were learned from.
-        holdout: Those that were not.
-        seed: Of the forest, and of which sessions are taken where sets differ in size.
+        made: Flows of synthetic sessions.
+        real: Flows of the training sessions.
+        holdout: Flows of the held-out sessions.
+        seed: Of the forest, and of the sessions that are used if sets differ in size.
 
     Returns:
         `made` and `floor`, the same of `real` against `holdout`, each with these five; and how many

@@ -33,12 +33,9 @@ BEGIN = "begin"  # s from the first flow of a capture to the first of a session
 
 @dataclass(frozen=True, eq=False)
 class Flows:
-    """Flows session after session, each in the order of its starts.
+    """Flows session after session, each in the order of its starts (N,), ns since 1970.
 
-    Attributes:
-        traces: N flows.
-        session: (N,), the number of each flow's session, which rises.
-        start: (N,), ns since 1970.
+    `session` (N,) is the number of each flow's session, which rises.
     """
 
     traces: Traces
@@ -113,14 +110,9 @@ def as_sessions(flows: Flows, columns: Columns, owners: Ints) -> Traces:
     """Sessions as traces: a point is a flow, its channels are its row, its gap and its numbers.
 
     The row of a flow is its class, if flows of one session differ in it, with all its columns that
-    are categories, as one number (see `rows_of`). A column of numbers is a channel of its tokens. A
-    column of which no session has two values is one of the meta-data.
-
-    Args:
-        flows: In order.
-        columns: Those of the model of traces.
-        owners: (N,), the owner of each flow. A row of fewer than 5 owners is replaced by the
-            frequent row that agrees with it in most parts.
+    are categories, as one number (see `rows_of`). A row of fewer than 5 `owners` (N,) is replaced
+    by the frequent row that agrees with it in most parts. A column of numbers is a channel of its
+    tokens. A column of which no session has two values is one of the meta-data.
 
     Returns:
         One trace a session, with `begin` and the columns of the session in its meta.

@@ -204,7 +204,9 @@ def _with_peers(flows: Flows, by: str | None, columns: Choice) -> tuple[Flows, l
     if by is not None:
         groups = np.unique(group_names(flows.traces.meta, by, None), return_inverse=True)[1]
         if not flows.is_constant(groups.tolist()):
-            raise InputError(f"by={by!r}: a session has two values of it; a group is of sessions")
+            raise InputError(
+                f"by={by!r}: a session has two values of it, but a group holds whole sessions"
+            )
     owners: Ints = flows.session if groups is None else groups.astype(np.int64)
     added = {OWNER: pa.array(owners)}
     peers = peers_of(flows, owners)

@@ -34,9 +34,7 @@ Address = IPv4Address | IPv6Address
 def peers_of(flows: Flows, owners: Ints) -> list[str] | None:
     """The peer of each flow; None where `client` and `server` are not in the meta-data.
 
-    Args:
-        flows: With the addresses of their two ends.
-        owners: (N,), the owner of each flow; an address of fewer than 5 owners gets no name.
+    An address of fewer than 5 `owners` (N,) gets no name.
 
     Raises:
         InputError: A cell that is no address.
@@ -44,7 +42,8 @@ def peers_of(flows: Flows, owners: Ints) -> list[str] | None:
     meta = flows.traces.meta
     if not {"client", "server"} <= set(meta.column_names):
         return None
-    ends = [(_address(a), _address(b)) for a, b in zip(*_texts(flows), strict=True)]
+    both = (map(_address, meta[name].to_pylist()) for name in ("client", "server"))
+    ends = list(zip(*both, strict=True))
     hosts = _hosts(flows, ends)
     met = []
     for (client, server), number in zip(ends, flows.session.tolist(), strict=True):
@@ -91,11 +90,9 @@ class Addresses:
         self.taken: Counter[str] = Counter()  # addresses given out of each network
 
     def of_session(self, number: int, peers: list[str]) -> list[tuple[str, str]]:
-        """Client and server of each flow of a session.
+        """Client and server of each flow of a session, whose texts of `peers_of` are in order.
 
-        Args:
-            number: Of the session, from 0; its host has an address of its own up to 64,516.
-            peers: Texts of `peers_of`, in order.
+        The host of session `number`, from 0, has an address of its own up to 64,516.
         """
         mine = f"{HOST}.{number // HOSTS % HOSTS}.{1 + number % HOSTS}"
         own: list[object] = []
@@ -138,11 +135,6 @@ def ip_address_or_none(text: str) -> Address | None:
         return ip_address(text)
     except ValueError:
         return None
-
-
-def _texts(flows: Flows) -> tuple[list[str], list[str]]:
-    client, server = (flows.traces.meta[name].to_pylist() for name in ("client", "server"))
-    return client, server
 
 
 def _address(text: object) -> Address:

@@ -47,16 +47,16 @@ def sample_sessions(
     device: str | torch.device | None = None,
     progress: Progress | None = None,
 ) -> Traces:
-    """Makes the flows of n sessions, of hosts that live in one network.
+    """Samples the flows of n sessions, of hosts in one network.
 
     Args:
         model: Of sessions.
         n: How many sessions, at least 1.
         label: Class of sessions, as for `sample`.
         where: What columns of sessions must be, as for `sample`.
-        over: Seconds over which sessions begin, evenly at random. None lets them begin as long
-            after the first flow of their capture as those learned from; where each capture was one
-            session, all begin at once.
+        over: Sessions begin within this many seconds, uniformly. None draws the start of each
+            session relative to the first flow of its capture, as in the training sessions; if each
+            of their captures was one session, all begin at once.
         seed: None draws one; it stands in the meta.
         fast: True runs the native kernels, False the plain torch reference.
         device: Where the networks run; None takes CUDA if there is one.

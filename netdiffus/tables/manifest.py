@@ -245,12 +245,12 @@ def _not_there(folder: Path) -> str:
         return f"{folder}: no such folder"
     if (folder / PLAN).exists():
         return (
-            f"{folder}: the data set is not whole, as no {MANIFEST} is there; run the command "
-            "that makes it again, it does what is missing"
+            f"{folder}: the data set is incomplete: it has no {MANIFEST}; run the command that "
+            "makes it again, to make the missing parts"
         )
     return (
-        f"{folder}: no data set, as no {MANIFEST} is there; netdiffus import and sample write one "
-        "(-o FOLDER), and Dataset.write"
+        f"{folder}: no data set, because it has no {MANIFEST}; netdiffus import and sample write "
+        "one (-o FOLDER), and so does Dataset.write"
     )
 
 
@@ -271,8 +271,8 @@ def _check_files(folder: Path, parts: tuple[Part, ...]) -> None:
     others = [name for name in others if not name.startswith((".", "_"))]
     if others:
         raise InputError(
-            f"{folder / others[0]}: not in the manifest; it is of a run that has not ended, so run "
-            "its command again, or of others, so take it away"
+            f"{folder / others[0]}: not in the manifest. If it is from an unfinished run, run "
+            "the command again; otherwise, move it away"
         )
 
 

@@ -492,7 +492,7 @@ def concat(parts: Sequence[Traces]) -> Traces:
     same_ledger = all(one == ledgers[0] for one in ledgers)
     if not same_ledger:
         warnings.warn(
-            Note("concat: the parts have not the same privacy ledger; together they have none"),
+            Note("concat: the parts have different privacy ledgers; the result has none"),
             stacklevel=2,
         )
     return Traces(

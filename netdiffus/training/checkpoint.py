@@ -174,8 +174,8 @@ def _check_about(
     for key, value in run.items():
         if about[key] != value:
             raise InputError(
-                f"resume: {key} was {about[key]!r} and is now {value!r}; a resumed run goes on "
-                "with the traces and settings it began with"
+                f"resume: {key} was {about[key]!r} and is now {value!r}; a resumed run needs "
+                "the traces and settings of its start"
             )
 
 

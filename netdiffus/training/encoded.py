@@ -66,9 +66,9 @@ def sample_of(dataset: Dataset, seed: int, length: int | None) -> Traces:
     cut = f", of at most {length:,} points each" if length < dataset.longest else ""
     warnings.warn(
         Note(
-            f"{dataset.folder}: {len(dataset):,} traces are not read into memory at once; "
-            f"vocabularies and columns are those of {most:,} drawn at random (seed {seed}){cut}. "
-            "All are learned from, by way of a temporary file (see TMPDIR)"
+            f"{dataset.folder}: {len(dataset):,} traces do not fit into memory at once. "
+            f"Vocabularies and columns are fitted on {most:,} random ones (seed {seed}){cut}. "
+            "Training uses all of them, by a temporary file (see TMPDIR)"
         ),
         stacklevel=4,
     )

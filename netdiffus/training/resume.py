@@ -73,8 +73,8 @@ def check_same(before: Model, now: Model) -> None:
     for key, value in new.items():
         if old.get(key) != value:
             raise InputError(
-                f"resume: {key} was {old.get(key)!r} and is now {value!r}; a resumed run goes on "
-                "with the traces and settings it began with"
+                f"resume: {key} was {old.get(key)!r} and is now {value!r}; a resumed run needs "
+                "the traces and settings of its start"
             )
 
 

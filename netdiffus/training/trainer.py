@@ -78,8 +78,8 @@ def train(
     step runs as a CUDA graph, except for `series` and `masked`.
 
     Args:
-        traces: What to learn from, at least 5. Of a data set that is not read into memory at once
-            the vocabularies and columns are found in a random sample, and its tokens lie in a
+        traces: Training traces, at least 5. For a data set that does not fit into memory,
+            vocabularies and columns are fitted on a random sample, and its tokens are in a
             temporary file.
         path: Folder for the model, its checkpoints and its log; None keeps all in memory.
         recipe: Budget and settings; None trains for two minutes, or is that of the resumed run.
@@ -89,14 +89,14 @@ def train(
         width: Features inside the network, None for the preset's own.
         by: Column of the meta-data that names a group, such as a user or a host. Every value that
             the model keeps is then shared by 5 groups, not by 5 traces.
-        columns: Columns of the meta-data that are learned with class and points, and can be asked
-            for when sampling; None takes `protocol` and `server_port` where there are such, or
-            those of the resumed run; `all` takes all that name nobody (see `Columns.fit`).
-        rare: `drop` keeps no value that fewer than 5 traces (or groups) share. `keep` keeps what a
-            single trace has, too: for those who own the traces, and share neither the model nor
-            what it makes. None is `drop`, or that of the resumed run.
-        resume: Go on from the folder's last checkpoint. On the CPU, with the same recipe and
-            traces, the weights are those of a run that was never interrupted, bit for bit.
+        columns: Columns of the meta-data to learn with class and points; sampling can fix their
+            values. None takes `protocol` and `server_port` if present, or those of the resumed run;
+            `all` takes all columns but identifiers (see `Columns.fit`).
+        rare: `drop` stores no value that fewer than 5 traces (or groups) share. `keep` also stores
+            values of single traces; then do not share the model or its synthetic traces. None is
+            `drop`, or that of the resumed run.
+        resume: Continue from the folder's last checkpoint. On the CPU, with the same recipe and
+            traces, the weights equal those of an uninterrupted run, bit for bit.
         force: Replace a model that is there.
         device: `cpu` or `cuda`; None takes CUDA if there is one.
         progress: Called after each step with (share done, a note with the loss). None shows a bar
@@ -260,18 +260,18 @@ def _warn(traces: Traces, kept: int, counts: dict[str, int]) -> None:
     if cut := int((traces.lengths > kept).sum()):
         warnings.warn(
             f"{cut} of {len(traces)} traces are longer than {kept} points; only their first {kept} "
-            "are learned. length (--length) keeps another number, up to the length that "
-            f"{needed()} traces reach; evaluate with length={kept} compares no more",
+            "are learned. length (--length) sets another number, up to the length that "
+            f"{needed()} traces reach; evaluate with length={kept} compares as many",
             Note,
             stacklevel=3,
         )
     few = sorted((n, name) for name, n in counts.items() if n < FEW)
     if few:
         more = f", and {len(few) - 1} more classes have fewer than {FEW}" if len(few) > 1 else ""
-        rule = f"; values that fewer than {K} traces share are never made exactly"
+        rule = f"; values that fewer than {K} traces share are never generated exactly"
         warnings.warn(
-            f"class {few[0][1]!r} has {few[0][0]} traces{more}: what is made of so few is more "
-            f"like all traces than like their class{rule if needed() > 1 else ''}",
+            f"class {few[0][1]!r} has {few[0][0]} traces{more}: with so few, synthetic traces "
+            f"resemble all classes more than their own{rule if needed() > 1 else ''}",
             Note,
             stacklevel=3,
         )

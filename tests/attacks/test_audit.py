@@ -74,7 +74,9 @@ class TestGenerators:
     def test_that_copies(self, sets: tuple[Traces, Traces, Traces]) -> None:
         members, others, _ = sets
         found = audit(train=members, holdout=others, synthetic=members).figures
-        assert "60 different training traces came out with every point" in found["answer"]["text"]
+        assert (
+            "60 different training traces were sampled with every point" in found["answer"]["text"]
+        )
         assert found["copies"]["exact"]["mean"] == 1
 
     def test_times_of_training_and_gaps_of_what_was_made(self) -> None:
@@ -117,8 +119,12 @@ class TestModel:
         text = (tmp_path / "a.html").read_text(encoding="utf-8")
         heads = _Heads()
         heads.feed(text)
-        assert heads.found[:3] == ["The guarantee", "Is it private?", "Who was learned from?"]
-        assert heads.found[-2:] == ["Copies: finds copies, proves nothing", "Method and limits"]
+        assert heads.found[:3] == [
+            "The guarantee",
+            "Is it private?",
+            "Membership inference: which traces were learned?",
+        ]
+        assert heads.found[-2:] == ["Copies (no proof of privacy)", "Method and limits"]
         assert "<strong>None.</strong>" in text
         assert "http" not in text.replace("http://www.w3.org", "")  # opens offline
         assert "10%</text>" in text  # a label of an axis
@@ -144,7 +150,7 @@ class TestModel:
         assert found["answer"]["word"] == "Guaranteed"
         assert "epsilon 4, delta 1e-05" in found["answer"]["text"]
         assert "<dt>unit</dt><dd>one trace</dd>" in page(found)
-        with pytest.raises(InputError, match="made private"):
+        with pytest.raises(InputError, match="trained on private traces"):
             audit(model, train=members, holdout=others, canaries=60, minutes=0.01)
         # What stands in the folder by chance is no leak; more of training than of the holdout is.
         for held, word in ((60, "Guaranteed"), (10, "No")):

@@ -89,7 +89,7 @@ def test_traces_of_the_wrong_class_are_not_taken(lab):
     few, unseen = lab[rows_of(lab, 0, 6)], lab[rows_of(lab, 6, 60)]
     with (
         mock.patch.object(rounds, "sample", drawn_from(unseen, wrong=True)),
-        pytest.warns(Note, match=r"augment: 0 made traces: .* gains no more than"),
+        pytest.warns(Note, match=r"augment: 0 synthetic traces: .* gains no more than"),
     ):
         alone = augment(few, recipe=TINY, **QUICK)
     assert alone.counts() == few.counts()

@@ -38,7 +38,7 @@ def test_what_helps_every_classifier_is_taken():
     choice = choose(found, rounds(), NAMES, OF)
     assert choice.plan == "5x"
     assert choice.made == {"a": 150, "b": 50}
-    assert str(choice).startswith("200 made traces: 5x is better than every control")
+    assert str(choice).startswith("200 synthetic traces: 5x is better than every control")
     assert json.loads(json.dumps(choice.to_dict()))["gains"]["5x"]["mean"] > 0.3
 
 

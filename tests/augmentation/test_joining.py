@@ -40,7 +40,7 @@ def test_without_made_traces_the_real_ones_are_as_they_were():
 
 def test_made_traces_among_the_real_ones_are_refused():
     both = joined(some(["a", "b"]), some(["a"]), None)
-    with pytest.raises(InputError, match=r"'is_synthetic' is True in row 2: made traces among"):
+    with pytest.raises(InputError, match=r"'is_synthetic' is True in row 2: synthetic traces"):
         check_unmarked(both)
     with pytest.raises(InputError, match=r"'is_synthetic' is 'no' in row 0"):
         check_unmarked(some(["a", "b"], is_synthetic=["no", "no"]))
@@ -58,7 +58,7 @@ def test_a_ledger_is_kept_only_if_all_traces_have_it(lacking: str) -> None:
         assert joined(**parts).ledger == ledger
         assert joined(parts["real"], None, some(["a"])).ledger == ledger  # nothing was added
     parts[lacking] = replace(parts[lacking], ledger=None)
-    with pytest.warns(Note, match="have not the same privacy ledger"):
+    with pytest.warns(Note, match="have different privacy ledgers"):
         assert joined(**parts).ledger is None
 
 

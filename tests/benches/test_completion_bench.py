@@ -31,7 +31,7 @@ def test_one_draw_is_judged_by_its_distance() -> None:
 
 
 def test_tiny_bench_prints_its_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["lab", "--steps", "2", "--traces", "3", "--out", str(tmp_path)]) == 0
+    assert main(["lab", "--steps", "2", "--traces", "12", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert (tmp_path / "lab.md").read_text() in printed
     assert [line.split("|")[1].strip() for line in printed.strip().splitlines()[2:]] == [

@@ -41,7 +41,7 @@ def test_tiny_duel_gives_every_figure_and_goes_on(
     assert [one["from"] for one in records] == ["real", "bootstrap", "markov", "jitter", "causal"]
     found = records[-1]["figures"]
     shares = ("accuracy", "cnn", "auc", "five_times", "with_real", "membership auc")
-    shares += ("five_times_cnn", "with_real_cnn")
+    shares += ("five_times_cnn", "with_real_cnn", "auc_cnn")
     for name in (*shares, "membership tpr", *(f"copies {kind}" for kind in COPYING)):
         assert 0 <= found[name] <= 1, name
     for name in ("steps", "parameters", "ms_per_trace", "training_peak_mb", "membership others"):

@@ -56,7 +56,6 @@ def test_tiny_bench_gives_every_figure_and_goes_on(tmp_path: Path) -> None:
     assert {"more", "with_real", "ms_per_trace", "membership"} <= set(result["runs"][0]["ours"])
     assert result["runs"][0]["training"]["preset"] == "paper"
     assert len(result["checks"]) == len(bars(result)) > 0
-    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert "| lab |" in (tmp_path / "table.md").read_text()
 
     trained = (tmp_path / "lab/seed0-0.02min/training.json").stat().st_mtime_ns

@@ -54,7 +54,7 @@ def test_classes_are_matched_by_name():
     for parts in ([train], [turned, train]):
         found = train_and_test(parts, some, 0, forest)
         assert found.balanced_accuracy > 0.95
-    with pytest.raises(InputError, match="test traces: traces of class 0, which is not learned"):
+    with pytest.raises(InputError, match="test traces: class class 0 is not in training"):
         train_and_test([some], test, 0, forest)
 
 
@@ -82,7 +82,7 @@ def test_sets_match_classes_by_name():
     assert all(min(runs) > 0.9 for runs in found.values())
     curve = synthetic_curve(train[:40], made, some, times=(1,), repeats=1)
     assert curve[1]["synthetic"][0] > 0.9
-    with pytest.raises(InputError, match="synthetic: traces of class 0, which is not learned"):
+    with pytest.raises(InputError, match="synthetic: class class 0 is not in training"):
         train_and_test_sets(some, made, some, repeats=1)
 
 

@@ -40,7 +40,7 @@ def test_it_writes_the_traces_and_says_why(work: Path, tmp_path: Path) -> None:
     assert found["real"] == 24
     assert len(traces) == 24 + found["made"] == 24 + sum(found["choice"]["made"].values())
     assert traces.meta["is_synthetic"].to_pylist() == [False] * 24 + [True] * found["made"]
-    assert "Named rightly of 12 validation traces: forest" in found["why"]
+    assert "Accuracy on 12 validation traces: forest" in found["why"]
     again = run("augment", *given, *QUICK, "-o", out)
     assert again.code == 2
     assert f"{out}" in again.err  # it is there
@@ -50,7 +50,7 @@ def test_it_trains_where_no_model_is_given(work: Path, tmp_path: Path) -> None:
     out = tmp_path / "more.csv"
     done = run("augment", work / "real.parquet", "--steps", 1, *QUICK, "-o", out)
     assert done.code == 0, done.err
-    assert "in 3 divisions" in done.out
+    assert "of 3 splits" in done.out
     assert Traces.load(out).counts()["steady"] >= 12
 
 

@@ -522,7 +522,7 @@ def _holds(condition: Callable[[], bool]) -> bool:
 
 @pytest.mark.parametrize(
     ("command", "default"),
-    [("sample", "(1000)"), ("import", "(64)"), ("augment", "(as the model;")],
+    [("sample", "(1000)"), ("import", "(64)"), ("augment", "(as the model,")],
 )
 def test_defaults_that_depend_are_shown(command: str, default: str) -> None:
     assert default in run(command, "--help").out

@@ -3,6 +3,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ class TestWhichAreLearned:
             assert fitted(traces, "all").names == ("hour", "count")
 
     def test_those_that_all_made_traces_have_are_refused(self) -> None:
-        with pytest.raises(InputError, match="'seed': traces that are made have one of their own"):
+        with pytest.raises(InputError, match="'seed': synthetic traces have their own"):
             fitted(of_ports([443] * 8, seed=[1] * 8), ["seed"])
 
     def test_rare_values_are_said(self) -> None:
@@ -113,6 +114,12 @@ def flows(n: int = 90) -> Traces:
         "sent": [float(np.dot(s, np.array(w) > 0)) for s, w in zip(sizes, ways, strict=True)],
         "received_packets": [w.count(-1) for w in ways],
         "seconds": [t[-1] - t[0] for t in times],
+        "took": [timedelta(microseconds=round(1e6 * (t[-1] - t[0]))) for t in times],
+        "mean_size": [float(np.mean(one)) for one in sizes],
+        "largest_down": [
+            max([s for s, w in zip(*both, strict=True) if w < 0], default=0)
+            for both in zip(sizes, ways, strict=True)
+        ],
         "begin": begin.tolist(),
         "finish": (begin + 0.2 * rng.random(n)).tolist(),
     }
@@ -131,10 +138,15 @@ class TestWhatHoldsInAllTraces:
             "sent": "sum from the client of packet_length",
             "received_packets": "points to the client",
             "seconds": "last timestamp",
+            "took": "last timestamp",
+            "mean_size": "mean of packet_length",
+            "largest_down": "largest to the client of packet_length",
         }
+        assert columns.exceptions(traces).tolist() == []
         for name, cells in columns.of_points(traces).items():
             assert cells.type == traces.meta[name].type
-            np.testing.assert_allclose(cells, traces.meta[name], rtol=1e-6)
+            made, known = (one.to_numpy().astype(float) for one in (cells, traces.meta[name]))
+            np.testing.assert_allclose(made, known, rtol=1e-6)
 
     def test_a_total_with_one_exception_is_learned_as_it_is(self) -> None:
         traces = flows()
@@ -204,12 +216,16 @@ class TestWhatHoldsInAllTraces:
         assert columns.of_points(traces)["octets"].equals(octets)
         assert columns.of_points(more)["octets"].to_pylist() == [510]
 
-    def test_what_is_made_keeps_them(self) -> None:
-        model = Model.new(flows(), TokenCodec(), width=8, columns="all")
+    def test_what_is_made_keeps_them(self, tmp_path: Path) -> None:
+        Model.new(flows(), TokenCodec(), width=8, columns="all").save(tmp_path / "model")
+        model = Model.load(tmp_path / "model")
         made = sample(model, 60, seed=0)
         assert (made.meta["packets"].to_numpy() == made.lengths).all()
         sums = made.values[:, 0].sum(1)
         np.testing.assert_allclose(made.meta["octets"].to_numpy(), sums)
+        np.testing.assert_allclose(made.meta["mean_size"].to_numpy(), sums / made.lengths)
+        took = made.meta["took"].cast(pa.int64()).to_numpy()
+        np.testing.assert_allclose(took / 1e6, made.values[:, 2].max(1), atol=1e-6)
         assert (made.meta["begin"].to_numpy() <= made.meta["finish"].to_numpy()).all()
 
 

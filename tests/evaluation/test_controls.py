@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -36,6 +38,19 @@ def test_every_set_has_both_classifiers(report: Report) -> None:
 def test_a_class_that_order_alone_tells_is_learned_by_the_cnn(report: Report) -> None:
     made = report.figures["candidates"]["synthetic"]["cnn"]
     assert made["trained_on_equal"]["balanced_accuracy"]["mean"] > 0.9
+
+
+def test_the_cnn_sees_an_order_of_points_that_no_real_trace_has(
+    report: Report, quick_judges: None
+) -> None:
+    made = waves(40, 1)
+    shuffled = replace(made, values=np.random.default_rng(3).permuted(made.values, axis=2))
+    found = evaluate(waves(40, 0), shuffled, holdout=waves(40, 2), repeats=1, cnn=True)
+    auc, as_real = (
+        one.figures["candidates"]["synthetic"]["cnn"]["two_sample_auc"]["mean"]
+        for one in (found, report)
+    )
+    assert as_real < 0.75 < auc
 
 
 def test_repeated_traces_are_a_control_of_their_own(report: Report) -> None:

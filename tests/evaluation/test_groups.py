@@ -67,7 +67,9 @@ def test_errors_of_accuracies_are_those_of_the_bootstrap_over_units() -> None:
         rows = np.concatenate([np.flatnonzero(unit == u) for u in drawn])
         ours, theirs = (Predictions(true[rows], each[rows], 2) for each in (given, real))
         lost = theirs.balanced_accuracy - ours.balanced_accuracy
-        again.append([ours.accuracy, ours.balanced_accuracy, ours.recalls[1], lost])
+        again.append(
+            [np.mean(ours.true == ours.predicted), ours.balanced_accuracy, ours.recalls[1], lost]
+        )
     expected = np.std(again, axis=0)
     found = [
         intervals.accuracy_figure(answers[:1])["sd"],

@@ -19,13 +19,12 @@ from netdiffus.errors import Note
 from netdiffus.evaluation import evaluate
 from netdiffus.evaluation.draws import class_counts
 from netdiffus.evaluation.large import prepare_large
-from netdiffus.evaluation.metrics.distances import bin_edges as edges_of_sample
+from netdiffus.evaluation.metrics.distances import bin_edges
 from netdiffus.evaluation.metrics.distances import shares as shares_of_sample
 from netdiffus.evaluation.metrics.distributions import SetDistributions, distribution_distances
 from netdiffus.evaluation.metrics.histograms import (
     DIGITS,
     Histogram,
-    bin_edges,
     mean_and_deviation,
     shares,
     wasserstein,
@@ -80,8 +79,7 @@ def test_a_histogram_gives_the_figures_of_its_numbers(
     assert deviation == pytest.approx(x.std(), rel=4 * NEAR)
     # Of the rounded numbers themselves all is exact.
     rounded = [np.repeat(one.values, one.counts) for one in (ours, theirs)]
-    np.testing.assert_array_equal(bin_edges(theirs), edges_of_sample(rounded[1]))
-    edges = bin_edges(theirs)
+    edges = bin_edges(*theirs)
     np.testing.assert_array_equal(shares(ours, edges), shares_of_sample(rounded[0], edges))
     assert np.abs(np.sort(x) - rounded[0]).max() <= NEAR * np.abs(x).max()
 
@@ -198,7 +196,7 @@ def test_long_traces_are_cut_in_the_sample_alone(sets: tuple[Dataset, Dataset, D
     assert comparison.train.whole.sums is not None
     assert comparison.train.whole.sums["longest"] == 12
     assert found["real"].longest.max() == 12
-    assert "the first 4 count" in comparison.notes[-1]
+    assert "are cut to 4 points" in comparison.notes[-1]
 
 
 def test_without_a_holdout_the_real_traces_are_halved(
@@ -227,7 +225,7 @@ def test_sets_that_cannot_be_compared_are_refused_before_they_are_read(
 def test_a_report_of_data_sets(tmp_path: Path) -> None:
     few = [traces[:90] for traces in (REAL, MADE, HELD)]
     sets = [parted(tmp_path / str(k), one, (40, 41)) for k, one in enumerate(few)]
-    with pytest.warns(Note, match="Sets of any size"):
+    with pytest.warns(Note, match="Data sets"):
         report = evaluate(sets[0], sets[1], holdout=sets[2])
     in_memory = evaluate(few[0], few[1], holdout=few[2])
     assert report.figures["candidates"] == in_memory.figures["candidates"]

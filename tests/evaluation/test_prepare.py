@@ -35,7 +35,7 @@ def test_large_sets_are_represented_by_some_traces(monkeypatch: pytest.MonkeyPat
     assert whole.keys == point_keys(real.with_gaps())
     assert whole.lengths.tolist() == real.lengths.tolist()
     assert found.notes[-1].startswith(
-        "Large sets (real 200, synthetic 100, holdout 50 traces): figures are of random traces"
+        "Large sets (real 200, synthetic 100, holdout 50 traces): figures use at most"
     )
     again = prepare(real, made, held, 0)
     assert again.train.traces.equals(found.train.traces)

@@ -354,7 +354,7 @@ def test_page_answers_three_questions_with_a_picture_each(page):
     assert re.findall("<h2>(.*?)</h2>", answered) == asked
     drawn = re.findall("<svg.*?</svg>", answered, re.DOTALL)
     names = [
-        ("Told from real, AUC", "Markov chain"),
+        ("Two-sample AUC", "Markov chain"),
         ("Exact copies", "usual of real"),
         ("Fields",),
     ]
@@ -458,7 +458,7 @@ def test_hundreds_of_classes_of_two_traces_are_judged():
     made = report.figures["candidates"]["synthetic"]["trained_on_equal"]
     assert made["balanced_accuracy"]["mean"] > 0.9
     assert made["confusion"] is None
-    assert "No matrix is drawn of more than 100 classes" in report.to_html()
+    assert "No matrix is drawn for more than 100 classes" in report.to_html()
 
 
 def test_text_form_fits_one_screen(good):

@@ -152,7 +152,10 @@ OPENED = {
     "missing": (lambda f: second(f).unlink(), "part-000001.parquet: the part is missing"),
     "cut": (lambda f: second(f).write_bytes(second(f).read_bytes()[:-9]), "000001.*it was cut"),
     "of others": (lambda f: shutil.copy(second(f), f / "x.parquet"), "x.parquet: not in the mani"),
-    "no manifest": (lambda f: (f / MANIFEST).unlink(), "set: no data set, as no manifest.json"),
+    "no manifest": (
+        lambda f: (f / MANIFEST).unlink(),
+        "set: no data set, because it has no manifest.json",
+    ),
     "no folder": (shutil.rmtree, "set: no such folder"),
     "no JSON": (lambda f: (f / MANIFEST).write_text("{"), "manifest.json: damaged"),
     "a list": (lambda f: (f / MANIFEST).write_text("[]"), "not the manifest of a netdiffus"),
@@ -191,7 +194,7 @@ def test_what_does_not_fit_is_named_when_it_is_opened(
 def test_a_folder_that_is_still_being_made_is_not_taken_for_whole(folder: Path) -> None:
     (folder / MANIFEST).rename(folder / PLAN)
     for opens in (Dataset, Traces.load):
-        with pytest.raises(InputError, match="the data set is not whole"):
+        with pytest.raises(InputError, match="the data set is incomplete"):
             opens(folder)
 
 

@@ -92,7 +92,7 @@ def test_a_changed_capture_is_named_and_then_replaced(captures: Path, tmp_path: 
     import_to_parts(captures, folder)
     changed = captures / "web" / "a.pcap"
     changed.write_bytes(pcap(frames(conversation(SECOND * 8))))
-    with pytest.raises(InputError, match=r"part-.*: of web/a\.pcap, which .* has changed since"):
+    with pytest.raises(InputError, match=r"part-.*: made from web/a\.pcap, which has changed"):
         import_to_parts(captures, folder)
     made, _ = import_to_parts(captures, folder, force=True)
     assert (made.made, made.there) == (0, 5)
@@ -103,7 +103,9 @@ def test_a_capture_that_is_gone_is_named_and_then_left_out(captures: Path, tmp_p
     folder = tmp_path / "set"
     import_to_parts(captures, folder)
     (captures / "web" / "a.pcap").unlink()
-    with pytest.raises(InputError, match=r"of web/a\.pcap, which is not among the captures given"):
+    with pytest.raises(
+        InputError, match=r"made from web/a\.pcap, which .* not among the given captures"
+    ):
         import_to_parts(captures, folder)
     import_to_parts(captures, folder, force=True)
     assert Dataset(folder).load().equals(import_captures(captures)[0])
@@ -208,7 +210,7 @@ def test_a_killed_process_loses_one_part(captures: Path, tmp_path: Path) -> None
     time.sleep(0.2)
     process.kill()
     process.communicate()
-    with pytest.raises(InputError, match="the data set is not whole"):
+    with pytest.raises(InputError, match="the data set is incomplete"):
         Traces.load(folder)
     assert import_to_parts(captures, folder)[0].is_whole
     assert Dataset(folder).load().equals(import_captures(captures)[0])
@@ -218,7 +220,7 @@ def test_the_command_line(captures: Path, tmp_path: Path) -> None:
     first = run("import", captures, "-o", tmp_path / "set", "--shard", "0/2", "--json")
     assert first.code == 0
     assert json.loads(first.out)["missing"] == 2
-    assert "is not whole: 2 of 5 parts are missing" in first.err
+    assert "is incomplete: 2 of 5 parts are missing" in first.err
     second = run("import", captures, "-o", tmp_path / "set", "--shard", "1/2", "--json")
     assert second.code == 0
     found = json.loads(second.out)

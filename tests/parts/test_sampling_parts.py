@@ -87,7 +87,7 @@ def test_a_run_that_is_broken_off_leaves_whole_parts(
     assert sorted(path.name for path in folder.glob("part-*")) == [
         f"part-{k:06d}.parquet" for k in range(3)
     ]
-    with pytest.raises(InputError, match="the data set is not whole"):
+    with pytest.raises(InputError, match="the data set is incomplete"):
         Traces.load(folder)
     assert sample_to_parts(model, N, folder, part_size=SIZE).made == 2
     assert content(folder) == content(once)
@@ -212,7 +212,7 @@ def test_the_command_line(model: Model, once: Path, tmp_path: Path) -> None:
     first = run(*command, "--seed", 4, "--shard", "0/2")
     assert first.code == 0
     assert json.loads(first.out)["missing"] == 2
-    assert "is not whole: 2 of 5 parts are missing" in first.err
+    assert "is incomplete: 2 of 5 parts are missing" in first.err
     second = run(*command, "--shard", "1/2")
     assert (second.code, second.err) == (0, "")
     assert json.loads(second.out)["classes"] == Dataset(once).counts()

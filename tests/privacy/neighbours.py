@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from netdiffus.privacy import privatise as module
-from netdiffus.privacy.noise import NoisyMeter, Release
+from netdiffus.privacy.noise import Noisy, NoisyMeter
 from netdiffus.traces.traces import Traces
 
 Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 LENGTH = 4
 PUBLIC = {"classes": ["a", "b"], "length": LENGTH, "ranges": {"packet_length": (0.0, 40.0)}}
 
@@ -50,12 +49,12 @@ class Seen:
     """What was counted in one run.
 
     Attributes:
-        releases: In order.
+        releases: In order, by name, sensitivity and share.
         counts: Of each, without noise, in units of 1 / UNIT.
         private: What came out.
     """
 
-    releases: list[Release] = field(default_factory=list)
+    releases: list[tuple[str, float, float]] = field(default_factory=list)
     counts: list[Ints] = field(default_factory=list)
     private: Traces | None = None
 
@@ -73,16 +72,18 @@ class Seen:
 def _same_answers(seen: Seen) -> Iterator[None]:
     """Answers by the number of the release alone, of which many stand out."""
 
-    def release(meter: NoisyMeter, what: Release, counts: Ints) -> tuple[Floats, float]:
-        seen.releases.append(what)
+    def release(
+        meter: NoisyMeter, name: str, sensitivity: float, share: float, counts: Ints
+    ) -> Noisy:
+        seen.releases.append((name, sensitivity, share))
         seen.counts.append(counts.astype(np.float64))
-        sigma = what.sensitivity / (meter.mu * sqrt(what.share))
-        meter.spent.append({"mu": meter.mu * sqrt(what.share), "release": what.name})
+        sigma = sensitivity / (meter.mu * sqrt(share))
+        meter.spent.append({"mu": meter.mu * sqrt(share), "release": name})
         rng = np.random.default_rng(len(seen.releases))
-        if what.name == "class sizes":
-            return np.array([30.0, 20.0]), sigma
+        if name == "class sizes":
+            return Noisy(np.array([30.0, 20.0]), sigma)
         answer = rng.exponential(3 * sigma, counts.shape)
-        return np.where(rng.random(counts.shape) < 0.5, answer, 0.0), sigma
+        return Noisy(np.where(rng.random(counts.shape) < 0.5, answer, 0.0), sigma)
 
     with (
         mock.patch.object(NoisyMeter, "release", release),

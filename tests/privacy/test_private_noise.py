@@ -14,7 +14,7 @@ from scipy.stats import beta, kstest, norm
 from netdiffus.errors import InputError, Note
 from netdiffus.privacy import noise
 from netdiffus.privacy.accounting import epsilon_of
-from netdiffus.privacy.noise import UNIT, NoisyMeter, Release, add_noise
+from netdiffus.privacy.noise import UNIT, Noisy, NoisyMeter, add_noise
 from netdiffus.privacy.privatise import privatise
 
 RUNS = 3000
@@ -40,13 +40,12 @@ def least_mu(with_it: npt.NDArray[np.float64], without: npt.NDArray[np.float64])
 
 def audit(mu: float) -> float:
     """A lower bound of what a release of `mu` spends, by the most that one trace can add."""
-    what = Release("cells", sqrt(4.0), 1.0)
+    sensitivity = sqrt(4.0)
     added = np.full(4, UNIT, dtype=np.int64)  # of norm 2, as stated
     answers = []
     for counts in (added, 0 * added):
-        meter = NoisyMeter(mu)
         many = np.tile(counts, RUNS)  # noise is independent, so many runs are one long release
-        noisy = add_noise(many, what.sensitivity, what.sensitivity / meter.mu)
+        noisy = add_noise(many, sensitivity, sensitivity / mu)
         answers.append(noisy.reshape(RUNS, 4).sum(axis=1))
     return least_mu(answers[0], answers[1])
 
@@ -68,13 +67,17 @@ def epsilon_of_a_build() -> float:
     original, off, mus = NoisyMeter.release, [], []
 
     def release(
-        meter: NoisyMeter, what: Release, counts: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.float64], float]:
-        answer, sigma = original(meter, what, counts)
-        share = meter.mu * sqrt(what.share)  # of the whole budget, which epsilon 4 gives
-        off.append((answer - counts / UNIT).reshape(-1) * share / what.sensitivity)
-        mus.append(share)
-        return answer, sigma
+        meter: NoisyMeter,
+        name: str,
+        sensitivity: float,
+        share: float,
+        counts: npt.NDArray[np.int64],
+    ) -> Noisy:
+        answer = original(meter, name, sensitivity, share, counts)
+        mu = meter.mu * sqrt(share)  # of the whole budget, which epsilon 4 gives
+        off.append((answer.counts - counts / UNIT).reshape(-1) * mu / sensitivity)
+        mus.append(mu)
+        return answer
 
     with mock.patch.object(NoisyMeter, "release", release), pytest.warns(Note):
         privatise(traces_of(rows), 4, delta=1e-3, anyway=True, **PUBLIC)
@@ -105,9 +108,9 @@ def test_noise_is_new_each_time() -> None:
 def test_a_meter_writes_down_what_it_spends() -> None:
     meter = NoisyMeter(0.5, most=4)
     counts = np.zeros((2, 3), dtype=np.int64)
-    answer, sigma = meter.release(Release("x", 2.0, 0.25), counts)
-    assert answer.shape == (2, 3)
-    assert sigma == pytest.approx(4 * 2.0 / (0.5 * sqrt(0.25)))
+    answer = meter.release("x", 2.0, 0.25, counts)
+    assert answer.counts.shape == (2, 3)
+    assert answer.sigma == pytest.approx(4 * 2.0 / (0.5 * sqrt(0.25)))
     (entry,) = meter.spent
     assert entry["sensitivity"] / entry["sigma"] == pytest.approx(entry["mu"]) == 0.25
 

@@ -145,7 +145,7 @@ class TestLedger:
         parts = [*private.split(0.5), private[:3], private.truncate(2), private.with_gaps()]
         assert all(part.ledger == private.ledger for part in parts)
         assert concat([private[:3], private[3:9]]).ledger == private.ledger
-        with pytest.warns(Note, match="together they have none"):
+        with pytest.warns(Note, match="the result has none"):
             assert concat([private, replace(private, ledger=None)]).ledger is None
 
     def test_csv_says_that_it_is_lost(self, private: Traces, tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ class TestLedger:
 
         text = answers(report.figures)[1].text
         assert "Differential privacy: epsilon 8, delta 1e-05 for one trace" in text
-        assert "that guarantee does not cover it" in text
+        assert "The guarantee does not cover this report" in text
         assert CAVEAT not in text
 
 

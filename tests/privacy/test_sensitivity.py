@@ -41,8 +41,8 @@ SOME = st.lists(rows(), min_size=5, max_size=9)
 
 
 def check(one: Seen, other: Seen, factor: float) -> None:
-    for release, distance in zip(one.releases, one.distances(other), strict=True):
-        assert distance <= factor * release.sensitivity * UNIT + ROUNDING, release
+    for (name, sensitivity, _), distance in zip(one.releases, one.distances(other), strict=True):
+        assert distance <= factor * sensitivity * UNIT + ROUNDING, name
 
 
 @settings(max_examples=40)

@@ -38,7 +38,7 @@ def from_a_file(most: int) -> Iterator[None]:
     with (
         mock.patch("netdiffus.training.encoded._sample_size", return_value=(most, 8)),
         mock.patch("netdiffus.training.trainer.fits", return_value=False),
-        pytest.warns(Note, match=f"{most} drawn at random"),
+        pytest.warns(Note, match=f"fitted on {most:,} random"),
     ):
         yield
 
@@ -126,10 +126,10 @@ def test_one_long_trace_leaves_a_sample(tmp_path: Path) -> None:
         mock.patch("netdiffus.training.encoded.FEWEST", 40),
     ):
         assert not fits(found)
-        with pytest.warns(Note, match="those of 40 drawn at random .* of at most 15 points each"):
+        with pytest.warns(Note, match="fitted on 40 random .* of at most 15 points each"):
             sample = sample_of(found, 0, None)
         assert len(sample) == 40
-        with pytest.warns(Note, match="those of 61 drawn at random"):
+        with pytest.warns(Note, match="fitted on 61 random"):
             assert len(sample_of(found, 0, 4)) == 61
 
 

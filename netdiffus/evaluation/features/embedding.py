@@ -14,15 +14,12 @@ CHUNK = 4_096  # traces
 
 
 class Embedding:
-    """Traces as vectors (N, D) of their points, up to the length of the longest real trace.
+    """Traces, with gaps for times, as vectors (N, D) of their points, up to the longest real one.
 
-    If that has more than 256 points, they are the means of at most 256 windows of equally many
+    If that is more than 256 points, they are the means of at most 256 windows of equally many
     points. Values are the logarithm of sizes, volumes and gaps, divided by the standard deviation
     over all points of the real traces; zero beyond a trace's end. A channel that never varies in
     the real traces is taken as it is. D = C P, with P points or windows.
-
-    Args:
-        real: Real traces, with gaps for times.
     """
 
     def __init__(self, real: Traces) -> None:

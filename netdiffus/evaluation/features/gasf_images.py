@@ -19,10 +19,6 @@ class GasfImages:
     value of the real traces, zero included, which stands beyond a trace's end. What is outside
     those bounds is clipped, so images do not show how far outside it is. Traces are cut, or filled
     up with zeros, to the longest real one, and the field is resized by area.
-
-    Args:
-        real: Traces that give bounds and length; no model is needed.
-        size: Height and width.
     """
 
     def __init__(self, real: Traces, size: int = SIZE) -> None:

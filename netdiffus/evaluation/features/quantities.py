@@ -38,11 +38,7 @@ class Quantity:
     trace: Rows
 
     def part(self, place: Rows) -> Quantity:
-        """The numbers of some traces.
-
-        Args:
-            place: (N,), for each trace its new row, or -1 if it is left out.
-        """
+        """The numbers of some traces; `place` (N,) has for each its new row, or -1."""
         kept = place[self.trace] >= 0
         return replace(self, values=self.values[kept], trace=place[self.trace[kept]])
 
@@ -55,12 +51,9 @@ class Quantity:
 def quantities(traces: Traces) -> list[Quantity]:
     """Each channel's points, log gaps, bursts, and each trace's length, totals and duration.
 
-    Gaps are also taken as log10 of seconds, at least a microsecond. A burst is a run of points of
-    one direction; where no direction is known, a run of volumes above 0, and a trace without any
-    has one burst of length 0.
-
-    Args:
-        traces: With gaps in place of times.
+    Gaps, which stand in place of times, are also taken as log10 of seconds, at least a microsecond.
+    A burst is a run of points of one direction; where no direction is known, a run of volumes above
+    0, and a trace without any has one burst of length 0.
 
     Raises:
         InputError: A channel has the name of a quantity that is computed.
@@ -147,14 +140,9 @@ def burst_states(traces: Traces) -> Floats | None:
 
 
 def runs(state: Floats | Bools, lengths: Ints) -> tuple[Ints, Floats, Ints]:
-    """Runs of equal values.
+    """Runs of equal values of states (N, L): their lengths, values and rows, (R,) each, row by row.
 
-    Args:
-        state: (N, L), anything beyond the lengths.
-        lengths: (N,).
-
-    Returns:
-        Of each run its length, its value and its row, (R,) each, row by row.
+    States beyond the lengths (N,) do not count.
     """
     inside = np.arange(state.shape[1]) < lengths[:, None]
     starts = inside.copy()

@@ -14,12 +14,9 @@ Vectors = npt.NDArray[np.floating]
 
 @dataclass(frozen=True, eq=False)
 class VectorSet:
-    """N traces as vectors.
+    """N traces as vectors (N, D), with their labels (N,).
 
-    Attributes:
-        x: (N, D).
-        labels: (N,).
-        group: (N,), traces with the same number depend on each other.
+    Traces with the same number in `group` (N,) depend on each other.
     """
 
     x: Vectors

@@ -18,24 +18,15 @@ FOLDS = 3
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a classifier predicted for test traces.
+    """What a classifier predicted for test traces (N,) of these true classes (N,), K in all.
 
-    Attributes:
-        true: (N,), their classes.
-        predicted: (N,), the classes it predicted.
-        classes: How many classes there are.
-        group: (N,), traces with the same number depend on each other; None where none do.
+    Traces with the same number in `group` (N,) depend on each other; None where none do.
     """
 
     true: Ints
     predicted: Ints
     classes: int
     group: Ints | None = None
-
-    @property
-    def accuracy(self) -> float:
-        """Share of the traces labelled correctly."""
-        return float(np.mean(self.true == self.predicted))
 
     @property
     def recalls(self) -> Floats:
@@ -60,15 +51,7 @@ class Predictions:
 def train_and_test(
     train: VectorSet, test: VectorSet, classes: int, seed: int, learn: Learner = forest
 ) -> Predictions:
-    """What a classifier that learned from `train` predicts for `test`.
-
-    Args:
-        train: Traces to learn from.
-        test: Traces to label, with the same classes.
-        classes: How many classes there are.
-        seed: Same seed, same classifier.
-        learn: The kind of classifier.
-    """
+    """What a classifier of this seed that learned from `train` predicts for `test`."""
     probabilities = learn(train.x, train.labels, classes, seed)(test.x)
     return Predictions(test.labels, probabilities.argmax(axis=1), classes, test.group)
 
@@ -76,19 +59,11 @@ def train_and_test(
 def two_sample_scores(
     candidate: VectorSet, reference: VectorSet, seed: int, learn: Learner = forest
 ) -> tuple[Floats, Floats]:
-    """The probability, by a classifier, that each trace is of the reference.
+    """The probability, by a classifier, that each trace of either set is of the reference.
 
     Three folds: each trace is scored by a classifier that saw neither it nor others of its group,
     and scores become ranks within their fold, as those of different folds need not be on one scale.
-
-    Args:
-        candidate: Traces to judge.
-        reference: As many traces to judge them by.
-        seed: Same seed, same folds and classifiers.
-        learn: The kind of classifier.
-
-    Returns:
-        Scores of the candidate (n,) and of the reference (m,).
+    Both sets are to be equally large.
     """
     x = np.concatenate([candidate.x, reference.x])
     side = np.repeat([0, 1], [len(candidate), len(reference)])

@@ -16,11 +16,9 @@ NEIGHBOURS = 5
 
 @dataclass(frozen=True, eq=False)
 class Neighbourhoods:
-    """Points with a ball around each, up to its k-th nearest neighbour.
+    """Points (n, D) with a ball around each, up to its k-th nearest neighbour.
 
-    Attributes:
-        points: (n, D).
-        k: Neighbours; with fewer other points than that, all of them.
+    With fewer other points than k, up to the last of them.
     """
 
     points: Vectors
@@ -41,16 +39,9 @@ def coverage(candidate: Neighbourhoods, reference: Neighbourhoods) -> dict[str, 
       others, 2019).
     * `recall`: share of the reference in at least one ball of the candidate.
     * `density`: balls of the reference that a point of the candidate lies in, on average, by k;
-      may be above 1 (Naeem and others, 2020).
-    * `coverage`: share of the reference's balls that hold a point of the candidate.
-
-    Args:
-        candidate: Of n points.
-        reference: Of m points.
-
-    Returns:
-        The four by name. Density and coverage of one distribution by itself are near 1 and
-        ``1 - 2**-k``.
+      may be above 1 (Naeem and others, 2020). Of one distribution by itself near 1.
+    * `coverage`: share of the reference's balls that hold a point of the candidate. Of one
+      distribution by itself near ``1 - 2**-k``.
     """
     between = distances(candidate.points, reference.points)
     inside = between <= reference.radii

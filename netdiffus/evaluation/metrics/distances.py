@@ -20,7 +20,7 @@ Classes = npt.NDArray[np.signedinteger[Any]]
 
 
 def wasserstein(x: Floats, x_class: Classes, y: Floats, y_class: Classes) -> Floats:
-    """Wasserstein-1 distance of two samples of each class.
+    """Wasserstein-1 distance of two samples of each class, (K,); SciPy's `wasserstein_distance`.
 
     It is the area between the distribution functions. All classes are sorted at once, and the
     difference of the functions is counted in whole numbers, so it is exact.
@@ -30,9 +30,6 @@ def wasserstein(x: Floats, x_class: Classes, y: Floats, y_class: Classes) -> Flo
         x_class: (n,), the class of each number; every class from 0 on is there on both sides.
         y: (m,), in the same unit.
         y_class: (m,).
-
-    Returns:
-        (K,), in that unit; SciPy's `wasserstein_distance` of each class.
     """
     values, of_class, difference, unit = _functions_apart(x, x_class, y, y_class)
     area = difference[:-1] * np.diff(values)
@@ -40,18 +37,11 @@ def wasserstein(x: Floats, x_class: Classes, y: Floats, y_class: Classes) -> Flo
 
 
 def kolmogorov_smirnov(x: Floats, x_class: Classes, y: Floats, y_class: Classes) -> Floats:
-    """The largest difference of the distribution functions of two samples, of each class.
+    """The largest difference of the distribution functions of two samples, of each class, (K,).
 
-    It has no unit and no bins, so one scale serves all classes. Counted in whole numbers.
-
-    Args:
-        x: (n,).
-        x_class: (n,), the class of each number; every class from 0 on is there on both sides.
-        y: (m,).
-        y_class: (m,).
-
-    Returns:
-        (K,), 0 (equal) to 1 (all of one side below the other); SciPy's `ks_2samp` of each class.
+    0 (equal) to 1 (all of one side below the other); SciPy's `ks_2samp` of each class. It has no
+    unit and no bins, so one scale serves all classes. Counted in whole numbers. Args, see
+    `wasserstein`.
     """
     values, of_class, difference, unit = _functions_apart(x, x_class, y, y_class)
     difference[:-1][(np.diff(values) == 0) & (np.diff(of_class) == 0)] = 0  # inside a tie
@@ -77,20 +67,15 @@ def _functions_apart(
 
 
 def binned_distances(p: Floats, q: Floats, bin_class: Ints) -> dict[str, Floats]:
-    """Distances of two samples of each class by their shares p and q of the same bins.
+    """Distances of two samples of each class by their shares p and q of the same bins, (B,).
 
     * `jensen_shannon`: divergence in bits, ``H((p + q) / 2) - (H(p) + H(q)) / 2``; its square root
       is SciPy's distance.
     * `hellinger`: ``sqrt(1 - sum sqrt(p q))``.
     * `total_variation`: ``sum |p - q| / 2``.
 
-    Args:
-        p: (B,), shares of the bins of all classes; those of one class add up to 1.
-        q: (B,), the same of the reference.
-        bin_class: (B,), the class of each bin, ascending from 0.
-
-    Returns:
-        The three by name, (K,), each 0 (same shares in all bins) to 1 (no bin in common).
+    The shares of one class, whose bins have its number in `bin_class` (B,), ascending from 0, add
+    up to 1. Each of the three is (K,), 0 (same shares in all bins) to 1 (no bin in common).
     """
     m = (p + q) / 2
     terms = {
@@ -104,28 +89,28 @@ def binned_distances(p: Floats, q: Floats, bin_class: Ints) -> dict[str, Floats]
     return {name: np.clip(x, 0.0, 1.0) for name, x in sums.items()}
 
 
-def bin_edges(reference: Floats) -> Floats:
-    """Edges of bins ``(-inf, e0), [e0, e1), ..., [ek, inf)`` that suit a sample.
+def bin_edges(values: Floats, counts: Ints) -> Floats:
+    """Edges of bins ``(-inf, e0), [e0, e1), ..., [ek, inf)`` that suit a sample of counted values.
 
     Values that stand for themselves get a bin that holds nothing else: all of them if there are
     at most 64, each four times on average; otherwise those that fill a quantile bin alone. The
-    remaining edges are sqrt(n), at most 50, quantiles.
+    remaining edges are sqrt(n), at most 50, quantiles. The outermost two enclose the sample.
 
     Args:
-        reference: (n,).
-
-    Returns:
-        Ascending edges; the outermost two enclose the sample.
+        values: (m,), the different numbers, ascending.
+        counts: (m,), how often each comes, n together.
     """
-    values = np.unique(reference)
-    if len(values) <= min(MOST_ATOMS, max(len(reference) // PER_ATOM, 1)):
+    n = int(counts.sum())
+    if len(values) <= min(MOST_ATOMS, max(n // PER_ATOM, 1)):
         return np.unique([values, np.nextafter(values, np.inf)])
-    return quantile_edges(reference, min(MOST_BINS, int(np.sqrt(len(reference)))))
+    return quantile_edges(values, counts, min(MOST_BINS, int(np.sqrt(n))))
 
 
-def quantile_edges(reference: Floats, bins: int) -> Floats:
+def quantile_edges(values: Floats, counts: Ints, bins: int) -> Floats:
     """Edges of quantile bins, with a bin of its own for any value that fills one."""
-    cuts = np.quantile(reference, np.linspace(0, 1, bins + 1), method="inverted_cdf")
+    upper = np.cumsum(counts)
+    ranks = np.ceil(np.linspace(0, 1, bins + 1) * upper[-1]).clip(1)
+    cuts = values[np.searchsorted(upper, ranks)]
     ends = np.append(cuts[:-1][cuts[1:] == cuts[:-1]], cuts[-1])
     return np.unique(np.concatenate([cuts, np.nextafter(ends, np.inf)]))
 
@@ -142,18 +127,10 @@ def lag_count(length: int) -> int:
 
 
 def autocorrelation(series: Floats, lengths: Ints, lags: int) -> Floats:
-    """Autocorrelation of each series.
+    """Autocorrelation of each series (N, L) of these lengths (N,), at the lags 1 to K, (N, K).
 
     For one series of n points, ``r_k = sum_t (x_t - m)(x_{t+k} - m) / sum_t (x_t - m)**2``. A
-    constant series repeats itself exactly, so its ``r_k`` is 1.
-
-    Args:
-        series: (N, L), anything beyond the lengths.
-        lengths: (N,).
-        lags: Largest lag K.
-
-    Returns:
-        (N, K), for the lags 1 to K; NaN at lags above half the length of the series.
+    constant series repeats itself exactly, so its ``r_k`` is 1. NaN at lags above half the length.
     """
     inside = np.arange(series.shape[1]) < lengths[:, None]
     mean = np.where(inside, series, 0.0).sum(axis=1) / lengths
@@ -178,14 +155,10 @@ def mean_autocorrelation(r: Floats, label: Ints, classes: int) -> Floats:
 
 
 def autocorrelation_distance(r: Floats, reference: Floats) -> float:
-    """Mean absolute difference of two autocorrelation functions.
+    """Mean absolute difference of two autocorrelation functions (K,): 0 to 2.
 
-    Args:
-        r: (K,); lags it does not reach (NaN) count as 0.
-        reference: (K,); lags it does not reach are left out.
-
-    Returns:
-        0 to 2; 0 if the reference reaches no lag.
+    Lags that the reference does not reach (NaN) are left out; those that r does not reach count
+    as 0. It is 0 if the reference reaches no lag.
     """
     reached = ~np.isnan(reference)
     if not reached.any():

@@ -37,13 +37,7 @@ Tables = dict[str, dict[str, Floats]]
 
 
 class QuantityByClass:
-    """The numbers of one quantity, class by class.
-
-    Args:
-        quantity: Of a set of traces.
-        label: (N,), the class of each trace.
-        classes: K; every class has a trace.
-    """
+    """The numbers of one quantity, class by class, of traces of these labels; all are there."""
 
     def __init__(self, quantity: Quantity, label: Ints, classes: int) -> None:
         # Small types: there is one for each number of a set.
@@ -61,7 +55,7 @@ class QuantityByClass:
     @cached_property
     def edges(self) -> list[Floats]:
         """Of bins that suit each class, see `bin_edges`."""
-        return [bin_edges(values) for values in self.per_class]
+        return [bin_edges(*np.unique(x, return_counts=True)) for x in self.per_class]
 
     @cached_property
     def own_shares(self) -> Floats:
@@ -149,11 +143,7 @@ class SetDistributions:
 
 
 def distribution_distances(candidate: SetDistributions, reference: SetDistributions) -> Tables:
-    """Distances of one set of traces from another.
-
-    Args:
-        candidate: Set to judge.
-        reference: Set to judge it by, with the same classes and channels.
+    """Distances of one set of traces from another with the same classes and channels.
 
     Returns:
         For each of `MEASURES` (`wasserstein` in the quantity's unit, `jensen_shannon` in bits),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from netdiffus.evaluation.features.gasf_images import SIZE, GasfImages
+from netdiffus.evaluation.features.gasf_images import GasfImages
 from netdiffus.traces.traces import Floats, Traces
 
 KERNELS = 64
@@ -21,14 +21,10 @@ class RandomConvolutions:
     responses with zero padding. Its threshold is a random quantile of its responses to the real
     images (as MiniRocket: Dempster and others, 2021, for series). Weights come from a fixed seed,
     so that distances of different candidates are on one scale.
-
-    Args:
-        real: Real traces, which set the images' bounds and the thresholds.
-        size: Height and width of the images.
     """
 
-    def __init__(self, real: Traces, size: int = SIZE) -> None:
-        self.images = GasfImages(real, size)
+    def __init__(self, real: Traces) -> None:
+        self.images = GasfImages(real)
         rng = np.random.default_rng(SEED)
         weights = rng.standard_normal((KERNELS, len(real.channels), 3, 3))
         weights -= weights.mean(axis=(1, 2, 3), keepdims=True)
@@ -60,11 +56,7 @@ class RandomConvolutions:
 
 
 class Gaussian:
-    """The normal distribution that fits a set of features.
-
-    Args:
-        features: (n, D), n at least 2.
-    """
+    """The normal distribution that fits a set of features (n, D), n at least 2."""
 
     def __init__(self, features: Floats) -> None:
         self.mean = features.mean(axis=0)

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from netdiffus.evaluation.metrics.distances import MOST_ATOMS, MOST_BINS, PER_ATOM
 from netdiffus.traces.traces import Floats, Ints
 
 DIGITS = 11  # binary ones that are kept
@@ -38,11 +37,7 @@ class Counted(NamedTuple):
 
 
 class Histogram:
-    """Counts of rounded numbers in strata, such as the classes.
-
-    Args:
-        strata: How many there are.
-    """
+    """Counts of rounded numbers in strata, such as the classes."""
 
     def __init__(self, strata: int) -> None:
         self.strata = strata
@@ -107,18 +102,6 @@ def wasserstein(x: Counted, y: Counted) -> float:
     order = np.argsort(values, kind="stable")
     difference = np.abs(np.cumsum(step[order]))[:-1]
     return float(difference @ np.diff(values[order]))
-
-
-def bin_edges(reference: Counted) -> Floats:
-    """Edges of bins that suit a sample, by the rules of `distances.bin_edges`."""
-    values, n = reference.values, reference.total
-    if len(values) <= min(MOST_ATOMS, max(n // PER_ATOM, 1)):
-        return np.unique([values, np.nextafter(values, np.inf)])
-    bins = min(MOST_BINS, int(np.sqrt(n)))
-    ranks = np.ceil(np.linspace(0, 1, bins + 1) * n).clip(1)
-    cuts = values[np.searchsorted(np.cumsum(reference.counts), ranks)]
-    ends = np.append(cuts[:-1][cuts[1:] == cuts[:-1]], cuts[-1])
-    return np.unique(np.concatenate([cuts, np.nextafter(ends, np.inf)]))
 
 
 def shares(x: Counted, edges: Floats) -> Floats:

@@ -137,7 +137,7 @@ class CopyDetector:
 
 
 def usual_exact(real: Sequence[bytes], drawn: int) -> Floats:
-    """How often real traces are exact copies of each other, however they were split.
+    """(N,): how often real traces are exact copies of each other, however they were split.
 
     A split that keeps identical traces together leaves no copies between its sides. So for each
     trace `drawn` of all others are chosen, as if a generator had learned from them. If k of N
@@ -147,9 +147,6 @@ def usual_exact(real: Sequence[bytes], drawn: int) -> Floats:
     Args:
         real: `point_keys` of training and held-out traces together.
         drawn: Number of training traces.
-
-    Returns:
-        (N,), that chance for each trace.
     """
     count = Counter(real)
     alike = np.array([count[key] - 1 for key in real])
@@ -177,13 +174,9 @@ def _classes(labels: Ints) -> list[tuple[int, Ints]]:
 
 
 def _distances(candidate: VectorSet, reference: VectorSet, label: int, own: Ints | None) -> Floats:
-    """(n, m): distances to the reference's traces of a class; infinite to the trace itself.
+    """(n, m): distances to the m traces of a class in the reference; infinite to the trace itself.
 
-    Args:
-        candidate: n traces.
-        reference: Traces, m of them of the class.
-        label: The class.
-        own: (n,), the row of each trace in the reference, if it is one of it.
+    Candidates that are of the reference have the rows `own` (n,) there.
     """
     rows = np.flatnonzero(reference.labels == label)
     apart = distances(candidate.x, reference.x[rows])

@@ -24,17 +24,13 @@ class JointScale:
     * `points`: all channels of a point at once, such as size, direction and gap.
     * `totals`: length, and sum of each size, volume and gap (bytes, duration), of a trace at once.
 
-    Args:
-        real: Real traces, which give the scales and the kernel's widths.
+    Real traces give the scales and the kernel's widths.
     """
 
     def __init__(self, real: Traces) -> None:
-        points, totals = joint_points(real), joint_totals(real)
-        self._scales = {"points": column_scale(points), "totals": column_scale(totals)}
-        self.widths = {
-            "points": bandwidth(points / self._scales["points"]),
-            "totals": bandwidth(totals / self._scales["totals"]),
-        }
+        found = {"points": joint_points(real), "totals": joint_totals(real)}
+        self._scales = {name: column_scale(x) for name, x in found.items()}
+        self._widths = {name: bandwidth(x / self._scales[name]) for name, x in found.items()}
 
     def __call__(self, traces: Traces) -> JointSet:
         """Points and totals of these traces, to scale; at most 256 random points of a trace."""
@@ -46,26 +42,23 @@ class JointScale:
         )
         kept = turn < MOST_POINTS
         totals = joint_totals(traces) / self._scales["totals"]
-        return JointSet(points[order][kept], trace[kept], turn[kept], totals)
+        return JointSet(points[order][kept], trace[kept], totals, self._widths)
 
 
 @dataclass(frozen=True, eq=False)
 class JointSet:
-    """Points and totals of N traces.
+    """Points (M, C) and totals (N, F) of N traces.
 
-    Attributes:
-        points: (M, C), those of a trace in random order.
-        trace: (M,), the row of each point's trace, ascending.
-        turn: (M,), from 0 on within each trace.
-        totals: (N, F).
+    `trace` (M,) is the row of each point's trace, ascending; those of a trace are in random order.
+    `widths` are those of the kernels of both.
     """
 
     points: Floats
     trace: Ints
-    turn: Ints
     totals: Floats
+    widths: Mapping[str, float]
 
-    def samples(self, rows: Ints, widths: Mapping[str, float]) -> dict[str, KernelSample]:
+    def samples(self, rows: Ints) -> dict[str, KernelSample]:
         """The `points` and the `totals` of some traces.
 
         At most 256 points: one of each trace in turn, so that a long trace does not leave the
@@ -79,9 +72,9 @@ class JointSet:
         turn_by_turn = place.T[inside.T][:MOST_POINTS]
         return {
             "points": KernelSample(
-                self.points[turn_by_turn], self.trace[turn_by_turn], widths["points"]
+                self.points[turn_by_turn], self.trace[turn_by_turn], self.widths["points"]
             ),
-            "totals": KernelSample(self.totals[rows], np.arange(len(rows)), widths["totals"]),
+            "totals": KernelSample(self.totals[rows], np.arange(len(rows)), self.widths["totals"]),
         }
 
 
@@ -93,12 +86,9 @@ def _reaching(length: Ints) -> Ints:
 
 @dataclass(frozen=True, eq=False)
 class KernelSample:
-    """A sample with a Gaussian kernel, ``k(a, b) = exp(-|a - b|**2 / (2 w**2))``.
+    """A sample with a Gaussian kernel, ``k(a, b) = exp(-|a - b|**2 / (2 width**2))``.
 
-    Attributes:
-        values: (n, D).
-        trace: (n,), the trace that each row belongs to.
-        width: w.
+    Each row of the values (n, D) belongs to the trace of this number in `trace` (n,).
     """
 
     values: Floats
@@ -115,18 +105,11 @@ class KernelSample:
 
 
 def mmd(x: KernelSample, y: KernelSample) -> float:
-    """Squared maximum mean discrepancy, unbiased.
+    """Squared maximum mean discrepancy, unbiased, of two samples with kernels of the same width.
 
     ``mean k(x, x') + mean k(y, y') - 2 mean k(x, y)``, where x and x' are points of different
     traces (Gretton and others, 2012, equation 3). 0 on average for two samples of one
-    distribution, so it may be below 0.
-
-    Args:
-        x: A sample.
-        y: Another one, of the same width.
-
-    Returns:
-        The estimate; NaN where a side has points of one trace alone.
+    distribution, so it may be below 0. NaN where a side has points of one trace alone.
     """
     return float(x.within + y.within - 2 * _kernel(x.values, y.values, x.width).mean())
 
@@ -139,14 +122,9 @@ def _kernel(x: Floats, y: Floats, width: float) -> npt.NDArray[np.floating]:
 
 
 def bandwidth(real: Floats) -> float:
-    """Median distance between different rows: the width of the kernel.
+    """Median distance between different rows of (n, D): the width of the kernel.
 
-    Args:
-        real: (n, D).
-
-    Returns:
-        The median of the distances above 0 of at most 1,000 evenly spaced rows; 1 if there are
-        none.
+    Of the distances above 0 of at most 1,000 evenly spaced rows; 1 if there are none.
     """
     rows = np.linspace(0, len(real) - 1, min(BANDWIDTH_ROWS, len(real))).astype(np.int64)
     distances = pdist(real[rows])

@@ -11,15 +11,15 @@ RULES = (
     "At the floor: no further from real traces than real traces are from each other, within twice "
     "the standard error of the difference (or 1 point of accuracy, 0.02 of AUC, 10% of a distance, "
     "if that is more). Near: within 5 points, 0.15 of AUC, or twice the floor. Far: anything else. "
-    "Too few traces to tell: no difference is shown, but twice the standard error is more than "
-    "what is still near, so that a small difference would not show either."
+    "Too few traces to tell: no difference is visible, but twice the standard error is larger than "
+    "the limit of near, so a small difference could not be seen."
 )
 
 FLOOR = "at the floor"
 TOO_FEW = "too few traces to tell"
 HOLD_OUT_MORE = (
-    "Too few traces, or groups of them, are compared to tell what is near from chance: hold out "
-    "more real traces, and make as many."
+    "Too few traces or groups are compared for a clear answer: hold out more real traces, and make "
+    "as many synthetic ones."
 )
 BASELINES = {
     "jitter": "jittered copies",
@@ -30,11 +30,11 @@ MEANINGS = {
     FLOOR: "no different from real traces",
     "near": "near them",
     "far": "far from them",
-    TOO_FEW: "undecided for too few traces",
+    TOO_FEW: "undecided because of too few traces",
 }
 COMPARED = ("synthetic", "real", *BASELINES)
 UTILITY = "Train on synthetic, test on real"
-TWO_SAMPLE = "Told from real: AUC"
+TWO_SAMPLE = "Two-sample AUC"
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,9 @@ class HeadlineMetric:
 
 
 def grade(value: Any, floor: Any, tolerance: float, near: float) -> str:
-    """Grades a figure where less is better.
+    """Grades a figure where less is better, by its excess over the floor.
 
-    Args:
-        value: `mean` and `sd` of the synthetic traces.
-        floor: The same of real traces.
-        tolerance: Excess over the floor that never counts.
-        near: Largest excess that is still near.
+    An excess of at most `tolerance` never counts; one up to `near` is still near.
 
     Returns:
         `at the floor`, `near`, `far` or, where the noise would hide what is near, `too few traces
@@ -115,12 +111,10 @@ def lead(figures: dict[str, Any]) -> list[str]:
     """What a reader should know first, as sentences."""
     metrics = headline_metrics(figures)
     sentences = {
-        UTILITY: "A classifier that learned from the synthetic traces alone labels unseen real "
-        "traces with {0.value} balanced accuracy; one that learned from as many real traces "
-        "reaches {0.floor}.",
-        TWO_SAMPLE: "A classifier that has to tell synthetic from real traces reaches an AUC of "
-        "{0.value}, where 0.5 is guessing and 1 is always right; telling real from other real "
-        "traces, {0.floor}.",
+        UTILITY: "A classifier trained only on synthetic traces reaches {0.value} balanced "
+        "accuracy on held-out real traces; trained on as many real traces, it reaches {0.floor}.",
+        TWO_SAMPLE: "A classifier that separates synthetic from held-out real traces has an AUC of "
+        "{0.value} (0.5 is chance, 1 is perfect); for real training traces it has {0.floor}.",
     }
     return [
         *(sentences[m.title].format(m) for m in metrics if m.title in sentences),
@@ -140,7 +134,10 @@ def compare_baselines(metrics: list[HeadlineMetric]) -> str:
     better, worse = ({name: _count(metrics, name, sign) for name in BASELINES} for sign in (-1, 1))
     each = [f"than {title} in {better[name] or 'none'}" for name, title in BASELINES.items()]
     ahead = [title for name, title in BASELINES.items() if 2 * worse[name] > len(metrics)]
-    return _ahead(ahead) + f"Of {len(metrics)} headline metrics it is better {', '.join(each)}."
+    return (
+        f"{_ahead(ahead)}Of {len(metrics)} headline metrics, the synthetic traces are better "
+        f"{', '.join(each)}."
+    )
 
 
 def _count(metrics: list[HeadlineMetric], baseline: str, sign: int) -> int:
@@ -163,11 +160,11 @@ def _utility(candidates: Mapping[str, Any]) -> HeadlineMetric:
     }
     return HeadlineMetric(
         UTILITY,
-        "Accuracy, trained on it",
+        "TSTR accuracy",
         f"{accuracies['synthetic']['mean']:.1%}",
         f"{accuracies['real']['mean']:.1%}",
         grade(candidates["synthetic"]["lost"], candidates["real"]["lost"], 0.01, 0.05),
-        "Balanced accuracy on the holdout, beside training on as many real traces. "
+        "Balanced accuracy on held-out traces. Real: after training on as many real traces. "
         "Higher is better.",
         {name: 1 - figure["mean"] for name, figure in accuracies.items()},
         0.05,
@@ -180,11 +177,12 @@ def _two_sample(candidates: Mapping[str, Any]) -> HeadlineMetric:
     losses = {name: {**x, "mean": max(x["mean"], 0.5)} for name, x in areas.items()}
     return HeadlineMetric(
         TWO_SAMPLE,
-        "Told from real, AUC",
+        "Two-sample AUC",
         f"{areas['synthetic']['mean']:.2f}",
         f"{areas['real']['mean']:.2f}",
         grade(losses["synthetic"], losses["real"], 0.02, 0.15),
-        "A forest tells synthetic from real. 0.5: it cannot; 1: it always can. Lower is better.",
+        "How well a forest separates synthetic from held-out traces. 0.5: not at all; 1: "
+        "perfectly. Lower is better.",
         _means(losses),
         0.15,
     )

@@ -28,10 +28,10 @@ CANDIDATES = {
     "markov": "Markov chain",
 }
 READINGS = (
-    "Each line is scaled to its worst. Shaded: still near the real traces.",
-    "Where nothing is copied, the synthetic traces stand where real ones usually do.",
-    "1: as far from real traces as other real traces are. Shaded: near. Grey: within the noise. A "
-    "bar without a word beside its number compares values.",
+    "Each line is scaled to its worst value. Shaded: still near the real traces.",
+    "Without copying, the share of the synthetic traces is at the usual one of real traces.",
+    "1: as far from real traces as other real traces are. Shaded: near. Grey: within the noise. "
+    "A number without a word compares values.",
 )
 MEASURES = {"joint": "joint MMD", "coverage": "coverage", "frechet": "Fréchet"}
 
@@ -55,9 +55,7 @@ def percent(x: float | None) -> str:
 def with_error(figure: Any, form: str = "") -> str:
     """Mean and standard error, to the same decimals; a dash where there is none.
 
-    Args:
-        figure: `mean` and `sd`, or None.
-        form: A format for both, such as `.3f`; three significant digits of the mean without.
+    `form` is a format for both, such as `.3f`; without, the mean has three significant digits.
     """
     if figure is None or figure["mean"] is None:
         return "\N{EN DASH}"
@@ -122,7 +120,7 @@ def _wider(figures: dict[str, Any]) -> list[tuple[str, list[Any]]]:
     for measure in ("hellinger", "total_variation"):
         rows.append((measure.replace("_", " "), [c[measure]["overall"] for c in candidates]))
     auc = [c["two_sample_auc_network"] for c in candidates]
-    return [*rows, ("told from real by a network, AUC", auc)]
+    return [*rows, ("two-sample AUC of a network", auc)]
 
 
 def _plots(report: Report) -> dict[str, Any]:

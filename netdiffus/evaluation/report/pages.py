@@ -12,14 +12,7 @@ HERE = "netdiffus.evaluation.report"  # the package of the template that all oth
 
 
 def filled(package: str, name: str, filters: Mapping[str, Any], **values: Any) -> str:
-    """The HTML text of a template.
-
-    Args:
-        package: Where the template lies.
-        name: Its file.
-        filters: Functions that it writes values by.
-        values: What it shows.
-    """
+    """The HTML text of the template `name` in `package`; `filters` write its values."""
 
     def text_of(asked: str) -> str:
         place = package if asked == name else HERE

@@ -33,9 +33,9 @@ class Report:
             points and seconds), `about`, and
             `ledger` (what privacy the synthetic traces are guaranteed, or null), `audit` (what
             attacks found, or null).
-        real: Real traces that the generator learned from, times as gaps.
-        synthetic: The traces judged.
-        holdout: The real traces they were judged by.
+        real: Training traces, times as gaps.
+        synthetic: Synthetic traces.
+        holdout: Held-out real traces.
         history: Training log, one mapping with `step` and `loss` each.
     """
 
@@ -100,7 +100,8 @@ class Report:
         Raises:
             FileExistsError: The file is there and `force` is false.
         """
-        _save(Path(path), self.to_json(), force)
+        refuse_existing(Path(path), force)
+        write_text(Path(path), self.to_json())
 
     def save_html(self, path: str | Path, *, force: bool = False) -> None:
         """Writes one page with every figure and picture inside, which opens offline.
@@ -109,7 +110,7 @@ class Report:
             FileExistsError: The file is there and `force` is false.
         """
         refuse_existing(Path(path), force)
-        _save(Path(path), self.to_html(), force)
+        write_text(Path(path), self.to_html())
 
 
 def _of_columns(figures: Mapping[str, Any] | None) -> list[str]:
@@ -127,8 +128,3 @@ def _of_columns(figures: Mapping[str, Any] | None) -> list[str]:
         if made is not None:
             told.append(f"{title} {made:.2f} (real: {real:.2f})")
     return [f"  columns {', '.join(figures['names'])}: {', '.join(told)}"]
-
-
-def _save(path: Path, text: str, force: bool) -> None:
-    refuse_existing(path, force)
-    write_text(path, text)

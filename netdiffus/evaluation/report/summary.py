@@ -19,26 +19,27 @@ from netdiffus.evaluation.report.grades import (
 from netdiffus.ledger import statement
 
 ANSWER_RULES = (
-    "Good. Yes: all headline metrics are at the floor. Nearly: none is far. In part: at most half "
-    "are far. Neither yes nor nearly while a metric has too few traces to tell. Private. No: there "
-    "are more exact or near copies than usual. Usual is the share of real traces (training and "
-    "holdout together) that equal one of as many other real traces as were learned from. In doubt: "
-    "more synthetic traces are closer to training traces than half, than of the holdout, and than "
-    "of training and holdout together (each without itself). A difference counts if it is over "
-    "twice its standard error and, exact copies apart, over 1 point. Worst. A class or a field is "
-    "rated by how many times as far from real traces it is as other real traces are: in its values "
-    "(Jensen-Shannon), in their order (autocorrelation), in whole traces (Kolmogorov-Smirnov "
-    "distance of plateaus, peaks, idle times, bursts and sums) or, for a class, in the share of "
-    "traces beyond the training range, and in that which a classifier that learned from synthetic "
-    "traces misses. The largest of these counts. 0.01 is added to each distance and 0.05 to each "
-    "share, so that tiny ones do not count."
+    "Is it good? Yes: all headline metrics are at the floor. Nearly: none is far. In part: at most "
+    "half are far. If a metric has too few traces to tell, the answer is neither yes nor nearly. "
+    "Is it private? No: there are more exact or near copies than usual. Usual is the share of real "
+    "traces (training and holdout together) that equal one of as many other real traces as there "
+    "are training traces. In doubt: the share of synthetic traces that are closer to training "
+    "traces is above half, above that of the holdout, and above that of training and holdout "
+    "together (each trace without itself). A difference counts if it is over twice its standard "
+    "error and, except for exact copies, over 1 point. Where is it worst? A class or a field is "
+    "rated by a ratio: its distance from real traces, over the distance between real traces. There "
+    "is one ratio for values (Jensen-Shannon), one for order (autocorrelation) and one for whole "
+    "traces (Kolmogorov-Smirnov distance of plateaus, peaks, idle times, bursts and sums). A class "
+    "has two more: the share of traces beyond the training range, and the share that a classifier "
+    "trained on synthetic traces misses. The largest ratio counts. 0.01 is added to each distance "
+    "and 0.05 to each share, so that tiny ones do not count."
 )
 CAVEAT = (
-    "Only copies were looked for, and to find none proves nothing; `netdiffus audit` runs attacks. "
-    "Nothing is guaranteed (no differential privacy)."
+    "This is only a search for copies. Finding none proves nothing; `netdiffus audit` runs "
+    "membership inference. Nothing is guaranteed (no differential privacy)."
 )
-KEPT = "Its model keeps rare values (--rare keep): what it makes must not be given away."
-BEYOND = "This report compares with real traces, so that guarantee does not cover it."
+KEPT = "The model keeps rare values (--rare keep): do not share the model or its traces."
+BEYOND = "The guarantee does not cover this report, because it uses real traces."
 ASPECTS = {"jensen_shannon": "values", "autocorrelation": "order", "coherence": "whole traces"}
 PHRASES = {"values": "values", "order": "order of values", "whole traces": "whole traces"}
 SETS = ("synthetic", "usual", "jitter", "copy")
@@ -52,13 +53,9 @@ MISSED_SLACK = 0.05  # the same, of shares of traces that a classifier misses
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer in plain words.
+    """An answer in plain words: to the question a few words, and the text that they rest on.
 
-    Attributes:
-        question: What is asked.
-        word: The answer in a few words.
-        grade: As of a figure; empty where the answer is neither good nor bad.
-        text: What it rests on.
+    The grade is as of a figure; empty where the answer is neither good nor bad.
     """
 
     question: str
@@ -181,11 +178,9 @@ def _overall(grades: Sequence[str]) -> tuple[str, str]:
 def _private(figures: dict[str, Any]) -> Answer:
     exact, near, closer = shares(figures)
     has_holdout = figures["protocol"]["holdout"] == "given"
-    unknown = (
-        f"No holdout was given, so no real trace is known to be unseen. {_closer_text(closer)}"
-    )
-    nothing = f"Copies are no more than among real traces: of these, {exact.of['usual']:.1%} equal "
-    nothing += f"one of as many others. {_closer_text(closer)}"
+    unknown = f"Without --holdout, no real trace is known to be unseen. {_closer_text(closer)}"
+    nothing = f"There are no more copies than among real traces: {exact.of['usual']:.1%} of these "
+    nothing += f"equal one of as many others. {_closer_text(closer)}"
     cases = [
         (exact.more, "No", "far", _copies_text(exact, figures)),
         (near.more, "No", "far", _near_text(near)),
@@ -196,7 +191,7 @@ def _private(figures: dict[str, Any]) -> Answer:
     _, word, mark, text = next(case for case in cases if case[0])
     if audited := figures.get("audit"):
         answer = audited["answer"]
-        text = f"{answer['text']} Copies, which prove nothing: {text}"
+        text = f"{answer['text']} Copies (no proof of privacy): {text}"
         return Answer("Is it private?", answer["word"], answer["grade"], text)
     ledger = figures.get("ledger")
     guarantee = f"Differential privacy: {statement(ledger)}. {BEYOND}" if ledger else CAVEAT
@@ -211,7 +206,7 @@ def _copies_text(share: Share, figures: dict[str, Any]) -> str:
     source = "training" if figures["protocol"]["holdout"] == "given" else "real"
     return (
         f"{round(synthetic['in_train'] * synthetic['traces']):,} of {synthetic['traces']:,} "
-        f"traces are point-by-point copies of a {source} trace; of real traces, "
+        f"synthetic traces are exact copies of a {source} trace; of real traces, "
         f"{share.of['usual']:.1%} equal one of as many others."
     )
 
@@ -219,16 +214,16 @@ def _copies_text(share: Share, figures: dict[str, Any]) -> str:
 def _near_text(share: Share) -> str:
     synthetic, usual = share.of["synthetic"], share.of["usual"]
     return (
-        f"{synthetic:.1%} of the traces are near copies of a training trace; of real traces, "
-        f"{usual:.1%} are near copies of one of as many others."
+        f"{synthetic:.1%} of the synthetic traces are near copies of a training trace; of real "
+        f"traces, {usual:.1%} are near copies of one of as many others."
     )
 
 
 def _closer_text(share: Share) -> str:
     synthetic, usual, most = (share.of[name] for name in ("synthetic", "usual", "copy"))
     return (
-        f"{synthetic:.1%} of the traces lie closer to a training trace than to a held-out one; "
-        f"{usual:.1%} is usual, and of the training traces themselves it is {most:.1%}."
+        f"{synthetic:.1%} of the synthetic traces are closer to a training trace than to a "
+        f"held-out one. {usual:.1%} is usual; copies of the training traces have {most:.1%}."
     )
 
 
@@ -328,8 +323,8 @@ def _learned(name: str, synthetic: Any, real: Any) -> Spot:
     recalls = [side["trained_on_equal"]["classes"][name] for side in (synthetic, real)]
     value, floor = ({**recall, "mean": 1 - recall["mean"]} for recall in recalls)
     text = (
-        f"A classifier that learned from synthetic traces recognises {recalls[0]['mean']:.0%} of "
-        f"class {shortened(name, LONGEST)}; from real ones, {recalls[1]['mean']:.0%}."
+        f"A classifier trained on synthetic traces recognises {recalls[0]['mean']:.0%} of class "
+        f"{shortened(name, LONGEST)}; trained on real traces, {recalls[1]['mean']:.0%}."
     )
     return _share_spot(name, "learned", value, floor, text)
 

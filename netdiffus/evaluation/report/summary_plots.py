@@ -45,13 +45,9 @@ NAMES = {"markov": "Markov chain", "usual": "usual of real"}
 
 @dataclass(frozen=True)
 class Row:
-    """One line of dots.
+    """One line of dots, one for each set; title left and value right above it.
 
-    Attributes:
-        title: Above the line, left.
-        value: Above the line, right.
-        dots: Where each set stands.
-        band: What is shaded, from and to.
+    The band is shaded, from and to.
     """
 
     title: str

@@ -31,13 +31,9 @@ STYLE = {**BASE, "svg.fonttype": "none"}
 
 
 def svg(name: str, drawing: Any, *args: Any, width: float = WIDTH) -> str:
-    """What `drawing(figure, *args)` draws, in the page's colours.
+    """What `drawing(figure, *args)` draws, in the page's colours; it sets the figure's height.
 
-    Args:
-        name: Keeps ids apart, and the same every time.
-        drawing: Draws on a figure and sets its height.
-        args: What else it is given.
-        width: Of the figure, in inches.
+    `name` keeps ids apart, and the same every time. `width` is in inches.
     """
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
         figure = Figure(figsize=(width, 3))

@@ -18,6 +18,7 @@ from netdiffus.evaluation.metrics.distances import (
     bin_edges,
     lag_count,
     mean_autocorrelation,
+    quantile_edges,
     shares,
 )
 from netdiffus.evaluation.metrics.distributions import SetDistributions, distribution_distances
@@ -32,7 +33,7 @@ def wasserstein(x, y):
 
 def binned_distances(x, reference):
     """Of one class."""
-    edges = bin_edges(reference)
+    edges = bin_edges(*np.unique(reference, return_counts=True))
     p, q = shares(x, edges), shares(reference, edges)
     found = distances.binned_distances(p, q, np.zeros(len(p), dtype=np.int64))
     return {name: value[0] for name, value in found.items()}
@@ -167,10 +168,20 @@ def test_small_samples_of_one_distribution_stay_near_each_other():
 
 def test_bin_edges_enclose_and_ascend():
     x = np.random.default_rng(8).lognormal(size=777)
-    edges = bin_edges(x)
+    edges = bin_edges(*np.unique(x, return_counts=True))
     assert (np.diff(edges) > 0).all()
     assert edges[0] == x.min()
     assert edges[-1] == np.nextafter(x.max(), np.inf)
+
+
+@pytest.mark.parametrize("bins", [1, 8, 27, 50])
+def test_quantile_edges_are_numpys_quantiles(bins):
+    rng = np.random.default_rng(9)
+    for n in (1, 40, 777):
+        for x in (rng.lognormal(size=n), rng.integers(0, 30, n) / 7):
+            found = quantile_edges(*np.unique(x, return_counts=True), bins)
+            wanted = np.quantile(x, np.linspace(0, 1, bins + 1), method="inverted_cdf")
+            assert set(wanted) <= set(found) <= set(wanted) | set(np.nextafter(wanted, np.inf))
 
 
 def test_autocorrelation_of_ar1_is_a_power_of_rho():

@@ -26,9 +26,7 @@ def mmd(x, y, width, x_of=None, y_of=None):
 
 def joint(scale: JointScale, candidate: Traces, reference: Traces) -> dict[str, float]:
     """Of sets of one class."""
-    ours, theirs = (
-        scale(t).samples(np.arange(len(t)), scale.widths) for t in (candidate, reference)
-    )
+    ours, theirs = (scale(t).samples(np.arange(len(t))) for t in (candidate, reference))
     return {name: mmd_of(ours[name], theirs[name]) for name in ours}
 
 
@@ -138,7 +136,7 @@ def test_a_long_trace_leaves_the_others_their_points():
 def test_many_traces_have_one_point_each():
     speeds = np.arange(600.0)[:, None] * np.ones(7)
     traces = Traces.from_lists({"speed": speeds}, ["a"] * 600)
-    sample = JointScale(traces)(traces).samples(np.arange(600), {"points": 1.0, "totals": 1.0})
+    sample = JointScale(traces)(traces).samples(np.arange(600))
     points, rows = sample["points"].values, sample["points"].trace
     assert len(set(rows)) == len(rows) == 256
     np.testing.assert_allclose(points[:, 0] * speeds.std(), rows)

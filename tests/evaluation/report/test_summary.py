@@ -111,8 +111,8 @@ def test_baselines_that_do_better_are_named():
     found = figures(middling, markov=(0.8, 0.7, 0.2, 0.3), jitter=REAL)
     assert answers(found)[0].text == (
         "Simple baselines do better in most headline metrics: jittered copies and a Markov chain. "
-        "Of 4 headline metrics it is better than jittered copies in none, than point-wise "
-        "resampling in 4, than a Markov chain in 1."
+        "Of 4 headline metrics, the synthetic traces are better than jittered copies in none, than "
+        "point-wise resampling in 4, than a Markov chain in 1."
     )
     found = figures(middling, markov=(0.8, 0.7, 0.2, 0.3))
     text = "A simple baseline does better in most headline metrics: a Markov chain. Of 4"
@@ -125,15 +125,15 @@ def test_baselines_that_do_better_are_named():
 def test_a_tie_is_no_win_and_no_auc_is_better_than_chance():
     found = headline_metrics(figures((0.9, 0.3, 0.1, 0.04), jitter=(0.9, 0.5, 0.1, 0.04)))
     assert compare_baselines(found).startswith(
-        "Of 4 headline metrics it is better than jittered copies in none,"
+        "Of 4 headline metrics, the synthetic traces are better than jittered copies in none,"
     )
 
 
 def test_the_lead_says_what_the_headline_metrics_say():
     sentences = lead(figures((0.70, 0.6, 0.30, 0.04)))
-    assert "labels unseen real traces with 70.0% balanced accuracy" in sentences[0]
+    assert "reaches 70.0% balanced accuracy on held-out real traces" in sentences[0]
     assert "reaches 90.0%" in sentences[0]
-    assert "AUC of 0.60, where 0.5 is guessing" in sentences[1]
+    assert "AUC of 0.60 (0.5 is chance" in sentences[1]
     assert sentences[2] == (
         "Of the 4 headline metrics: 1 no different from real traces, 1 near them, 2 far from them."
     )
@@ -142,19 +142,19 @@ def test_the_lead_says_what_the_headline_metrics_say():
 @pytest.mark.parametrize(
     ("copies", "word", "grade", "text"),
     [
-        ((0.0, 0.01, 0.5), "No copying found", "", "no more than among real traces"),
-        ((0.0, 0.019, 0.509), "No copying found", "", "no more than among real traces"),
-        ((0.001, 0.01, 0.5), "No copying found", "", "of these, 0.0% equal one of as many others"),
-        ((0.01, 0.01, 0.5), "No", "far", "10 of 1,000 traces are point-by-point copies"),
-        ((0.0, 0.04, 0.7), "No", "far", "4.0% of the traces are near copies"),
+        ((0.0, 0.01, 0.5), "No copying found", "", "no more copies than among real traces"),
+        ((0.0, 0.019, 0.509), "No copying found", "", "no more copies than among real traces"),
+        ((0.001, 0.01, 0.5), "No copying found", "", "0.0% of these equal one of as many others"),
+        ((0.01, 0.01, 0.5), "No", "far", "10 of 1,000 synthetic traces are exact copies"),
+        ((0.0, 0.04, 0.7), "No", "far", "4.0% of the synthetic traces are near copies"),
         (
             (0.0, 0.01, 0.62),
             "In doubt",
             "near",
-            "62.0% of the traces lie closer to a training trace than to a held-out one; 50.0% is "
-            "usual, and of the training traces themselves it is 74.0%.",
+            "62.0% of the synthetic traces are closer to a training trace than to a held-out one. "
+            "50.0% is usual; copies of the training traces have 74.0%.",
         ),
-        ((1.0, 1.0, 1.0), "No", "far", "1,000 of 1,000 traces are point-by-point copies"),
+        ((1.0, 1.0, 1.0), "No", "far", "1,000 of 1,000 synthetic traces are exact copies"),
     ],
 )
 def test_is_it_private(copies, word, grade, text):
@@ -173,7 +173,7 @@ def test_traces_of_a_model_that_keeps_rare_values_are_not_private():
     found["about"] = {"rare": "keep"}
     answer = answers(found)[1]
     assert (answer.word, answer.grade) == ("No", "far")
-    assert "must not be given away" in answer.text
+    assert "do not share the model or its traces" in answer.text
 
 
 def test_an_audit_answers_whether_it_is_private():
@@ -182,7 +182,7 @@ def test_an_audit_answers_whether_it_is_private():
     found["audit"] = {"answer": attacks}
     answer = answers(found)[1]
     assert (answer.question, answer.word, answer.grade) == ("Is it private?", "No", "far")
-    assert answer.text.startswith("The strongest attack has an AUC of 0.7. Copies, which prove")
+    assert answer.text.startswith("The strongest attack has an AUC of 0.7. Copies (no proof")
     assert CAVEAT not in answer.text
 
 
@@ -193,7 +193,7 @@ def test_copies_that_real_traces_are_of_each_other_are_not_held_against_it():
     assert answers(found)[1].word == "No copying found"
     set_copies(found, 0.40, 0.40, 0.5)
     assert answers(found)[1].text.startswith(
-        "400 of 1,000 traces are point-by-point copies of a training trace; of real traces, 30.0% "
+        "400 of 1,000 synthetic traces are exact copies of a training trace; of real traces, 30.0% "
         "equal one of as many others."
     )
     found["protocol"]["holdout"] = "half of the real traces"
@@ -217,7 +217,7 @@ def test_half_is_usually_closer_though_siblings_in_the_holdout_keep_together():
     assert answers(found)[1].word == "In doubt"
     found["candidates"]["real"].update(copied(1.0, 0.01, 0.9))
     # 1,000 of the 1,200 real traces are of training: 0.9 * 5 / 6 + 0.1 / 6 = 0.767.
-    assert "78.0% of the traces lie closer" in answers(found)[1].text
+    assert "78.0% of the synthetic traces are closer" in answers(found)[1].text
     assert "76.7% is usual" in answers(found)[1].text
 
 
@@ -255,7 +255,7 @@ def test_too_few_traces_are_no_yes():
     assert (answer.word, answer.grade) == ("Too few traces to tell", "near")
     assert "hold out more real traces" in answer.text
     told = " ".join(lead(found))
-    assert "3 no different from real traces, 1 undecided for too few traces" in told
+    assert "3 no different from real traces, 1 undecided because of too few traces" in told
     assert "hold out more real traces" in told
     size = synthetic(found)["jensen_shannon"]["quantities"]["size"]
     size["overall"] = figure(0.15, 0.1)
@@ -293,8 +293,8 @@ def test_the_class_that_is_learned_least_is_named():
     answer = answers(found)[2]
     assert (answer.word, answer.grade) == ("Class voip", "far")
     assert answer.text == (
-        "A classifier that learned from synthetic traces recognises 40% of class voip; from real "
-        "ones, 90%."
+        "A classifier trained on synthetic traces recognises 40% of class voip; trained on real "
+        "traces, 90%."
     )
     first = spots(found)[0]  # what is named stands first in the plot
     assert (first.name, first.aspect) == ("voip", "learned")
