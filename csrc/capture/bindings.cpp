@@ -139,6 +139,7 @@ PYBIND11_MODULE(_capture, module) {
       .def_property_readonly("packets", &Reader::packets)
       .def_property_readonly("unsorted", &Reader::unsorted)
       .def_property_readonly("reordered", &Reader::reordered)
+      .def_property_readonly("beyond", &Reader::beyond)
       .def_property_readonly("untimed", &Reader::untimed)
       .def_property_readonly("fragments", &Reader::fragments)
       .def_property_readonly("shortened", &Reader::shortened)

@@ -119,6 +119,7 @@ Container::Step Container::pcap_record(Bytes& in, Record& record) {
   // A time far off alone does happen; with other fields that cannot be, this is no header.
   if (first_s_ >= 0 && !is_near(seconds) && !has_possible_fields(in))
     return search_behind(in, "a packet header that cannot be");
+  beyond_ += fraction * unit_ns_ >= kSecond;
   seconds_ = seconds;
   if (first_s_ < 0) first_s_ = seconds;
   record = {seconds_ * kSecond + fraction * unit_ns_, u32(in, 12), link_,

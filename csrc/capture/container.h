@@ -41,6 +41,7 @@ class Container {
   uint64_t damages() const { return damages_; }
   uint64_t lost() const { return lost_; }        // bytes that belong to damages
   uint64_t files() const { return files_; }      // one after the other
+  uint64_t beyond() const { return beyond_; }    // times with a second or more as their fraction
   uint64_t untimed() const { return untimed_; }  // simple packet blocks, which have no time
 
  private:
@@ -91,7 +92,7 @@ class Container {
   int64_t first_s_ = -1;    // time of a pcap's first record; -1: none yet
   int64_t seconds_ = -1;    // of a pcap's last record; -1: none yet
   uint64_t offset_ = 0, problem_at_ = 0;
-  uint64_t damages_ = 0, lost_ = 0, files_ = 0, untimed_ = 0;
+  uint64_t damages_ = 0, lost_ = 0, files_ = 0, untimed_ = 0, beyond_ = 0;
   int64_t last_time_ = 0;
   std::vector<Interface> interfaces_;  // of a pcapng's section
   std::string problem_;

@@ -50,6 +50,7 @@ class Reader {
   uint64_t packets() const { return packets_; }
   bool unsorted() const { return unsorted_; }  // too much to be put in order on the way
   uint64_t reordered() const { return reordered_; }
+  uint64_t beyond() const { return container_.beyond(); }
   uint64_t untimed() const { return container_.untimed(); }
   uint64_t fragments() const { return fragments_; }
   uint64_t shortened() const { return shortened_; }

@@ -26,17 +26,26 @@ NUMBER = r"\d{1,25}(\.\d{0,25})?"  # not of a million digits, which Decimal cann
 FORMATS = ("%d/%m/%Y %I:%M:%S %p", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%d/%m/%Y %I:%M %p")
 
 
+# Of captures, also of those that tcpdump -C numbers, and of what packs them.
+_PACKED = r"(?:\.(?:gz|zst|xz|bz2|lz4|zip|tar|tgz|txz))"
+_SUFFIXES = re.compile(
+    rf"(?:\.(?:pcap|pcapng|cap|ntar|dmp|dump|snoop|trace)\d*)?{_PACKED}*$", re.IGNORECASE
+)
+
+
 @dataclass
 class Labeller:
     """A function from (table of traces, their capture) to labels, null where there is none.
 
     Attributes:
         label: The function.
-        hints: What is to be said once all captures have been read.
+        hints: What is to be said once the captures have been read.
+        unused: What is to be said besides if they were all of them.
     """
 
     label: Callable[[pa.Table, Capture], pa.Array]
     hints: Callable[[], list[str]] = list
+    unused: Callable[[], list[str]] = list
 
     def __call__(self, table: pa.Table, capture: Capture) -> pa.Array:
         """The labels."""
@@ -48,7 +57,7 @@ def labeller(label_from: str | Path | None) -> Labeller:
 
     Args:
         label_from: `dir`, the folder below the one that was given; `file`, the capture's name up to
-            the first dot, without a number at the end (`voip-042.pcap.gz` is `voip`); `=NAME`, that
+            its suffix, without a number at the end (`voip-042.pcap.gz` is `voip`); `=NAME`, that
             name for all; the path of a list of labels; the name of a column of the traces, such as
             `protocol` or `server_port`; or None or `none`, for no classes.
     """
@@ -68,8 +77,9 @@ def labeller(label_from: str | Path | None) -> Labeller:
 
 def file_label(path: str | Path) -> str:
     """The label in a file's name."""
-    name = os.path.basename(path).split(".")[0]
-    return re.sub(r"[-_ #]*\d+$", "", name) or name
+    name = os.path.basename(path)
+    name = _SUFFIXES.sub("", name) or name
+    return re.sub(r"[-_ #.]*\d+$", "", name) or name
 
 
 def _same(label: str, table: pa.Table) -> pa.Array:
@@ -91,7 +101,8 @@ def _from_list(path: Path) -> Labeller:
     if found.columns & {*ENDS, "protocol", "start", "end"}:
         flows = _FlowLabels(found)
         return Labeller(flows, lambda: found.said + flows.hints())
-    return Labeller(_FileLabels(found), lambda: found.said)
+    files = _FileLabels(found)
+    return Labeller(files, lambda: found.said, files.unused)
 
 
 def _names(capture: Capture) -> list[str]:
@@ -102,7 +113,8 @@ def _names(capture: Capture) -> list[str]:
     for path in dict.fromkeys((whole, archive)):
         folders = path.split("/")
         names += ["/".join(folders[i:]) for i in range(len(folders))]
-    return names + [re.sub(r"\.(gz|zst|xz|bz2|zip)$", "", name) for name in names]
+    names += [re.sub(r"\.(gz|zst|xz|bz2|zip)$", "", name) for name in names]
+    return list(dict.fromkeys(names + [_SUFFIXES.sub("", name) for name in names]))
 
 
 class _FileLabels:
@@ -110,16 +122,37 @@ class _FileLabels:
 
     def __init__(self, found: LabelList) -> None:
         self.path = found.path
-        self.labels = {
-            row.get("file", "").replace("\\", "/").removeprefix("./"): row.get("label")
-            for _, row in found.rows
-        }
+        self.labels: dict[str, str] = {}
+        self.used: set[str] = set()
+        for number, row in found.rows:
+            name = row.get("file", "").replace("\\", "/").removeprefix("./")
+            label = row.get("label", "")
+            if label and self.labels.setdefault(name, label) != label:
+                raise InputError(
+                    f"{found.path}, line {number}: {name} is {label!r} here and "
+                    f"{self.labels[name]!r} above; leave one of the lines out"
+                )
 
     def __call__(self, table: pa.Table, capture: Capture) -> pa.Array:
-        label = next(filter(None, map(self.labels.get, _names(capture))), None)
-        if label is None:
-            raise InputError(f"{self.path}: no label for {capture.name}; add a row for it")
-        return _same(label, table)
+        name = next((one for one in _names(capture) if one in self.labels), None)
+        if name is None:
+            such = f", such as {next(iter(self.labels))}" if self.labels else ""
+            raise InputError(
+                f"{self.path}: no label for {capture.name}; add a row for it. It has "
+                f"{len(self.labels)} files with a label{such}"
+            )
+        self.used.add(name)
+        return _same(self.labels[name], table)
+
+    def unused(self) -> list[str]:
+        """What is to be said of files of the list that were not read."""
+        unused = [name for name in self.labels if name not in self.used]
+        if not unused:
+            return []
+        return [
+            f"{self.path}: {len(unused)} of {len(self.labels)} files of the list are none of the "
+            f"captures that have traces, such as {unused[0]}"
+        ]
 
 
 @dataclass(frozen=True)
@@ -128,6 +161,7 @@ class _Row:
 
     number: int
     label: str
+    filled: tuple[str, ...]
     file: str | None
     start: int
     end: int
@@ -147,12 +181,13 @@ class _FlowLabels:
         # Lines that fill the same cells are found by these cells' values, in one step.
         self.lines: dict[tuple[str, ...], dict[tuple[str, ...], list[_Row]]] = {}
         self.torn = 0  # flows whose lines differ, at times that are not theirs
+        self.contradicted = 0  # flows whose lines differ and say no time
         read_time = _reader_of_times([row["time"] for _, row in found.rows if "time" in row])
         for number, row in found.rows:
             filled = tuple(name for name in (*ENDS, "protocol") if name in row)
             try:
                 time = read_time(row["time"]) if "time" in row else None
-                line = _Row(number, row["label"], row.get("file"), *_range(row), time)
+                line = _Row(number, row["label"], tuple(row), row.get("file"), *_range(row), time)
             except (KeyError, ValueError, InvalidOperation):
                 raise InputError(
                     f"{found.path}, line {number}: give a label, and start and end as seconds "
@@ -176,12 +211,18 @@ class _FlowLabels:
 
     def hints(self) -> list[str]:
         """What is to be said of flows without a label."""
+        first = (
+            f"{self.path}: {self.contradicted} flows fit lines of several labels, of which the "
+            "first counted; give start and end to tell the lines apart"
+        )
+        found = [first] if self.contradicted else []
         if not self.torn:
-            return []
+            return found
         return [
+            *found,
             f"{self.path}: {self.torn} flows have no label, as lines with their ends differ in "
             "label, and none is at their time; are its times of another time zone? Give start and "
-            "end as seconds since 1970"
+            "end as seconds since 1970",
         ]
 
     def _label(
@@ -200,7 +241,11 @@ class _FlowLabels:
             self.torn += not fitting
             fitting.sort(key=lambda row: abs((row.time or at) - at) // 10**9)
             return fitting[0].label if fitting else None
-        return min(fitting, key=lambda row: row.number).label if fitting else None
+        first = min(fitting, key=lambda row: row.number, default=None)
+        # Lines that leave cells empty may be meant for what others do not fit.
+        alike = [row.label for row in fitting if first and row.filled == first.filled]
+        self.contradicted += len(set(alike)) > 1
+        return first.label if first else None
 
 
 def _as_read(name: str, cell: str) -> str:

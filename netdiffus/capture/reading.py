@@ -104,7 +104,20 @@ class Source:
         yield from self.tables_if_any()
         if not self.report.traces:
             raise InputError(self.report.why_empty())
+        self.report.hints += self._label.unused() + self._beside_folders()
         self.report.hints += hints(self._label_from, self.report)
+
+    def _beside_folders(self) -> list[str]:
+        """What is to be said of captures that lie beside the folders of classes."""
+        beside = [one for one in self._captures if one.folder is not None and not one.is_below]
+        folders = any(one.is_below for one in self._captures)
+        if self._label_from != "dir" or not (beside and folders):
+            return []
+        return [
+            f"captures beside the folders of classes: {len(beside)}, such as {beside[0].shown}; "
+            f"their class is {beside[0].folder!r}, as the folder is called that was given: move "
+            "them if that is no class"
+        ]
 
     def tables_if_any(self) -> Generator[pa.Table, None, None]:
         """The same of captures that need not have a trace, without hints on all of them."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from netdiffus._capture import Reader
 
 DUPLICATES = "the same as another less than 10 ms before (--dedup leaves them out)"
+BEYOND = "a fraction of a second that is a second or more"
 LARGE = "IP packets of more than 1500 bytes"
 
 
@@ -64,6 +65,7 @@ class CaptureReport:
             "fragments": reader.fragments,
             "cut by snap length": reader.shortened,
             "without a time of their own": reader.untimed,
+            BEYOND: reader.beyond,
             "cut within the TCP header, so that ends of connections are not seen": (
                 reader.without_flags
             ),
@@ -167,6 +169,12 @@ def hints(label_from: str | Path | None, report: CaptureReport) -> list[str]:
             f"{report.largest}: jumbo frames, or packets that the computer which captured had not "
             "yet cut up, or had put together (TSO, GRO). The latter are not those on the wire: "
             f"switch both off before capturing. To export such traces give --mtu {report.largest}"
+        )
+    if report.notes[BEYOND]:
+        found.append(
+            f"{report.notes[BEYOND]} packets have a second or more as the fraction of their time: "
+            "their capture says that it counts µs, but seems to count ns, so that times within "
+            "seconds are a thousand times too long; write it anew with the program that made it"
         )
     if report.notes[DUPLICATES] * 20 > report.packets:
         found.append(

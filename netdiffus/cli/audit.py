@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from netdiffus.cli.options import Force, Json, Length, Page, Reading, Seed, figures_beside, load
+from netdiffus.cli.options import (
+    Force,
+    Json,
+    Length,
+    Page,
+    Reading,
+    Seed,
+    as_made,
+    figures_beside,
+    load,
+)
 from netdiffus.cli.output import show
 from netdiffus.cli.packages import need_eval
 from netdiffus.cli.progress import bar
@@ -61,7 +71,7 @@ def audit(
                 model,
                 train=load(train, options),
                 holdout=load(holdout, options),
-                synthetic=None if synthetic is None else load(synthetic, options),
+                synthetic=None if synthetic is None else as_made(load, synthetic, options),
                 samples=samples,
                 refits=refits,
                 canaries=canaries,

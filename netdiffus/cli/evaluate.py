@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +16,7 @@ from netdiffus.cli.options import (
     Reading,
     Seed,
     Sep,
+    as_made,
     figures_beside,
     given,
     load,
@@ -23,6 +25,9 @@ from netdiffus.cli.output import show
 from netdiffus.cli.packages import need_eval
 from netdiffus.cli.progress import bar
 from netdiffus.errors import InputError
+
+if TYPE_CHECKING:
+    from netdiffus.tables import ReadOptions
 
 
 def evaluate(
@@ -70,15 +75,13 @@ def evaluate(
     if attack and holdout is None:
         raise InputError("--attack needs --holdout: real traces that were not used in training")
 
-    def read(path: Path) -> Any:
-        """The traces; attacks need all of them in memory."""
-        return load(path, options) if attack else given(path, options)
+    read: Callable[[Path, ReadOptions], Any] = load if attack else given  # attacks: in memory
 
     if sessions and holdout is None:
         raise InputError("--sessions needs --holdout: sessions that were not used in training")
     with claim(out, figures, force=force):
-        learned, made = read(real), read(synthetic)
-        unseen = None if holdout is None else read(holdout)
+        learned, made = read(real, options), as_made(read, synthetic, options)
+        unseen = None if holdout is None else read(holdout, options)
         audited = _audited(model, learned, unseen, made, seed) if attack else None
         with bar("evaluate", 1.0) as progress:
             report = run(

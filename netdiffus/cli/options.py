@@ -168,6 +168,26 @@ def load(path: Path, options: ReadOptions) -> Traces:
     return traces
 
 
+def as_made(read: Callable[[Path, ReadOptions], Any], path: Path, options: ReadOptions) -> Any:
+    """Made traces: read as the real ones or, where these have other columns, as sample writes."""
+    from netdiffus.tables import ReadOptions
+
+    plain = ReadOptions(options.length)
+    try:
+        return read(path, options)
+    except InputError:
+        if options == plain:
+            raise
+        try:
+            made = read(path, plain)
+        except InputError:
+            made = None
+        if made is None:
+            raise
+    say(f"{path}: read without the options for the columns of the real traces, which it lacks")
+    return made
+
+
 def given(path: Path, options: ReadOptions) -> Traces | Dataset:
     """The traces; a data set stays where it is, unless an option asks for other columns of it."""
     found = data_set(path, options)

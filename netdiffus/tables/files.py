@@ -6,6 +6,7 @@ import csv
 import errno
 import glob
 import lzma
+import re
 import tokenize
 import zipfile
 import zlib
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.ipc
 
 from netdiffus.errors import InputError
@@ -35,6 +37,7 @@ _STARTS = {
 }  # fmt: skip
 MAX_TEXT = 2**31 - 1  # bytes that Arrow parses as one block
 _PARTS = (".parquet", ".pq")
+_NOTES = (".txt", ".log")
 # What the readers raise where bytes are damaged.
 _DAMAGED = (
     pa.ArrowException, zipfile.BadZipFile, zlib.error, lzma.LZMAError, KeyError, ValueError,
@@ -63,8 +66,19 @@ _OTHERS = (
     ((b"MATLAB 5.0",),
      "this is of MATLAB: numpy.savez('traces.npz', X=…, y=…) of scipy.io.loadmat(…)"),
     ((b"SQLite format 3",), "this is an SQLite database: export the table as .csv"),
+    ((b"7z\xbc\xaf\x27\x1c", b"Rar!"), "this is an archive: unpack it and give the folder"),
     ((b"\x89HDF\r\n",), "this is HDF5: in pandas, read_hdf(…).to_parquet('traces.parquet')"),
 )  # fmt: skip
+# A line of the text that tcpdump prints.
+_TCPDUMP = re.compile(rb"(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d\.\d+ (?:IP6? |ARP, )")
+_TAR = (
+    "an archive: unpack it (tar -xf) and give the folder; one of captures `netdiffus import` reads"
+)
+_TORCH = (
+    "a file of torch, perhaps with code in it, so it is not read; if you trust it, convert it: "
+    "python -c \"import numpy, torch; t = torch.load('{}', weights_only=True); "
+    "numpy.savez('traces.npz', X=…, y=…)\" with what t holds"
+)
 _PICKLE = (
     "a pickle runs code when it is read, so it is not; if you trust it, convert it: python -c "
     "\"import numpy, pickle; numpy.savez('traces.npz', X=numpy.array(pickle.load(open('{}', 'rb'), "
@@ -107,6 +121,7 @@ def read_file(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
         with path.open("rb") as file:
             start = file.read(64)
         _refuse_others(path, start, suffix)
+        suffix = _named_otherwise(suffix, start)
         return READERS[suffix](path, options, findings)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
@@ -139,11 +154,28 @@ def kind_of(path: Path) -> str:
     suffix = _suffix(path)
     if suffix in (".pkl", ".pickle"):
         raise InputError(f"{path}: {_PICKLE.format(path.name)}")
+    if suffix in (".pt", ".pth"):
+        raise InputError(f"{path}: {_TORCH.format(path.name)}")
+    if suffix in (".tar", ".tgz"):
+        raise InputError(f"{path}: {_TAR}")
     if suffix in _CAPTURES:
         raise InputError(f"{path}: {_CAPTURE}")
     if suffix in _PANDAS:
         raise InputError(f"{path}: {_CONVERT.format(_PANDAS[suffix], path.name)}")
     return suffix if suffix in READERS else _kind_by_content(path)
+
+
+def _named_otherwise(suffix: str, start: bytes) -> str:
+    """The suffix by the first bytes, where these cannot be of a file with the one it has."""
+    found = next((kind for mark, kind in _STARTS.items() if start.startswith(mark)), "")
+    if found in (".parquet", ".feather", ".npy"):
+        return found
+    is_text = not any(byte < 7 for byte in start)
+    if found == ".json" and suffix in (".csv", ".tsv") and start.startswith((b"[{", b'{"')):
+        return found
+    if is_text and suffix in (".parquet", ".pq", ".feather", ".arrow", ".npz", ".npy"):
+        return found or ".csv"
+    return suffix
 
 
 def _suffix(path: Path) -> str:
@@ -205,8 +237,13 @@ def _check_file(path: Path) -> None:
 
 def _refuse_others(path: Path, start: bytes, suffix: str) -> None:
     for marks, advice in _OTHERS:
-        if start.startswith(marks):
+        if start.startswith(marks) or start.lstrip().startswith(marks):
             raise InputError(advice)
+    if _TCPDUMP.match(start):
+        raise InputError(
+            "this is text that tcpdump printed: run `netdiffus import` on the capture itself "
+            "(tcpdump -w writes one)"
+        )
     if start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05" and suffix != ".npy":
         raise InputError(_PICKLE.format(path.name))
 
@@ -220,12 +257,15 @@ def _parts_of(folder: Path, findings: Findings) -> list[Path]:
     )
     tables = [path for path in inside if _is_table(path)]
     parts = [path for path in tables if path.suffix.lower() in _PARTS]
+    what = "those of Parquet"
+    if not parts:  # notes lie beside tables
+        parts, what = [path for path in tables if _suffix(path) not in _NOTES], "tables"
     if not tables:
         raise InputError(f"{folder}: a folder without tables of traces; name a file")
     if parts and len(parts) < len(tables):
         other = next(path for path in tables if path not in parts)
         findings.mended.append(
-            f"of the files of the folder only those of Parquet were read, not {other.name}"
+            f"of the files of the folder only {what} were read, not {other.name}"
             + (f" and {len(tables) - len(parts) - 1} more" if len(tables) > len(parts) + 1 else "")
         )
     return parts or tables
@@ -243,7 +283,40 @@ def _read_parts(
     tables = [_with_partition(path, read_file(path, options, findings)) for path in paths]
     if whole.is_dir():
         tables = _with_folders(whole, paths, tables, options, findings)
+    tables = _with_own_traces(paths, tables, options, findings)
     return _joined_tables(whole, paths, tables, findings)
+
+
+def _with_own_traces(
+    paths: list[Path], tables: list[pa.Table], options: ReadOptions, findings: Findings
+) -> list[pa.Table]:
+    """Tables of packets whose traces are named apart, where their numbers begin anew in each file.
+
+    So are the streams of tshark. Any other trace goes on from one file to the next, which is said.
+    """
+    by = next((old for old, new in options.columns.items() if new == options.by), options.by)
+    if by is None or not all(by in table.column_names for table in tables):
+        return tables
+    traces = [pc.unique(table[by].cast(pa.string())) for table in tables]
+    counts = pc.value_counts(pa.chunked_array(traces)).field("counts")
+    several = pc.sum(pc.greater(counts, 1)).as_py()
+    if not several:
+        return tables
+    if not by.lower().endswith("stream"):
+        findings.mended.append(
+            f"{several} traces of {by!r} have rows in several files and were read as one each; if "
+            "the numbers begin anew in each file, make them differ"
+        )
+        return tables
+    findings.mended.append(f"{by!r} begins anew in each file: their traces were kept apart")
+    return [
+        table.set_column(
+            table.column_names.index(by),
+            by,
+            pc.binary_join_element_wise(str(path), table[by].cast(pa.string()), "#"),
+        )
+        for path, table in zip(paths, tables, strict=True)
+    ]
 
 
 def _joined_tables(

@@ -15,6 +15,7 @@ from netdiffus.tables.columns.names import PER_SECOND
 from netdiffus.tables.columns.numbers import EXACT, position
 
 YEAR = 365 * 86400  # seconds
+LARGEST = 65575  # bytes of a packet: of IPv6, without jumbograms
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ def mend(points: Points) -> None:
         InputError: Names what cannot be mended without doubt.
     """
     _cut_nans(points)
+    for k in points.of_kind("gap"):
+        _first_gaps(points, k)
     _check_finite(points)
     _cut_padding(points)
     for k in points.of_kind("direction"):
@@ -114,6 +117,7 @@ def mend(points: Points) -> None:
         _drop_gaps(points, times[0], gaps)
     _check_exact(points)
     _check_durations(points)
+    _doubt_sizes(points)
 
 
 def _check_finite(points: Points) -> None:
@@ -142,12 +146,24 @@ def _cut_nans(points: Points) -> None:
             _cut_where(points, padded)
 
 
+def _first_gaps(points: Points, k: int) -> None:
+    """Gaps before the first packets, where only they are NaN, become 0: there is none before."""
+    one = points.series[k]
+    missing = np.isnan(one.values)
+    if missing.any() and missing.sum() == missing[points.starts].sum():
+        points.series[k] = replace(one, values=np.where(missing, 0, one.values))
+        points.note(
+            f"{one.channel.name}: no gap before the first packet was read as 0",
+            missing[points.starts],
+        )
+
+
 def _cut_padding(points: Points) -> None:
     """Drops the last points where every channel that can be padding is."""
     padded = [
         one.values == one.padding for one in points.series if one.padding is not None
     ] or _minus_ones(points)
-    padded = padded or _zero_directions(points)
+    padded = padded or _zero_directions(points) or _zero_sizes(points)
     if padded:
         _cut_where(points, padded)
 
@@ -175,6 +191,30 @@ def _zero_directions(points: Points) -> list[Bools]:
     """Zeros of directions that are else +1 and -1: there is no packet."""
     directions = [points.series[k].values for k in points.of_kind("direction")]
     return [one == 0 for one in directions if (one < 0).any() and (one == 0).any()][:1]
+
+
+def _zero_sizes(points: Points) -> list[Bools]:
+    """Zeros of all sizes, times and gaps, where these cannot be of packets.
+
+    Among sizes with signs a 0 has none; times do not fall back to 0; and lists that all have as
+    many points, of which some end in several zeros, were filled up.
+    """
+    sizes = [points.series[k].values for k in points.of_kind("size")]
+    times = [points.series[k].values for k in points.of_kind("time")]
+    timed = times + [points.series[k].values for k in points.of_kind("gap")]
+    if not sizes or points.of_kind("direction"):
+        return []
+    several = np.repeat(points.lengths > 1, points.lengths)
+    zeros = [(one == 0) & several for one in sizes + timed]
+    last = points.starts + points.lengths - 1
+    ending = np.logical_and.reduce(zeros)[last]
+    if not ending.any():
+        return []
+    signed = any((one < 0).any() for one in sizes)
+    back = any((one[last] < np.maximum.reduceat(one, points.starts))[ending].any() for one in times)
+    filled = np.logical_and.reduce(zeros)[np.maximum(last - 1, 0)] & ending
+    is_rectangle = points.lengths.min() == points.lengths.max()
+    return zeros if signed or back or (timed and is_rectangle and filled.any()) else []
 
 
 def _directions(points: Points, k: int) -> None:
@@ -355,4 +395,30 @@ def _check_durations(points: Points) -> None:
                 f"({int((lasting > YEAR).sum())} traces affected); if the numbers are ms, µs or "
                 f"ns, name the column {name}_ms, {name}_us or {name}_ns "
                 f"(--columns {name}={name}_us)"
+            )
+
+        hours = lasting.max() / 3600
+        if hours > 1 and (one.values == np.rint(one.values)).all():
+            points.mended.append(
+                f"{one.channel.name}: whole seconds, up to {hours:.1f} hours in a trace; if they "
+                f"are ms or µs, call the column {one.channel.name}_ms or {one.channel.name}_us "
+                "(--columns)"
+            )
+
+
+def _doubt_sizes(points: Points) -> None:
+    """Notes sizes that are those of no packet in bytes."""
+    for k in points.of_kind("size"):
+        one = points.series[k]
+        if one.values.max() <= 1 and (one.values != np.rint(one.values)).any():
+            points.mended.append(
+                f"{one.channel.name}: no size is above 1 byte, as if they were scaled; a capture, "
+                "and figures in bytes, need the sizes as they were"
+            )
+        if one.values.max() > LARGEST:
+            large = one.values > LARGEST
+            points.note(
+                f"{one.channel.name}: sizes above {LARGEST} bytes, such as "
+                f"{one.values[np.argmax(large)]:.0f}, are of no single packet",
+                points.any_in_trace(large),
             )

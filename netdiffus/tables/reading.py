@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,7 @@ def read_table(
     if options.length is not None:
         points.cut(options.length)
     codes, classes = labels.encode_labels(label, named)
+    findings.mended += filter(None, [labels.alike(classes)])
     channels, lengths = tuple(one.channel for one in points.series), points.lengths
     fields = {
         "values": _padded(points),
@@ -121,13 +123,24 @@ def _points(
         if not is_list(column.type):
             column = _one_point_lists(name, column)
         channel = roles.channel_of(name, known, column.type.value_type, ours)
-        flat = numbers.flatten(name, column, exact=channel.kind != "time")
+        flat = numbers.flatten(
+            name, column, exact=channel.kind != "time", first_may_miss=channel.kind == "gap"
+        )
         found[name] = _series(channel, known, flat), flat.lengths
         del column
         _release()
-    # A plain number may be left out, so another channel says how many points there are.
-    first = min(found, key=lambda name: found[name][0].channel.kind == "number")
+    # A plain number may be left out, so another channel says how many points there are; gaps may
+    # be those between packets, one less.
+    first = min(found, key=lambda name: ("number", "gap").count(found[name][0].channel.kind))
     lengths = found[first][1]
+    for name, (one, own) in found.items():
+        if one.channel.kind == "gap" and (lengths - own == 1).all():
+            values = np.insert(one.values, np.cumsum(own) - own, 0)
+            found[name] = replace(one, values=values), lengths
+            findings.mended.append(
+                f"{name} has one number less than {first} in each trace: the gaps between packets; "
+                "0 was put before the first"
+            )
     series = [
         one
         for name, (one, own) in found.items()

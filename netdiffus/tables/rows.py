@@ -15,6 +15,12 @@ from netdiffus.tables.columns.names import channel_named, is_called
 from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.report import Findings
 
+# Columns of the address that sent a packet: of tshark, Wireshark and others.
+_SENDERS = (
+    "ip.src", "ip_src", "ip.src_host", "ipv6.src", "src_ip", "srcip", "source_ip", "sourceip",
+    "source", "src", "src_addr", "srcaddr", "saddr",
+)  # fmt: skip
+
 
 def gather(table: pa.Table, options: ReadOptions, findings: Findings) -> pa.Table:
     """One row per trace, of a table with one row per packet, in the order of first packets.
@@ -27,12 +33,16 @@ def gather(table: pa.Table, options: ReadOptions, findings: Findings) -> pa.Tabl
     """
     by = str(options.by)
     if by not in table.column_names:
-        raise InputError(f"no column {by!r} (by); columns: {shown(table.column_names)}")
+        raise InputError(
+            f"no column {by!r} (by); columns: {shown(table.column_names)}. One column must tell "
+            "the traces apart, as tshark's tcp.stream does, with both ways of a flow in one"
+        )
     trace = _numbers(by, table[by])
     order = np.argsort(trace, kind="stable")
     lengths = np.bincount(trace)
     first = order[np.cumsum(lengths) - lengths]
     label = find_label(table.column_names, options.label_column)
+    table = _with_directions(table, trace, first, options, findings)
     columns: dict[str, pa.Array] = {"trace_id": one_array(table[by]).take(pa.array(first))}
     for name in (one for one in table.column_names if one != by):
         column = _directions(name, one_array(table[name]))
@@ -45,12 +55,46 @@ def gather(table: pa.Table, options: ReadOptions, findings: Findings) -> pa.Tabl
         elif name == label:
             raise InputError(
                 f"row {differs}: trace {table[by][differs].as_py()!r} has the class "
-                f"{column[differs].as_py()!r} beside another; a trace has one class"
+                f"{column[differs].as_py()!r} beside another; a trace has one class: check that "
+                f"{by!r} tells all traces apart"
+            )
+        elif options.channels is None and channel_named(name) is not None:
+            raise InputError(
+                f"row {differs}: column {name!r} has the name of a channel, but "
+                f"{column[differs].as_py()!r} is no number; mend the cells (tshark writes times as "
+                f"numbers in frame.time_epoch), rename the column (--columns {name}=other) or "
+                "choose the channels (--channels)"
             )
         else:
             findings.left_out[name] = f"it changes inside a trace of {by!r} and is no channel"
     findings.form += f", one row per packet of {by!r}"
     return pa.table(columns)
+
+
+def _with_directions(
+    table: pa.Table, trace: Ints, first: Ints, options: ReadOptions, findings: Findings
+) -> pa.Table:
+    """The table with directions by the sender of each packet, where it has none.
+
+    Only where each trace has two senders at most. From the client is what the first one sent.
+    """
+    names = table.column_names
+    sender = next((name for name in names if name.strip().lower() in _SENDERS), None)
+    asked = options.channels is None or "direction" in options.channels
+    if sender is None or not asked or any(channel_named(one) == "direction" for one in names):
+        return table
+    senders = one_array(table[sender])
+    if pa.types.is_nested(senders.type) or senders.null_count:
+        return table
+    codes = senders.dictionary_encode().indices.to_numpy().astype(np.int64)
+    pairs = np.unique(np.stack([trace, codes]), axis=1)
+    if np.bincount(pairs[0]).max() > 2 or len(pairs[0]) == len(first):
+        return table
+    findings.mended.append(
+        f"direction: from {sender!r}; +1 is what the sender of a trace's first packet sent"
+    )
+    values = np.where(codes == codes[first][trace], 1, -1).astype(np.int8)
+    return table.append_column("direction", pa.array(values))
 
 
 def _directions(name: str, column: pa.Array) -> pa.Array:

@@ -53,7 +53,8 @@ def _gathered(table: pa.Table, series: dict[str, list[str]], findings: Findings)
     if whole and not np.isnan(cube).any():
         cube = cube.astype(np.int64)
     y = np.zeros(len(cube), np.int8)
-    lists = arrays_table(cube, y, list(series), findings).drop_columns(["label"])
+    lists = arrays_table(cube, y, list(series), findings, channels_last=True)
+    lists = lists.drop_columns(["label"])
     for stem, names in series.items():
         findings.mended.append(
             f"columns {names[0]!r} to {names[-1]!r} were read as the points of one series"
@@ -75,9 +76,10 @@ def _series(table: pa.Table) -> dict[str, list[str]]:
     """Columns of numbers with one name and the numbers 0, 1, 2 … or 1, 2, 3 …, in this order."""
     found: dict[str, dict[int, str]] = {}
     for field in table.schema:
-        parts = re.fullmatch(r"(.*?)[ _.-]?([0-9]{1,7})", field.name)
+        parts = re.fullmatch(r"(.*?)[ _.-]?([0-9]{1,7})([ _.-][^\W0-9]+)?", field.name)
         if parts and is_number(field.type):
-            found.setdefault(parts[1], {})[int(parts[2])] = field.name
+            stem = parts[1] + (parts[3] or "")  # iat_1_ms, pkt1_size
+            found.setdefault(stem, {})[int(parts[2])] = field.name
     return {
         stem: [numbered[k] for k in sorted(numbered)]
         for stem, numbered in found.items()

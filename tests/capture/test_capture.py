@@ -539,7 +539,8 @@ def test_captures_in_a_folder_are_known_by_their_first_bytes(tmp_path: Path) -> 
         write(tmp_path / name, data)
     with pytest.warns(UserWarning, match="c/") as caught:
         traces, report = import_captures(tmp_path / "c")
-    assert [str(one.message) for one in caught] == report.problems
+    assert [str(one.message) for one in caught] == report.hints + report.problems
+    assert len(report.hints) == 1  # packed and plain.dat lie beside the folder deep
     names = ["deep/er/packed.zst", "deep/ng.pcap", "packed", "plain.dat"]
     assert list(dict.fromkeys(traces.meta["capture"].to_pylist())) == names
     assert report.skipped == [str(tmp_path / "c/text.gz")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import lzma
@@ -36,6 +37,7 @@ from captures import (
 from command import run
 
 from netdiffus.capture import Rules, import_captures
+from netdiffus.capture.labels import file_label
 from netdiffus.capture.report import DUPLICATES, LARGE
 from netdiffus.errors import InputError, Note
 from netdiffus.traces.traces import Traces
@@ -430,3 +432,70 @@ def test_packets_larger_than_the_wire_takes_are_said(tmp_path: Path) -> None:
     with pytest.warns(Note, match="1 IP packets have more than 1500 bytes, the largest 8040.*TSO"):
         _, report = import_captures(path, label_from=None)
     assert report.notes[LARGE] == 1
+
+
+# Classes that come out wrong unseen
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("voip-042.pcap.gz", "voip"),
+        ("www.bbc.co.uk_12.pcap", "www.bbc.co.uk"),
+        ("google.de.PCAPNG", "google.de"),
+        ("web.pcap17", "web"),
+        ("web.3.cap.xz", "web"),
+        ("12.pcap", "12"),
+        ("web", "web"),
+    ],
+)
+def test_the_class_in_a_files_name(name: str, label: str) -> None:
+    assert file_label(f"some.folder/{name}") == label
+
+
+def test_captures_beside_the_folders_of_classes_are_said(tmp_path: Path) -> None:
+    for name in ("all/voip/a.pcap", "all/web/b.pcap", "all/c.pcap"):
+        write(tmp_path / name, ONE)
+    with pytest.warns(Note, match=r"1, such as .*c\.pcap; their class is 'all'"):
+        import_captures(tmp_path / "all")
+
+
+def test_a_list_with_two_labels_of_a_file_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.pcap", ONE)
+    labels = write(tmp_path / "l.csv", b"file,label\na.pcap,web\na.pcap,web\n./a.pcap,ssh\n")
+    with pytest.raises(InputError, match=r"line 4: a\.pcap is 'ssh' here and 'web' above"):
+        import_captures(path, label_from=labels)
+
+
+def test_a_list_may_name_files_without_suffix_and_its_others_are_said(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.pcap.gz", gzip.compress(ONE))
+    labels = write(tmp_path / "l.csv", b"file,label\na,web\nb.pcap,ssh\n")
+    with pytest.warns(Note, match=r"1 of 2 files of the list are none .* such as b\.pcap"):
+        traces, _ = import_captures(path, label_from=labels)
+    assert traces.counts() == {"web": 1}
+
+
+def test_lines_of_a_list_that_contradict_each_other_are_said(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.pcap", ONE)
+    ends = f"{CLIENT},50000,{SERVER},443"
+    head = "src_ip,src_port,dst_ip,dst_port,label\n"
+    text = f"{head}{ends},web\n{ends},ssh\n,,,,other\n"
+    with pytest.warns(Note, match="1 flows fit lines of several labels, of which the first"):
+        traces, _ = import_captures(path, label_from=write(tmp_path / "l.csv", text.encode()))
+    assert traces.counts() == {"web": 1}
+    labels = write(tmp_path / "m.csv", f"{head}{ends},web\n,,,,other\n".encode())
+    assert not [one for one in import_captures(path, label_from=labels)[1].hints if "fit" in one]
+
+
+def test_what_macs_write_beside_captures_is_no_damage(tmp_path: Path) -> None:
+    write(tmp_path / "all/voip/a.pcap", ONE)
+    beside = write(tmp_path / "all/voip/._a.pcap", b"\0\5\x16\7\0\2\0\0")
+    report = import_captures(tmp_path / "all")[1]
+    assert (report.problems, report.skipped) == ([], [str(beside)])
+
+
+def test_nanoseconds_that_are_called_microseconds_are_said(tmp_path: Path) -> None:
+    one = pcap([Record(START, ethernet(conversation()[0][1]))], nano=False)
+    late = one[:28] + (999_999_000).to_bytes(4, "little") + one[32:]
+    with pytest.warns(Note, match="1 packets have a second or more as the fraction"):
+        import_captures(write(tmp_path / "all/a/1.pcap", late), label_from="=a")

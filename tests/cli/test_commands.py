@@ -15,17 +15,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 import typer
 from command import files_of_at_most, run
 from small import packets, volumes
 
 from netdiffus.cli.main import app
+from netdiffus.cli.options import as_made, load
 from netdiffus.cli.sample import _condition
 from netdiffus.errors import InputError
 from netdiffus.model.model import Model
 from netdiffus.networks.build import PRESETS
 from netdiffus.sampling import sample
+from netdiffus.tables import ReadOptions
 from netdiffus.traces.traces import Traces
 
 VERBS = ["demo", "inspect", "import", "split", "privatise", "train", "sample", "augment"]
@@ -254,6 +257,22 @@ def test_a_number_may_stand_behind_each_class(work: Path, tmp_path: Path) -> Non
     assert "with each class" in run(*again, f"{first}=3", "--label", second).err
     assert "a class stands twice" in run(*again, f"{first}=3", "--label", f"{first}=1").err
     assert "is not a class" in run(*again, f"{first}=many").err
+
+
+def test_made_traces_need_not_have_the_columns_of_the_real_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    traces = packets()
+    traces.save(tmp_path / "made.csv")
+    table = traces.to_arrow().replace_schema_metadata(None)
+    named = table.rename_columns(["what" if n == "label" else n for n in table.column_names])
+    pyarrow.parquet.write_table(named, tmp_path / "real.parquet")
+    options = ReadOptions(label_column="what", columns={"timestamp": "time"})
+    for name in ("real.parquet", "made.csv"):
+        assert as_made(load, tmp_path / name, options).counts() == traces.counts()
+    assert "made.csv: read without the options for the columns" in capsys.readouterr().err
+    with pytest.raises(InputError, match="no column 'x'"):
+        as_made(load, tmp_path / "real.parquet", ReadOptions(label_column="x"))
 
 
 def test_a_mistyped_command_names_the_nearest() -> None:

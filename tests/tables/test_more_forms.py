@@ -100,6 +100,14 @@ def test_times_of_day(clock: str, tmp_path: Path) -> None:
     assert lists(read(tmp_path / "t.csv")[0]) == {"timestamp": TIMES}
 
 
+def test_times_of_day_go_on_past_midnight(tmp_path: Path) -> None:
+    text = 'label,timestamp\na,"[23:59:59.5, 00:00:00.25]"\nb,"[01:00:00, 01:00:02]"\n'
+    (tmp_path / "t.csv").write_text(text)
+    assert lists(read(tmp_path / "t.csv")[0]) == {"timestamp": [[0, 0.75], [0, 2]]}
+    (tmp_path / "t.csv").write_text('label,iat\na,"[13:00:00, 00:00:01]"\n')
+    assert lists(read(tmp_path / "t.csv")[0]) == {"iat": [[46800, 1]]}
+
+
 def test_times_of_pandas(tmp_path: Path) -> None:
     day = pd.Timestamp("2024-02-29 23:59:59.5")
     rows = [[day + pd.Timedelta(seconds=one) for one in row] for row in TIMES]

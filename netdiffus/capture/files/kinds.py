@@ -40,8 +40,8 @@ def is_unread(start: bytes) -> bool:
 
 
 def has_a_captures_name(name: str) -> bool:
-    """Whether it ends as the names of captures do."""
-    return _NAMES.search(name) is not None
+    """Whether it ends as the names of captures do, and is no `._` file of a Mac beside one."""
+    return _NAMES.search(name) is not None and not re.search(r"(?:^|/)\._[^/]*$", name)
 
 
 def what_is(start: bytes) -> str:

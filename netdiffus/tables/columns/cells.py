@@ -13,6 +13,7 @@ from netdiffus.arrays import Ints
 from netdiffus.errors import InputError
 from netdiffus.tables.columns.arrow import one_array
 from netdiffus.tables.columns.directions import from_words
+from netdiffus.tables.columns.names import channel_named
 
 # What looks like a list of numbers or times, in brackets; nested ones have exactly two levels.
 _PART = (
@@ -167,6 +168,9 @@ def _typed(column: _Column, items: pa.Array) -> pa.Array:
     if pc.all(pc.match_substring_regex(items, _CLOCK)).as_py():
         items = pc.replace_substring_regex(items, r"^([0-9]):", r"0\1:")
         items = pc.replace_substring_regex(items, "^", "1970-01-01 ")
+        times = _times(column, items)
+        is_clock = channel_named(column.name) == "timestamp"  # a gap may be of hours
+        return _past_midnight(column, times) if is_clock else times
     if pc.all(pc.match_substring_regex(items, _TIME)).as_py():
         return _times(column, items)
     if pc.all(pc.match_substring_regex(items, "^(?i:true|false)$")).as_py():
@@ -189,6 +193,17 @@ def _checked(column: _Column, items: pa.Array, numbers: pa.Array) -> pa.Array:
             digits = pc.match_substring_regex(items, "^[-+]?[0-9]{19,}$")
             column.refuse(digits, "has a whole number of more than 64 bits")
     return numbers
+
+
+def _past_midnight(column: _Column, times: pa.Array) -> pa.Array:
+    """Times of day on the next day, where they fall back by more than half a day in a row."""
+    day = 86_400 * 10**9
+    values = times.cast(pa.int64()).to_numpy()
+    later = np.diff(values, prepend=values[:1]) < -day // 2
+    days = np.cumsum(later) * day
+    starts = np.repeat(column.offsets[:-1], np.diff(column.offsets))
+    later_since = days - days[starts]  # the first of a row is on its first day
+    return pa.array(values + later_since).cast(times.type)
 
 
 def _times(column: _Column, items: pa.Array) -> pa.Array:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,6 +14,7 @@ from netdiffus.errors import InputError
 from netdiffus.tables.columns.arrow import is_text, one_array
 from netdiffus.tables.columns.names import LABELS, LESS_USUAL_LABELS, RARE_LABELS, plain
 
+_NO_CLASS = ("", "nan", "NaN")  # as pandas and NumPy write what is missing
 USUAL = (LABELS, LESS_USUAL_LABELS, RARE_LABELS)
 
 
@@ -60,7 +64,9 @@ def encode_labels(name: str, column: pa.ChunkedArray) -> tuple[Ints, tuple[str, 
         InputError: A cell is empty, or holds no text, number or truth value.
     """
     text = _as_text(name, column)
-    missing = pc.equal(pc.utf8_trim_whitespace(pc.fill_null(text, "")), "")
+    missing = pc.is_in(
+        pc.utf8_trim_whitespace(pc.fill_null(text, "")), pa.array(_NO_CLASS, text.type)
+    )
     if pc.any(missing).as_py():
         row = pc.index(missing, True).as_py()
         raise InputError(f"column {name!r} is empty in row {row}; name its class or remove the row")
@@ -107,3 +113,20 @@ def _whole_texts(array: pa.Array) -> pa.Array:
     if pc.all(pc.match_substring_regex(array, r"^-?[0-9]{1,15}\.0$")).as_py():
         return pc.replace_substring_regex(array, r"\.0$", "")
     return array
+
+
+def alike(classes: Sequence[str]) -> str:
+    """A sentence on classes that differ only in capitals, white space or Unicode's forms."""
+    same: dict[str, list[str]] = {}
+    for name in classes:
+        plain_name = unicodedata.normalize("NFKC", name).strip().casefold()
+        same.setdefault(plain_name, []).append(name)
+    twins = [names for names in same.values() if len(names) > 1]
+    if not twins:
+        return ""
+    which = " and ".join(map(ascii, twins[0]))
+    more = f", and {len(twins) - 1} more such" if len(twins) > 1 else ""
+    return (
+        f"classes {which} are two, but differ only in capitals, blanks or the form of letters"
+        f"{more}; if they are one, write them alike"
+    )

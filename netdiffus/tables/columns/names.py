@@ -25,6 +25,14 @@ RARE_LABELS = (
 )  # fmt: skip
 
 PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "µs": 1e6, "ns": 1e9}
+# Units as they are written in names: time_msec, iat (µs), packetLength [B].
+_UNITS = {
+    **PER_SECOND, "sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0,
+    "msec": 1e3, "msecs": 1e3, "millis": 1e3, "millisecond": 1e3, "milliseconds": 1e3,
+    "usec": 1e6, "usecs": 1e6, "micros": 1e6, "microsecond": 1e6, "microseconds": 1e6, "μs": 1e6,
+    "nsec": 1e9, "nsecs": 1e9, "nanos": 1e9, "nanosecond": 1e9, "nanoseconds": 1e9,
+}  # fmt: skip
+_BYTES = ("b", "byte", "bytes", "octets")
 
 
 @dataclass(frozen=True)
@@ -85,24 +93,38 @@ _PLAIN = {
         "packet_len", "packet_lens", "pkt_len", "pkt_lens", "pkt_length", "pkt_lengths",
         "pkt_size", "pkt_sizes", "size", "sizes", "length", "lengths", "len", "signed_size",
         "signed_sizes", "signed_length", "signed_lengths", "frame.len", "frame_len", "ip.len",
-        "ip_len",
+        "ip_len", "tcp.len", "tcp_len", "packet_bytes", "pkt_bytes", "payload_length",
+        "payload_lengths", "payload_size", "payload_sizes", "payload_len", "payload_lens",
     ),
     "direction": (
         "directions", "packet_direction", "packet_directions", "packet_dir", "packet_dirs",
         "pkt_direction", "pkt_directions", "pkt_dir", "pkt_dirs", "dir", "dirs",
+        "flow_direction", "flow_directions",
     ),
     "timestamp": (
         "timestamps", "time", "times", "ts", "packet_time", "packet_times", "packet_timestamp",
         "packet_timestamps", "pkt_time", "pkt_times", "arrival_time", "arrival_times",
         "frame.time_epoch", "frame_time_epoch", "frame.time_relative", "frame_time_relative",
+        "frame.time", "frame_time", "tcp.time_relative", "tcp_time_relative",
+        "relative_time", "relative_times", "rel_time", "rel_times", "elapsed", "elapsed_time",
+        "epoch_time", "unix_time", "unixtime", "time_since_start",
     ),
     "iat": (
         "iats", "ipt", "ipts", "packet_iat", "packet_iats", "pkt_iat", "pkt_iats",
         "inter_arrival_time", "inter_arrival_times", "interarrival_time", "interarrival_times",
         "inter_packet_time", "inter_packet_times", "arrive_time_delta",
+        "tcp.time_delta", "tcp_time_delta", "time_delta", "time_deltas", "delta_time",
+        "delta_times", "time_diff", "time_diffs", "ipd", "ipds", "dt",
     ),
 }  # fmt: skip
 _SYNONYMS = {name: channel for channel, names in _PLAIN.items() for name in names}
+# Truth values that say one of the two directions: whether 0 is from the client.
+_SIDES = {
+    **dict.fromkeys(("is_outgoing", "is_upload", "is_uplink", "is_upstream", "from_client"), False),
+    **dict.fromkeys(("is_client", "is_c2s", "c2s"), False),
+    **dict.fromkeys(("is_incoming", "is_download", "is_downlink", "is_downstream"), True),
+    **dict.fromkeys(("from_server", "is_server", "is_s2c", "s2c"), True),
+}  # fmt: skip
 
 # Tables with one row of numbers per flow: the columns that become channels of one point.
 _FLOWS = {
@@ -146,6 +168,8 @@ _FLOWS = {
         "dur", "spkts", "dpkts", "sbytes", "dbytes", "pkts", "bytes", "totpkts", "totbytes",
         "srcpkts", "dstpkts", "srcbytes", "dstbytes",
     ),
+    # https://github.com/ntop/nDPI: ndpiReader -C
+    "nDPI": ("duration", "c_to_s_pkts", "c_to_s_bytes", "s_to_c_pkts", "s_to_c_bytes"),
     "Suricata": (
         "flow_pkts_toserver", "flow_pkts_toclient", "flow_bytes_toserver", "flow_bytes_toclient",
     ),
@@ -184,18 +208,32 @@ def meaning(name: str) -> Meaning | None:
     lower = name.strip().lower()
     if lower in KINDS:
         return Meaning(lower)
-    known = _KNOWN.get(lower)
+    known = _KNOWN.get(lower.removeprefix("udps."))  # plugins of nfstream
     if known is not None:
         return known
     if lower in _SYNONYMS:
         return Meaning(_SYNONYMS[lower], sure=False)
-    timed = re.fullmatch(r"(.*)_(s|ms|us|µs|ns)", lower)
-    if timed is None:
+    if lower in _SIDES:
+        return Meaning("direction", zero_is_client=_SIDES[lower], sure=False)
+    return _with_unit(lower) or _of_words(name.strip())
+
+
+def _with_unit(lower: str) -> Meaning | None:
+    """The meaning of a name that ends in a unit."""
+    parts = re.fullmatch(r"(.*?)(?:[ _]?[(\[]|_)(?:in[ _])?([a-zµμ]+)[)\]]?", lower)
+    if parts is None:
         return None
-    channel = _SYNONYMS.get(timed[1], timed[1])
-    if KINDS.get(channel, ("", ""))[0] not in ("time", "gap"):
-        return None
-    return Meaning(channel, PER_SECOND[timed[2]], sure=channel == timed[1])
+    channel = _SYNONYMS.get(parts[1], parts[1])
+    kind = KINDS.get(channel, ("", ""))[0]
+    if kind in ("time", "gap") and parts[2] in _UNITS:
+        return Meaning(channel, _UNITS[parts[2]], sure=channel == parts[1])
+    return Meaning(channel, sure=False) if kind == "size" and parts[2] in _BYTES else None
+
+
+def _of_words(name: str) -> Meaning | None:
+    """The meaning of a name whose words are set apart by capitals, or by other signs than _."""
+    words = plain(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)).replace(".", "_")
+    return meaning(words) if words != name.lower() else None
 
 
 def channel_named(name: str) -> str | None:

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from netdiffus.errors import InputError
 from netdiffus.tables.columns.arrow import is_list, is_number, large_lists, lists_of, one_array
+from netdiffus.tables.columns.names import meaning
 
 JOY = {"b", "dir", "ipt"}  # fields of a packet in tables of joy; dir is < or >
 
@@ -17,7 +18,8 @@ JOY = {"b", "dir", "ipt"}  # fields of a packet in tables of joy; dir is < or >
 def unnest(table: pa.Table) -> pa.Table:
     """The table without structs: each field is a column.
 
-    - A struct `packet_data` with a field `iat` gives the column `packet_data_iat`.
+    - A struct `packet_data` with a field `iat` gives the column `packet_data_iat`; one with a name
+      that is not known, but whose field is that of a channel, gives a column of the field's name.
     - A list of structs gives one list column per field, under the field's name.
     - Lists of a single list, and lists of lists of a single number, are one list.
     - A column `PPI` of three or four lists per row (CESNET) gives `ppi_0`, `ppi_1`, `ppi_2`:
@@ -27,11 +29,17 @@ def unnest(table: pa.Table) -> pa.Table:
         InputError: A row of a PPI column does not hold these lists.
     """
     names: list[str] = []
+    own: list[str] = []  # without the name of the struct
     columns: list[pa.ChunkedArray] = []
     for name, column in zip(table.column_names, table.columns, strict=True):
         for inner, values in _parts(name, column):
             names.append(inner)
+            is_field = is_list(values.type) and meaning(inner) is None
+            own.append(inner.removeprefix(f"{name}_") if is_field else inner)
             columns.append(values)
+    for k, name in enumerate(own):
+        if meaning(name) is not None and own.count(name) == 1 and name not in names:
+            names[k] = name
     return pa.table(columns, names=names).replace_schema_metadata(table.schema.metadata)
 
 

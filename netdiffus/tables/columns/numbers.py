@@ -36,7 +36,13 @@ class Flat:
     per_second: float | None = None
 
 
-def flatten(name: str, column: pa.ChunkedArray | pa.Array, *, exact: bool = True) -> Flat:
+def flatten(
+    name: str,
+    column: pa.ChunkedArray | pa.Array,
+    *,
+    exact: bool = True,
+    first_may_miss: bool = False,
+) -> Flat:
     """The numbers of a list column.
 
     Args:
@@ -44,6 +50,7 @@ def flatten(name: str, column: pa.ChunkedArray | pa.Array, *, exact: bool = True
         column: Lists of any kind of numbers, or of texts that are numbers.
         exact: Whether whole numbers that float64 cannot hold are refused; times are not, as only
             their differences are kept.
+        first_may_miss: Whether the first number of a row may be missing; it is then NaN.
 
     Raises:
         InputError: Names the column, the row and the point.
@@ -51,7 +58,7 @@ def flatten(name: str, column: pa.ChunkedArray | pa.Array, *, exact: bool = True
     lists = large_lists(name, column)
     lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False).astype(np.int64)
     items = lists.flatten()
-    if items.null_count:
+    if items.null_count and not (first_may_miss and _only_first_are_null(items, lengths)):
         row, point = position(lengths, pc.index(pc.is_null(items), True).as_py())
         raise InputError(
             f"column {name!r} has a missing value in row {row} at point {point}; "
@@ -61,9 +68,14 @@ def flatten(name: str, column: pa.ChunkedArray | pa.Array, *, exact: bool = True
     values = items.to_numpy(zero_copy_only=False)
     if exact and pa.types.is_integer(kind):
         _check_exact(name, values, lengths)
-    if pa.types.is_unsigned_integer(kind) and exact:
+    if values.dtype.kind == "u" and exact:
         values = values.astype(np.int64)
     return Flat(lengths, values, kind, per_second)
+
+
+def _only_first_are_null(items: pa.Array, lengths: Ints) -> bool:
+    starts = (np.cumsum(lengths) - lengths)[lengths > 0]
+    return bool(items.take(pa.array(starts)).null_count == items.null_count)
 
 
 def position(lengths: Ints, item: int) -> tuple[int, int]:

@@ -66,13 +66,14 @@ def choose(table: pa.Table, label: str, options: ReadOptions, findings: Findings
         return Roles(channels, {name: _meta_name(name, rest, channels) for name in scalars})
     tool, found = flows
     findings.form += f", {tool}"
-    channels = {name: Meaning(name) for name in found if _is_whole(table[name])}
+    channels = {name: Meaning(name) for name in found if _without_number(table[name]) < 0}
     # When a flow began is no channel.
     _refuse_scalars(table, {n: k for n, k in scalars.items() if channel_named(n) != "timestamp"})
     gaps = [name for name in found if name not in channels]
     if not channels:
         raise InputError(
-            f"a table of flows ({tool}), but {shown(gaps)} have cells without a number; remove "
+            f"a table of flows ({tool}), but {shown(gaps)} have cells without a number "
+            f"(the first in row {min(_without_number(table[name]) for name in gaps)}); remove "
             "those rows"
         )
     findings.mended.append(
@@ -83,11 +84,12 @@ def choose(table: pa.Table, label: str, options: ReadOptions, findings: Findings
     return Roles(channels, {n: META.get(n.lower(), n) for n in scalars if n not in channels})
 
 
-def _is_whole(column: pa.ChunkedArray) -> bool:
-    """Whether each cell is a number."""
-    if not is_number(column.type) or column.null_count:
-        return False
-    return not pa.types.is_floating(column.type) or bool(pc.all(pc.is_finite(column)).as_py())
+def _without_number(column: pa.ChunkedArray) -> int:
+    """The first row whose cell is no finite number; -1 if there is none."""
+    if not is_number(column.type):
+        return 0
+    finite = pc.is_finite(column) if pa.types.is_floating(column.type) else pc.is_valid(column)
+    return int(pc.index(pc.fill_null(finite, False), False).as_py())
 
 
 def _meta_name(name: str, rest: dict[str, Any], channels: dict[str, Meaning]) -> str:

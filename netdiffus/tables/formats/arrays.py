@@ -12,6 +12,7 @@ import pyarrow as pa
 from netdiffus.channels import KINDS
 from netdiffus.errors import InputError
 from netdiffus.tables.columns.arrow import lists_of
+from netdiffus.tables.columns.names import channel_named
 from netdiffus.tables.report import Findings
 
 ASK = (
@@ -21,7 +22,13 @@ ASK = (
 
 
 def arrays_table(
-    x: Any, y: Any, channels: Sequence[str] | None, findings: Findings, lengths: Any = None
+    x: Any,
+    y: Any,
+    channels: Sequence[str] | None,
+    findings: Findings,
+    lengths: Any = None,
+    *,
+    channels_last: bool = False,
 ) -> pa.Table:
     """A table with `label` and one list column per channel.
 
@@ -35,6 +42,7 @@ def arrays_table(
         channels: Names of the C channels; of numbers that are all -1, 0 and 1 not needed.
         findings: Where is said what was cut.
         lengths: Points of each trace, if known.
+        channels_last: Whether it is known that X is (N, L, C).
 
     Raises:
         InputError: Shapes that do not fit, or channels that are not named.
@@ -53,6 +61,8 @@ def arrays_table(
         raise InputError(f"X has the shape {values.shape}; it must be (N, L), (N, L, C), (N, C, L)")
     _check_rows(len(values), len(labels))
     cube, names = _cube(values, channels)
+    if not channels_last and values.ndim == 3 and values.shape[1] == values.shape[2] > 1:
+        findings.mended.append(f"X of shape {values.shape} was read as (traces, points, channels)")
     kept = _lengths(cube, names, findings) if lengths is None else np.asarray(lengths, np.int64)
     _check_lengths(kept, cube)
     columns = _split_signs(cube, names, findings)
@@ -181,7 +191,8 @@ def _lengths(
 ) -> npt.NDArray[np.int64]:
     """int64 (N,), points of each trace without the padding at its end."""
     padding = np.isnan(cube).all(1)
-    if any(KINDS.get(name, ("", ""))[0] in ("size", "direction", "time", "gap") for name in names):
+    kinds = (KINDS.get(channel_named(name) or "", ("", ""))[0] for name in names)
+    if any(kind in ("size", "direction", "time", "gap") for kind in kinds):
         padding |= (cube == 0).all(1)
     real = ~padding
     kept = np.where(real.any(1), cube.shape[2] - real[:, ::-1].argmax(1), 0)
@@ -207,13 +218,15 @@ def _split_signs(
     cube: npt.NDArray[Any], names: tuple[str, ...], findings: Findings
 ) -> dict[str, npt.NDArray[Any]]:
     columns = {name: cube[:, k] for k, name in enumerate(names)}
-    times = columns.get("timestamp")
-    if times is None or "direction" in columns or not (times < 0).any():
+    meanings = {channel_named(name): name for name in names}
+    time = meanings.get("timestamp", "")
+    times = columns.get(time)
+    if times is None or "direction" in meanings or not (times < 0).any():
         return columns
     findings.mended.append(
-        "timestamp: signed times were read as times and directions, + and 0 from the client"
+        f"{time}: signed times were read as times and directions, + and 0 from the client"
     )
     return columns | {
-        "timestamp": np.abs(times),
-        "direction": np.where(times < 0, -1, 1).astype(np.int8),
+        time: np.abs(times),
+        "direction": np.where(np.signbit(times), -1, 1).astype(np.int8),  # -0.0 is to the client
     }

@@ -23,7 +23,7 @@ def to_arrow(data: Any) -> pa.Table:
     """
     try:
         return _to_arrow(data)
-    except (pa.ArrowException, OverflowError) as error:
+    except (pa.ArrowException, OverflowError, ValueError) as error:
         raise InputError(f"the frame cannot become an Arrow table: {error}") from error
 
 

@@ -131,8 +131,13 @@ def are_values(cells: list[str]) -> bool:
 def _clean(names: Sequence[str]) -> list[str]:
     """Names without white space around them, and without ipfixprobe's types before them."""
     kinds = r"^(?:u?int(?:8|16|32|64)|ipaddr|macaddr|time|string|bytes|char|float|double)\*? "
-    found = pc.replace_substring_regex(pa.array(names, pa.string()), kinds, "")
-    found = pc.utf8_trim_whitespace(pc.replace_substring_regex(found, r"^#:?", ""))
+    found = pa.array(names, pa.string())
+    typed = pc.match_substring_regex(found, kinds).to_pylist()
+    if 2 * sum(typed) > len(typed):  # else `time (ms)` is a name
+        found = pc.replace_substring_regex(found, kinds, "")
+    found = pc.utf8_trim_whitespace(
+        pc.replace_substring_regex(found, r"^[\x{200b}\x{feff}]*#?:?", "")
+    )
     return [str(name) for name in found.to_pylist()]
 
 

@@ -28,11 +28,20 @@ def read_json(data: pa.Buffer, _: ReadOptions, findings: Findings) -> pa.Table:
             raise InputError(f"no JSON: {error}") from None
         findings.form = "JSON lines"
         found = [_line(k, line) for k, line in enumerate(text.splitlines(), 1) if line.strip()]
-    rows = _rows(found, findings)
+        if _is_header(found):
+            findings.mended.append("the first line, which is no trace, was left out")
+            del found[0]
+    rows = _flows(_rows(found, findings), findings)
     if not rows or not all(isinstance(row, dict) for row in rows):
         raise InputError(
             "no traces: each must be an object such as "
             '{"label": "web", "packet_length": [60, 1500], "direction": [1, -1]}'
+        )
+    if any("layers" in (row.get("_source") or row) for row in rows[:2]):
+        raise InputError(
+            "this is JSON of tshark: run `netdiffus import` on the capture itself, or have tshark "
+            "write columns: -T fields -E header=y -E separator=, -e tcp.stream -e ip.src "
+            "-e frame.time_epoch -e frame.len, which --flow-column tcp.stream reads"
         )
     return pa.Table.from_pylist(rows, schema=_schema(rows))
 
@@ -42,6 +51,15 @@ def _line(number: int, line: bytes) -> Any:
         return json.loads(line)
     except json.JSONDecodeError as error:
         raise InputError(f"line {number}: no JSON: {error}") from None
+
+
+def _is_header(found: list[Any]) -> bool:
+    """Whether the first line says how the others were made, as joy's does: it has no list."""
+    first, others = found[0], found[1:]
+    if not others or not all(isinstance(one, dict) for one in found):
+        return False
+    lists = [{name for name, cell in one.items() if isinstance(cell, list)} for one in found]
+    return not lists[0] and all(lists[1:]) and not any(set(first) & set(one) for one in others)
 
 
 def _rows(found: Any, findings: Findings) -> list[Any]:
@@ -70,6 +88,16 @@ def _rows(found: Any, findings: Findings) -> list[Any]:
     return inside[0] if len(inside) == 1 else [found]
 
 
+def _flows(rows: list[Any], findings: Findings) -> list[Any]:
+    """Of the events of Suricata the flows; other rows as they are."""
+    kinds = [row.get("event_type") if isinstance(row, dict) else None for row in rows]
+    flows = [row for row, kind in zip(rows, kinds, strict=True) if kind == "flow"]
+    if not flows or None in kinds or len(flows) == len(rows):
+        return rows
+    findings.mended.append(f"{len(rows) - len(flows)} events that are no flows were left out")
+    return flows
+
+
 def _is_rows(found: Any) -> bool:
     return isinstance(found, list) and bool(found) and all(isinstance(one, dict) for one in found)
 
@@ -81,4 +109,13 @@ def _has_label(rows: list[dict[str, Any]]) -> bool:
 def _schema(rows: list[dict[str, Any]]) -> pa.Schema:
     """All names of all rows; `from_pylist` alone would take those of the first."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    return pa.schema([(name, pa.array([row.get(name) for row in rows]).type) for name in names])
+    return pa.schema([(name, _type(name, rows)) for name in names])
+
+
+def _type(name: str, rows: list[dict[str, Any]]) -> pa.DataType:
+    try:
+        return pa.array([row.get(name) for row in rows]).type
+    except (pa.ArrowException, OverflowError) as error:
+        raise InputError(
+            f"column {name!r} does not hold values of one kind in all traces: {error}"
+        ) from None

@@ -59,6 +59,9 @@ def read_npz(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
                 f"array per column; found {', '.join(stems)}"
             )
         findings.form = f"NPZ of {x} and {y}"
+        for stem in stems:
+            if stem not in (x, y, "data_gen_flag"):
+                findings.left_out[stem] = f"only the arrays {x} and {y} are read"
         lengths = _array(archive, "data_gen_flag.npy").sum(1) if "data_gen_flag" in stems else None
         traces, classes = _array(archive, f"{x}.npy"), _array(archive, f"{y}.npy")
     return arrays_table(traces, classes, options.channels, findings, lengths)
@@ -107,8 +110,8 @@ def _named_table(
             f"arrays {', '.join(arrays)} have the shapes {sorted(map(str, shapes))}; all must be "
             "(traces, points)"
         )
-    names = [channel_named(name) or name for name in arrays]
-    return arrays_table(np.stack(list(arrays.values()), axis=2), y, names, findings)
+    cube = np.stack(list(arrays.values()), axis=2)
+    return arrays_table(cube, y, list(arrays), findings, channels_last=True)
 
 
 def _found(names: list[str], usual: tuple[str, ...]) -> str | None:
