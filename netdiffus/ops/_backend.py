@@ -169,6 +169,31 @@ def _takes_device(backend: str, device: str) -> bool:
     return backend in _NATIVE.get(device, ())
 
 
+def wide(x: Tensor) -> Tensor:
+    """Halves as float32, to compute with; the rest as it is."""
+    return x.float() if x.dtype in HALF else x
+
+
+def check_tensor(
+    name: str,
+    x: Tensor,
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    device: torch.device,
+    other: str = "",
+) -> None:
+    """Refuses a tensor of another shape, dtype or device; ``other`` is where these come from.
+
+    Raises:
+        ValueError: One of them differs.
+    """
+    if x.shape != shape or x.dtype != dtype or x.device != device:
+        raise ValueError(
+            f"{name}: expected {tuple(shape)} {dtype} on {device}{other}, "
+            f"found {tuple(x.shape)} {x.dtype} on {x.device}"
+        )
+
+
 def check_out(
     out: Tensor, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, name: str = "out"
 ) -> None:
@@ -177,11 +202,7 @@ def check_out(
     Raises:
         ValueError: A wrong shape, dtype or device, not contiguous, or one with a gradient.
     """
-    if out.shape != shape or out.dtype != dtype or out.device != device:
-        raise ValueError(
-            f"{name}: expected {shape} {dtype} on {device}, "
-            f"found {tuple(out.shape)} {out.dtype} on {out.device}"
-        )
+    check_tensor(name, out, shape, dtype, device)
     if not out.is_contiguous():
         raise ValueError(f"{name}: expected a contiguous tensor; pass a new one")
     if out.requires_grad:
@@ -247,8 +268,8 @@ def check_size(name: str, shape: tuple[int, ...]) -> None:
 def native(backend: str, op: str, x: Tensor, *arguments: Any) -> None:
     """Calls the compiled kernel of an op for tensors of the dtype and device of ``x``."""
     if backend == "cpp":
-        getattr(_C, op)(*arguments, x.dtype is torch.float64, torch.get_num_threads())
+        getattr(_C, op)(x.dtype is torch.float64, *arguments, torch.get_num_threads())
         return
     with torch.cuda.device(x.device):
         stream = torch.cuda.current_stream().cuda_stream
-        getattr(_C, f"{op}_cuda")(*arguments, str(x.dtype), stream)
+        getattr(_C, f"{op}_cuda")(str(x.dtype), *arguments, stream)
