@@ -78,11 +78,7 @@ def _check(qkv: Tensor, keys: Tensor, values: Tensor, place: int) -> None:
         ("qkv", qkv, (batch, 3 * heads * width)),
         ("values", values, (batch, heads, length, width)),
     ):
-        if tensor.shape != shape or tensor.dtype != keys.dtype or tensor.device != keys.device:
-            raise ValueError(
-                f"{name}: expected {shape} {keys.dtype} on {keys.device}, as keys have it, found "
-                f"{tuple(tensor.shape)} {tensor.dtype} on {tensor.device}"
-            )
+        _backend.check_tensor(name, tensor, shape, keys.dtype, keys.device, " as keys")
     for name, tensor in (("keys", keys), ("values", values)):
         if not tensor.is_contiguous():
             raise ValueError(f"{name}: expected a contiguous tensor, as it is changed in place")

@@ -16,10 +16,7 @@ from netdiffus.ops.noise import (
     check_images,
     normal_reference,
     planes,
-    wide,
 )
-
-_Factors = tuple[float, float, float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -93,7 +90,7 @@ def denoise_step(
 
 
 def denoise_step_reference(
-    factors: _Factors,
+    factors: Sequence[float],
     xt: Tensor,
     out_net: Tensor,
     x0_prev: Tensor | None,
@@ -104,11 +101,11 @@ def denoise_step_reference(
 ) -> list[Tensor]:
     """The formula of :func:`denoise_step` in torch; None leaves the term out."""
     a, b, c, d, e, sigma = factors
-    noisy = wide(xt)
-    x0 = (a * noisy + b * wide(out_net)).clamp(-1, 1)
+    noisy = _backend.wide(xt)
+    x0 = (a * noisy + b * _backend.wide(out_net)).clamp(-1, 1)
     x_next = c * noisy + d * x0
     if x0_prev is not None:
-        x_next = x_next + e * wide(x0_prev)
+        x_next = x_next + e * _backend.wide(x0_prev)
     if index is not None:
         z = normal_reference(seed, index, draw, xt.shape[1:], symmetric)
         x_next = x_next + sigma * z.to(x_next.dtype)
@@ -133,11 +130,8 @@ def _check(
         check_draw(seed, index, draw, "draw")
     check_images("xt", xt, index if step.sigma else None, symmetric)
     for name, v in (("out_net", out_net), ("x0_prev", x0_prev)):
-        if v is not None and (v.shape != xt.shape or v.dtype != xt.dtype or v.device != xt.device):
-            raise ValueError(
-                f"{name}: expected {tuple(xt.shape)} {xt.dtype} on {xt.device} as xt, "
-                f"found {tuple(v.shape)} {v.dtype} on {v.device}"
-            )
+        if v is not None:
+            _backend.check_tensor(name, v, xt.shape, xt.dtype, xt.device, " as xt")
 
 
 def _check_room(out: Sequence[Tensor], xt: Tensor, out_net: Tensor, x0_prev: Tensor | None) -> None:
@@ -168,13 +162,11 @@ def _run(
     backend: str,
     out: Sequence[Tensor] | None = None,
 ) -> Sequence[Tensor]:
-    a, b, c, d, e, sigma = factors
-    k = (a, b, c, d, e, sigma)
     inputs = [v for v in (xt, out_net, x0_prev) if v is not None]
     differentiate = _backend.wants_gradient(*inputs)
     chosen = _backend.choose(backend, xt, _backend.KERNELS, differentiate=differentiate)
     if chosen == "torch":
-        found = denoise_step_reference(k, xt, out_net, x0_prev, seed, index, draw, symmetric)
+        found = denoise_step_reference(factors, xt, out_net, x0_prev, seed, index, draw, symmetric)
         return _backend.all_into(out, found)
     xt, out_net = xt.contiguous(), out_net.contiguous()
     made = [torch.empty_like(xt), torch.empty_like(xt)] if out is None else out
@@ -185,13 +177,13 @@ def _run(
     if chosen == "triton":
         from netdiffus.ops.triton import denoise as kernels
 
-        kernels.denoise_step(k, xt, out_net, x0_prev, seed, index, draw, symmetric, *made)
+        kernels.denoise_step(factors, xt, out_net, x0_prev, seed, index, draw, symmetric, *made)
     else:
         addresses = (xt.data_ptr(), out_net.data_ptr(), _address(x0_prev))
         shape = planes(tuple(xt.shape), symmetric and index is not None)
         places = (made[0].data_ptr(), made[1].data_ptr())
         drawn = (seed, _address(index), draw)
-        _backend.native(chosen, "denoise_step", xt, k, *addresses, drawn, shape, *places)
+        _backend.native(chosen, "denoise_step", xt, factors, *addresses, drawn, shape, *places)
     return made
 
 

@@ -113,7 +113,8 @@ def normal_reference(
     """
     count = math.prod(shape)
     block = torch.arange((count + 3) // 4, device=index.device)
-    bits = philox4x32(_counter(block, step, index.unsqueeze(-1)), _key(seed))
+    counter = block, torch.full_like(block, step), *_words(index)
+    bits = philox4x32(counter, key_of(seed))
     lanes = torch.stack(_box_muller(bits[0], bits[1]) + _box_muller(bits[2], bits[3]), dim=-1)
     white = lanes.reshape(len(index), 4 * len(block))[:, :count].reshape(len(index), *shape)
     if not symmetric:
@@ -186,8 +187,8 @@ def q_sample_reference(
 ) -> list[Tensor]:
     """The formula of :func:`q_sample` in torch: [xt, target], and [xt] for ``"x0"``."""
     eps = normal_reference(seed, index, step, x0.shape[1:], symmetric)
-    keep, add = (v.reshape(-1, *[1] * (x0.ndim - 1)) for v in (wide(signal), wide(sigma)))
-    clean = wide(x0)
+    keep, add = (v.reshape(-1, *[1] * (x0.ndim - 1)) for v in map(_backend.wide, (signal, sigma)))
+    clean = _backend.wide(x0)
     found = [keep * clean + add * eps]
     if prediction != "x0":
         found.append(keep * eps - add * clean if prediction == "v" else eps)
@@ -218,11 +219,9 @@ def uniforms(seed: int, index: Tensor, first: int, count: int) -> Tensor:
     """
     check_draw(seed, index, first)
     check_draw(seed, index, first + max(count, 1) - 1)
-    step = torch.arange(first, first + count, device=index.device).expand(len(index), count)
-    rows = index.unsqueeze(1).expand(-1, count)
-    block = torch.full_like(rows, _UNIFORM_BLOCK)
-    words = block, step, rows & _MASK, rows >> 32 & _MASK
-    high, low, _, _ = philox4x32(words, _key(seed))
+    step = torch.arange(first, first + count, device=index.device)
+    counter = torch.full_like(step, _UNIFORM_BLOCK), step, *_words(index)
+    high, low, _, _ = philox4x32(counter, key_of(seed))
     return ((high >> 5) * 2.0**26 + (low >> 6).double()) * 2.0**-53
 
 
@@ -233,12 +232,14 @@ def _multiply(a: int, b: Tensor) -> tuple[Tensor, Tensor]:
     return high >> 16, (high & 0xFFFF) << 16 | low & 0xFFFF
 
 
-def _counter(block: Tensor, step: int, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    step_word = torch.full_like(index, step)
-    return block, step_word, index & _MASK, index >> 32 & _MASK
+def _words(index: Tensor) -> tuple[Tensor, Tensor]:
+    """Trace numbers as two words each, (B, 1)."""
+    index = index.unsqueeze(1)
+    return index & _MASK, index >> 32 & _MASK
 
 
-def _key(seed: int) -> tuple[int, int]:
+def key_of(seed: int) -> tuple[int, int]:
+    """A seed as two words."""
     return seed & _MASK, seed >> 32
 
 
@@ -308,11 +309,6 @@ def check_images(name: str, x: Tensor, index: Tensor | None, symmetric: bool) ->
         )
 
 
-def wide(x: Tensor) -> Tensor:
-    """Halves as float32, to compute with; the rest as it is."""
-    return x.float() if x.dtype in _backend.HALF else x
-
-
 def as_signed(seed: int) -> int:
     """The seed as a signed 64-bit integer, as torch's ops take it; modulo 2**64 it is the same."""
     return seed - 2**64 if seed >= 2**63 else seed
@@ -334,13 +330,8 @@ def _check_q_sample(
         raise ValueError(
             f"prediction: expected one of {', '.join(PREDICTIONS)}, found {prediction!r}"
         )
-    batch, dtype, device = x0.shape[:1], x0.dtype, x0.device
     for name, v in (("signal", signal), ("sigma", sigma)):
-        if v.shape != batch or v.dtype != dtype or v.device != device:
-            raise ValueError(
-                f"{name}: expected ({len(x0)},) {x0.dtype} on {x0.device} as x0, "
-                f"found {tuple(v.shape)} {v.dtype} on {v.device}"
-            )
+        _backend.check_tensor(name, v, x0.shape[:1], x0.dtype, x0.device, " as x0")
 
 
 def _check_room(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -20,7 +22,7 @@ from netdiffus.ops.triton.tiles import (
 
 
 def denoise_step(
-    coefficients: tuple[float, float, float, float, float, float],
+    coefficients: Sequence[float],
     xt: Tensor,
     out_net: Tensor,
     x0_prev: Tensor | None,
