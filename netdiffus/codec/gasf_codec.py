@@ -239,13 +239,11 @@ class GasfCodec:
     @classmethod
     def from_state(cls, settings: Mapping[str, Any], tables: Mapping[str, Tensor]) -> GasfCodec:
         """The codec that gave this `state`."""
-        arguments = {key: settings[key] for key in _ARGUMENTS}
-        codec = cls(**arguments)
+        named = ("size", "length", "resize", "gamma", "border")
+        codec = cls(**{name: settings[name] for name in named})
         codec.channels = tuple(Channel(**one) for one in settings["channels"])
-        named = [tables[channel.name].numpy() for channel in codec.channels]
-        codec.scales = [
-            Scale(kind, table) for kind, table in zip(settings["scales"], named, strict=True)
-        ]
+        pairs = zip(settings["scales"], codec.channels, strict=True)
+        codec.scales = [Scale(kind, tables[channel.name].numpy()) for kind, channel in pairs]
         return codec
 
     def _length(self, traces: Traces) -> int:
@@ -290,9 +288,6 @@ class GasfCodec:
             for c in range(images.pixels.shape[1])
         ]
         return torch.stack([p[0] for p in parts], 1), torch.stack([p[1] for p in parts], 1)
-
-
-_ARGUMENTS = ("size", "length", "resize", "gamma", "border")
 
 
 def _fit_scale(channel: Channel, choice: ScaleChoice, points: Floats) -> Scale:

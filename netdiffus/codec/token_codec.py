@@ -20,7 +20,6 @@ from netdiffus.codec.runs import (
     merge,
     run_channels,
     split,
-    whole_points,
 )
 from netdiffus.codec.series import (
     as_gaps,
@@ -247,8 +246,7 @@ class TokenCodec:
         for rows in parts_of(len(traces)):
             values = traces.values[rows, :, :length]
             kept = np.minimum(traces.lengths[rows], length)
-            counts[rows] = count_runs(values, kept, self.channels)
-            points[rows] = whole_points(values, kept, self.channels, most)
+            counts[rows], points[rows] = count_runs(values, kept, self.channels, most)
         if cut := int((counts > most).sum()):
             warnings.warn(
                 Note(

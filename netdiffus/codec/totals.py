@@ -32,22 +32,20 @@ def total_names(channels: Sequence[Channel]) -> list[str]:
 
 def total(traces: Traces, name: str) -> Floats:
     """(N,): the total of this name."""
-    found: Floats = _total(traces, name)
-    return found
-
-
-def _total(traces: Traces, name: str) -> Any:
+    found: Floats
     if name == POINTS:
-        return traces.lengths.astype(np.float64)
-    if name in (UP, DOWN):
-        return _of_direction(traces, 1 if name == UP else -1).sum(1)
-    for prefix, sign in ((SUM_UP, 1), (SUM_DOWN, -1)):
-        if name.startswith(prefix):
-            values = _values(traces, name.removeprefix(prefix))
-            return (values * _of_direction(traces, sign)).sum(1)
-    if name.startswith(LAST):
-        return _values(traces, name.removeprefix(LAST)).max(1)
-    return _values(traces, name.removeprefix(SUM)).sum(1)
+        found = traces.lengths.astype(np.float64)
+    elif name in (UP, DOWN):
+        found = _of_direction(traces, 1 if name == UP else -1).sum(1)
+    elif name.startswith(LAST):
+        found = _values(traces, name.removeprefix(LAST)).max(1)
+    elif name.startswith(SUM):
+        found = _values(traces, name.removeprefix(SUM)).sum(1)
+    else:
+        prefix, sign = (SUM_UP, 1) if name.startswith(SUM_UP) else (SUM_DOWN, -1)
+        values = _values(traces, name.removeprefix(prefix))
+        found = (values * _of_direction(traces, sign)).sum(1)
+    return found
 
 
 def equal_total(traces: Traces, numbers: Floats) -> str | None:

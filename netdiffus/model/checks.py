@@ -253,11 +253,12 @@ def check_unknown(weights: Weights, known: Collection[str]) -> None:
 
 def check_values(path: Path, tables: Mapping[str, Tensor], codec: Mapping[str, Any]) -> None:
     """Refuses tables that are none of a vocabulary or a scale."""
-    scales = dict(zip(_names(codec), codec.get("scales", ()), strict=False))
+    names = [channel["name"] for channel in codec["channels"]]
+    scales = dict(zip(names, codec.get("scales", ()), strict=False))
     for name, tensor in tables.items():
         table = tensor.numpy()
         scale = None if name.startswith("columns.") else scales.get(name.removeprefix("codec."))
-        is_right = _is_vocabulary(table) if scale is None else _is_scale(scale, table)
+        is_right = (np.diff(table, axis=1) >= 0).all() if scale is None else _is_scale(scale, table)
         if not is_right or np.abs(table).max() > LARGEST:
             raise InputError(
                 f"{path}: tensor {name} is no table of a {scale or 'vocabulary'}: its numbers "
@@ -282,10 +283,6 @@ def _misfit(weights: Weights, name: str, wanted: str) -> InputError:
         f"{weights.path}: config.json and it do not fit: tensor {_short(name)} must be {wanted}, "
         f"found {found}"
     )
-
-
-def _is_vocabulary(table: Floats) -> bool:
-    return bool((np.diff(table, axis=1) >= 0).all())
 
 
 def _is_scale(kind: str, table: Floats) -> bool:
@@ -552,10 +549,6 @@ def _check_totals(totals: Any, names: list[str], channels: Sequence[Channel]) ->
                 f"columns.totals: {_short(name)} must be a total of the channels and a type of "
                 f"numbers, got {_short(found)}"
             )
-
-
-def _names(codec: Mapping[str, Any]) -> list[str]:
-    return [one["name"] for one in codec["channels"]]
 
 
 def _short(value: Any) -> str:

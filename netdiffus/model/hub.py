@@ -97,17 +97,14 @@ def _plain_errors(repo_id: str) -> Iterator[None]:
     except Exception as error:
         if not _is_of_the_hub(error):
             raise
-        raise InputError(f"{repo_id}: the hub says: {_shortened(error)}{_next(error)}") from error
+        said = " ".join(str(error).split())[:300]
+        raise InputError(f"{repo_id}: the hub says: {said}{_next(error)}") from error
 
 
 def _is_of_the_hub(error: Exception) -> bool:
     """Whether the hub or the connection to it failed; several libraries raise such errors."""
     tops = {one.__module__.split(".")[0] for one in type(error).__mro__}
     return bool(tops & {"huggingface_hub", "httpx", "httpx2", "requests"})
-
-
-def _shortened(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
 
 
 def _next(error: Any) -> str:

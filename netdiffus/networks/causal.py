@@ -76,6 +76,7 @@ class CausalNetwork(nn.Module):
     def __init__(self, config: CausalConfig, vocabularies: Sequence[Vocabulary]) -> None:
         super().__init__()
         w, self.config = config.width, config
+        self.end = config.sizes[0] - 1  # token of the first feature, behind the last point
         self.conditions = Conditions(config.classes, config.columns, w)
         self.tokens = nn.ModuleList(TokenEmbedding(size, w) for size in config.sizes)
         self.start = nn.Parameter(torch.zeros(w))
@@ -90,11 +91,6 @@ class CausalNetwork(nn.Module):
         self.blocks = nn.ModuleList(Block(*shape) for _ in range(config.layers))
         self.norm = nn.LayerNorm(w)
         self.logits = PointLogits(config.sizes, w)
-
-    @property
-    def end(self) -> int:
-        """The token of the first feature that stands behind the last point."""
-        return self.config.sizes[0] - 1
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean of -log p of points and columns of a batch of tokens, in nats a point."""

@@ -108,11 +108,6 @@ def _steered(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return normed * (1 + scale.unsqueeze(1)) + shift.unsqueeze(1)
 
 
-def inside_of(tokens: Tensor, end: int) -> Tensor:
-    """Bool (B, T): which places of tokens (B, T, F) are points."""
-    return tokens[:, :, 0] != end
-
-
 def first_points(points: Tensor, most: int) -> Tensor:
     """Bool (B, T): which of T = `most` places are points of traces of so many (B,)."""
     return torch.arange(most, device=points.device) < points.unsqueeze(1)

@@ -8,16 +8,15 @@ from torch import Tensor, nn
 from netdiffus.codec.vocabulary import Vocabulary
 from netdiffus.diffusion import Diffusion
 from netdiffus.networks.batch import Batch
-from netdiffus.networks.denoiser import Denoiser, DenoiserConfig, first_points, inside_of
+from netdiffus.networks.denoiser import Denoiser, DenoiserConfig, first_points
 from netdiffus.networks.draws import Draws
 from netdiffus.networks.layers.conditions import Conditions, draw_points
-from netdiffus.networks.layers.tokens import FEATURE_SCALE, TokenLogits
+from netdiffus.networks.layers.tokens import FEATURE_SCALE, WAVES, TokenLogits, cosines
 from netdiffus.ops.denoise import Step, denoise_step
 from netdiffus.ops.draw_tokens import draw_tokens
 from netdiffus.ops.noise import normal, uniform
 
 TIME_DRAW, NOISE_DRAW = 1, 0  # Philox steps of training
-WAVES = 16
 SPREAD = 0.36  # standard deviation of the coordinates of 256 tokens
 AGAIN = 0.5  # share of the batches in which the network is given its own first output
 NOISE = 2**28  # Philox step of sampling, of the first noise
@@ -42,6 +41,7 @@ class SeriesNetwork(nn.Module):
         super().__init__()
         w, self.config, self.diffusion, self.lengths = config.width, config, diffusion, lengths
         features = len(config.sizes)
+        self.end = config.sizes[0] - 1  # token of the first feature, behind the last point
         self.conditions = Conditions(config.classes, config.columns, w)
         for f, size in enumerate(self._sizes()):
             self.register_buffer(f"coordinate{f}", coordinates(size), persistent=False)
@@ -57,17 +57,12 @@ class SeriesNetwork(nn.Module):
         first, *others = self.config.sizes
         return (first - 1, *others)
 
-    @property
-    def end(self) -> int:
-        """The token of the first feature that stands behind the last point."""
-        return self.config.sizes[0] - 1
-
     def loss(self, batch: Batch) -> Tensor:
         """Mean of -log p of tokens, given noisy coordinates, and of columns, in nats a point.
 
         Times and noise depend on `batch.draws` alone.
         """
-        inside = inside_of(batch.data, self.end)
+        inside = batch.data[:, :, 0] != self.end
         t = (uniform(0, batch.draws, TIME_DRAW) * self.diffusion.num_timesteps).long()
         x0 = self._coordinates(batch.data, inside)
         xt, _ = self.diffusion.q_sample(x0, t, 0, batch.draws, NOISE_DRAW)
@@ -100,11 +95,11 @@ class SeriesNetwork(nn.Module):
         alpha = self.diffusion.alphas_cumprod.to(t.device)[t].float().view(-1, 1, 1, 1)
         deviation = (alpha * SPREAD**2 + 1 - alpha).sqrt()
         points = (xt / deviation).squeeze(-1).mT  # (B, T, F)
-        k = torch.arange(1, WAVES + 1, device=xt.device)
-        waves = torch.cos(torch.pi * torch.special.ndtr(points).unsqueeze(-1) * k)
+        waves = cosines(torch.special.ndtr(points))
         seen = torch.cat([points, last.squeeze(-1).mT, waves.flatten(2)], -1)
         x = self.read(seen) + self.place.weight + condition.unsqueeze(1)
         log_snr = (alpha * SPREAD**2 / (1 - alpha)).log().view(-1, 1)
+        k = torch.arange(1, WAVES + 1, device=xt.device)
         steer = condition + self.time(torch.cos(log_snr / 8 * k + torch.pi / 4))
         found: Tensor = self.body(x, steer, inside)
         return found

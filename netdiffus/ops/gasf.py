@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -128,7 +129,10 @@ def _check(x: Tensor, side: int, out: Tensor | None, name: str) -> tuple[int, ..
     return shape
 
 
-_REFERENCES = {"gasf": gasf_reference, "gasf_image": gasf_image_reference}
+_REFERENCES: dict[str, Callable[..., Tensor]] = {
+    "gasf": gasf_reference,
+    "gasf_image": gasf_image_reference,
+}
 
 
 def _run(

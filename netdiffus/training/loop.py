@@ -61,9 +61,10 @@ def _shared(run: Run, own: float, interrupted: threading.Event) -> tuple[float, 
     All processes must do the same at the same step, so what one wishes all do. One message a step
     tells all three, because each message waits for the slowest process.
     """
-    falls = run.state.schedule.decay_step is None and run.wants_decay
-    wishes = interrupted.is_set() or run.is_over, falls
-    loss, *found = summed(run.accelerator, own, *wishes)
+    schedule, share = run.state.schedule, run.share
+    is_over = interrupted.is_set() or schedule.is_over(run.state.step, share)
+    falls = schedule.decay_step is None and schedule.wants_decay(share)
+    loss, *found = summed(run.accelerator, own, is_over, falls)
     over, decay = (wish > 0 for wish in found)
     return loss / run.accelerator.num_processes, over, decay
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import triton
 import triton.language as tl
@@ -39,7 +40,7 @@ def denoise_step(
     by the program that writes it.
     """
     *_, e, sigma = coefficients
-    args = (x_next, x0, xt, out_net, x0_prev if e else None, *coefficients)
+    args: tuple[Any, ...] = (x_next, x0, xt, out_net, x0_prev if e else None, *coefficients)
     if sigma == 0:
         launch(_step_plain, -(-xt.numel() // LINE.value), *args, xt.numel(), warps=4)
     elif symmetric:
