@@ -24,15 +24,9 @@ def push(
     token: str | None,
     message: str,
 ) -> str:
-    """Puts the files of a model into a repository, as one commit, and returns its address.
+    """Puts `files`, all of `SHARED`, into a repository as one commit, and returns its address.
 
-    Args:
-        files: Contents by name, of all of `SHARED`.
-        repo_id: `user/name`; it is made where it is not there.
-        private: Whether a new repository is seen by its owner alone.
-        revision: The branch; None is the main one.
-        token: Of the hub; None is the one that `hf auth login` keeps.
-        message: Of the commit.
+    The other arguments are those of `Model.push_to_hub`.
 
     Raises:
         InputError: The hub refuses it, or cannot be reached.

@@ -85,16 +85,9 @@ class ImageNetwork(nn.Module):
     def generate(
         self, draws: Draws, columns: Tensor, steps: list[Step], backend: str = "auto"
     ) -> Tensor:
-        """Draws images of classes and columns.
+        """Images (B, C, m, m) in [0, 1]; `steps` are those of `Diffusion.steps`, noisiest first.
 
-        Args:
-            draws: Which traces, and their random numbers.
-            columns: int64 (B, J).
-            steps: Of `Diffusion.steps`, noisiest first.
-            backend: Of the native ops.
-
-        Returns:
-            Images (B, C, m, m) in [0, 1].
+        The other arguments are those of `CausalNetwork.generate`.
         """
         condition = self.conditions(draws.label, columns)
         seed, index = draws.seed, draws.index

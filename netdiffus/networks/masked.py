@@ -88,17 +88,10 @@ class MaskedNetwork(nn.Module):
         backend: str = "auto",
         given: Given | None = None,
     ) -> Tensor:
-        """Draws traces of classes and columns.
+        """Tokens (B, T, F), after so many `steps` of the network, T at most.
 
-        Args:
-            draws: Which traces, and their random numbers.
-            columns: int64 (B, J).
-            steps: How often the network runs, T at most; each draws as many points.
-            backend: Of the native ops.
-            given: Known points, if any; it then also fixes the number of points.
-
-        Returns:
-            Tokens (B, T, F), `end` behind the last point.
+        The other arguments are those of `CausalNetwork.generate`. Any points may be given; they
+        then also fix how many there are.
         """
         condition = self.conditions(draws.label, columns)
         if given is None:

@@ -116,16 +116,9 @@ class SeriesNetwork(nn.Module):
     def generate(
         self, draws: Draws, columns: Tensor, steps: list[Step], backend: str = "auto"
     ) -> Tensor:
-        """Draws traces of classes and columns.
+        """Tokens (B, T, F); `steps` are those of `Diffusion.steps`, noisiest first.
 
-        Args:
-            draws: Which traces, and their random numbers.
-            columns: int64 (B, J).
-            steps: Of `Diffusion.steps`, noisiest first.
-            backend: Of the native ops.
-
-        Returns:
-            Tokens (B, T, F), `end` behind the last point.
+        The other arguments are those of `CausalNetwork.generate`.
         """
         condition = self.conditions(draws.label, columns)
         points = draw_points(self.lengths, columns, draws, self.config.points)
