@@ -283,11 +283,10 @@ class GasfCodec:
             return gasf_decode(images.pixels, gamma=self.gamma, method=method, backend=backend)
         first_pad = torch.from_numpy(-(-images.lengths * m // n))
         anchor = torch.arange(m)[None] >= first_pad[:, None]
-        parts = [
-            gasf_decode_area(images.pixels[:, c], anchor, gamma=self.gamma)
-            for c in range(images.pixels.shape[1])
-        ]
-        return torch.stack([p[0] for p in parts], 1), torch.stack([p[1] for p in parts], 1)
+        shape = images.pixels.shape[:2]
+        anchor = anchor.repeat_interleave(shape[1], 0)
+        x, residual = gasf_decode_area(images.pixels.flatten(0, 1), anchor, gamma=self.gamma)
+        return x.view(*shape, m), residual.view(shape)
 
 
 def _fit_scale(channel: Channel, choice: ScaleChoice, points: Floats) -> Scale:

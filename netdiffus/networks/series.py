@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -124,26 +126,16 @@ class SeriesNetwork(nn.Module):
         points = draw_points(self.lengths, columns, draws, self.config.points)
         inside = first_points(points, self.config.points)
         shape = len(self.config.sizes), self.config.points, 1
-        seed, index = draws.seed, draws.index
-        xt = normal(seed, index, NOISE, shape, symmetric=False, backend=backend)
+        how: dict[str, Any] = {"symmetric": False, "backend": backend}
+        xt = normal(draws.seed, draws.index, NOISE, shape, **how)
+        how |= {"seed": draws.seed, "index": draws.index}
         x0 = torch.zeros_like(xt)
         for k, step in enumerate(steps, start=1):
-            t = torch.full_like(index, step.t)
+            t = torch.full_like(draws.index, step.t)
             x = self._answer(xt, x0, t, condition, inside)
             if k == len(steps):
                 break
-            out = self._mean(x)
-            xt, x0 = denoise_step(
-                step,
-                xt,
-                out,
-                x0,
-                seed=seed,
-                index=index,
-                draw=NOISE + k,
-                symmetric=False,
-                backend=backend,
-            )
+            xt, x0 = denoise_step(step, xt, self._mean(x), x0, draw=NOISE + k, **how)
         return self._draw(x, inside, draws, backend)
 
     def _draw(self, x: Tensor, inside: Tensor, draws: Draws, backend: str) -> Tensor:

@@ -26,13 +26,6 @@ USUAL_BATCH = 64
 
 def learn(run: Run, interrupted: threading.Event) -> None:
     """Trains the network until its training ends or is interrupted."""
-    _loop(run, interrupted)
-    end = "overfitting" if run.state.schedule.is_early else "budget used"
-    set_temperature(run)
-    run.ended = "interrupted" if interrupted.is_set() else end
-
-
-def _loop(run: Run, interrupted: threading.Event) -> None:
     state = run.state
     began, cpu_began = time.monotonic() - state.seconds, time.process_time() - state.cpu_seconds
     saved = time.monotonic()
@@ -53,6 +46,9 @@ def _loop(run: Run, interrupted: threading.Event) -> None:
         if time.monotonic() - saved > run.recipe.checkpoint_seconds:
             save(run)
             saved = time.monotonic()
+    set_temperature(run)
+    end = "overfitting" if state.schedule.is_early else "budget used"
+    run.ended = "interrupted" if interrupted.is_set() else end
 
 
 def _shared(run: Run, own: float, interrupted: threading.Event) -> tuple[float, bool, bool]:
