@@ -141,7 +141,8 @@ class GasfCodec:
             points, owner = self._points_of(traces, c, n, owners)
             points = points if owner is None else without_rare(points, owner)
             choice = self.choices.get(channel.name) or DEFAULT_SCALES[channel.kind]
-            self.scales.append(_fit_scale(channel, choice, points))
+            kind, bounds = (choice, None) if isinstance(choice, str) else ("minmax", choice)
+            self.scales.append(Scale.fit(kind, points, bounds, channel.name))
         return self
 
     def kept(self, traces: Traces, owners: Ints | None = None) -> int:
@@ -287,12 +288,6 @@ class GasfCodec:
         anchor = anchor.repeat_interleave(shape[1], 0)
         x, residual = gasf_decode_area(images.pixels.flatten(0, 1), anchor, gamma=self.gamma)
         return x.view(*shape, m), residual.view(shape)
-
-
-def _fit_scale(channel: Channel, choice: ScaleChoice, points: Floats) -> Scale:
-    if isinstance(choice, str):
-        return Scale.fit(choice, points, name=channel.name)
-    return Scale.fit("minmax", points, bounds=choice, name=channel.name)
 
 
 def _with_residual(images: Images, residual: Tensor) -> pa.Table:

@@ -58,7 +58,8 @@ def plot_gasf(
         for axis in axes[:, 1::2].flat:  # the same colours for the same values
             axis.images[0].set_clim(pixels.min(), pixels.max())
         bar = figure.colorbar(axes[0, 1].images[0], ax=axes, fraction=0.02, aspect=30, pad=0.01)
-        bar.set_label(_formula(codec))
+        pixel = "(cos(θᵢ + θⱼ) + 1) / 2"
+        bar.set_label(pixel if codec.gamma == 1 else f"({pixel})^{codec.gamma:g}")
     return figure
 
 
@@ -102,9 +103,3 @@ def _draw_images(axes: Any, pixels: Floats, codec: GasfCodec, points: int) -> No
         axis.set_xlabel("point j")
         axis.set_ylabel("point i")
         axis.set_title("GASF image", loc="left")
-
-
-def _formula(codec: GasfCodec) -> str:
-    """What a pixel is."""
-    base = "(cos(θᵢ + θⱼ) + 1) / 2"
-    return base if codec.gamma == 1 else f"({base})^{codec.gamma:g}"

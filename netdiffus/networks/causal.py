@@ -136,20 +136,17 @@ class CausalNetwork(nn.Module):
 
     def _attend(self, tokens: Tensor, condition: Tensor) -> Tensor:
         """(B, T, w): features of each point, from the points before it and the condition."""
-        before = self._embed(tokens[:, :-1]) + self.totals(tokens[:, :-1])
-        before = self._hide(before)
+        tokens = tokens[:, :-1]
+        embedded: Tensor = sum(embed(tokens[..., f]) for f, embed in enumerate(self.tokens))
+        before = self._hide(embedded + self.totals(tokens))
         start = self.start.expand(len(tokens), 1, -1)
-        places = self.place.weight[: tokens.shape[1]]
+        places = self.place.weight[: tokens.shape[1] + 1]
         x = torch.cat([start, before], 1) + places + condition.unsqueeze(1)
         x = self.dropout(x)
         for block in self.blocks:
             x = block(x)
         normed: Tensor = self.norm(x)
         return normed
-
-    def _embed(self, tokens: Tensor) -> Tensor:
-        found: Tensor = sum(embed(tokens[..., f]) for f, embed in enumerate(self.tokens))
-        return found
 
     def _jittered(self, tokens: Tensor, deviation: float) -> Tensor:
         """The tokens, those of amounts moved to nearby bins."""

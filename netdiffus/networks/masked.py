@@ -57,17 +57,14 @@ class MaskedNetwork(nn.Module):
         """
         inside = batch.data[:, :, 0] != self.end
         share = 0.02 + 0.98 * uniform(0, batch.draws, SHARE_DRAW).float()
-        hidden = self._hide(batch, share) & inside
+        drawn = uniforms(0, batch.draws, HIDE_DRAW, batch.data.shape[1])
+        hidden = (drawn < share.unsqueeze(1)) & inside
         condition = self.conditions(batch.label, batch.columns)
         x = self._answer(batch.data, hidden, inside, condition, share)
         lost: Tensor = sum(self.logits.losses(x[hidden], batch.data[hidden]), x.new_zeros(()))
         weight = (1 / share).unsqueeze(1).expand_as(hidden)[hidden]
         columns = self.conditions.loss(batch)
         return ((lost * weight).sum() + columns.sum()) / inside.sum()
-
-    def _hide(self, batch: Batch, share: Tensor) -> Tensor:
-        t = batch.data.shape[1]
-        return uniforms(0, batch.draws, HIDE_DRAW, t) < share.unsqueeze(1)
 
     def _answer(
         self, tokens: Tensor, hidden: Tensor, inside: Tensor, condition: Tensor, share: Tensor

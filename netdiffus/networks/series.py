@@ -42,22 +42,17 @@ class SeriesNetwork(nn.Module):
     def __init__(self, config: DenoiserConfig, diffusion: Diffusion, lengths: Vocabulary) -> None:
         super().__init__()
         w, self.config, self.diffusion, self.lengths = config.width, config, diffusion, lengths
-        features = len(config.sizes)
+        sizes = (config.sizes[0] - 1, *config.sizes[1:])  # without the end
         self.end = config.sizes[0] - 1  # token of the first feature, behind the last point
         self.conditions = Conditions(config.classes, config.columns, w)
-        for f, size in enumerate(self._sizes()):
+        for f, size in enumerate(sizes):
             self.register_buffer(f"coordinate{f}", coordinates(size), persistent=False)
-        self.read = nn.Linear(features * (2 + WAVES), w)
+        self.read = nn.Linear(len(sizes) * (2 + WAVES), w)
         self.place = nn.Embedding(config.points, w)
         nn.init.normal_(self.place.weight, std=FEATURE_SCALE)
         self.time = nn.Linear(WAVES, w)
         self.body = Denoiser(config)
-        self.logits = nn.ModuleList(TokenLogits(w, size) for size in self._sizes())
-
-    def _sizes(self) -> tuple[int, ...]:
-        """Tokens of each feature, without the end."""
-        first, *others = self.config.sizes
-        return (first - 1, *others)
+        self.logits = nn.ModuleList(TokenLogits(w, size) for size in sizes)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean of -log p of tokens, given noisy coordinates, and of columns, in nats a point.
