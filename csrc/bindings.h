@@ -1,4 +1,5 @@
-// What the bindings of all devices share: how Python hands over arrays and what describes them.
+// How Python hands over the parameters of entry points, on all devices: arrays as addresses,
+// structures as tuples.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -6,27 +7,52 @@
 
 #include <cstdint>
 #include <tuple>
+#include <type_traits>
 
 #include "kernels.h"
 
 namespace netdiffus {
 
+// What comes from Python for a parameter of type T, and T of it.
 template <class T>
-T* at(uintptr_t address) {
-  return reinterpret_cast<T*>(address);
-}
+struct From {
+  using type = T;
+  static T take(T given) { return given; }
+};
+template <class T>
+struct From<T*> {
+  using type = uintptr_t;
+  static T* take(uintptr_t address) { return reinterpret_cast<T*>(address); }
+};
+template <>
+struct From<Target> {
+  using type = int;
+  static Target take(int target) { return static_cast<Target>(target); }
+};
 
-using Draws = std::tuple<uint64_t, uintptr_t, uint32_t>;
-using Shape = std::tuple<int64_t, int64_t, int64_t, int64_t, bool>;
-using Factors = std::tuple<double, double, double, double, double, double>;
+template <class T, class... Parts>
+struct FromTuple {
+  using type = std::tuple<typename From<Parts>::type...>;
+  static T take(const type& given) {
+    return std::apply([](const auto&... part) { return T{From<Parts>::take(part)...}; }, given);
+  }
+};
+template <>
+struct From<Draw> : FromTuple<Draw, uint64_t, const int64_t*, uint32_t> {};
+template <>
+struct From<Planes> : FromTuple<Planes, int64_t, int64_t, int64_t, int64_t, bool> {};
+template <>
+struct From<Coefficients>
+    : FromTuple<Coefficients, double, double, double, double, double, double> {};
+template <>
+struct From<Linear> : FromTuple<Linear, const float*, const float*, const float*, const float*,
+                                int64_t, int64_t, float, bool> {};
 
-inline Draw draw_of(const Draws& t) {
-  return {std::get<0>(t), at<const int64_t>(std::get<1>(t)), std::get<2>(t)};
-}
-
-template <class To, class... From>
-To as(const std::tuple<From...>& t) {
-  return std::apply([](From... parts) { return To{parts...}; }, t);
+template <class T>
+using Given = typename From<std::decay_t<T>>::type;
+template <class T>
+std::decay_t<T> take(const Given<T>& given) {
+  return From<std::decay_t<T>>::take(given);
 }
 
 // Binds the entry points that take device pointers.

@@ -120,12 +120,10 @@ def _completed(
         _, columns = model.network.conditions.draw(
             draws.label, draws, backend=backend, columns=cells
         )
-    network = model.network
-    if isinstance(network, CausalNetwork):
-        data = network.generate(draws, columns, backend, given).cpu()
-    else:
-        assert isinstance(network, MaskedNetwork)
-        data = network.generate(draws, columns, min(STEPS, codec.points), backend, given).cpu()
+    how: tuple[Any, ...] = (backend, given)
+    if isinstance(model.network, MaskedNetwork):
+        how = (min(STEPS, codec.points), *how)
+    data = model.network.generate(draws, columns, *how).cpu()
     places = uniforms(seed, number, VALUE_DRAW, data[0].numel()).view(data.shape)
     meta = _meta(model, partial, number, rows, mask, columns.cpu(), seed)
     made = codec.decode(data, places, partial.labels, model.classes, meta)

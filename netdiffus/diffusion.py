@@ -7,7 +7,7 @@ Every sampler takes the same step, `x0 = clip(a xt + b out)` then
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -145,11 +145,16 @@ class Diffusion:
         return signal, -noise
 
 
-def _ddpm(diffusion: Diffusion, count: int) -> list[Step]:
+def _strided(diffusion: Diffusion, count: int) -> Iterator[tuple[int, float, float]]:
+    """Times at equal distances, noisiest first, with the signal now and after the step."""
     stride = diffusion.num_timesteps // count
-    steps = []
     for t in range((count - 1) * stride, -1, -stride):
-        now, after = _alpha(diffusion, t), _alpha(diffusion, t - stride)
+        yield t, _alpha(diffusion, t), _alpha(diffusion, t - stride)
+
+
+def _ddpm(diffusion: Diffusion, count: int) -> list[Step]:
+    steps = []
+    for t, now, after in _strided(diffusion, count):
         beta = 1 - now / after
         steps.append(
             Step(
@@ -164,10 +169,8 @@ def _ddpm(diffusion: Diffusion, count: int) -> list[Step]:
 
 
 def _ddim(diffusion: Diffusion, count: int) -> list[Step]:
-    stride = diffusion.num_timesteps // count
     steps = []
-    for t in range((count - 1) * stride, -1, -stride):
-        now, after = _alpha(diffusion, t), _alpha(diffusion, t - stride)
+    for t, now, after in _strided(diffusion, count):
         c = math.sqrt((1 - after) / (1 - now))
         d = math.sqrt(after) - c * math.sqrt(now)
         steps.append(Step(t, *diffusion.x0_coefficients(t), c=c, d=d))
@@ -176,7 +179,8 @@ def _ddim(diffusion: Diffusion, count: int) -> list[Step]:
 
 def _dpmpp(diffusion: Diffusion, count: int) -> list[Step]:
     """Lu et al., 2022, Algorithm 2; h is the step in half log signal-to-noise ratio."""
-    times = [round(t) for t in reversed(_spaced(diffusion, count)[1:])]
+    times = [round(float(t)) for t in np.linspace(0, diffusion.num_timesteps - 1, count + 1)]
+    times = times[:0:-1]  # the noise of the second is the last that is taken off
     if len(set(times)) < count:
         raise InputError(f"dpm++ takes at most {diffusion.num_timesteps - 1} steps, got {count}")
     steps: list[Step] = []
@@ -197,11 +201,6 @@ def _dpmpp(diffusion: Diffusion, count: int) -> list[Step]:
         )
         h_prev = h
     return steps
-
-
-def _spaced(diffusion: Diffusion, count: int) -> list[float]:
-    """Rising times, count and one: the noise of the second is the last that is taken off."""
-    return [float(t) for t in np.linspace(0, diffusion.num_timesteps - 1, count + 1)]
 
 
 def _alpha(diffusion: Diffusion, t: int) -> float:

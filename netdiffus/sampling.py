@@ -22,11 +22,11 @@ from netdiffus.device import usable
 from netdiffus.errors import InputError, checked_seed, whole
 from netdiffus.files import refuse_existing
 from netdiffus.model.model import Model
-from netdiffus.networks.draws import CELL_DRAW, VALUE_DRAW, Draws, labels_by_share
+from netdiffus.networks.draws import CELL_DRAW, LABEL_DRAW, VALUE_DRAW, Draws
 from netdiffus.networks.layers.conditions import draw_points
 from netdiffus.networks.masked import STEPS
 from netdiffus.ops.denoise import Step
-from netdiffus.ops.noise import uniforms
+from netdiffus.ops.noise import uniform, uniforms
 from netdiffus.progress import Progress, given_or_bar
 from netdiffus.tables.writing import check_is_parquet, write_parts
 from netdiffus.traces.traces import Floats, Ints, Traces
@@ -141,10 +141,8 @@ def sample_rows(
     """
     _check_weights(model)
     target, backend, parts = usable(device), "auto" if fast else "torch", []
-    order = np.argsort(labels, kind="stable")  # of each class, how many come before
-    rank = np.empty_like(labels)
-    rank[order] = np.arange(len(labels)) - np.searchsorted(labels[order], labels[order])
-    rows = (torch.arange(len(labels)), torch.from_numpy(labels), torch.from_numpy(rank))
+    index = torch.arange(len(labels))
+    rows = (index, *_in_turn(labels)(index))
     size = _usual_batch(model, target)
     model.network.to(target).eval()
     try:
@@ -503,9 +501,11 @@ def _by_share(
     of the trace stands for it.
     """
     asked = np.unique(classes)
-    wanted = torch.from_numpy(shares[asked])
+    ends = torch.from_numpy(shares[asked]).cumsum(0)
 
     def of(index: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.from_numpy(asked)[labels_by_share(wanted, seed, index)], index
+        drawn = uniform(seed, index, LABEL_DRAW) * ends[-1]
+        place = torch.searchsorted(ends, drawn, right=True).clamp(max=len(ends) - 1)
+        return torch.from_numpy(asked)[place], index
 
     return of

@@ -150,7 +150,7 @@ def test_the_distribution_of_cells_can_be_written_down() -> None:
         cells = torch.full((len(x), 2), -1)
         cells[:, 1 - j] = torch.arange(len(x))
         with torch.no_grad():
-            logits = network.conditions._logits(j, network.conditions._features(cells))
+            logits = network.conditions.logits[j](network.conditions._features(cells))
         np.testing.assert_allclose(logits.numpy(), found, rtol=1e-4, atol=1e-4)  # float32
 
 

@@ -7,6 +7,7 @@
 
 #include "cpu/lanes.h"
 #include "cpu/loops.h"
+#include "cpu/stream.h"
 #include "cpu/transpose.h"
 #include "formulas.h"
 #include "kernels.h"
@@ -119,14 +120,8 @@ NETDIFFUS_FN void head_body(const Head<T>* head, T* scores) {
   means(head, scores, 1 / sum);
 }
 
-constexpr int64_t kAhead = 2;  // heads, for which a fetch from slow memory takes about as long
-
 // Caches of a large batch lie in slow memory: what comes next is fetched while this is computed.
-template <class T>
-void fetch(const T* first, int64_t count) {
-  constexpr int64_t kCacheLine = 64 / sizeof(T);
-  for (int64_t j = 0; j < count; j += kCacheLine) __builtin_prefetch(first + j);
-}
+constexpr int64_t kAhead = 2;  // heads, for which a fetch takes about as long
 
 }  // namespace
 
@@ -141,8 +136,8 @@ void cached_attention(const T* qkv, int64_t batch, int64_t heads, int64_t length
       const T* query = qkv + k / heads * 3 * features + k % heads * width;
       T *own_keys = keys + k * length * width, *own_values = values + k * length * width;
       if (k + kAhead < end) {
-        fetch(own_keys + kAhead * length * width, place * width);
-        fetch(own_values + kAhead * length * width, place * width);
+        ask_for<1>(own_keys + kAhead * length * width, place * width);
+        ask_for<1>(own_values + kAhead * length * width, place * width);
       }
       std::copy_n(query + features, width, own_keys + place * width);
       std::copy_n(query + 2 * features, width, own_values + place * width);

@@ -52,14 +52,6 @@ NETDIFFUS_FN void ring_mean(const T* ring, int64_t round, const Window& w, T* me
   *reinterpret_cast<V*>(mean) = __builtin_convertvector(total > 1 ? ones : total, V);
 }
 
-// Lines made in place, or beside it to be streamed.
-template <class T>
-NETDIFFUS_FN void put(const T* lines, int64_t count, T* to) {
-  if (lines != to)
-    stream_copy(reinterpret_cast<char*>(to), reinterpret_cast<const char*>(lines),
-                count * static_cast<int64_t>(sizeof(T)));
-}
-
 constexpr int64_t kTogether = 4096;  // pixels made before the next pass over them, in whole rows
 
 inline int64_t rows_together(int64_t m) { return m < kTogether ? kTogether / m : 1; }
@@ -179,7 +171,7 @@ NETDIFFUS_FN void image_part(int64_t at, int64_t m, T gamma, int64_t begin, int6
     T *to = image + i * m, *lines = stream ? s->lines.data() : to;
     image_lines<bytes>(mean, drop, half_drop, i, rows, m, lines);
     contrast_lines(lines, rows * m, gamma);
-    put(lines, rows * m, to);
+    if (stream) stream_copy(to, lines, rows * m);
   }
 }
 
@@ -192,7 +184,7 @@ NETDIFFUS_FN void field_part(const T* __restrict x, int64_t n, int64_t begin, in
     T* __restrict line = beside ? beside : field + i * n;
     const T xi = x[i], si = s[i];
     for (int64_t j = 0; j < n; ++j) line[j] = xi * x[j] - si * s[j];
-    put(line, n, field + i * n);
+    if (beside) stream_copy(field + i * n, line, n);
   }
 }
 
@@ -238,7 +230,7 @@ void gasf_image(const T* x, int64_t batch, int64_t n, int64_t m, double gamma, T
       const int64_t at = (b - from) % kSquare;
       if (at == 0) means(x + b * n, std::min(kSquare, to - b), n, all.data(), m, &s);
       // Now, as what images write has the memory's attention when their turn comes.
-      if (b + kSquare < to) ask_for(x + (b + kSquare) * n, n);
+      if (b + kSquare < to) ask_for<2>(x + (b + kSquare) * n, n);
       part(at, m, static_cast<T>(gamma), begin, end, stream, &s, image + b * m * m);
     });
     if (stream) stream_fence();

@@ -44,9 +44,7 @@ struct Strip {
 
   T* start(T* place) { return stream ? line : place; }
   void finish(T* place, int64_t count) {
-    if (stream)
-      stream_copy(reinterpret_cast<char*>(place), reinterpret_cast<const char*>(line),
-                  count * static_cast<int64_t>(sizeof(T)));
+    if (stream) stream_copy(place, line, count);
   }
 };
 

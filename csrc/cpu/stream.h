@@ -28,7 +28,11 @@ inline bool worth_streaming(int64_t bytes) {
 }
 
 // memcpy past the caches; call stream_fence() before another thread reads.
-inline void stream_copy(char* to, const char* from, int64_t bytes) {
+template <class T>
+void stream_copy(T* place, const T* values, int64_t count) {
+  char* to = reinterpret_cast<char*>(place);
+  const char* from = reinterpret_cast<const char*>(values);
+  int64_t bytes = count * static_cast<int64_t>(sizeof(T));
 #ifdef __SSE2__
   const int64_t head = (16 - reinterpret_cast<uintptr_t>(to) % 16) % 16;
   if (head < bytes) {
@@ -42,11 +46,11 @@ inline void stream_copy(char* to, const char* from, int64_t bytes) {
   std::memcpy(to, from, bytes);
 }
 
-// Has the second cache fetch numbers that are needed soon.
-template <class T>
+// Has a cache, the second or the first, fetch numbers that are needed soon.
+template <int cache, class T>
 NETDIFFUS_FN void ask_for(const T* from, int64_t count) {
   constexpr int64_t kCacheLine = 64 / sizeof(T);
-  for (int64_t k = 0; k < count; k += kCacheLine) __builtin_prefetch(from + k, 0, 2);
+  for (int64_t k = 0; k < count; k += kCacheLine) __builtin_prefetch(from + k, 0, 4 - cache);
 }
 
 inline void stream_fence() {

@@ -20,9 +20,7 @@ int cached_attention_cuda(const T* qkv, int64_t batch, int64_t heads, int64_t le
 #define NETDIFFUS_FOR(T)                                                                        \
   template int cached_attention_cuda(const T*, int64_t, int64_t, int64_t, int64_t, int64_t, T*, \
                                      T*, T*, void*);
-NETDIFFUS_FOR(float)
-NETDIFFUS_FOR(__half)
-NETDIFFUS_FOR(__nv_bfloat16)
+NETDIFFUS_EACH_TYPE
 #undef NETDIFFUS_FOR
 
 }  // namespace netdiffus

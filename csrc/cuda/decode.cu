@@ -15,9 +15,7 @@ int gasf_decode_cuda(const T* image, int64_t batch, int64_t m, double gamma, int
 #define NETDIFFUS_FOR(T)                                                                           \
   template int gasf_decode_cuda(const T*, int64_t, int64_t, double, int, double, double*, double*, \
                                 void*);
-NETDIFFUS_FOR(float)
-NETDIFFUS_FOR(__half)
-NETDIFFUS_FOR(__nv_bfloat16)
+NETDIFFUS_EACH_TYPE
 #undef NETDIFFUS_FOR
 
 }  // namespace netdiffus

@@ -18,9 +18,7 @@ int denoise_step_cuda(Coefficients k, const T* xt, const T* out, const T* x0_pre
 #define NETDIFFUS_FOR(T)                                                                           \
   template int denoise_step_cuda(Coefficients, const T*, const T*, const T*, Draw, Planes, T*, T*, \
                                  void*);
-NETDIFFUS_FOR(float)
-NETDIFFUS_FOR(__half)
-NETDIFFUS_FOR(__nv_bfloat16)
+NETDIFFUS_EACH_TYPE
 #undef NETDIFFUS_FOR
 
 }  // namespace netdiffus

@@ -12,9 +12,7 @@ int draw_tokens_cuda(const T* logits, const double* uniforms, int64_t batch, int
 
 #define NETDIFFUS_FOR(T) \
   template int draw_tokens_cuda(const T*, const double*, int64_t, int64_t, int64_t*, void*);
-NETDIFFUS_FOR(float)
-NETDIFFUS_FOR(__half)
-NETDIFFUS_FOR(__nv_bfloat16)
+NETDIFFUS_EACH_TYPE
 #undef NETDIFFUS_FOR
 
 }  // namespace netdiffus

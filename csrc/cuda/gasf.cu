@@ -30,9 +30,7 @@ int gasf_image_cuda(const T* x, int64_t batch, int64_t n, int64_t m, double gamm
 #define NETDIFFUS_FOR(T)                                         \
   template int gasf_cuda(const T*, int64_t, int64_t, T*, void*); \
   template int gasf_image_cuda(const T*, int64_t, int64_t, int64_t, double, T*, void*);
-NETDIFFUS_FOR(float)
-NETDIFFUS_FOR(__half)
-NETDIFFUS_FOR(__nv_bfloat16)
+NETDIFFUS_EACH_TYPE
 #undef NETDIFFUS_FOR
 
 const char* cuda_error(int code) { return cudaGetErrorString(static_cast<cudaError_t>(code)); }

@@ -12,6 +12,9 @@
 #define NETDIFFUS_LAUNCH(kernel, blocks, threads, stream) kernel<<<blocks, threads, 0, stream>>>
 #endif
 
+// NETDIFFUS_FOR of each type that kernels are compiled for.
+#define NETDIFFUS_EACH_TYPE NETDIFFUS_FOR(float) NETDIFFUS_FOR(__half) NETDIFFUS_FOR(__nv_bfloat16)
+
 namespace netdiffus {
 
 inline int64_t pieces(int64_t count, int64_t length) { return (count + length - 1) / length; }

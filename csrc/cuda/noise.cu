@@ -17,9 +17,7 @@ int q_sample_cuda(const T* x0, const T* signal, const T* sigma, Draw draw, Plane
 #define NETDIFFUS_FOR(T)                             \
   template int normal_cuda(Draw, Planes, T*, void*); \
   template int q_sample_cuda(const T*, const T*, const T*, Draw, Planes, Target, T*, T*, void*);
-NETDIFFUS_FOR(float)
-NETDIFFUS_FOR(__half)
-NETDIFFUS_FOR(__nv_bfloat16)
+NETDIFFUS_EACH_TYPE
 #undef NETDIFFUS_FOR
 
 }  // namespace netdiffus

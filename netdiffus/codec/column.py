@@ -219,7 +219,8 @@ class Column:
         if pa.types.is_floating(self.type):
             return pa.array(found, mask=is_empty).cast(self.type, safe=False)
         whole = np.where(is_empty, 0, np.rint(found)).astype(np.int64)
-        return _from_whole(pa.array(whole, mask=is_empty), self.type)
+        cells = pa.array(whole, mask=is_empty)
+        return (cells.cast(pa.int32()) if _is_narrow(self.type) else cells).cast(self.type)
 
 
 def is_category(name: str, kind: pa.DataType) -> bool:
@@ -259,8 +260,7 @@ def plain(name: str, cells: pa.ChunkedArray) -> pa.ChunkedArray:
 def numbers_of(name: str, cells: pa.ChunkedArray) -> Floats:
     """float64 of cells that are not empty; of times in their unit."""
     if pa.types.is_temporal(cells.type):
-        narrow = pa.types.is_date32(cells.type) or pa.types.is_time32(cells.type)
-        cells = cells.cast(pa.int32() if narrow else pa.int64())
+        cells = cells.cast(pa.int32() if _is_narrow(cells.type) else pa.int64())
     found: Floats = np.asarray(cells.cast(pa.float64(), safe=False))
     if not np.isfinite(found).all():
         raise InputError(f"column {name!r} holds infinity; mend it, or leave it out")
@@ -292,11 +292,9 @@ def ranges_in(kind: pa.DataType) -> dict[str, tuple[int, int]]:
     return {name: ends for name, ends in PORT_RANGES.items() if ends[1] <= most}
 
 
-def _from_whole(whole: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Whole numbers as times or integers of a type."""
-    if pa.types.is_date32(kind) or pa.types.is_time32(kind):
-        whole = whole.cast(pa.int32())
-    return whole.cast(kind)
+def _is_narrow(kind: pa.DataType) -> bool:
+    """Whether times of a type have 32 bits."""
+    return bool(pa.types.is_date32(kind) or pa.types.is_time32(kind))
 
 
 def _shared(cells: Iterable[Any], owners: Ints) -> tuple[Any, ...]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ipaddress
 import re
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import permutations
 from typing import Any, Literal
 
 import numpy as np
@@ -360,21 +361,16 @@ def _orders(learned: Sequence[Column], traces: Traces) -> tuple[tuple[str, str],
     """Pairs of columns of one type that are in order in every trace, though ranges overlap."""
     numbers = {one.name: one.raw(traces.meta[one.name]) for one in learned if one.bins is not None}
     found = []
-    for first, second in _pairs(learned):
+    for one, other in permutations((one for one in learned if one.bins is not None), 2):
+        if one.kind != other.kind:
+            continue
+        first, second = one.name, other.name
         a, b = numbers[first], numbers[second]
         both = ~(np.isnan(a) | np.isnan(b))
         a, b = a[both], b[both]
         if len(a) >= needed() and (a <= b).all() and a.max() > b.min():
             found.append((first, second))
     return tuple(found)
-
-
-def _pairs(learned: Sequence[Column]) -> Iterator[tuple[str, str]]:
-    numbers = [one for one in learned if one.bins is not None]
-    for first in numbers:
-        for second in numbers:
-            if first is not second and first.kind == second.kind:
-                yield first.name, second.name
 
 
 def _as_type(numbers: Floats, kind: pa.DataType) -> pa.Array:

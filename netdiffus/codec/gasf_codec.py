@@ -141,7 +141,8 @@ class GasfCodec:
             points, owner = self._points_of(traces, c, n, owners)
             points = points if owner is None else without_rare(points, owner)
             choice = self.choices.get(channel.name) or DEFAULT_SCALES[channel.kind]
-            self.scales.append(_fit_scale(channel, choice, points))
+            kind, bounds = (choice, None) if isinstance(choice, str) else ("minmax", choice)
+            self.scales.append(Scale.fit(kind, points, bounds, channel.name))
         return self
 
     def kept(self, traces: Traces, owners: Ints | None = None) -> int:
@@ -239,13 +240,11 @@ class GasfCodec:
     @classmethod
     def from_state(cls, settings: Mapping[str, Any], tables: Mapping[str, Tensor]) -> GasfCodec:
         """The codec that gave this `state`."""
-        arguments = {key: settings[key] for key in _ARGUMENTS}
-        codec = cls(**arguments)
+        named = ("size", "length", "resize", "gamma", "border")
+        codec = cls(**{name: settings[name] for name in named})
         codec.channels = tuple(Channel(**one) for one in settings["channels"])
-        named = [tables[channel.name].numpy() for channel in codec.channels]
-        codec.scales = [
-            Scale(kind, table) for kind, table in zip(settings["scales"], named, strict=True)
-        ]
+        pairs = zip(settings["scales"], codec.channels, strict=True)
+        codec.scales = [Scale(kind, tables[channel.name].numpy()) for kind, channel in pairs]
         return codec
 
     def _length(self, traces: Traces) -> int:
@@ -285,20 +284,10 @@ class GasfCodec:
             return gasf_decode(images.pixels, gamma=self.gamma, method=method, backend=backend)
         first_pad = torch.from_numpy(-(-images.lengths * m // n))
         anchor = torch.arange(m)[None] >= first_pad[:, None]
-        parts = [
-            gasf_decode_area(images.pixels[:, c], anchor, gamma=self.gamma)
-            for c in range(images.pixels.shape[1])
-        ]
-        return torch.stack([p[0] for p in parts], 1), torch.stack([p[1] for p in parts], 1)
-
-
-_ARGUMENTS = ("size", "length", "resize", "gamma", "border")
-
-
-def _fit_scale(channel: Channel, choice: ScaleChoice, points: Floats) -> Scale:
-    if isinstance(choice, str):
-        return Scale.fit(choice, points, name=channel.name)
-    return Scale.fit("minmax", points, bounds=choice, name=channel.name)
+        shape = images.pixels.shape[:2]
+        anchor = anchor.repeat_interleave(shape[1], 0)
+        x, residual = gasf_decode_area(images.pixels.flatten(0, 1), anchor, gamma=self.gamma)
+        return x.view(*shape, m), residual.view(shape)
 
 
 def _with_residual(images: Images, residual: Tensor) -> pa.Table:

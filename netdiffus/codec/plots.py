@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -55,9 +55,11 @@ def plot_gasf(
         for i, row in enumerate(axes):
             _draw_values(row[0::2], chosen[i], codec)
             _draw_images(row[1::2], pixels[i], codec, _points(codec, chosen))
-        _same_colours(axes[:, 1::2].flat, pixels)
+        for axis in axes[:, 1::2].flat:  # the same colours for the same values
+            axis.images[0].set_clim(pixels.min(), pixels.max())
         bar = figure.colorbar(axes[0, 1].images[0], ax=axes, fraction=0.02, aspect=30, pad=0.01)
-        bar.set_label(_formula(codec))
+        pixel = "(cos(θᵢ + θⱼ) + 1) / 2"
+        bar.set_label(pixel if codec.gamma == 1 else f"({pixel})^{codec.gamma:g}")
     return figure
 
 
@@ -101,15 +103,3 @@ def _draw_images(axes: Any, pixels: Floats, codec: GasfCodec, points: int) -> No
         axis.set_xlabel("point j")
         axis.set_ylabel("point i")
         axis.set_title("GASF image", loc="left")
-
-
-def _same_colours(axes: Iterable[Any], pixels: Floats) -> None:
-    """The same colours for the same values: from the least to the most of all images."""
-    for axis in axes:
-        axis.images[0].set_clim(pixels.min(), pixels.max())
-
-
-def _formula(codec: GasfCodec) -> str:
-    """What a pixel is."""
-    base = "(cos(θᵢ + θⱼ) + 1) / 2"
-    return base if codec.gamma == 1 else f"({base})^{codec.gamma:g}"

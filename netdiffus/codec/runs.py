@@ -14,6 +14,7 @@ import numpy as np
 
 from netdiffus.arrays import Bools, Floats, Ints
 from netdiffus.channels import Channel
+from netdiffus.codec.series import mask_of
 
 EQUAL = ("size", "direction")  # kinds that are the same in all points of a run
 TIMED = ("time", "gap")
@@ -42,15 +43,13 @@ def run_channels(channels: tuple[Channel, ...]) -> tuple[Channel, ...]:
     return (*channels, Channel("count", "number", "", "int64"), *inner)
 
 
-def count_runs(values: Floats, lengths: Ints, channels: tuple[Channel, ...]) -> Ints:
-    """(N,), how many runs each trace has, of values (N, C, L)."""
-    return np.asarray(_begins(values, lengths, channels).sum(1), dtype=np.int64)
-
-
-def whole_points(values: Floats, lengths: Ints, channels: tuple[Channel, ...], most: int) -> Ints:
-    """(N,), how many points of each trace lie in its first `most` runs."""
-    run = np.cumsum(_begins(values, lengths, channels), axis=1)
-    return np.asarray((_inside(lengths, values.shape[2]) & (run <= most)).sum(1), dtype=np.int64)
+def count_runs(
+    values: Floats, lengths: Ints, channels: tuple[Channel, ...], most: int
+) -> tuple[Ints, Ints]:
+    """(N,), how many runs each trace has, of values (N, C, L); and points in its first `most`."""
+    run = np.cumsum(_begins(values, lengths, channels), axis=1, dtype=np.int64)
+    inside = mask_of(lengths, values.shape[2]) & (run <= most)
+    return run[:, -1], inside.sum(1)
 
 
 def merge(
@@ -70,7 +69,7 @@ def merge(
     """
     begins = _begins(values, lengths, channels)
     run = np.cumsum(begins, axis=1) - 1
-    inside = _inside(lengths, values.shape[2]) & (run < most)
+    inside = mask_of(lengths, values.shape[2]) & (run < most)
     trace, point = np.nonzero(inside)
     place = trace * most + run[trace, point]
     n, kept = len(values), np.minimum(begins.sum(1), most)
@@ -109,7 +108,7 @@ def split(
         return _split_directions(runs, lengths, most)
     n, _, width = runs.shape
     counts = np.maximum(np.rint(runs[:, len(channels)]), 1).astype(np.int64)
-    counts = np.where(_inside(lengths, width), np.minimum(counts, most), 0)
+    counts = np.where(mask_of(lengths, width), np.minimum(counts, most), 0)
     ends = np.minimum(np.cumsum(counts, axis=1), most)
     counts = np.diff(ends, axis=1, prepend=0)
     points = ends[:, -1]
@@ -131,14 +130,14 @@ def split(
 def _split_directions(runs: Floats, lengths: Ints, most: int) -> tuple[Floats, Ints]:
     """As `split`, of counts up and down (N, 2, R)."""
     n, _, width = runs.shape
-    counts = np.where(_inside(lengths, width)[:, None], np.maximum(np.rint(runs), 0), 0)
+    counts = np.where(mask_of(lengths, width)[:, None], np.maximum(np.rint(runs), 0), 0)
     counts[:, 0, 0] += counts.sum((1, 2)) == 0  # no trace is empty
     in_turn = np.minimum(counts.transpose(0, 2, 1).reshape(n, -1), most).astype(np.int64)
     ends = np.minimum(np.cumsum(in_turn, axis=1), most)
     points, in_turn = ends[:, -1], np.diff(ends, axis=1, prepend=0)
     signs = np.tile([1.0, -1.0], n * width)
     values = np.zeros((n, 1, int(points.max())))
-    values[:, 0][_inside(points, values.shape[2])] = np.repeat(signs, in_turn.reshape(-1))
+    values[:, 0][mask_of(points, values.shape[2])] = np.repeat(signs, in_turn.reshape(-1))
     return values, points
 
 
@@ -152,8 +151,4 @@ def _begins(values: Floats, lengths: Ints, channels: tuple[Channel, ...]) -> Boo
         equal = []
     for c in equal:
         begins[:, 1:] |= values[:, c, 1:] != values[:, c, :-1]
-    return begins & _inside(lengths, values.shape[2])
-
-
-def _inside(lengths: Ints, n: int) -> Bools:
-    return np.arange(n)[None] < lengths[:, None]
+    return begins & mask_of(lengths, values.shape[2])

@@ -20,7 +20,6 @@ from netdiffus.codec.runs import (
     merge,
     run_channels,
     split,
-    whole_points,
 )
 from netdiffus.codec.series import (
     as_gaps,
@@ -102,10 +101,12 @@ class TokenCodec:
         self._fit_length(traces, owners)
         self.features = _features(self._coded)
         points = self._counts(traces)
+        if owners.max() < 2**31:  # there is one for each point
+            owners = owners.astype(np.int32)
         self.vocabularies = tuple(
             Vocabulary.fit(  # frees its arguments early, as nobody else holds them
                 self._points_of(traces, feature, int(points.sum())),
-                np.repeat(_numbers(owners), points),
+                np.repeat(owners, points),
                 FEWER_TOKENS,
                 MOST_TOKENS if self._is_exact(feature) else FEWER_TOKENS,
                 0.0 if self._is_exact(feature) else FREQUENT,
@@ -247,8 +248,7 @@ class TokenCodec:
         for rows in parts_of(len(traces)):
             values = traces.values[rows, :, :length]
             kept = np.minimum(traces.lengths[rows], length)
-            counts[rows] = count_runs(values, kept, self.channels)
-            points[rows] = whole_points(values, kept, self.channels, most)
+            counts[rows], points[rows] = count_runs(values, kept, self.channels, most)
         if cut := int((counts > most).sum()):
             warnings.warn(
                 Note(
@@ -306,11 +306,6 @@ def _features(channels: tuple[Channel, ...]) -> tuple[Feature, ...]:
         return tuple(Feature(c) for c in range(len(channels)))
     others = [Feature(c) for c in range(len(channels)) if c not in (sizes[0], directions[0])]
     return (Feature(sizes[0], directions[0]), *others)
-
-
-def _numbers(owners: Ints) -> Ints:
-    """The same numbers as int32 if they fit: there is one for each point."""
-    return owners.astype(np.int32) if owners.max() < 2**31 else owners
 
 
 def _take(values: Floats, feature: Feature) -> Floats:

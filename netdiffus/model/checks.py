@@ -83,11 +83,29 @@ DEEPEST = 8  # brackets inside brackets; a config has 4
 LARGEST = 1e100  # of a value: sums of any number of them are finite
 TYPES = {"F64": torch.float64, "F32": torch.float32}
 COLUMNS = ("learned", "totals", "orders")
-COLUMN = ("name", "kind", "values", "is_whole", "has_empty", "rare")
-TOKENS = ("kind", "length", "bins_per_point", "channels", "is_whole")
-PIXELS = ("size", "length", "resize", "gamma", "border", "channels", "scales")
+# Settings by name, and their types; None where more than the type is checked.
+Types = Mapping[str, Any]
+COLUMN: Types = dict.fromkeys(("values", "is_whole", "rare")) | {
+    "name": str,
+    "kind": str,
+    "has_empty": bool,
+}
+TOKENS: Types = dict.fromkeys(("kind", "channels")) | {
+    "length": int,
+    "bins_per_point": int,
+    "is_whole": list[bool],
+    "runs": int,
+}
+PIXELS: Types = dict.fromkeys(("channels", "scales")) | {
+    "size": int,
+    "length": int,
+    "border": int,
+    "gamma": float,
+    "resize": str,
+}
+CHANNEL: Types = {"name": str, "kind": str, "unit": str, "dtype": str, "bin_width": None}
 CHANNEL_KINDS = (*dict.fromkeys(kind for kind, _ in KINDS.values()), "number")
-BUDGET = ("steps", "minutes", "cpu_minutes")
+BUDGET: Types = dict.fromkeys(("steps", "minutes", "cpu_minutes"), float)
 Header = dict[str, tuple[str, tuple[int, ...]]]  # type and shape of each tensor
 
 
@@ -253,11 +271,12 @@ def check_unknown(weights: Weights, known: Collection[str]) -> None:
 
 def check_values(path: Path, tables: Mapping[str, Tensor], codec: Mapping[str, Any]) -> None:
     """Refuses tables that are none of a vocabulary or a scale."""
-    scales = dict(zip(_names(codec), codec.get("scales", ()), strict=False))
+    names = [channel["name"] for channel in codec["channels"]]
+    scales = dict(zip(names, codec.get("scales", ()), strict=False))
     for name, tensor in tables.items():
         table = tensor.numpy()
         scale = None if name.startswith("columns.") else scales.get(name.removeprefix("codec."))
-        is_right = _is_vocabulary(table) if scale is None else _is_scale(scale, table)
+        is_right = (np.diff(table, axis=1) >= 0).all() if scale is None else _is_scale(scale, table)
         if not is_right or np.abs(table).max() > LARGEST:
             raise InputError(
                 f"{path}: tensor {name} is no table of a {scale or 'vocabulary'}: its numbers "
@@ -282,10 +301,6 @@ def _misfit(weights: Weights, name: str, wanted: str) -> InputError:
         f"{weights.path}: config.json and it do not fit: tensor {_short(name)} must be {wanted}, "
         f"found {found}"
     )
-
-
-def _is_vocabulary(table: Floats) -> bool:
-    return bool((np.diff(table, axis=1) >= 0).all())
 
 
 def _is_scale(kind: str, table: Floats) -> bool:
@@ -359,17 +374,21 @@ def _check_about(about: Any) -> None:
     if not isinstance(about, Mapping):
         raise InputError(f"about must be settings in {{}}, got {_short(about)}")
     if "budget" in about:
-        _check_keys("about.budget", about["budget"], BUDGET, BUDGET)
-        _check_type("about.budget", list(about["budget"].values()), list[float])
+        _check_settings("about.budget", about["budget"], BUDGET, BUDGET)
 
 
 def _check_dataclass(where: str, kind: Any, found: Any) -> None:
     """Refuses settings that are not those of a dataclass: by name, type and bound."""
     optional = [one.name for one in fields(kind) if one.default is not MISSING]
-    types = typing.get_type_hints(kind)
-    _check_keys(where, found, [one.name for one in fields(kind)], optional)
+    _check_settings(where, found, typing.get_type_hints(kind), optional)
+
+
+def _check_settings(where: str, found: Any, types: Types, optional: Collection[str] = ()) -> None:
+    """Refuses settings of other names or types, or out of their bounds."""
+    _check_keys(where, found, types, optional)
     for name, value in found.items():
-        _check_type(f"{where}.{name}", value, types[name])
+        if types[name] is not None:
+            _check_type(f"{where}.{name}", value, types[name])
 
 
 def _check_type(name: str, value: Any, kind: Any) -> None:
@@ -397,17 +416,11 @@ def _is_list_of(values: Any, kind: type) -> bool:
 
 
 def _check_codec(codec: Any, is_image: bool) -> None:
-    _check_keys("codec", codec, PIXELS if is_image else (*TOKENS, "runs"), ("runs",))
-    numbers = ("size", "length", "border") if is_image else ("length", "bins_per_point")
-    for name in numbers:
-        _check_type(f"codec.{name}", codec[name], int)
+    _check_settings("codec", codec, PIXELS if is_image else TOKENS, ("runs",))
     _check_channels(codec["channels"])
     if not is_image:
-        _check_type("codec.is_whole", codec["is_whole"], list[bool])
         _check_runs(codec)
         return
-    _check_type("codec.gamma", codec["gamma"], float)
-    _check_type("codec.resize", codec["resize"], str)
     kinds = codec["scales"]
     if not _is_list_of(kinds, str) or set(kinds) - {"minmax", "log", "quantile"}:
         raise InputError(f"codec.scales must be minmax, log or quantile, got {_short(kinds)}")
@@ -418,7 +431,6 @@ def _check_codec(codec: Any, is_image: bool) -> None:
 def _check_runs(codec: Mapping[str, Any]) -> None:
     if "runs" not in codec:
         return
-    _check_type("codec.runs", codec["runs"], int)
     kinds = {channel["kind"] for channel in codec["channels"]}
     if not kinds & set(EQUAL) or not kinds <= {*EQUAL, *TIMED} or codec["bins_per_point"] != 1:
         raise InputError("codec.runs is for packets with a size or a direction")
@@ -429,9 +441,7 @@ def _check_channels(channels: Any) -> None:
         raise InputError(f"codec.channels must be a list of channels, got {_short(channels)}")
     for k, channel in enumerate(channels):
         where = f"codec.channels[{k}]"
-        _check_keys(where, channel, [one.name for one in fields(Channel)], ("bin_width",))
-        for name in ("name", "kind", "unit", "dtype"):
-            _check_type(f"{where}.{name}", channel[name], str)
+        _check_settings(where, channel, CHANNEL, ("bin_width",))
         if channel["kind"] not in CHANNEL_KINDS:
             raise InputError(f"{where}.kind must be one of {', '.join(CHANNEL_KINDS)}")
         if not _is_numeric(channel["dtype"]):
@@ -503,9 +513,7 @@ def _check_columns(
 
 def _check_column(where: str, one: Any, size: int) -> None:
     """Refuses a column that is none, or that has another number of tokens."""
-    _check_keys(where, one, COLUMN, ("rare",))
-    for name, kind in (("name", str), ("kind", str), ("has_empty", bool)):
-        _check_type(f"{where}.{name}", one[name], kind)
+    _check_settings(where, one, COLUMN, ("rare",))
     values, rare = one["values"], one.get("rare", [])
     is_number = values is None
     if not _is_list_of(rare, str) or rare != [name for name in PORT_RANGES if name in rare]:
@@ -556,10 +564,6 @@ def _check_totals(totals: Any, names: list[str], channels: Sequence[Channel]) ->
 
 def _is_total(alias: str) -> bool:
     return _is_numeric(alias) or alias in {f"duration[{unit}]" for unit in PER_SECOND}
-
-
-def _names(codec: Mapping[str, Any]) -> list[str]:
-    return [one["name"] for one in codec["channels"]]
 
 
 def _short(value: Any) -> str:

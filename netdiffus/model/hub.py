@@ -24,15 +24,9 @@ def push(
     token: str | None,
     message: str,
 ) -> str:
-    """Puts the files of a model into a repository, as one commit, and returns its address.
+    """Puts `files`, all of `SHARED`, into a repository as one commit, and returns its address.
 
-    Args:
-        files: Contents by name, of all of `SHARED`.
-        repo_id: `user/name`; it is made where it is not there.
-        private: Whether a new repository is seen by its owner alone.
-        revision: The branch; None is the main one.
-        token: Of the hub; None is the one that `hf auth login` keeps.
-        message: Of the commit.
+    The other arguments are those of `Model.push_to_hub`.
 
     Raises:
         InputError: The hub refuses it, or cannot be reached.
@@ -97,17 +91,14 @@ def _plain_errors(repo_id: str) -> Iterator[None]:
     except Exception as error:
         if not _is_of_the_hub(error):
             raise
-        raise InputError(f"{repo_id}: the hub says: {_shortened(error)}{_next(error)}") from error
+        said = " ".join(str(error).split())[:300]
+        raise InputError(f"{repo_id}: the hub says: {said}{_next(error)}") from error
 
 
 def _is_of_the_hub(error: Exception) -> bool:
     """Whether the hub or the connection to it failed; several libraries raise such errors."""
     tops = {one.__module__.split(".")[0] for one in type(error).__mro__}
     return bool(tops & {"huggingface_hub", "httpx", "httpx2", "requests"})
-
-
-def _shortened(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
 
 
 def _next(error: Any) -> str:

@@ -55,7 +55,6 @@ from netdiffus.networks.build import (
     IMAGES,
     LENGTHS,
     Codec,
-    Config,
     Network,
     build,
     check_preset,
@@ -130,7 +129,12 @@ class Model:
         owners = np.arange(len(traces)) if owners is None else owners
         _check_sizes(codec)
         if isinstance(codec, TokenCodec) and preset in LENGTHS:
-            codec.runs = _no_runs(codec.runs, preset)
+            # How many points a trace has is drawn before its runs are known.
+            if codec.runs:
+                raise InputError(
+                    f"preset {preset!r} takes no runs; leave runs out, or take 'causal'"
+                )
+            codec.runs = 0
         codec.fit(traces, owners)
         diffusion = diffusion or default_diffusion(preset)
         kept = traces.truncate(codec.length) if codec.length else traces
@@ -313,13 +317,13 @@ class Model:
         codec = kind.from_state(config["codec"], _under("codec.", tables))
         diffusion = None if config["diffusion"] is None else Diffusion(**config["diffusion"])
         columns = Columns.from_settings(config["columns"], tables, codec.bins_per_point)
-        lengths = columns.lengths
-        shape = _network_config(config["network"], config["preset"])
+        sequences = {k: tuple(v) for k, v in config["network"].items() if isinstance(v, list)}
+        shape = shape_of(config["preset"])(**config["network"] | sequences)
         with torch.device("meta"), _ShapesAlone():  # sizes without memory
-            expected = build(shape, codec, diffusion, lengths).state_dict()
+            expected = build(shape, codec, diffusion, columns.lengths).state_dict()
         names = check_weights(weights, expected)
         check_unknown(weights, [*names, *tables])
-        network = build(shape, codec, diffusion, lengths)
+        network = build(shape, codec, diffusion, columns.lengths)
         tensors = _under("network.", weights.read(names))
         check_temperature(weights.path, tensors)
         network.load_state_dict(tensors)
@@ -503,18 +507,6 @@ def _check_sizes(codec: Codec) -> None:
             check_bound(f"codec.{name}", value)
 
 
-def _no_runs(runs: int | None, preset: str) -> int:
-    """0: these presets draw how many points a trace has before its runs are known."""
-    if runs:
-        raise InputError(f"preset {preset!r} takes no runs; leave runs out, or take 'causal'")
-    return 0
-
-
-def _network_config(settings: dict[str, Any], preset: str) -> Config:
-    sequences = {k: tuple(v) for k, v in settings.items() if isinstance(v, list)}
-    return shape_of(preset)(**settings | sequences)
-
-
 class _ShapesAlone(TorchFunctionMode):
     """Leaves out what the meta device is slow at: it would import half of torch, for two seconds.
 
@@ -527,7 +519,7 @@ class _ShapesAlone(TorchFunctionMode):
         kwargs = kwargs or {}
         if getattr(func, "__module__", "") == "torch.nn.init":
             return kwargs.get("tensor", *args[:1])
-        return func(*args, **kwargs, **({"device": "cpu"} if func is torch.arange else {}))
+        return func(*args, **kwargs | ({"device": "cpu"} if func is torch.arange else {}))
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -76,6 +76,7 @@ class CausalNetwork(nn.Module):
     def __init__(self, config: CausalConfig, vocabularies: Sequence[Vocabulary]) -> None:
         super().__init__()
         w, self.config = config.width, config
+        self.end = config.sizes[0] - 1  # token of the first feature, behind the last point
         self.conditions = Conditions(config.classes, config.columns, w)
         self.tokens = nn.ModuleList(TokenEmbedding(size, w) for size in config.sizes)
         self.start = nn.Parameter(torch.zeros(w))
@@ -90,11 +91,6 @@ class CausalNetwork(nn.Module):
         self.blocks = nn.ModuleList(Block(*shape) for _ in range(config.layers))
         self.norm = nn.LayerNorm(w)
         self.logits = PointLogits(config.sizes, w)
-
-    @property
-    def end(self) -> int:
-        """The token of the first feature that stands behind the last point."""
-        return self.config.sizes[0] - 1
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean of -log p of points and columns of a batch of tokens, in nats a point."""
@@ -140,20 +136,17 @@ class CausalNetwork(nn.Module):
 
     def _attend(self, tokens: Tensor, condition: Tensor) -> Tensor:
         """(B, T, w): features of each point, from the points before it and the condition."""
-        before = self._embed(tokens[:, :-1]) + self.totals(tokens[:, :-1])
-        before = self._hide(before)
+        tokens = tokens[:, :-1]
+        embedded: Tensor = sum(embed(tokens[..., f]) for f, embed in enumerate(self.tokens))
+        before = self._hide(embedded + self.totals(tokens))
         start = self.start.expand(len(tokens), 1, -1)
-        places = self.place.weight[: tokens.shape[1]]
+        places = self.place.weight[: tokens.shape[1] + 1]
         x = torch.cat([start, before], 1) + places + condition.unsqueeze(1)
         x = self.dropout(x)
         for block in self.blocks:
             x = block(x)
         normed: Tensor = self.norm(x)
         return normed
-
-    def _embed(self, tokens: Tensor) -> Tensor:
-        found: Tensor = sum(embed(tokens[..., f]) for f, embed in enumerate(self.tokens))
-        return found
 
     def _jittered(self, tokens: Tensor, deviation: float) -> Tensor:
         """The tokens, those of amounts moved to nearby bins."""

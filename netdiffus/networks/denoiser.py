@@ -37,11 +37,7 @@ class DenoiserConfig:
 
 
 class Denoiser(nn.Module):
-    """Transformer blocks with adaptive layer norm: a condition scales, shifts and gates each part.
-
-    Args:
-        config: The shape.
-    """
+    """Transformer blocks; a condition scales, shifts and gates each part (adaptive layer norm)."""
 
     def __init__(self, config: DenoiserConfig) -> None:
         super().__init__()
@@ -67,11 +63,7 @@ class Denoiser(nn.Module):
 
 
 class SteeredBlock(nn.Module):
-    """Self-attention, then a two-layer network, each scaled, shifted and gated (Peebles and Xie).
-
-    Args:
-        config: The shape.
-    """
+    """Self-attention and a two-layer network, each scaled, shifted and gated (Peebles and Xie)."""
 
     def __init__(self, config: DenoiserConfig) -> None:
         super().__init__()
@@ -106,11 +98,6 @@ class SteeredBlock(nn.Module):
 def _steered(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     normed = F.layer_norm(x, x.shape[-1:])
     return normed * (1 + scale.unsqueeze(1)) + shift.unsqueeze(1)
-
-
-def inside_of(tokens: Tensor, end: int) -> Tensor:
-    """Bool (B, T): which places of tokens (B, T, F) are points."""
-    return tokens[:, :, 0] != end
 
 
 def first_points(points: Tensor, most: int) -> Tensor:

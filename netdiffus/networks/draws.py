@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from netdiffus.ops.noise import uniform
 from netdiffus.ops.strata import spread_uniforms
 
 # Philox steps; those of points and columns are in the networks.
@@ -39,16 +38,3 @@ class Draws:
     def uniforms(self, first: int, count: int) -> Tensor:
         """(B, count) float64 in [0, 1), spread evenly over the traces of a class."""
         return spread_uniforms(self.seed, self.index, self.label, self.rank, first, count)
-
-
-def labels_by_share(shares: Tensor, seed: int, index: Tensor) -> Tensor:
-    """int64 (B,): a class for each trace number, drawn by the shares of the classes.
-
-    Args:
-        shares: float64 (K,), of any sum above 0.
-        seed: Of the draws.
-        index: int64 (B,), numbers of the traces.
-    """
-    ends = shares.cumsum(0)
-    drawn = uniform(seed, index, LABEL_DRAW) * ends[-1]
-    return torch.searchsorted(ends, drawn, right=True).clamp(max=len(ends) - 1)

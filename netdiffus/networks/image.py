@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -85,36 +86,18 @@ class ImageNetwork(nn.Module):
     def generate(
         self, draws: Draws, columns: Tensor, steps: list[Step], backend: str = "auto"
     ) -> Tensor:
-        """Draws images of classes and columns.
+        """Images (B, C, m, m) in [0, 1]; `steps` are those of `Diffusion.steps`, noisiest first.
 
-        Args:
-            draws: Which traces, and their random numbers.
-            columns: int64 (B, J).
-            steps: Of `Diffusion.steps`, noisiest first.
-            backend: Of the native ops.
-
-        Returns:
-            Images (B, C, m, m) in [0, 1].
+        The other arguments are those of `CausalNetwork.generate`.
         """
         condition = self.conditions(draws.label, columns)
-        seed, index = draws.seed, draws.index
         shape = self.config.channels, self.config.size, self.config.size
-        symmetric = self.diffusion.symmetric
-        xt = normal(seed, index, 0, shape, symmetric=symmetric, backend=backend)
+        how: dict[str, Any] = {"symmetric": self.diffusion.symmetric, "backend": backend}
+        xt = normal(draws.seed, draws.index, 0, shape, **how)
+        how |= {"seed": draws.seed, "index": draws.index}
         x0 = torch.empty_like(xt)  # the first step reads none
         for k, step in enumerate(steps, start=1):
-            t = torch.full((len(index),), step.t, device=index.device)
+            t = torch.full_like(draws.index, step.t)
             out = self.diffusion.activate(self.unet(xt, t, condition))
-            denoise_step(
-                step,
-                xt,
-                out,
-                x0,
-                seed=seed,
-                index=index,
-                draw=k,
-                symmetric=symmetric,
-                out=(xt, x0),
-                backend=backend,
-            )
+            denoise_step(step, xt, out, x0, draw=k, out=(xt, x0), **how)
         return (0.5 * (xt + 1)).clamp(0, 1)

@@ -7,15 +7,20 @@ from torch import Tensor, nn
 
 from netdiffus.codec.vocabulary import Vocabulary
 from netdiffus.networks.batch import Batch, Given
-from netdiffus.networks.denoiser import Denoiser, DenoiserConfig, first_points, inside_of
+from netdiffus.networks.denoiser import Denoiser, DenoiserConfig, first_points
 from netdiffus.networks.draws import Draws
 from netdiffus.networks.layers.conditions import Conditions, draw_points
-from netdiffus.networks.layers.tokens import FEATURE_SCALE, PointLogits, TokenEmbedding
+from netdiffus.networks.layers.tokens import (
+    FEATURE_SCALE,
+    WAVES,
+    PointLogits,
+    TokenEmbedding,
+    cosines,
+)
 from netdiffus.ops.noise import uniform, uniforms
 
 SHARE_DRAW, HIDE_DRAW = 1, 2  # Philox steps of training: of the share that is hidden, of points
 ORDER_DRAW = 2**28  # Philox step of sampling, of the order of the first point; others follow
-SHARE_WAVES = 16
 STEPS = 32  # of sampling, or fewer, where a trace has fewer points
 
 
@@ -35,28 +40,25 @@ class MaskedNetwork(nn.Module):
     def __init__(self, config: DenoiserConfig, lengths: Vocabulary) -> None:
         super().__init__()
         w, self.config, self.lengths = config.width, config, lengths
+        self.end = config.sizes[0] - 1  # token of the first feature, behind the last point
         self.conditions = Conditions(config.classes, config.columns, w)
         self.tokens = nn.ModuleList(TokenEmbedding(size, w) for size in config.sizes)
         self.hidden = nn.Parameter(torch.zeros(w))
         self.place = nn.Embedding(config.points, w)
         nn.init.normal_(self.place.weight, std=FEATURE_SCALE)
-        self.share = nn.Linear(SHARE_WAVES, w)
+        self.share = nn.Linear(WAVES, w)
         self.body = Denoiser(config)
         self.logits = PointLogits(config.sizes, w)
-
-    @property
-    def end(self) -> int:
-        """The token of the first feature that stands behind the last point."""
-        return self.config.sizes[0] - 1
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean of the bound of -log p of points, and of -log p of columns, in nats a point.
 
         Shares and hidden points depend on `batch.draws` alone.
         """
-        inside = inside_of(batch.data, self.end)
+        inside = batch.data[:, :, 0] != self.end
         share = 0.02 + 0.98 * uniform(0, batch.draws, SHARE_DRAW).float()
-        hidden = self._hide(batch, share) & inside
+        drawn = uniforms(0, batch.draws, HIDE_DRAW, batch.data.shape[1])
+        hidden = (drawn < share.unsqueeze(1)) & inside
         condition = self.conditions(batch.label, batch.columns)
         x = self._answer(batch.data, hidden, inside, condition, share)
         lost: Tensor = sum(self.logits.losses(x[hidden], batch.data[hidden]), x.new_zeros(()))
@@ -64,17 +66,13 @@ class MaskedNetwork(nn.Module):
         columns = self.conditions.loss(batch)
         return ((lost * weight).sum() + columns.sum()) / inside.sum()
 
-    def _hide(self, batch: Batch, share: Tensor) -> Tensor:
-        t = batch.data.shape[1]
-        return uniforms(0, batch.draws, HIDE_DRAW, t) < share.unsqueeze(1)
-
     def _answer(
         self, tokens: Tensor, hidden: Tensor, inside: Tensor, condition: Tensor, share: Tensor
     ) -> Tensor:
         """Features (B, T, w) of all points, given those that are not hidden."""
         seen: Tensor = sum(embed(tokens[..., f]) for f, embed in enumerate(self.tokens))
         x = torch.where(hidden.unsqueeze(-1), self.hidden, seen) + self.place.weight
-        steer = condition + self.share(_waves(share))
+        steer = condition + self.share(cosines(share))
         found: Tensor = self.body(x + condition.unsqueeze(1), steer, inside)
         return found
 
@@ -87,24 +85,17 @@ class MaskedNetwork(nn.Module):
         backend: str = "auto",
         given: Given | None = None,
     ) -> Tensor:
-        """Draws traces of classes and columns.
+        """Tokens (B, T, F), after so many `steps` of the network, T at most.
 
-        Args:
-            draws: Which traces, and their random numbers.
-            columns: int64 (B, J).
-            steps: How often the network runs, T at most; each draws as many points.
-            backend: Of the native ops.
-            given: Known points, if any; it then also fixes the number of points.
-
-        Returns:
-            Tokens (B, T, F), `end` behind the last point.
+        The other arguments are those of `CausalNetwork.generate`. Any points may be given; they
+        then also fix how many there are.
         """
         condition = self.conditions(draws.label, columns)
         if given is None:
             points = draw_points(self.lengths, columns, draws, self.config.points)
             inside = wanted = first_points(points, self.config.points)
         else:
-            inside = inside_of(given.tokens, self.end)
+            inside = given.tokens[:, :, 0] != self.end
             wanted = inside & ~given.known
         points, missing = inside.sum(1), wanted.sum(1)
         order = _ranks(draws.seed, draws.index, wanted)
@@ -129,9 +120,3 @@ def _ranks(seed: int, index: Tensor, inside: Tensor) -> Tensor:
     t = inside.shape[1]
     drawn = uniforms(seed, index, ORDER_DRAW, t)
     return torch.where(inside, drawn, 2.0).argsort(dim=1).argsort(dim=1)
-
-
-def _waves(share: Tensor) -> Tensor:
-    k = torch.arange(1, SHARE_WAVES + 1, device=share.device)
-    found: Tensor = torch.cos(torch.pi * share.float().unsqueeze(1) * k)
-    return found

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from netdiffus.codec.vocabulary import Vocabulary
 from netdiffus.diffusion import Diffusion
 from netdiffus.networks.batch import Batch
-from netdiffus.networks.denoiser import Denoiser, DenoiserConfig, first_points, inside_of
+from netdiffus.networks.denoiser import Denoiser, DenoiserConfig, first_points
 from netdiffus.networks.draws import Draws
 from netdiffus.networks.layers.conditions import Conditions, draw_points
-from netdiffus.networks.layers.tokens import FEATURE_SCALE, TokenLogits
+from netdiffus.networks.layers.tokens import FEATURE_SCALE, WAVES, TokenLogits, cosines
 from netdiffus.ops.denoise import Step, denoise_step
 from netdiffus.ops.draw_tokens import draw_tokens
 from netdiffus.ops.noise import normal, uniform
 
 TIME_DRAW, NOISE_DRAW = 1, 0  # Philox steps of training
-WAVES = 16
 SPREAD = 0.36  # standard deviation of the coordinates of 256 tokens
 AGAIN = 0.5  # share of the batches in which the network is given its own first output
 NOISE = 2**28  # Philox step of sampling, of the first noise
@@ -41,33 +42,24 @@ class SeriesNetwork(nn.Module):
     def __init__(self, config: DenoiserConfig, diffusion: Diffusion, lengths: Vocabulary) -> None:
         super().__init__()
         w, self.config, self.diffusion, self.lengths = config.width, config, diffusion, lengths
-        features = len(config.sizes)
+        sizes = (config.sizes[0] - 1, *config.sizes[1:])  # without the end
+        self.end = config.sizes[0] - 1  # token of the first feature, behind the last point
         self.conditions = Conditions(config.classes, config.columns, w)
-        for f, size in enumerate(self._sizes()):
+        for f, size in enumerate(sizes):
             self.register_buffer(f"coordinate{f}", coordinates(size), persistent=False)
-        self.read = nn.Linear(features * (2 + WAVES), w)
+        self.read = nn.Linear(len(sizes) * (2 + WAVES), w)
         self.place = nn.Embedding(config.points, w)
         nn.init.normal_(self.place.weight, std=FEATURE_SCALE)
         self.time = nn.Linear(WAVES, w)
         self.body = Denoiser(config)
-        self.logits = nn.ModuleList(TokenLogits(w, size) for size in self._sizes())
-
-    def _sizes(self) -> tuple[int, ...]:
-        """Tokens of each feature, without the end."""
-        first, *others = self.config.sizes
-        return (first - 1, *others)
-
-    @property
-    def end(self) -> int:
-        """The token of the first feature that stands behind the last point."""
-        return self.config.sizes[0] - 1
+        self.logits = nn.ModuleList(TokenLogits(w, size) for size in sizes)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean of -log p of tokens, given noisy coordinates, and of columns, in nats a point.
 
         Times and noise depend on `batch.draws` alone.
         """
-        inside = inside_of(batch.data, self.end)
+        inside = batch.data[:, :, 0] != self.end
         t = (uniform(0, batch.draws, TIME_DRAW) * self.diffusion.num_timesteps).long()
         x0 = self._coordinates(batch.data, inside)
         xt, _ = self.diffusion.q_sample(x0, t, 0, batch.draws, NOISE_DRAW)
@@ -100,11 +92,11 @@ class SeriesNetwork(nn.Module):
         alpha = self.diffusion.alphas_cumprod.to(t.device)[t].float().view(-1, 1, 1, 1)
         deviation = (alpha * SPREAD**2 + 1 - alpha).sqrt()
         points = (xt / deviation).squeeze(-1).mT  # (B, T, F)
-        k = torch.arange(1, WAVES + 1, device=xt.device)
-        waves = torch.cos(torch.pi * torch.special.ndtr(points).unsqueeze(-1) * k)
+        waves = cosines(torch.special.ndtr(points))
         seen = torch.cat([points, last.squeeze(-1).mT, waves.flatten(2)], -1)
         x = self.read(seen) + self.place.weight + condition.unsqueeze(1)
         log_snr = (alpha * SPREAD**2 / (1 - alpha)).log().view(-1, 1)
+        k = torch.arange(1, WAVES + 1, device=xt.device)
         steer = condition + self.time(torch.cos(log_snr / 8 * k + torch.pi / 4))
         found: Tensor = self.body(x, steer, inside)
         return found
@@ -121,41 +113,24 @@ class SeriesNetwork(nn.Module):
     def generate(
         self, draws: Draws, columns: Tensor, steps: list[Step], backend: str = "auto"
     ) -> Tensor:
-        """Draws traces of classes and columns.
+        """Tokens (B, T, F); `steps` are those of `Diffusion.steps`, noisiest first.
 
-        Args:
-            draws: Which traces, and their random numbers.
-            columns: int64 (B, J).
-            steps: Of `Diffusion.steps`, noisiest first.
-            backend: Of the native ops.
-
-        Returns:
-            Tokens (B, T, F), `end` behind the last point.
+        The other arguments are those of `CausalNetwork.generate`.
         """
         condition = self.conditions(draws.label, columns)
         points = draw_points(self.lengths, columns, draws, self.config.points)
         inside = first_points(points, self.config.points)
         shape = len(self.config.sizes), self.config.points, 1
-        seed, index = draws.seed, draws.index
-        xt = normal(seed, index, NOISE, shape, symmetric=False, backend=backend)
+        how: dict[str, Any] = {"symmetric": False, "backend": backend}
+        xt = normal(draws.seed, draws.index, NOISE, shape, **how)
+        how |= {"seed": draws.seed, "index": draws.index}
         x0 = torch.zeros_like(xt)
         for k, step in enumerate(steps, start=1):
-            t = torch.full_like(index, step.t)
+            t = torch.full_like(draws.index, step.t)
             x = self._answer(xt, x0, t, condition, inside)
             if k == len(steps):
                 break
-            out = self._mean(x)
-            xt, x0 = denoise_step(
-                step,
-                xt,
-                out,
-                x0,
-                seed=seed,
-                index=index,
-                draw=NOISE + k,
-                symmetric=False,
-                backend=backend,
-            )
+            xt, x0 = denoise_step(step, xt, self._mean(x), x0, draw=NOISE + k, **how)
         return self._draw(x, inside, draws, backend)
 
     def _draw(self, x: Tensor, inside: Tensor, draws: Draws, backend: str) -> Tensor:

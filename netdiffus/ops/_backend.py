@@ -122,7 +122,8 @@ def choose(backend: str, x: Tensor, kernels: Kernels, *, differentiate: bool = F
 
     Args:
         backend: ``"auto"``, ``"torch"``, ``"cpp"``, ``"cuda"`` or ``"triton"``. ``"auto"`` takes
-            the first native kernel for the tensor's device and dtype that can run, else torch.
+            the first native kernel for the tensor's device and dtype that can run, else torch. What
+            torch traces, for ``torch.compile`` or export, is left to torch.
         x: The input tensor.
         kernels: The native backends that this op has, each with the dtypes it takes.
         differentiate: The result needs a gradient and only torch can make it.
@@ -138,8 +139,8 @@ def choose(backend: str, x: Tensor, kernels: Kernels, *, differentiate: bool = F
         return backend
     if backend != "auto":
         _check_backend(backend, x, kernels, differentiate)
-        return backend
-    if not differentiate:
+        return "torch" if is_traced(x) else backend
+    if not (differentiate or is_traced(x)):
         for name in _NATIVE.get(x.device.type, ()):
             if x.dtype in kernels.get(name, ()) and _status(name) == "ok":
                 return name
@@ -169,6 +170,31 @@ def _takes_device(backend: str, device: str) -> bool:
     return backend in _NATIVE.get(device, ())
 
 
+def wide(x: Tensor) -> Tensor:
+    """Halves as float32, to compute with; the rest as it is."""
+    return x.float() if x.dtype in HALF else x
+
+
+def check_tensor(
+    name: str,
+    x: Tensor,
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    device: torch.device,
+    other: str = "",
+) -> None:
+    """Refuses a tensor of another shape, dtype or device; ``other`` is where these come from.
+
+    Raises:
+        ValueError: One of them differs.
+    """
+    if x.shape != shape or x.dtype != dtype or x.device != device:
+        raise ValueError(
+            f"{name}: expected {tuple(shape)} {dtype} on {device}{other}, "
+            f"found {tuple(x.shape)} {x.dtype} on {x.device}"
+        )
+
+
 def check_out(
     out: Tensor, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, name: str = "out"
 ) -> None:
@@ -177,11 +203,7 @@ def check_out(
     Raises:
         ValueError: A wrong shape, dtype or device, not contiguous, or one with a gradient.
     """
-    if out.shape != shape or out.dtype != dtype or out.device != device:
-        raise ValueError(
-            f"{name}: expected {shape} {dtype} on {device}, "
-            f"found {tuple(out.shape)} {out.dtype} on {out.device}"
-        )
+    check_tensor(name, out, shape, dtype, device)
     if not out.is_contiguous():
         raise ValueError(f"{name}: expected a contiguous tensor; pass a new one")
     if out.requires_grad:
@@ -247,8 +269,8 @@ def check_size(name: str, shape: tuple[int, ...]) -> None:
 def native(backend: str, op: str, x: Tensor, *arguments: Any) -> None:
     """Calls the compiled kernel of an op for tensors of the dtype and device of ``x``."""
     if backend == "cpp":
-        getattr(_C, op)(*arguments, x.dtype is torch.float64, torch.get_num_threads())
+        getattr(_C, op)(x.dtype is torch.float64, *arguments, torch.get_num_threads())
         return
     with torch.cuda.device(x.device):
         stream = torch.cuda.current_stream().cuda_stream
-        getattr(_C, f"{op}_cuda")(*arguments, str(x.dtype), stream)
+        getattr(_C, f"{op}_cuda")(str(x.dtype), *arguments, stream)

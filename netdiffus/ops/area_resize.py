@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from netdiffus.ops import _backend
-from netdiffus.ops._library import register
 
 
-def _weights(n: int, m: int, like: Tensor) -> Tensor:
+def area_weights(n: int, m: int, like: Tensor) -> Tensor:
+    """:func:`area_matrix`, of the dtype and device of a tensor."""
     # What torch traces must not come from a cache, nor stay in one.
     make = _make if _backend.is_traced(like) else _cached
     return make(n, m, like.dtype, like.device)
@@ -73,59 +71,3 @@ def area_matrix(
     if n < 1 or m < 1:
         raise ValueError(f"area_matrix: expected n and m of at least 1, found n={n}, m={m}")
     return _make(n, m, dtype, torch.device(device))
-
-
-def area_resize(image: Tensor, height: int, width: int) -> Tensor:
-    """Resizes images by area: ``R_h @ image @ R_w.T``, by :func:`area_matrix`. Differentiable.
-
-    Backward passes use it and :func:`area_spread` under their registered names, which hide the
-    weights from tracing.
-    """
-    resized: Tensor = _area_resize(image, height, width)
-    return resized
-
-
-def area_spread(image: Tensor, height: int, width: int) -> Tensor:
-    """The transpose of :func:`area_resize`: ``R_h.T @ image @ R_w``, (..., height, width)."""
-    spread: Tensor = _area_spread(image, height, width)
-    return spread
-
-
-def _resize(image: Tensor, height: int, width: int) -> Tensor:
-    rows, columns = (
-        _weights(image.shape[-2], height, image),
-        _weights(image.shape[-1], width, image),
-    )
-    return rows @ image @ columns.T
-
-
-def _spread(image: Tensor, height: int, width: int) -> Tensor:
-    rows, columns = (
-        _weights(height, image.shape[-2], image),
-        _weights(width, image.shape[-1], image),
-    )
-    return rows.T @ image @ columns
-
-
-def _empty(image: Tensor, height: int, width: int) -> Tensor:
-    return image.new_empty((*image.shape[:-2], height, width))
-
-
-def _keep_size(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.size = inputs[0].shape[-2:]
-
-
-_area_resize: Callable[..., Any] = register(
-    "area_resize(Tensor image, SymInt height, SymInt width) -> Tensor",
-    _resize,
-    fake=_empty,
-    save=_keep_size,
-    backward=lambda ctx, g: (_area_spread(g, *ctx.size), None, None),
-)
-_area_spread: Callable[..., Any] = register(
-    "area_spread(Tensor image, SymInt height, SymInt width) -> Tensor",
-    _spread,
-    fake=_empty,
-    save=_keep_size,
-    backward=lambda ctx, g: (_area_resize(g, *ctx.size), None, None),
-)

@@ -42,7 +42,7 @@ def cached_attention(
     wanted = _backend.wants_gradient(qkv, keys, values)
     kernels = _backend.KERNELS if place < _LONGEST_ON_CUDA else _KERNELS_OF_LONGER
     chosen = _backend.choose(backend, qkv, kernels, differentiate=wanted)
-    if chosen == "torch" or _backend.is_traced(qkv, keys, values):
+    if chosen == "torch":
         return cached_attention_reference(qkv, keys, values, place)
     held, out = qkv.contiguous(), qkv.new_empty(len(qkv), qkv.shape[1] // 3)
     if chosen == "triton":
@@ -78,11 +78,7 @@ def _check(qkv: Tensor, keys: Tensor, values: Tensor, place: int) -> None:
         ("qkv", qkv, (batch, 3 * heads * width)),
         ("values", values, (batch, heads, length, width)),
     ):
-        if tensor.shape != shape or tensor.dtype != keys.dtype or tensor.device != keys.device:
-            raise ValueError(
-                f"{name}: expected {shape} {keys.dtype} on {keys.device}, as keys have it, found "
-                f"{tuple(tensor.shape)} {tensor.dtype} on {tensor.device}"
-            )
+        _backend.check_tensor(name, tensor, shape, keys.dtype, keys.device, " as keys")
     for name, tensor in (("keys", keys), ("values", values)):
         if not tensor.is_contiguous():
             raise ValueError(f"{name}: expected a contiguous tensor, as it is changed in place")

@@ -9,17 +9,12 @@ import torch
 from torch import Tensor
 
 from netdiffus.ops import _backend
-from netdiffus.ops._library import register
 from netdiffus.ops.noise import (
-    as_signed,
     check_draw,
     check_images,
     normal_reference,
     planes,
-    wide,
 )
-
-_Factors = tuple[float, float, float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -83,17 +78,31 @@ def denoise_step(
         _check_room(out, xt, out_net, x0_prev)
     before, numbers = (x0_prev if step.e else None), (index if step.sigma else None)
     inputs = [v for v in (xt, out_net, before) if v is not None]
-    drawn = (numbers, draw, symmetric, backend)
-    if backend != "torch" and _backend.is_traced(*inputs) and not _backend.wants_gradient(*inputs):
-        found = _op(list(factors), xt, out_net, before, as_signed(seed), *drawn)
+    differentiate = _backend.wants_gradient(*inputs)
+    chosen = _backend.choose(backend, xt, _backend.KERNELS, differentiate=differentiate)
+    if chosen == "torch":
+        found = denoise_step_reference(factors, xt, out_net, before, seed, numbers, draw, symmetric)
         x_next, x0 = _backend.all_into(out, found)
-    else:
-        x_next, x0 = _run(factors, xt, out_net, before, seed, *drawn, out)
+        return x_next, x0
+    xt, out_net = xt.contiguous(), out_net.contiguous()
+    x_next, x0 = (torch.empty_like(xt), torch.empty_like(xt)) if out is None else out
+    before = None if before is None else before.contiguous()
+    numbers = None if numbers is None else numbers.contiguous()
+    if xt.numel() and chosen == "triton":
+        from netdiffus.ops.triton import denoise as kernels
+
+        drawn = (seed, numbers, draw, symmetric)
+        kernels.denoise_step(factors, xt, out_net, before, *drawn, x_next, x0)
+    elif xt.numel():
+        addresses = (xt.data_ptr(), out_net.data_ptr(), _address(before))
+        shape = planes(tuple(xt.shape), symmetric and numbers is not None)
+        places = ((seed, _address(numbers), draw), shape, x_next.data_ptr(), x0.data_ptr())
+        _backend.native(chosen, "denoise_step", xt, factors, *addresses, *places)
     return x_next, x0
 
 
 def denoise_step_reference(
-    factors: _Factors,
+    factors: Sequence[float],
     xt: Tensor,
     out_net: Tensor,
     x0_prev: Tensor | None,
@@ -104,11 +113,11 @@ def denoise_step_reference(
 ) -> list[Tensor]:
     """The formula of :func:`denoise_step` in torch; None leaves the term out."""
     a, b, c, d, e, sigma = factors
-    noisy = wide(xt)
-    x0 = (a * noisy + b * wide(out_net)).clamp(-1, 1)
+    noisy = _backend.wide(xt)
+    x0 = (a * noisy + b * _backend.wide(out_net)).clamp(-1, 1)
     x_next = c * noisy + d * x0
     if x0_prev is not None:
-        x_next = x_next + e * wide(x0_prev)
+        x_next = x_next + e * _backend.wide(x0_prev)
     if index is not None:
         z = normal_reference(seed, index, draw, xt.shape[1:], symmetric)
         x_next = x_next + sigma * z.to(x_next.dtype)
@@ -133,11 +142,8 @@ def _check(
         check_draw(seed, index, draw, "draw")
     check_images("xt", xt, index if step.sigma else None, symmetric)
     for name, v in (("out_net", out_net), ("x0_prev", x0_prev)):
-        if v is not None and (v.shape != xt.shape or v.dtype != xt.dtype or v.device != xt.device):
-            raise ValueError(
-                f"{name}: expected {tuple(xt.shape)} {xt.dtype} on {xt.device} as xt, "
-                f"found {tuple(v.shape)} {v.dtype} on {v.device}"
-            )
+        if v is not None:
+            _backend.check_tensor(name, v, xt.shape, xt.dtype, xt.device, " as xt")
 
 
 def _check_room(out: Sequence[Tensor], xt: Tensor, out_net: Tensor, x0_prev: Tensor | None) -> None:
@@ -156,54 +162,5 @@ def _same(place: Tensor, v: Tensor) -> bool:
     return v.is_contiguous() and place.data_ptr() == v.data_ptr()
 
 
-def _run(
-    factors: Sequence[float],
-    xt: Tensor,
-    out_net: Tensor,
-    x0_prev: Tensor | None,
-    seed: int,
-    index: Tensor | None,
-    draw: int,
-    symmetric: bool,
-    backend: str,
-    out: Sequence[Tensor] | None = None,
-) -> Sequence[Tensor]:
-    a, b, c, d, e, sigma = factors
-    k = (a, b, c, d, e, sigma)
-    inputs = [v for v in (xt, out_net, x0_prev) if v is not None]
-    differentiate = _backend.wants_gradient(*inputs)
-    chosen = _backend.choose(backend, xt, _backend.KERNELS, differentiate=differentiate)
-    if chosen == "torch":
-        found = denoise_step_reference(k, xt, out_net, x0_prev, seed, index, draw, symmetric)
-        return _backend.all_into(out, found)
-    xt, out_net = xt.contiguous(), out_net.contiguous()
-    made = [torch.empty_like(xt), torch.empty_like(xt)] if out is None else out
-    if not xt.numel():
-        return made
-    x0_prev = None if x0_prev is None else x0_prev.contiguous()
-    index = None if index is None else index.contiguous()
-    if chosen == "triton":
-        from netdiffus.ops.triton import denoise as kernels
-
-        kernels.denoise_step(k, xt, out_net, x0_prev, seed, index, draw, symmetric, *made)
-    else:
-        addresses = (xt.data_ptr(), out_net.data_ptr(), _address(x0_prev))
-        shape = planes(tuple(xt.shape), symmetric and index is not None)
-        places = (made[0].data_ptr(), made[1].data_ptr())
-        drawn = (seed, _address(index), draw)
-        _backend.native(chosen, "denoise_step", xt, k, *addresses, drawn, shape, *places)
-    return made
-
-
 def _address(x: Tensor | None) -> int:
     return 0 if x is None else x.data_ptr()
-
-
-_op = register(
-    "denoise_step(float[] factors, Tensor xt, Tensor out_net, Tensor? x0_prev, int seed, "
-    "Tensor? index, int draw, bool symmetric, str backend) -> Tensor[]",
-    lambda factors, xt, out_net, x0_prev, seed, *drawn: list(
-        _run(factors, xt, out_net, x0_prev, seed % 2**64, *drawn)
-    ),
-    fake=lambda factors, xt, *_: [xt.new_empty(xt.shape), xt.new_empty(xt.shape)],
-)

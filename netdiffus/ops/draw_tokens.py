@@ -33,7 +33,7 @@ def draw_tokens(logits: Tensor, uniforms: Tensor, *, backend: str = "auto") -> T
     """
     _check(logits, uniforms)
     chosen = _backend.choose(backend, logits, _backend.KERNELS)
-    if chosen == "torch" or _backend.is_traced(logits, uniforms):
+    if chosen == "torch":
         tokens = draw_tokens_reference(logits, uniforms)
     else:
         tokens = _run(chosen, logits.detach().contiguous(), uniforms.contiguous())
@@ -72,12 +72,8 @@ def _check(logits: Tensor, uniforms: Tensor) -> None:
             f"logits: expected floats (B, V), V above 0, found {tuple(logits.shape)} {logits.dtype}"
         )
     _backend.check_size("logits", tuple(logits.shape))
-    shape, device = logits.shape[:1], logits.device
-    if uniforms.shape != shape or uniforms.dtype != torch.float64 or uniforms.device != device:
-        raise ValueError(
-            f"uniforms: expected {tuple(shape)} torch.float64 on {device}, found "
-            f"{tuple(uniforms.shape)} {uniforms.dtype} on {uniforms.device}"
-        )
+    rows = logits.shape[:1]
+    _backend.check_tensor("uniforms", uniforms, rows, torch.float64, logits.device)
 
 
 def _refuse_none(tokens: Tensor, logits: Tensor, uniforms: Tensor) -> None:

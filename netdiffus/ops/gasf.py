@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from netdiffus.ops import _backend
-from netdiffus.ops._library import register
-from netdiffus.ops.area_resize import _weights, area_resize, area_spread
+from netdiffus.ops.area_resize import area_weights
 
 
 def gasf(x: Tensor, *, out: Tensor | None = None, backend: str = "auto") -> Tensor:
@@ -23,7 +23,8 @@ def gasf(x: Tensor, *, out: Tensor | None = None, backend: str = "auto") -> Tens
         x: Series, (..., n), float32 or float64, in [-1, 1]; float16 and bfloat16 are computed in
             float32 and rounded once. NaN and values outside come out as NaN.
         out: Contiguous tensor to write the fields into; reusing one saves most of the time.
-        backend: ``"auto"``, ``"torch"``, ``"cpp"``, ``"cuda"`` or ``"triton"``.
+        backend: ``"auto"``, ``"torch"``, ``"cpp"``, ``"cuda"`` or ``"triton"``. Where ``x`` needs a
+            gradient, ``"auto"`` takes torch.
 
     Returns:
         Fields, (..., n, n), of the dtype of ``x``, exactly symmetric, in [-1, 1] (for negative
@@ -34,11 +35,7 @@ def gasf(x: Tensor, *, out: Tensor | None = None, backend: str = "auto") -> Tens
         RuntimeError: The asked backend cannot run here.
     """
     shape = _check(x, x.shape[-1] if x.ndim else 0, out, "x")
-    if backend == "torch":
-        return _backend.into(out, gasf_reference(x))
-    if _backend.is_traced(x) or _backend.wants_gradient(x):
-        return _backend.into(out, _gasf(x, backend))
-    return _field(x, backend, shape, out)
+    return _run("gasf", x, (), backend, shape, out)
 
 
 def gasf_image(
@@ -61,7 +58,8 @@ def gasf_image(
         size: Height and width of the image.
         gamma: Contrast, above 0.
         out: Contiguous tensor to write the images into; reusing one saves most of the time.
-        backend: ``"auto"``, ``"torch"``, ``"cpp"``, ``"cuda"`` or ``"triton"``.
+        backend: ``"auto"``, ``"torch"``, ``"cpp"``, ``"cuda"`` or ``"triton"``. Where ``x`` needs a
+            gradient, ``"auto"`` takes torch.
 
     Returns:
         Images, (..., size, size), of the dtype of ``x``, exactly symmetric. As the angle's, their
@@ -76,16 +74,12 @@ def gasf_image(
     if not 0 < gamma < float("inf"):
         raise ValueError(f"gamma: expected a number above 0, found {gamma}")
     shape = _check(x, size, out, "size")
-    if backend == "torch":
-        return _backend.into(out, gasf_image_reference(x, size, gamma))
-    if _backend.is_traced(x) or _backend.wants_gradient(x):
-        return _backend.into(out, _gasf_image(x, size, gamma, backend))
-    return _image(x, size, gamma, backend, shape, out)
+    return _run("gasf_image", x, (size, gamma), backend, shape, out)
 
 
 def gasf_reference(x: Tensor) -> Tensor:
     """The formula of :func:`gasf` in torch."""
-    wide = _wide(x)
+    wide = _backend.wide(x)
     s = torch.sqrt((1 - wide) * (1 + wide))
     column, drop = wide.unsqueeze(-1), s.unsqueeze(-1)
     return (column * column.mT - drop * drop.mT).to(x.dtype)
@@ -98,29 +92,20 @@ def gasf_image_reference(x: Tensor, size: int, gamma: float = 1.0) -> Tensor:
     ``gamma`` is ``(X_i X_j + D_i + D_j - D_i D_j) / 2``. This is ``(X_i X_j - S_i S_j + 1) / 2``,
     ``S = R s``, without the cancellation: dark pixels keep their relative precision in float32.
     """
-    wide = _wide(x)
-    resize = _weights(x.shape[-1], size, wide).T
+    wide = _backend.wide(x)
+    resize = area_weights(x.shape[-1], size, wide).T
     # Rounding in the sums may pass 1 by one step; the image must not.
     row, flat = ((v @ resize).clamp(max=1).unsqueeze(-2) for v in (wide, _flat(wide)))
-    image = _pixels(row, flat)
+    column, drop = row.mT, flat.mT
+    image = 0.5 * (column * row + ((drop + flat) - drop * flat))
     if gamma != 1:
         image = image**gamma
         image = 0.5 * (image + image.mT)  # torch's power rounds tails of rows unlike their bodies
     return image.to(x.dtype)
 
 
-def _wide(x: Tensor) -> Tensor:
-    return x.float() if x.dtype in _backend.HALF else x
-
-
 def _flat(x: Tensor) -> Tensor:
     return x * x / (1 + torch.sqrt((1 - x) * (1 + x)))
-
-
-def _pixels(row: Tensor, flat: Tensor) -> Tensor:
-    """(..., 1, m) area means of x and d to (..., m, m) pixels."""
-    column, drop = row.mT, flat.mT
-    return 0.5 * (column * row + ((drop + flat) - drop * flat))
 
 
 def _check(x: Tensor, side: int, out: Tensor | None, name: str) -> tuple[int, ...]:
@@ -136,35 +121,24 @@ def _check(x: Tensor, side: int, out: Tensor | None, name: str) -> tuple[int, ..
     return shape
 
 
-def _field(x: Tensor, backend: str, shape: tuple[int, ...], out: Tensor | None = None) -> Tensor:
-    chosen = _backend.choose(backend, x, _backend.KERNELS)
-    if chosen == "torch":
-        return _backend.into(out, gasf_reference(x))
-    out = x.new_empty(shape) if out is None else out
-    if not out.numel():
-        return out
-    x = x.contiguous()
-    if chosen == "triton":
-        from netdiffus.ops.triton import gasf as kernels
-
-        kernels.gasf(x, out)
-    else:
-        n = x.shape[-1]
-        _backend.native(chosen, "gasf", x, x.data_ptr(), x.numel() // n, n, out.data_ptr())
-    return out
+_REFERENCES: dict[str, Callable[..., Tensor]] = {
+    "gasf": gasf_reference,
+    "gasf_image": gasf_image_reference,
+}
 
 
-def _image(
+def _run(
+    op: str,
     x: Tensor,
-    size: int,
-    gamma: float,
+    arguments: tuple[Any, ...],
     backend: str,
     shape: tuple[int, ...],
-    out: Tensor | None = None,
+    out: Tensor | None,
 ) -> Tensor:
-    chosen = _backend.choose(backend, x, _backend.KERNELS)
+    differentiate = _backend.wants_gradient(x)
+    chosen = _backend.choose(backend, x, _backend.KERNELS, differentiate=differentiate)
     if chosen == "torch":
-        return _backend.into(out, gasf_image_reference(x, size, gamma))
+        return _backend.into(out, _REFERENCES[op](x, *arguments))
     out = x.new_empty(shape) if out is None else out
     if not out.numel():
         return out
@@ -172,55 +146,8 @@ def _image(
     if chosen == "triton":
         from netdiffus.ops.triton import gasf as kernels
 
-        kernels.gasf_image(x, size, gamma, out)
+        getattr(kernels, op)(x, *arguments, out)
     else:
         n = x.shape[-1]
-        sizes = (x.numel() // n, n, size, gamma)
-        _backend.native(chosen, "gasf_image", x, x.data_ptr(), *sizes, out.data_ptr())
+        _backend.native(chosen, op, x, x.data_ptr(), x.numel() // n, n, *arguments, out.data_ptr())
     return out
-
-
-def _keep_x(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.save_for_backward(inputs[0])
-    ctx.arguments = inputs[1:]
-
-
-def _gasf_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-    (x,) = ctx.saved_tensors
-    g, row = _wide(gradient), _wide(x).unsqueeze(-2)
-    s = torch.sqrt((1 - row) * (1 + row))
-    both = g + g.mT
-    # ds/dx = -x / s
-    return (row @ both + (s @ both) * row / s).squeeze(-2).to(x.dtype), None
-
-
-_gasf = register(
-    "gasf(Tensor x, str backend) -> Tensor",
-    lambda x, backend: _field(x, backend, (*x.shape, x.shape[-1])),
-    fake=lambda x, backend: x.new_empty((*x.shape, x.shape[-1])),
-    save=_keep_x,
-    backward=_gasf_backward,
-)
-
-
-def _gasf_image_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-    (x,), (size, gamma, _) = ctx.saved_tensors, ctx.arguments
-    g, wide = _wide(gradient), _wide(x).unsqueeze(-2)
-    mean, drop = (area_resize(v, 1, size) for v in (wide, _flat(wide)))
-    if gamma != 1:
-        g = g * gamma * _pixels(mean, drop) ** (gamma - 1)
-    both = 0.5 * (g + g.mT)
-    to_mean, to_drop = mean @ both, (1 - drop) @ both
-    n = x.shape[-1]
-    slope = wide / torch.sqrt((1 - wide) * (1 + wide))  # of d = 1 - s
-    back = area_spread(to_mean, 1, n) + area_spread(to_drop, 1, n) * slope
-    return back.squeeze(-2).to(x.dtype), None, None, None
-
-
-_gasf_image = register(
-    "gasf_image(Tensor x, SymInt size, float gamma, str backend) -> Tensor",
-    lambda x, size, gamma, backend: _image(x, size, gamma, backend, (*x.shape[:-1], size, size)),
-    fake=lambda x, size, gamma, backend: x.new_empty((*x.shape[:-1], size, size)),
-    save=_keep_x,
-    backward=_gasf_image_backward,
-)

@@ -51,7 +51,7 @@ def linear(
     asked = backend if backend in ("torch", "cpp") else "auto"  # others have no such kernel
     chosen = _backend.choose(asked, x, KERNELS, differentiate=wanted)
     is_slow = asked == "auto" and _backend.isa() == "baseline"
-    if chosen == "torch" or is_slow or _backend.is_traced(x):
+    if chosen == "torch" or is_slow:
         return linear_reference(x, weight, bias, norm, gelu, added)
     _check(x, weight, bias, parameters, added)
     out = x.new_empty(*x.shape[:-1], len(weight))
@@ -61,15 +61,9 @@ def linear(
         0 if part is None else part.data_ptr() for part in held
     )
     sizes = weight.shape[1], len(weight), norm.eps if norm else 0.0, gelu
+    layer = (weight_at, bias_at, scale_at, shift_at, *sizes)
     rows = out.numel() // max(1, len(weight))
-    _backend._C.linear(
-        (weight_at, bias_at, scale_at, shift_at, *sizes),
-        x_at,
-        added_at,
-        rows,
-        out.data_ptr(),
-        torch.get_num_threads(),
-    )
+    _backend.native(chosen, "linear", x, layer, x_at, added_at, rows, out.data_ptr())
     return out
 
 
@@ -87,11 +81,7 @@ def _check(
     expected += [("bias", bias, (outputs,))] if bias is not None else []
     expected += [("added", added, (*x.shape[:-1], outputs))] if added is not None else []
     for name, part, shape in expected:
-        if part.shape != shape or part.dtype != x.dtype or part.device != x.device:
-            raise ValueError(
-                f"{name}: expected {shape} {x.dtype} on {x.device}, found {tuple(part.shape)} "
-                f"{part.dtype} on {part.device}"
-            )
+        _backend.check_tensor(name, part, shape, x.dtype, x.device)
 
 
 def linear_reference(

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from netdiffus.ops import _backend
-from netdiffus.ops._library import register
 
 PREDICTIONS = ("eps", "v", "x0")  # in the order of the native code's Target
 _MASK = 0xFFFFFFFF
@@ -83,9 +82,6 @@ def normal(
         raise ValueError(f"dtype: expected float32, float64 or a half, found {dtype}")
     if out is not None:
         _backend.check_out(out, full, dtype, index.device)
-    if backend != "torch" and _backend.is_traced(index):
-        found = _normal_op(as_signed(seed), index, step, list(shape), symmetric, dtype, backend)
-        return _backend.into(out, found)
     if out is None:
         out = torch.empty(full, dtype=dtype, device=index.device)
     chosen = _backend.choose(backend, out, _backend.KERNELS)
@@ -113,7 +109,8 @@ def normal_reference(
     """
     count = math.prod(shape)
     block = torch.arange((count + 3) // 4, device=index.device)
-    bits = philox4x32(_counter(block, step, index.unsqueeze(-1)), _key(seed))
+    counter = block, torch.full_like(block, step), *_words(index)
+    bits = philox4x32(counter, key_of(seed))
     lanes = torch.stack(_box_muller(bits[0], bits[1]) + _box_muller(bits[2], bits[3]), dim=-1)
     white = lanes.reshape(len(index), 4 * len(block))[:, :count].reshape(len(index), *shape)
     if not symmetric:
@@ -165,13 +162,27 @@ def q_sample(
     _check_q_sample(x0, signal, sigma, seed, index, step, prediction, symmetric)
     if out is not None:
         _check_room(out, x0, signal, sigma, prediction)
-    drawn = (index, step, prediction, symmetric, backend)
-    traced = backend != "torch" and _backend.is_traced(x0, signal, sigma, index)
-    if traced and not _backend.wants_gradient(x0, signal, sigma):
-        found = _backend.all_into(out, _q_sample_op(x0, signal, sigma, as_signed(seed), *drawn))
+    differentiate = _backend.wants_gradient(x0, signal, sigma)
+    chosen = _backend.choose(backend, x0, _backend.KERNELS, differentiate=differentiate)
+    if chosen == "torch":
+        found = q_sample_reference(x0, signal, sigma, seed, index, step, prediction, symmetric)
+        made = _backend.all_into(out, found)
     else:
-        found = _q_sample(x0, signal, sigma, seed, *drawn, out)
-    return found[0], x0 if prediction == "x0" else found[1]
+        made = _room(x0, prediction) if out is None else out
+        clean, keep, add = x0.contiguous(), signal.contiguous(), sigma.contiguous()
+        index, goal = index.contiguous(), made[1] if len(made) == 2 else None
+        if x0.numel() and chosen == "triton":
+            from netdiffus.ops.triton import noise as kernels
+
+            mixing = (seed, index, step, prediction, symmetric, made[0], goal)
+            kernels.q_sample(clean, keep, add, *mixing)
+        elif x0.numel():
+            drawn = ((seed, index.data_ptr(), step), planes(tuple(x0.shape), symmetric))
+            places = (made[0].data_ptr(), 0 if goal is None else goal.data_ptr())
+            addresses = (clean.data_ptr(), keep.data_ptr(), add.data_ptr())
+            target = PREDICTIONS.index(prediction)
+            _backend.native(chosen, "q_sample", x0, *addresses, *drawn, target, *places)
+    return made[0], x0 if prediction == "x0" else made[1]
 
 
 def q_sample_reference(
@@ -186,8 +197,8 @@ def q_sample_reference(
 ) -> list[Tensor]:
     """The formula of :func:`q_sample` in torch: [xt, target], and [xt] for ``"x0"``."""
     eps = normal_reference(seed, index, step, x0.shape[1:], symmetric)
-    keep, add = (v.reshape(-1, *[1] * (x0.ndim - 1)) for v in (wide(signal), wide(sigma)))
-    clean = wide(x0)
+    keep, add = (v.reshape(-1, *[1] * (x0.ndim - 1)) for v in map(_backend.wide, (signal, sigma)))
+    clean = _backend.wide(x0)
     found = [keep * clean + add * eps]
     if prediction != "x0":
         found.append(keep * eps - add * clean if prediction == "v" else eps)
@@ -218,11 +229,9 @@ def uniforms(seed: int, index: Tensor, first: int, count: int) -> Tensor:
     """
     check_draw(seed, index, first)
     check_draw(seed, index, first + max(count, 1) - 1)
-    step = torch.arange(first, first + count, device=index.device).expand(len(index), count)
-    rows = index.unsqueeze(1).expand(-1, count)
-    block = torch.full_like(rows, _UNIFORM_BLOCK)
-    words = block, step, rows & _MASK, rows >> 32 & _MASK
-    high, low, _, _ = philox4x32(words, _key(seed))
+    step = torch.arange(first, first + count, device=index.device)
+    counter = torch.full_like(step, _UNIFORM_BLOCK), step, *_words(index)
+    high, low, _, _ = philox4x32(counter, key_of(seed))
     return ((high >> 5) * 2.0**26 + (low >> 6).double()) * 2.0**-53
 
 
@@ -233,12 +242,14 @@ def _multiply(a: int, b: Tensor) -> tuple[Tensor, Tensor]:
     return high >> 16, (high & 0xFFFF) << 16 | low & 0xFFFF
 
 
-def _counter(block: Tensor, step: int, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    step_word = torch.full_like(index, step)
-    return block, step_word, index & _MASK, index >> 32 & _MASK
+def _words(index: Tensor) -> tuple[Tensor, Tensor]:
+    """Trace numbers as two words each, (B, 1)."""
+    index = index.unsqueeze(1)
+    return index & _MASK, index >> 32 & _MASK
 
 
-def _key(seed: int) -> tuple[int, int]:
+def key_of(seed: int) -> tuple[int, int]:
+    """A seed as two words."""
     return seed & _MASK, seed >> 32
 
 
@@ -308,16 +319,6 @@ def check_images(name: str, x: Tensor, index: Tensor | None, symmetric: bool) ->
         )
 
 
-def wide(x: Tensor) -> Tensor:
-    """Halves as float32, to compute with; the rest as it is."""
-    return x.float() if x.dtype in _backend.HALF else x
-
-
-def as_signed(seed: int) -> int:
-    """The seed as a signed 64-bit integer, as torch's ops take it; modulo 2**64 it is the same."""
-    return seed - 2**64 if seed >= 2**63 else seed
-
-
 def _check_q_sample(
     x0: Tensor,
     signal: Tensor,
@@ -334,13 +335,8 @@ def _check_q_sample(
         raise ValueError(
             f"prediction: expected one of {', '.join(PREDICTIONS)}, found {prediction!r}"
         )
-    batch, dtype, device = x0.shape[:1], x0.dtype, x0.device
     for name, v in (("signal", signal), ("sigma", sigma)):
-        if v.shape != batch or v.dtype != dtype or v.device != device:
-            raise ValueError(
-                f"{name}: expected ({len(x0)},) {x0.dtype} on {x0.device} as x0, "
-                f"found {tuple(v.shape)} {v.dtype} on {v.device}"
-            )
+        _backend.check_tensor(name, v, x0.shape[:1], x0.dtype, x0.device, " as x0")
 
 
 def _check_room(
@@ -356,63 +352,6 @@ def _check_room(
         _backend.check_apart(out[0], "out[1]", out[1])
 
 
-def _q_sample(
-    x0: Tensor,
-    signal: Tensor,
-    sigma: Tensor,
-    seed: int,
-    index: Tensor,
-    step: int,
-    prediction: str,
-    symmetric: bool,
-    backend: str,
-    out: Sequence[Tensor] | None = None,
-) -> Sequence[Tensor]:
-    differentiate = _backend.wants_gradient(x0, signal, sigma)
-    chosen = _backend.choose(backend, x0, _backend.KERNELS, differentiate=differentiate)
-    if chosen == "torch":
-        found = q_sample_reference(x0, signal, sigma, seed, index, step, prediction, symmetric)
-        return _backend.all_into(out, found)
-    x0, index = x0.contiguous(), index.contiguous()
-    signal, sigma = signal.contiguous(), sigma.contiguous()
-    made = _room(x0, prediction) if out is None else out
-    if not x0.numel():
-        return made
-    goal = made[1] if len(made) == 2 else None
-    if chosen == "triton":
-        from netdiffus.ops.triton import noise as kernels
-
-        mixing = (seed, index, step, prediction, symmetric, made[0], goal)
-        kernels.q_sample(x0, signal, sigma, *mixing)
-    else:
-        addresses = (x0.data_ptr(), signal.data_ptr(), sigma.data_ptr())
-        drawn = ((seed, index.data_ptr(), step), planes(tuple(x0.shape), symmetric))
-        places = (made[0].data_ptr(), 0 if goal is None else goal.data_ptr())
-        target = PREDICTIONS.index(prediction)
-        _backend.native(chosen, "q_sample", x0, *addresses, *drawn, target, *places)
-    return made
-
-
 def _room(x0: Tensor, prediction: str) -> list[Tensor]:
     like = x0.contiguous()
     return [torch.empty_like(like) for _ in range(1 if prediction == "x0" else 2)]
-
-
-_normal_op = register(
-    "normal(int seed, Tensor index, int step, SymInt[] shape, bool symmetric, ScalarType dtype, "
-    "str backend) -> Tensor",
-    lambda seed, index, step, shape, symmetric, dtype, backend: normal(
-        seed % 2**64, index, step, shape, symmetric=symmetric, dtype=dtype, backend=backend
-    ),
-    fake=lambda seed, index, step, shape, symmetric, dtype, backend: index.new_empty(
-        (len(index), *shape), dtype=dtype
-    ),
-)
-_q_sample_op = register(
-    "q_sample(Tensor x0, Tensor signal, Tensor sigma, int seed, Tensor index, int step, "
-    "str prediction, bool symmetric, str backend) -> Tensor[]",
-    lambda x0, signal, sigma, seed, *drawn: list(
-        _q_sample(x0, signal, sigma, seed % 2**64, *drawn)
-    ),
-    fake=lambda x0, signal, sigma, seed, index, step, prediction, *_: _room(x0, prediction),
-)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from netdiffus.ops.noise import philox4x32, uniforms
+from netdiffus.ops.noise import key_of, philox4x32, uniforms
 
 GROUPS = 3  # Philox calls for a number; each spreads four binary digits
 DIGITS = 4
@@ -42,13 +42,12 @@ def spread_uniforms(
     # 40 digits behind the first twelve: with more the sum could round to 1.
     rest = (uniforms(seed, index, first, count) * 2.0**40).floor() * 2.0**-40
     draw = torch.arange(first, first + count, device=index.device)
-    key = seed & _MASK, seed >> 32
     place = torch.zeros_like(rest, dtype=torch.int64)
     rank = rank.unsqueeze(1)
     for group in range(GROUPS):
         above = rank >> DIGITS * (group + 1) & _MASK
         counter = SPREAD_BLOCK + (group << 20) + place, draw, family.unsqueeze(1), above
-        word = philox4x32(counter, key)[0]
+        word = philox4x32(counter, key_of(seed))[0]
         place = place << DIGITS | _digits(rank >> DIGITS * group, word)
     return (place + rest) * 2.0 ** -(GROUPS * DIGITS)
 

@@ -63,7 +63,7 @@ class Batches:
         # Longer ones than the others of a batch would make all of them take as long.
         self.lengths: Tensor | None = None
         if isinstance(model.codec, TokenCodec) and self.data.shape[1] > LONG:
-            self.lengths = _lengths(self.data, model.codec.sizes[0] - 1)
+            self.lengths = _lengths(self.data, model.codec.end)
 
     def batch(self, step: int) -> Batch:
         """This process's share of the batch of a step."""

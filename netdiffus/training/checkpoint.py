@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -171,10 +172,15 @@ def _check_about(
         raise InputError(
             f"{path}: no checkpoint of this version, it lacks {missing}; train without resume"
         )
-    for key, value in run.items():
-        if about[key] != value:
+    refuse_changes(about, run)
+
+
+def refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuses to resume with other traces or settings."""
+    for key, value in now.items():
+        if before.get(key) != value:
             raise InputError(
-                f"resume: {key} was {about[key]!r} and is now {value!r}; a resumed run needs "
+                f"resume: {key} was {before.get(key)!r} and is now {value!r}; a resumed run needs "
                 "the traces and settings of its start"
             )
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable
+from itertools import chain
 from tempfile import TemporaryFile, gettempdir
 from typing import Any, NamedTuple
 
@@ -107,24 +108,16 @@ def encoded(model: Model, traces: Traces | Dataset) -> Encoded:
     """All traces as the model's network takes them; those of a data set lie in a file."""
     if isinstance(traces, Dataset):
         return _in_file(model, traces)
-    length = model.codec.length
-    kept = traces.truncate(length) if length else traces
-    return Encoded(
-        _inputs(model.codec, traces),
-        torch.from_numpy(traces.labels),
-        torch.from_numpy(model.columns.encode(kept)),
-        kept.duplicates(),
-        _longer(traces, length),
-    )
+    return _encoded(model, traces, Traces.duplicates)
 
 
 def _in_file(model: Model, dataset: Dataset) -> Encoded:
     """As `encoded`, batch by batch; the operating system keeps in memory what it has room for."""
-    n, found = len(dataset), _encoded_batches(model, dataset)
+    n, found = len(dataset), (_encoded(model, one, point_hashes) for one in dataset.batches())
     first = next(found)
     arrays = [_file_of(n, one.numpy()) for one in first[:3]]
     same, longer, begin = np.empty(n, dtype=np.int64), 0, 0
-    for one in _with_first(first, found):
+    for one in chain([first], found):
         end = begin + len(one.labels)
         for array, part in zip(arrays, one[:3], strict=True):
             array[begin:end] = part.numpy()
@@ -134,22 +127,17 @@ def _in_file(model: Model, dataset: Dataset) -> Encoded:
     return Encoded(data, labels, columns, same, longer)
 
 
-def _encoded_batches(model: Model, dataset: Dataset) -> Iterator[Encoded]:
+def _encoded(model: Model, traces: Traces, numbers: Callable[[Traces], Ints]) -> Encoded:
+    """Traces of which those are the same that have the same of the `numbers`."""
     length = model.codec.length
-    for traces in dataset.batches():
-        kept = traces.truncate(length) if length else traces
-        yield Encoded(
-            _inputs(model.codec, traces),
-            torch.from_numpy(traces.labels),
-            torch.from_numpy(model.columns.encode(kept)),
-            point_hashes(kept),
-            _longer(traces, length),
-        )
-
-
-def _with_first(first: Encoded, rest: Iterator[Encoded]) -> Iterator[Encoded]:
-    yield first
-    yield from rest
+    kept = traces.truncate(length) if length else traces
+    return Encoded(
+        _inputs(model.codec, traces),
+        torch.from_numpy(traces.labels),
+        torch.from_numpy(model.columns.encode(kept)),
+        numbers(kept),
+        int((traces.lengths > (length or 0)).sum()),
+    )
 
 
 def _file_of(n: int, like: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -165,10 +153,6 @@ def _file_of(n: int, like: npt.NDArray[Any]) -> npt.NDArray[Any]:
             text = f"{error.strerror}: {size:,} bytes for a temporary file, see TMPDIR"
             raise OSError(error.errno, text, gettempdir()) from None
         return np.memmap(file, like.dtype, "r+", shape=shape)
-
-
-def _longer(traces: Traces, length: int | None) -> int:
-    return int((traces.lengths > (length or 0)).sum())
 
 
 def _inputs(codec: Codec, traces: Traces) -> Tensor:

@@ -26,13 +26,6 @@ USUAL_BATCH = 64
 
 def learn(run: Run, interrupted: threading.Event) -> None:
     """Trains the network until its training ends or is interrupted."""
-    _loop(run, interrupted)
-    end = "overfitting" if run.state.schedule.is_early else "budget used"
-    set_temperature(run)
-    run.ended = "interrupted" if interrupted.is_set() else end
-
-
-def _loop(run: Run, interrupted: threading.Event) -> None:
     state = run.state
     began, cpu_began = time.monotonic() - state.seconds, time.process_time() - state.cpu_seconds
     saved = time.monotonic()
@@ -53,6 +46,9 @@ def _loop(run: Run, interrupted: threading.Event) -> None:
         if time.monotonic() - saved > run.recipe.checkpoint_seconds:
             save(run)
             saved = time.monotonic()
+    set_temperature(run)
+    end = "overfitting" if state.schedule.is_early else "budget used"
+    run.ended = "interrupted" if interrupted.is_set() else end
 
 
 def _shared(run: Run, own: float, interrupted: threading.Event) -> tuple[float, bool, bool]:
@@ -61,9 +57,10 @@ def _shared(run: Run, own: float, interrupted: threading.Event) -> tuple[float, 
     All processes must do the same at the same step, so what one wishes all do. One message a step
     tells all three, because each message waits for the slowest process.
     """
-    falls = run.state.schedule.decay_step is None and run.wants_decay
-    wishes = interrupted.is_set() or run.is_over, falls
-    loss, *found = summed(run.accelerator, own, *wishes)
+    schedule, share = run.state.schedule, run.share
+    is_over = interrupted.is_set() or schedule.is_over(run.state.step, share)
+    falls = schedule.decay_step is None and schedule.wants_decay(share)
+    loss, *found = summed(run.accelerator, own, is_over, falls)
     over, decay = (wish > 0 for wish in found)
     return loss / run.accelerator.num_processes, over, decay
 

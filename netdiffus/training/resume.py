@@ -12,6 +12,7 @@ from netdiffus.errors import InputError
 from netdiffus.model.model import Model
 from netdiffus.parts import Dataset
 from netdiffus.traces.traces import Traces
+from netdiffus.training.checkpoint import refuse_changes
 from netdiffus.training.recipe import Recipe
 
 SETTINGS = (
@@ -69,13 +70,7 @@ def hash_of(traces: Traces | Dataset, columns: Sequence[str] = ()) -> str:
 
 def check_same(before: Model, now: Model) -> None:
     """Refuses to go on with a model of other classes or settings."""
-    old, new = _shape(before), _shape(now)
-    for key, value in new.items():
-        if old.get(key) != value:
-            raise InputError(
-                f"resume: {key} was {old.get(key)!r} and is now {value!r}; a resumed run needs "
-                "the traces and settings of its start"
-            )
+    refuse_changes(_shape(before), _shape(now))
 
 
 def _shape(model: Model) -> dict[str, Any]:

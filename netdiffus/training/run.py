@@ -56,13 +56,3 @@ class Run:
         """The share of the budget that is used."""
         state = self.state
         return self.recipe.share_done(state.step, state.seconds, state.cpu_seconds)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the training has come to its end."""
-        return self.state.schedule.is_over(self.state.step, self.share)
-
-    @property
-    def wants_decay(self) -> bool:
-        """Whether the learning rate should begin to fall."""
-        return self.state.schedule.wants_decay(self.share)

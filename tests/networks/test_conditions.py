@@ -39,7 +39,7 @@ def probabilities(conditions: Conditions, label: int) -> np.ndarray:
 def given(conditions: Conditions, cells: list[int], j: int) -> np.ndarray:
     """Probabilities of cell j given those that are known."""
     with torch.no_grad():
-        logits = conditions._logits(j, conditions._features(torch.tensor([cells])))
+        logits = conditions.logits[j](conditions._features(torch.tensor([cells])))
     return logits.double().softmax(1)[0].numpy()
 
 

@@ -1,17 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import cv2
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
 from netdiffus.ops import area_matrix
-from netdiffus.ops.area_resize import area_resize, area_spread
 
 SIZES = [*range(1, 72), 125, 127, 128, 250, 448, 500, 640]
 length = st.integers(1, 300)
@@ -48,18 +44,6 @@ def test_matrix_is_the_callers_own() -> None:
     area_matrix(5, 3).zero_()
     assert area_matrix(5, 3).sum() == pytest.approx(3)
     assert area_matrix(6, 4, dtype=torch.float32).dtype is torch.float32
-
-
-@pytest.mark.parametrize(
-    ("op", "name"), [(area_resize, "area_resize"), (area_spread, "area_spread")]
-)
-def test_registered_and_differentiable(op: Callable[..., Tensor], name: str) -> None:
-    image = torch.rand(2, 5, 4, dtype=torch.float64, requires_grad=True)
-    for size in ((3, 6), (5, 2), (7, 4)):
-        inputs = lambda v, size=size: op(v, *size)  # noqa: E731
-        assert torch.autograd.gradcheck(inputs, image)
-        assert torch.autograd.gradgradcheck(inputs, image)
-    torch.library.opcheck(getattr(torch.ops.netdiffus, op.__name__).default, (image, 3, 6))
 
 
 def test_bad_matrix_size() -> None:

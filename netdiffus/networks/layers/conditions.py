@@ -168,7 +168,7 @@ class Conditions(nn.Module):
         self, j: int, cells: Tensor, weight: Tensor | None, uniforms: Tensor, backend: str
     ) -> tuple[Tensor, Tensor]:
         """Tokens (B,) of cell j, and the log of the probability of what is asked for."""
-        logits = self._logits(j, self._features(cells))
+        logits = self.logits[j](self._features(cells))
         everything = logits.double().logsumexp(1)
         if weight is not None:
             logits = logits + weight.to(logits).log()
@@ -177,7 +177,7 @@ class Conditions(nn.Module):
 
     def _losses(self, j: int, x: Tensor, tokens: Tensor) -> Tensor:
         """-log p of tokens (B,) of cell j; 0 where there is none."""
-        return F.cross_entropy(self._logits(j, x), tokens, ignore_index=UNKNOWN, reduction="none")
+        return F.cross_entropy(self.logits[j](x), tokens, ignore_index=UNKNOWN, reduction="none")
 
     def _sum(self, cells: Tensor) -> Tensor:
         """Sum (B, w) of the embeddings of cells (B, J + 1)."""
@@ -201,10 +201,6 @@ class Conditions(nn.Module):
             x = x + block(x)
         normed: Tensor = self.norm(x)
         return normed
-
-    def _logits(self, j: int, x: Tensor) -> Tensor:
-        logits: Tensor = self.logits[j](x)
-        return logits
 
 
 def draw_points(lengths: Vocabulary, columns: Tensor, draws: Draws, most: int) -> Tensor:

@@ -39,8 +39,8 @@ class PaperUNet(nn.Module):
         """The answer (B, C, m, m) to noisy images at times t (B,), given features (B, 4 w)."""
         c = F.silu(self.condition(F.silu(self.time(waves(t)) + condition)))
         first, second, bottom, third, fourth = self.levels
-        x, m = _pad_to(xt, 4)
-        one = first(x, c)
+        m = xt.shape[-1]
+        one = first(F.pad(xt, (0, -m % 4, 0, -m % 4)), c)
         two = second(F.max_pool2d(one, 2), c)
         x = bottom(F.max_pool2d(two, 2), c)
         x = third(torch.cat([_double(x), two], 1), c)
@@ -69,13 +69,6 @@ def waves(value: Tensor) -> Tensor:
     rate = torch.exp(torch.arange(k, device=value.device) * (-math.log(10_000.0) / k))
     angle = value.unsqueeze(1) * rate
     return torch.cat([angle.sin(), angle.cos()], 1)
-
-
-def _pad_to(x: Tensor, multiple: int) -> tuple[Tensor, int]:
-    """Padded to a multiple on the right and below, and the size it had."""
-    m = x.shape[-1]
-    more = -m % multiple
-    return (F.pad(x, (0, more, 0, more)), m) if more else (x, m)
 
 
 def _double(x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from netdiffus.ops.draw_tokens import draw_tokens
 from netdiffus.ops.linear import linear
 
-WAVES = 16  # of the rank of a token
+WAVES = 16  # cosines that a number in [0, 1] is seen as, such as the rank of a token
 FEATURE_SCALE = 0.02  # standard deviation of embeddings at the start
 
 
@@ -25,7 +25,7 @@ class TokenEmbedding(nn.Module):
         self.free = nn.Embedding(size, width)
         self.smooth = nn.Linear(WAVES, width, bias=False)
         nn.init.normal_(self.free.weight, std=FEATURE_SCALE)
-        self.register_buffer("waves", rank_waves(size, WAVES), persistent=False)
+        self.register_buffer("waves", rank_waves(size), persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Features (..., w) of tokens."""
@@ -47,7 +47,7 @@ class TokenLogits(nn.Module):
         self.free, self.smooth = nn.Linear(width, size), nn.Linear(width, WAVES, bias=False)
         for parameter in self.parameters():
             nn.init.zeros_(parameter)
-        self.register_buffer("waves", rank_waves(size, WAVES), persistent=False)
+        self.register_buffer("waves", rank_waves(size), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., w) -> (..., S)."""
@@ -129,12 +129,16 @@ class PointLogits(nn.Module):
         return draw
 
 
-def rank_waves(tokens: int, waves: int) -> Tensor:
-    """(S, waves): cos(pi k r) of the rank r = (s + 1/2) / S of each token, k from 1.
+def rank_waves(tokens: int) -> Tensor:
+    """(S, WAVES): cosines of the rank r = (s + 1/2) / S of each token.
 
     Tokens are in the order of their values, so that features or logits made of these waves are
     smooth in the value.
     """
-    rank = (torch.arange(tokens, dtype=torch.float64) + 0.5) / max(tokens, 1)
-    k = torch.arange(1, waves + 1, dtype=torch.float64)
-    return torch.cos(torch.pi * rank.unsqueeze(1) * k).float()
+    return cosines((torch.arange(tokens, dtype=torch.float64) + 0.5) / max(tokens, 1)).float()
+
+
+def cosines(value: Tensor) -> Tensor:
+    """(..., WAVES): cos(pi k v) of values (...), k from 1."""
+    k = torch.arange(1, WAVES + 1, device=value.device)
+    return torch.cos(torch.pi * value.unsqueeze(-1) * k)

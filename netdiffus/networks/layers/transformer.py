@@ -41,8 +41,8 @@ class Block(nn.Module):
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         found = windowed_attention(q, k, v, self.window)
         x = x + self.dropout(self.join(found.transpose(1, 2).reshape(b, t, w)))
-        x = x + self.dropout(self._network(x))
-        return x
+        hidden = F.gelu(self.expand(self.network_norm(x)))
+        return x + self.dropout(self.contract(hidden))  # type: ignore[no-any-return]
 
     def step(self, x: Tensor, cache: Cache, place: int, backend: str) -> Tensor:
         """The same for one more point (B, w), whose keys and values go into the cache.
@@ -72,10 +72,6 @@ class Block(nn.Module):
         shape = batch, self.heads, min(points, self.window), w // self.heads
         like = self.join.weight
         return like.new_empty(shape), like.new_empty(shape)
-
-    def _network(self, x: Tensor) -> Tensor:
-        found: Tensor = self.contract(F.gelu(self.expand(self.network_norm(x))))
-        return found
 
 
 def windowed_attention(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:

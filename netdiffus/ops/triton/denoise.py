@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -20,7 +23,7 @@ from netdiffus.ops.triton.tiles import (
 
 
 def denoise_step(
-    coefficients: tuple[float, float, float, float, float, float],
+    coefficients: Sequence[float],
     xt: Tensor,
     out_net: Tensor,
     x0_prev: Tensor | None,
@@ -37,7 +40,7 @@ def denoise_step(
     by the program that writes it.
     """
     *_, e, sigma = coefficients
-    args = (x_next, x0, xt, out_net, x0_prev if e else None, *coefficients)
+    args: tuple[Any, ...] = (x_next, x0, xt, out_net, x0_prev if e else None, *coefficients)
     if sigma == 0:
         launch(_step_plain, -(-xt.numel() // LINE.value), *args, xt.numel(), warps=4)
     elif symmetric:
