@@ -122,8 +122,7 @@ def choose(backend: str, x: Tensor, kernels: Kernels, *, differentiate: bool = F
 
     Args:
         backend: ``"auto"``, ``"torch"``, ``"cpp"``, ``"cuda"`` or ``"triton"``. ``"auto"`` takes
-            the first native kernel for the tensor's device and dtype that can run, else torch. What
-            torch traces, for ``torch.compile`` or export, is left to torch.
+            the first native kernel for the tensor's device and dtype that can run, else torch.
         x: The input tensor.
         kernels: The native backends that this op has, each with the dtypes it takes.
         differentiate: The result needs a gradient and only torch can make it.
@@ -139,8 +138,8 @@ def choose(backend: str, x: Tensor, kernels: Kernels, *, differentiate: bool = F
         return backend
     if backend != "auto":
         _check_backend(backend, x, kernels, differentiate)
-        return "torch" if is_traced(x) else backend
-    if not (differentiate or is_traced(x)):
+        return backend
+    if not differentiate:
         for name in _NATIVE.get(x.device.type, ()):
             if x.dtype in kernels.get(name, ()) and _status(name) == "ok":
                 return name

@@ -42,7 +42,7 @@ def cached_attention(
     wanted = _backend.wants_gradient(qkv, keys, values)
     kernels = _backend.KERNELS if place < _LONGEST_ON_CUDA else _KERNELS_OF_LONGER
     chosen = _backend.choose(backend, qkv, kernels, differentiate=wanted)
-    if chosen == "torch":
+    if chosen == "torch" or _backend.is_traced(qkv, keys, values):
         return cached_attention_reference(qkv, keys, values, place)
     held, out = qkv.contiguous(), qkv.new_empty(len(qkv), qkv.shape[1] // 3)
     if chosen == "triton":

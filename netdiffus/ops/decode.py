@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from netdiffus.ops import _backend
+from netdiffus.ops._library import register
 
 _LARGEST_ON_GPU = 1024  # m: one block of threads holds a series
 # The residual that rounding to the dtype alone can leave.
@@ -149,14 +150,11 @@ def _room(image: Tensor) -> tuple[Tensor, Tensor]:
     return x, image.new_empty(batch, dtype=torch.float64)
 
 
-# How many steps the search takes depends on the numbers, so torch cannot trace it.
-_op = torch.library.custom_op(
-    "netdiffus::gasf_decode",
+_op = register(
+    "gasf_decode(Tensor image, float gamma, int iterations, str backend) -> (Tensor, Tensor)",
     _decoded,
-    mutates_args=(),
-    schema="(Tensor image, float gamma, int iterations, str backend) -> (Tensor, Tensor)",
+    fake=lambda image, gamma, iterations, backend: _room(image),
 )
-_op.register_fake(lambda image, gamma, iterations, backend: _room(image))
 
 
 def _undo_gamma(image: Tensor, gamma: float) -> Tensor:

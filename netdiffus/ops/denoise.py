@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from netdiffus.ops import _backend
+from netdiffus.ops._library import register
 from netdiffus.ops.noise import (
+    as_signed,
     check_draw,
     check_images,
     normal_reference,
@@ -78,26 +80,12 @@ def denoise_step(
         _check_room(out, xt, out_net, x0_prev)
     before, numbers = (x0_prev if step.e else None), (index if step.sigma else None)
     inputs = [v for v in (xt, out_net, before) if v is not None]
-    differentiate = _backend.wants_gradient(*inputs)
-    chosen = _backend.choose(backend, xt, _backend.KERNELS, differentiate=differentiate)
-    if chosen == "torch":
-        found = denoise_step_reference(factors, xt, out_net, before, seed, numbers, draw, symmetric)
+    drawn = (numbers, draw, symmetric, backend)
+    if backend != "torch" and _backend.is_traced(*inputs) and not _backend.wants_gradient(*inputs):
+        found = _op(list(factors), xt, out_net, before, as_signed(seed), *drawn)
         x_next, x0 = _backend.all_into(out, found)
-        return x_next, x0
-    xt, out_net = xt.contiguous(), out_net.contiguous()
-    x_next, x0 = (torch.empty_like(xt), torch.empty_like(xt)) if out is None else out
-    before = None if before is None else before.contiguous()
-    numbers = None if numbers is None else numbers.contiguous()
-    if xt.numel() and chosen == "triton":
-        from netdiffus.ops.triton import denoise as kernels
-
-        drawn = (seed, numbers, draw, symmetric)
-        kernels.denoise_step(factors, xt, out_net, before, *drawn, x_next, x0)
-    elif xt.numel():
-        addresses = (xt.data_ptr(), out_net.data_ptr(), _address(before))
-        shape = planes(tuple(xt.shape), symmetric and numbers is not None)
-        places = ((seed, _address(numbers), draw), shape, x_next.data_ptr(), x0.data_ptr())
-        _backend.native(chosen, "denoise_step", xt, factors, *addresses, *places)
+    else:
+        x_next, x0 = _run(factors, xt, out_net, before, seed, *drawn, out)
     return x_next, x0
 
 
@@ -162,5 +150,52 @@ def _same(place: Tensor, v: Tensor) -> bool:
     return v.is_contiguous() and place.data_ptr() == v.data_ptr()
 
 
+def _run(
+    factors: Sequence[float],
+    xt: Tensor,
+    out_net: Tensor,
+    x0_prev: Tensor | None,
+    seed: int,
+    index: Tensor | None,
+    draw: int,
+    symmetric: bool,
+    backend: str,
+    out: Sequence[Tensor] | None = None,
+) -> Sequence[Tensor]:
+    inputs = [v for v in (xt, out_net, x0_prev) if v is not None]
+    differentiate = _backend.wants_gradient(*inputs)
+    chosen = _backend.choose(backend, xt, _backend.KERNELS, differentiate=differentiate)
+    if chosen == "torch":
+        found = denoise_step_reference(factors, xt, out_net, x0_prev, seed, index, draw, symmetric)
+        return _backend.all_into(out, found)
+    xt, out_net = xt.contiguous(), out_net.contiguous()
+    made = [torch.empty_like(xt), torch.empty_like(xt)] if out is None else out
+    if not xt.numel():
+        return made
+    x0_prev = None if x0_prev is None else x0_prev.contiguous()
+    index = None if index is None else index.contiguous()
+    if chosen == "triton":
+        from netdiffus.ops.triton import denoise as kernels
+
+        kernels.denoise_step(factors, xt, out_net, x0_prev, seed, index, draw, symmetric, *made)
+    else:
+        addresses = (xt.data_ptr(), out_net.data_ptr(), _address(x0_prev))
+        shape = planes(tuple(xt.shape), symmetric and index is not None)
+        places = (made[0].data_ptr(), made[1].data_ptr())
+        drawn = (seed, _address(index), draw)
+        _backend.native(chosen, "denoise_step", xt, factors, *addresses, drawn, shape, *places)
+    return made
+
+
 def _address(x: Tensor | None) -> int:
     return 0 if x is None else x.data_ptr()
+
+
+_op = register(
+    "denoise_step(float[] factors, Tensor xt, Tensor out_net, Tensor? x0_prev, int seed, "
+    "Tensor? index, int draw, bool symmetric, str backend) -> Tensor[]",
+    lambda factors, xt, out_net, x0_prev, seed, *drawn: list(
+        _run(factors, xt, out_net, x0_prev, seed % 2**64, *drawn)
+    ),
+    fake=lambda factors, xt, *_: [xt.new_empty(xt.shape), xt.new_empty(xt.shape)],
+)

@@ -33,7 +33,7 @@ def draw_tokens(logits: Tensor, uniforms: Tensor, *, backend: str = "auto") -> T
     """
     _check(logits, uniforms)
     chosen = _backend.choose(backend, logits, _backend.KERNELS)
-    if chosen == "torch":
+    if chosen == "torch" or _backend.is_traced(logits, uniforms):
         tokens = draw_tokens_reference(logits, uniforms)
     else:
         tokens = _run(chosen, logits.detach().contiguous(), uniforms.contiguous())

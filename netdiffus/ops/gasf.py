@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from netdiffus.ops import _backend
+from netdiffus.ops._library import register
 from netdiffus.ops.area_resize import area_weights
 
 
@@ -23,8 +24,7 @@ def gasf(x: Tensor, *, out: Tensor | None = None, backend: str = "auto") -> Tens
         x: Series, (..., n), float32 or float64, in [-1, 1]; float16 and bfloat16 are computed in
             float32 and rounded once. NaN and values outside come out as NaN.
         out: Contiguous tensor to write the fields into; reusing one saves most of the time.
-        backend: ``"auto"``, ``"torch"``, ``"cpp"``, ``"cuda"`` or ``"triton"``. Where ``x`` needs a
-            gradient, ``"auto"`` takes torch.
+        backend: ``"auto"``, ``"torch"``, ``"cpp"``, ``"cuda"`` or ``"triton"``.
 
     Returns:
         Fields, (..., n, n), of the dtype of ``x``, exactly symmetric, in [-1, 1] (for negative
@@ -35,6 +35,8 @@ def gasf(x: Tensor, *, out: Tensor | None = None, backend: str = "auto") -> Tens
         RuntimeError: The asked backend cannot run here.
     """
     shape = _check(x, x.shape[-1] if x.ndim else 0, out, "x")
+    if backend != "torch" and (_backend.is_traced(x) or _backend.wants_gradient(x)):
+        return _backend.into(out, _gasf(x, backend))
     return _run("gasf", x, (), backend, shape, out)
 
 
@@ -58,8 +60,7 @@ def gasf_image(
         size: Height and width of the image.
         gamma: Contrast, above 0.
         out: Contiguous tensor to write the images into; reusing one saves most of the time.
-        backend: ``"auto"``, ``"torch"``, ``"cpp"``, ``"cuda"`` or ``"triton"``. Where ``x`` needs a
-            gradient, ``"auto"`` takes torch.
+        backend: ``"auto"``, ``"torch"``, ``"cpp"``, ``"cuda"`` or ``"triton"``.
 
     Returns:
         Images, (..., size, size), of the dtype of ``x``, exactly symmetric. As the angle's, their
@@ -74,6 +75,8 @@ def gasf_image(
     if not 0 < gamma < float("inf"):
         raise ValueError(f"gamma: expected a number above 0, found {gamma}")
     shape = _check(x, size, out, "size")
+    if backend != "torch" and (_backend.is_traced(x) or _backend.wants_gradient(x)):
+        return _backend.into(out, _gasf_image(x, size, gamma, backend))
     return _run("gasf_image", x, (size, gamma), backend, shape, out)
 
 
@@ -133,10 +136,9 @@ def _run(
     arguments: tuple[Any, ...],
     backend: str,
     shape: tuple[int, ...],
-    out: Tensor | None,
+    out: Tensor | None = None,
 ) -> Tensor:
-    differentiate = _backend.wants_gradient(x)
-    chosen = _backend.choose(backend, x, _backend.KERNELS, differentiate=differentiate)
+    chosen = _backend.choose(backend, x, _backend.KERNELS)
     if chosen == "torch":
         return _backend.into(out, _REFERENCES[op](x, *arguments))
     out = x.new_empty(shape) if out is None else out
@@ -151,3 +153,51 @@ def _run(
         n = x.shape[-1]
         _backend.native(chosen, op, x, x.data_ptr(), x.numel() // n, n, *arguments, out.data_ptr())
     return out
+
+
+def _keep_x(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(inputs[0])
+    ctx.arguments = inputs[1:]
+
+
+def _gasf_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    (x,) = ctx.saved_tensors
+    g, row = _backend.wide(gradient), _backend.wide(x).unsqueeze(-2)
+    s = torch.sqrt((1 - row) * (1 + row))
+    both = g + g.mT
+    # ds/dx = -x / s
+    return (row @ both + (s @ both) * row / s).squeeze(-2).to(x.dtype), None
+
+
+_gasf = register(
+    "gasf(Tensor x, str backend) -> Tensor",
+    lambda x, backend: _run("gasf", x, (), backend, (*x.shape, x.shape[-1])),
+    fake=lambda x, backend: x.new_empty((*x.shape, x.shape[-1])),
+    save=_keep_x,
+    backward=_gasf_backward,
+)
+
+
+def _gasf_image_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+    (x,), (size, gamma, _) = ctx.saved_tensors, ctx.arguments
+    g, wide = _backend.wide(gradient), _backend.wide(x).unsqueeze(-2)
+    resize = area_weights(x.shape[-1], size, wide)
+    mean, drop = (v @ resize.T for v in (wide, _flat(wide)))
+    if gamma != 1:
+        g = g * gamma * _pixels(mean, drop) ** (gamma - 1)
+    both = 0.5 * (g + g.mT)
+    to_mean, to_drop = mean @ both, (1 - drop) @ both
+    slope = wide / torch.sqrt((1 - wide) * (1 + wide))  # of d = 1 - s
+    back = to_mean @ resize + (to_drop @ resize) * slope
+    return back.squeeze(-2).to(x.dtype), None, None, None
+
+
+_gasf_image = register(
+    "gasf_image(Tensor x, SymInt size, float gamma, str backend) -> Tensor",
+    lambda x, size, gamma, backend: _run(
+        "gasf_image", x, (size, gamma), backend, (*x.shape[:-1], size, size)
+    ),
+    fake=lambda x, size, gamma, backend: x.new_empty((*x.shape[:-1], size, size)),
+    save=_keep_x,
+    backward=_gasf_image_backward,
+)

@@ -51,7 +51,7 @@ def linear(
     asked = backend if backend in ("torch", "cpp") else "auto"  # others have no such kernel
     chosen = _backend.choose(asked, x, KERNELS, differentiate=wanted)
     is_slow = asked == "auto" and _backend.isa() == "baseline"
-    if chosen == "torch" or is_slow:
+    if chosen == "torch" or is_slow or _backend.is_traced(x):
         return linear_reference(x, weight, bias, norm, gelu, added)
     _check(x, weight, bias, parameters, added)
     out = x.new_empty(*x.shape[:-1], len(weight))

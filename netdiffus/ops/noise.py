@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from netdiffus.ops import _backend
+from netdiffus.ops._library import register
 
 PREDICTIONS = ("eps", "v", "x0")  # in the order of the native code's Target
 _MASK = 0xFFFFFFFF
@@ -82,6 +83,9 @@ def normal(
         raise ValueError(f"dtype: expected float32, float64 or a half, found {dtype}")
     if out is not None:
         _backend.check_out(out, full, dtype, index.device)
+    if backend != "torch" and _backend.is_traced(index):
+        found = _normal_op(as_signed(seed), index, step, list(shape), symmetric, dtype, backend)
+        return _backend.into(out, found)
     if out is None:
         out = torch.empty(full, dtype=dtype, device=index.device)
     chosen = _backend.choose(backend, out, _backend.KERNELS)
@@ -162,27 +166,13 @@ def q_sample(
     _check_q_sample(x0, signal, sigma, seed, index, step, prediction, symmetric)
     if out is not None:
         _check_room(out, x0, signal, sigma, prediction)
-    differentiate = _backend.wants_gradient(x0, signal, sigma)
-    chosen = _backend.choose(backend, x0, _backend.KERNELS, differentiate=differentiate)
-    if chosen == "torch":
-        found = q_sample_reference(x0, signal, sigma, seed, index, step, prediction, symmetric)
-        made = _backend.all_into(out, found)
+    drawn = (index, step, prediction, symmetric, backend)
+    traced = backend != "torch" and _backend.is_traced(x0, signal, sigma, index)
+    if traced and not _backend.wants_gradient(x0, signal, sigma):
+        found = _backend.all_into(out, _q_sample_op(x0, signal, sigma, as_signed(seed), *drawn))
     else:
-        made = _room(x0, prediction) if out is None else out
-        clean, keep, add = x0.contiguous(), signal.contiguous(), sigma.contiguous()
-        index, goal = index.contiguous(), made[1] if len(made) == 2 else None
-        if x0.numel() and chosen == "triton":
-            from netdiffus.ops.triton import noise as kernels
-
-            mixing = (seed, index, step, prediction, symmetric, made[0], goal)
-            kernels.q_sample(clean, keep, add, *mixing)
-        elif x0.numel():
-            drawn = ((seed, index.data_ptr(), step), planes(tuple(x0.shape), symmetric))
-            places = (made[0].data_ptr(), 0 if goal is None else goal.data_ptr())
-            addresses = (clean.data_ptr(), keep.data_ptr(), add.data_ptr())
-            target = PREDICTIONS.index(prediction)
-            _backend.native(chosen, "q_sample", x0, *addresses, *drawn, target, *places)
-    return made[0], x0 if prediction == "x0" else made[1]
+        found = _q_sample(x0, signal, sigma, seed, *drawn, out)
+    return found[0], x0 if prediction == "x0" else found[1]
 
 
 def q_sample_reference(
@@ -319,6 +309,11 @@ def check_images(name: str, x: Tensor, index: Tensor | None, symmetric: bool) ->
         )
 
 
+def as_signed(seed: int) -> int:
+    """The seed as a signed 64-bit integer, as torch's ops take it; modulo 2**64 it is the same."""
+    return seed - 2**64 if seed >= 2**63 else seed
+
+
 def _check_q_sample(
     x0: Tensor,
     signal: Tensor,
@@ -352,6 +347,63 @@ def _check_room(
         _backend.check_apart(out[0], "out[1]", out[1])
 
 
+def _q_sample(
+    x0: Tensor,
+    signal: Tensor,
+    sigma: Tensor,
+    seed: int,
+    index: Tensor,
+    step: int,
+    prediction: str,
+    symmetric: bool,
+    backend: str,
+    out: Sequence[Tensor] | None = None,
+) -> Sequence[Tensor]:
+    differentiate = _backend.wants_gradient(x0, signal, sigma)
+    chosen = _backend.choose(backend, x0, _backend.KERNELS, differentiate=differentiate)
+    if chosen == "torch":
+        found = q_sample_reference(x0, signal, sigma, seed, index, step, prediction, symmetric)
+        return _backend.all_into(out, found)
+    x0, index = x0.contiguous(), index.contiguous()
+    signal, sigma = signal.contiguous(), sigma.contiguous()
+    made = _room(x0, prediction) if out is None else out
+    if not x0.numel():
+        return made
+    goal = made[1] if len(made) == 2 else None
+    if chosen == "triton":
+        from netdiffus.ops.triton import noise as kernels
+
+        mixing = (seed, index, step, prediction, symmetric, made[0], goal)
+        kernels.q_sample(x0, signal, sigma, *mixing)
+    else:
+        addresses = (x0.data_ptr(), signal.data_ptr(), sigma.data_ptr())
+        drawn = ((seed, index.data_ptr(), step), planes(tuple(x0.shape), symmetric))
+        places = (made[0].data_ptr(), 0 if goal is None else goal.data_ptr())
+        target = PREDICTIONS.index(prediction)
+        _backend.native(chosen, "q_sample", x0, *addresses, *drawn, target, *places)
+    return made
+
+
 def _room(x0: Tensor, prediction: str) -> list[Tensor]:
     like = x0.contiguous()
     return [torch.empty_like(like) for _ in range(1 if prediction == "x0" else 2)]
+
+
+_normal_op = register(
+    "normal(int seed, Tensor index, int step, SymInt[] shape, bool symmetric, ScalarType dtype, "
+    "str backend) -> Tensor",
+    lambda seed, index, step, shape, symmetric, dtype, backend: normal(
+        seed % 2**64, index, step, shape, symmetric=symmetric, dtype=dtype, backend=backend
+    ),
+    fake=lambda seed, index, step, shape, symmetric, dtype, backend: index.new_empty(
+        (len(index), *shape), dtype=dtype
+    ),
+)
+_q_sample_op = register(
+    "q_sample(Tensor x0, Tensor signal, Tensor sigma, int seed, Tensor index, int step, "
+    "str prediction, bool symmetric, str backend) -> Tensor[]",
+    lambda x0, signal, sigma, seed, *drawn: list(
+        _q_sample(x0, signal, sigma, seed % 2**64, *drawn)
+    ),
+    fake=lambda x0, signal, sigma, seed, index, step, prediction, *_: _room(x0, prediction),
+)

@@ -135,6 +135,14 @@ def test_takes_torch_for_a_gradient() -> None:
     assert torch.autograd.gradcheck(lambda *v: denoise_step(STEPS[3], *v, index=index), inputs)
 
 
+def test_registered_op_keeps_torchs_rules() -> None:
+    factors = list(astuple(STEPS[3])[1:])
+    inputs, index = arrays(2, 1, 6, 6), torch.arange(2)
+    torch.library.opcheck(
+        torch.ops.netdiffus.denoise_step, (factors, *inputs, -5, index, 1, True, "auto")
+    )
+
+
 XT = torch.zeros(2, 3, 3)
 
 

@@ -195,6 +195,12 @@ def test_gradient_of_half_is_half() -> None:
     torch.testing.assert_close(x.grad.double(), wide.grad, rtol=0.02, atol=0.02)
 
 
+def test_registered() -> None:
+    x = (0.1 + 0.8 * series(2, 6)).requires_grad_()
+    torch.library.opcheck(torch.ops.netdiffus.gasf.default, (x, "auto"))
+    torch.library.opcheck(torch.ops.netdiffus.gasf_image.default, (x, 4, 0.7, "auto"))
+
+
 # Below 1e-19 a float32 x squares to 0, which a small gamma would show.
 plain = st.just(0.0) | st.floats(2.0**-50, 1, width=32)
 

@@ -249,6 +249,15 @@ def test_native_q_sample_refuses_a_gradient(backend: str, device: str) -> None:
         assert q_sample(*mixing, backend=backend)[0].shape == x0.shape
 
 
+def test_registered_ops_keep_torchs_rules() -> None:
+    index, x0 = torch.arange(2), images(2, 1, 6, 6)
+    mixing = (*levels(2, torch.float32, "cpu"), -5, index, 1, "v", True, "auto")
+    torch.library.opcheck(
+        torch.ops.netdiffus.normal, (-5, index, 1, [3, 3], True, torch.float32, "auto")
+    )
+    torch.library.opcheck(torch.ops.netdiffus.q_sample, (x0, *mixing))
+
+
 def test_uniform() -> None:
     u = uniform(SEED, torch.arange(100_000), 2)
     assert u.dtype is torch.float64
