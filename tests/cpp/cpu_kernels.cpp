@@ -1,6 +1,6 @@
 // Drives every CPU kernel over awkward sizes, for a run under sanitizers: each array is its own
 // heap block of exactly the size asked for. Exits with 1 at the first result that is wrong.
-// Linked with --wrap=sysconf, by which every machine has a cache of 1 MiB: a little more is streamed.
+// Linked with --wrap=sysconf: every machine has a cache of 1 MiB, past which more is streamed.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>

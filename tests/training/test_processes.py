@@ -102,7 +102,8 @@ def lose_and_resume(folder: str) -> None:
         by_fork(folder, "lose")
         return
     assert os.wait()[1]
-    assert Model.load(folder).about["steps"] == LOST
+    steps = Model.load(folder).about["steps"]
+    assert steps == LOST, f"saved at step {steps}"
     by_torchrun(folder, "resume")
 
 
