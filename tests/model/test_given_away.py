@@ -271,5 +271,5 @@ class TestMembership:
             "netdiffus.model.model.configure", lambda *given: replace(configure(*given), **shape)
         )
         few = sides[0][np.arange(0, len(sides[0]), 6)]
-        recipe = Recipe(steps=150, batch_size=32, learning_rate=5e-3, validation_fraction=0.0)
+        recipe = Recipe(steps=100, batch_size=32, learning_rate=5e-3, validation_fraction=0.0)
         assert self.auc(train(few, recipe=recipe, width=64), few, sides[1]) > 0.95
