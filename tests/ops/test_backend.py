@@ -162,7 +162,11 @@ def _both(x: Tensor) -> Tensor:
 def test_compiles_into_one_graph(compiler: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if compiler == "inductor" and not shutil.which(os.environ.get("CXX", "g++")):
         pytest.skip("no C++ compiler for inductor")
-    if compiler == "inductor":  # another process would try instructions that the processor has
+    if compiler == "inductor":
+        # What an earlier run left in /tmp would hide a fault, or show one that is no more there.
+        monkeypatch.setattr("torch._inductor.config.fx_graph_cache", False)
+        monkeypatch.setattr("torch._functorch.config.enable_autograd_cache", False)
+        # Another process would try instructions that the processor has.
         monkeypatch.setattr("torch._inductor.config.cpp.vec_isa_ok", True)
     torch._dynamo.reset()
     compiled = torch.compile(_both, fullgraph=True, backend=compiler)
