@@ -232,15 +232,19 @@ def test_long_windows_of_zstd(tmp_path: Path) -> None:
     assert len(import_captures(path, label_from=None)[0]) == 3
 
 
-@pytest.mark.parametrize("data", [PLAIN, ARCHIVES["zip"], ARCHIVES["tar.gz"]])
-def test_standard_input(data: bytes, tmp_path: Path) -> None:
+def test_standard_input_of_a_process(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "netdiffus", "import", "-", "-o", tmp_path / "t.parquet"]
-    done = subprocess.run(command, input=data, capture_output=True, timeout=300)
+    done = subprocess.run(command, input=PLAIN, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    traces = Traces.load(tmp_path / "t.parquet")
-    assert {name.split("#")[0].split("/")[0] for name in traces.meta["trace_id"].to_pylist()} == {
-        "stdin"
-    }
+    assert len(Traces.load(tmp_path / "t.parquet")) == 3
+
+
+@pytest.mark.parametrize("data", [PLAIN, ARCHIVES["zip"], ARCHIVES["tar.gz"]])
+def test_standard_input(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    traces, _ = import_captures("-", label_from=None)
+    names = traces.meta["trace_id"].to_pylist()
+    assert {name.split("#")[0].split("/")[0] for name in names} == {"stdin"}
 
 
 def test_a_named_pipe(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_repeated_traces_are_a_control_of_their_own(report: Report) -> None:
     assert again is not alone
 
 
-def test_it_is_asked_for(quick_judges: None) -> None:
+def test_it_is_asked_for(quick_reports: None) -> None:
     plain = evaluate(waves(20, 0), waves(20, 1), holdout=waves(20, 2), repeats=1)
     assert all("cnn" not in found for found in plain.figures["candidates"].values())
     assert "convolutional" not in plain.to_html()

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import torch._dynamo  # noqa: F401  # the first optimizer imports it, for seconds: once, not in each fork
 from command import run
 from small import packets, volumes
 

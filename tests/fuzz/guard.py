@@ -15,7 +15,7 @@ from readers import READERS
 
 from netdiffus.errors import InputError
 
-SECONDS = 5  # of processor time
+SECONDS: float = 5  # of processor time
 GB = 1 << 30
 
 

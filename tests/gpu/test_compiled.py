@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import shutil
 import subprocess
@@ -54,10 +53,9 @@ def usages(text: str) -> list[Usage]:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, list[Usage]]:
-    """Each file of machine code, and what its kernels use."""
+    """The machine code for each architecture, and what its kernels use."""
     folder = tmp_path_factory.mktemp("nvcc")
-    pairs = itertools.product(toolchain.STEMS, toolchain.ARCHITECTURES)
-    files = [toolchain.with_nvcc(folder, *pair) for pair in pairs]
+    files = [toolchain.with_nvcc(folder, architecture) for architecture in toolchain.ARCHITECTURES]
     return {cubin: usages(said) for cubin, said in files}
 
 

@@ -33,12 +33,12 @@ def on_host(
     return target
 
 
-def with_nvcc(folder: Path, stem: str, architecture: int) -> tuple[Path, str]:
-    """The machine code of one source, and what the assembler says of it."""
-    target = folder / f"{stem}.{architecture}.cubin"
+def with_nvcc(folder: Path, architecture: int) -> tuple[Path, str]:
+    """The machine code of all sources, taken as one, and what the assembler says of it."""
+    source, target = folder / "all.cu", folder / f"{architecture}.cubin"
+    source.write_text("".join(f'#include "cuda/{stem}.cu"\n' for stem in STEMS))
     command = ("nvcc", *DEVICE, f"-arch=sm_{architecture}", "-cubin", "-Xptxas", "-v")
-    source = str(CSRC / "cuda" / f"{stem}.cu")
-    command = (*command, "-I", str(CSRC), source, "-o", str(target))
+    command = (*command, "-I", str(CSRC), str(source), "-o", str(target))
     return target, subprocess.run(command, check=True, capture_output=True, text=True).stderr
 
 

@@ -255,9 +255,9 @@ class TestMembership:
         self, sides: tuple[Traces, Traces], preset: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What a codec and a network take from the traces by counting would tell at once."""
-        monkeypatch.setattr("netdiffus.attacks.loss_attacks.TIMES", 4)
+        monkeypatch.setattr("netdiffus.attacks.loss_attacks.TIMES", 2)
         members, others = (traces[::3] for traces in sides)
-        model = train(members, recipe=Recipe(steps=20, batch_size=16), width=16, preset=preset)
+        model = train(members, recipe=Recipe(steps=2, batch_size=16), width=16, preset=preset)
         # Of 90 and 90 traces that are alike an AUC has a standard error of 0.043.
         assert self.auc(model, members, others) < 0.65
 
@@ -271,5 +271,5 @@ class TestMembership:
             "netdiffus.model.model.configure", lambda *given: replace(configure(*given), **shape)
         )
         few = sides[0][np.arange(0, len(sides[0]), 6)]
-        recipe = Recipe(steps=150, batch_size=32, learning_rate=5e-3, validation_fraction=0.0)
+        recipe = Recipe(steps=100, batch_size=32, learning_rate=5e-3, validation_fraction=0.0)
         assert self.auc(train(few, recipe=recipe, width=64), few, sides[1]) > 0.95

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from runs import STATE, environment, run, state_of
 from safetensors import safe_open
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from netdiffus.errors import InputError
 from netdiffus.model import model
@@ -30,10 +31,12 @@ from netdiffus.training import processes
 # Dropout, jitter and hiding draw from each process's own numbers, so there are none here.
 STILL = {"dropout": 0.0, "hidden": 0.0}
 STEPS, LOST = 8, 5
+# All processes are forks of one that has imported all, as imports would take most of the time.
 SCRIPT = """
 import sys
+import torch._dynamo  # the first optimizer imports it
 import test_processes
-test_processes.learn(*sys.argv[1:])
+test_processes.lose_and_resume(sys.argv[1])
 """
 
 
@@ -79,35 +82,41 @@ def free_port() -> int:
     return port
 
 
-def ended(*command: str, **more: str) -> tuple[int, str]:
-    """Python on one thread: its exit code and what stood on standard error."""
-    env = environment(OMP_NUM_THREADS="1", **more)
-    done = subprocess.run([sys.executable, *command], stderr=subprocess.PIPE, text=True, env=env)
-    return done.returncode, done.stderr
-
-
-def by_torchrun(script: Path, *arguments: str) -> tuple[int, str]:
-    options = ("--standalone", "--nproc-per-node=2")
-    return ended("-m", "torch.distributed.run", *options, str(script), *arguments)
-
-
-def by_fork(script: Path, *arguments: str) -> tuple[int, str]:
+def by_fork(*arguments: str) -> None:
     """Without torchrun: what it sets, as the start script of a cluster can, too."""
-    fork = "import os, test_processes\nos.environ['RANK'] = '01'[os.fork() == 0]"
-    script.write_text(fork + SCRIPT)
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
-    return ended(str(script), *arguments, **shared, LOCAL_RANK="0")
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    os.environ |= {"WORLD_SIZE": "2", "LOCAL_RANK": "0", "RANK": "01"[os.fork() == 0]}
+    learn(*arguments)
+
+
+def by_torchrun(*arguments: str) -> None:
+    """What torchrun does with a script, done with a function."""
+    config = LaunchConfig(
+        1, 1, 2, rdzv_backend="c10d", rdzv_endpoint="localhost:0", start_method="fork"
+    )
+    elastic_launch(config, learn)(*arguments)
+
+
+def lose_and_resume(folder: str) -> None:
+    if os.fork() == 0:
+        by_fork(folder, "lose")
+        return
+    assert os.wait()[1]
+    steps = Model.load(folder).about["steps"]
+    assert steps == LOST, f"saved at step {steps}"
+    by_torchrun(folder, "resume")
 
 
 def test_two_processes_learn_what_one_does_though_one_is_lost(tmp_path: Path) -> None:
-    code, said = by_fork(tmp_path / "fork.py", str(tmp_path / "two"), "lose")
-    assert code
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path / "two")],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(OMP_NUM_THREADS="1"),
+    )
+    assert done.returncode == 0, done.stderr
     gone = f"another process of the training is gone at step {LOST}; the model is saved"
-    assert gone in said
-    assert Model.load(tmp_path / "two").about["steps"] == LOST
-    (tmp_path / "script.py").write_text(SCRIPT)
-    code, said = by_torchrun(tmp_path / "script.py", str(tmp_path / "two"), "resume")
-    assert code == 0, said
+    assert gone in done.stderr
     with without_chance():
         one_model = run(tmp_path / "one", STEPS, plain())
         run(tmp_path / "other", STEPS, plain(), recipe={"batch_size": 2})  # half of each batch

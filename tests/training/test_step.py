@@ -225,13 +225,14 @@ def test_class_and_columns_say_what_is_made(preset: str) -> None:
     codec = GasfCodec(4, border=int(preset == "image")) if is_image else TokenCodec()
     recipe = {"batch_size": 16, "learning_rate": 5e-3}
     traces = told_by_class_and_column()
-    model = run(None, 120, traces, preset=preset, codec=codec, width=16, recipe=recipe)
-    made = sample(model, 300, seed=0)
+    steps = 120 if preset == "causal" else 80  # by tokens a column is learned last
+    model = run(None, steps, traces, preset=preset, codec=codec, width=16, recipe=recipe)
+    made = sample(model, 200, seed=0)
     # With no word of the class, half of each would be of the other.
     assert (made.of_class("long").lengths == 4).mean() > 0.9
     assert (made.of_class("short").lengths == 2).mean() > 0.9
     counts = Counter(made.meta["protocol"].to_pylist())
-    assert counts["tcp"] + counts["udp"] == 300  # there is no token for an empty cell
+    assert counts["tcp"] + counts["udp"] == 200  # there is no token for an empty cell
     is_udp = np.array(made.meta["protocol"].to_pylist()) == "udp"
-    assert 0.2 < is_udp.mean() < 0.47  # a third: five standard deviations of 300 draws
+    assert 0.2 < is_udp.mean() < 0.47  # a third: four standard deviations of 200 draws
     assert ((made.values[:, 0, :2].mean(1) < 780) == is_udp).mean() > 0.9

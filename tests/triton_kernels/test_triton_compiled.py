@@ -190,7 +190,7 @@ def test_decoder_waits_for_its_threads(offline: Callable[..., Any]) -> None:
     assert_barriers_around_stores(used.launched[-1].ptx)
 
 
-@pytest.mark.parametrize("capability", [75, 86, 89, 100, 120])
+@pytest.mark.parametrize("capability", [75, 89, 100, 120])  # 80 and 90 have budgets
 def test_every_generation(offline: Callable[..., Any], capability: int) -> None:
     used = offline(capability)
     launch_gasf(torch.bfloat16)

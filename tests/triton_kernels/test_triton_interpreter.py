@@ -12,7 +12,8 @@ pytest.importorskip("triton", reason="backend triton: triton is not installed")
 
 # Each kernel on awkward sizes, and what the public ops make of their tensors; more takes minutes.
 SHAPES = "formula and shape3 or (True-v or False-v or backends_agree) and (shape3 or shape12)"
-RESULTS = f"pyts or {SHAPES} or without_chance or undoes_gamma and 0.3"
+LENGTHS = "every_length and dtype0 and (triton-2- or triton-7- or triton-64- or triton-125-)"
+RESULTS = f"{LENGTHS} or {SHAPES} or without_chance or undoes_gamma and 0.3"
 TENSORS = "strides_change or nan or leading or empty or small_shapes or width or beside and 37"
 NUMBERS = "anywhere and 7 or normal_by_hand or any_size or in_place and 0.3"
 TESTS = f"triton and ({RESULTS} or {TENSORS} or {NUMBERS})"

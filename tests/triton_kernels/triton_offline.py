@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -64,20 +65,22 @@ class Compiled:
 
     @property
     def sass(self) -> str:
-        return self._dump("-sass")
+        return _dumped(self.kernel.asm["cubin"], "-sass")
 
     @property
     def usage(self) -> dict[str, int]:
         """REG (a thread), STACK, LOCAL and SHARED (bytes), as cuobjdump prints them."""
-        printed = self._dump("-res-usage")
+        printed = _dumped(self.kernel.asm["cubin"], "-res-usage")
         return {name: int(value) for name, value in re.findall(r"(\w+):(\d+)", printed)}
 
-    def _dump(self, what: str) -> str:
-        with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-            file.write(self.kernel.asm["cubin"])
-            file.flush()
-            command = [str(_TOOLS / "cuobjdump"), what, file.name]
-            return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+@cache  # to take machine code apart takes as long as to make it
+def _dumped(cubin: bytes, what: str) -> str:
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        command = [str(_TOOLS / "cuobjdump"), what, file.name]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 @dataclass
