@@ -99,8 +99,7 @@ def gasf_image_reference(x: Tensor, size: int, gamma: float = 1.0) -> Tensor:
     resize = area_weights(x.shape[-1], size, wide).T
     # Rounding in the sums may pass 1 by one step; the image must not.
     row, flat = ((v @ resize).clamp(max=1).unsqueeze(-2) for v in (wide, _flat(wide)))
-    column, drop = row.mT, flat.mT
-    image = 0.5 * (column * row + ((drop + flat) - drop * flat))
+    image = _pixels(row, flat)
     if gamma != 1:
         image = image**gamma
         image = 0.5 * (image + image.mT)  # torch's power rounds tails of rows unlike their bodies
@@ -109,6 +108,12 @@ def gasf_image_reference(x: Tensor, size: int, gamma: float = 1.0) -> Tensor:
 
 def _flat(x: Tensor) -> Tensor:
     return x * x / (1 + torch.sqrt((1 - x) * (1 + x)))
+
+
+def _pixels(row: Tensor, flat: Tensor) -> Tensor:
+    """(..., 1, m) area means of x and d to (..., m, m) pixels."""
+    column, drop = row.mT, flat.mT
+    return 0.5 * (column * row + ((drop + flat) - drop * flat))
 
 
 def _check(x: Tensor, side: int, out: Tensor | None, name: str) -> tuple[int, ...]:
