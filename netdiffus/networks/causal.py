@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from netdiffus.codec.column import UNKNOWN
 from netdiffus.codec.vocabulary import Vocabulary
 from netdiffus.networks.batch import Batch, Given
 from netdiffus.networks.draws import Draws
@@ -19,6 +20,7 @@ from netdiffus.networks.layers.transformer import Block, Cache
 # Training moves amounts to nearby bins, by these standard deviations in bins: in the input, and in
 # the target. Few traces share an exact amount, so it is learned together with its neighbours.
 GIVEN_JITTER, WANTED_JITTER = 2.0, 1.5
+HIDDEN_COLUMNS = 0.6  # largest share of a trace's columns that training does not show
 FEW_LEFT = 0.5  # share of the traces that have not ended, below which only these go on
 
 
@@ -97,7 +99,8 @@ class CausalNetwork(nn.Module):
         tokens = batch.data
         given = self._jittered(tokens, GIVEN_JITTER) if self.training else None
         wanted = self._jittered(tokens, WANTED_JITTER) if self.training else tokens
-        points, inside = self.log_loss(wanted, batch.label, batch.columns, given)
+        columns = _some_unknown(batch.columns) if self.training else batch.columns
+        points, inside = self.log_loss(wanted, batch.label, columns, given)
         total = points.sum() + self.conditions.loss(batch).sum()
         return total / inside.sum()
 
@@ -309,3 +312,15 @@ class RunningTotals(nn.Module):
         found = torch.cat([amounts, sums, sums / count], -1).log1p().float()
         projected: Tensor = self.project(found)
         return projected
+
+
+def _some_unknown(columns: Tensor) -> Tensor:
+    """Columns (B, J) of which a share is unknown, uniform on [0, 0.6] for each trace.
+
+    Several columns together identify a training trace, whose points would then be learned by heart.
+    """
+    if not columns.shape[1]:
+        return columns
+    share = HIDDEN_COLUMNS * torch.rand(len(columns), 1, device=columns.device)
+    hidden = torch.rand(columns.shape, device=columns.device) < share
+    return torch.where(hidden, UNKNOWN, columns)

@@ -17,7 +17,7 @@ from netdiffus.codec import TokenCodec
 from netdiffus.codec.vocabulary import Vocabulary
 from netdiffus.networks import causal
 from netdiffus.networks.batch import Batch
-from netdiffus.networks.causal import CausalNetwork, Jitter, RunningTotals
+from netdiffus.networks.causal import CausalNetwork, Jitter, RunningTotals, _some_unknown
 from netdiffus.networks.layers import tokens as tokens_module
 from netdiffus.networks.layers.transformer import Block
 
@@ -269,7 +269,10 @@ class TestTraining:
         with torch.no_grad():
             return [float(net.loss(Batch(tokens, label, columns, label))) for _ in range(2)]
 
-    def test_dropout_hiding_and_jitter_each_make_the_loss_vary(self) -> None:
+    def test_dropout_hiding_and_jitter_each_make_the_loss_vary(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(causal, "HIDDEN_COLUMNS", 0.0)
         still = {"dropout": 0.0, "hidden": 0.0}
         for more, traces in (
             ({"dropout": 0.3}, tiny()),
@@ -306,6 +309,29 @@ class TestTraining:
         # Shares of 400 points have a deviation of 0.025 at most, which blurs the ends of the law.
         assert stats.kstest(share / hidden, "uniform").statistic < 0.06
         assert share.max() < hidden + 0.1
+
+    def test_of_each_trace_another_share_of_columns_is_unknown(self) -> None:
+        """Even from 0 to 0.6, by SciPy; columns that are known stay."""
+        torch.manual_seed(0)
+        columns = torch.arange(400).repeat(2000, 1)
+        seen = _some_unknown(columns)
+        known = seen >= 0
+        assert torch.equal(seen[known], columns[known])
+        share = 1 - known.float().mean(1)
+        # As above: shares of 400 columns blur the ends of the law.
+        assert stats.kstest(share / 0.6, "uniform").statistic < 0.06
+
+    def test_training_alone_does_not_show_all_columns(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        net = network(tiny(), dropout=0.0, hidden=0.0)
+        first, again = self.loss(net.train())
+        assert first != again
+        first, again = self.loss(net.eval())
+        assert first == again
+        monkeypatch.setattr(causal, "HIDDEN_COLUMNS", 0.0)
+        first, again = self.loss(net.train())
+        assert first == again
 
     def test_jitter_moves_bins_by_normal_steps_and_leaves_atoms(self) -> None:
         rng = np.random.default_rng(0)

@@ -22,7 +22,7 @@ ORDER_DRAW = 2**30  # of training: which cells are given
 LENGTH_DRAW = 2**31  # of the place of a length inside its bin
 LABEL_SCALE = 0.5  # standard deviation of a class's first features: classes differ from the start
 BLOCKS = 2
-ORDERS = 4  # of the cells of a trace in one step of training: cells cost little beside points
+ORDERS = 16  # of the cells of a trace in one step of training: cells cost little beside points
 TRIES = 64  # of which one is taken, where several columns have ranges
 
 
