@@ -317,7 +317,7 @@ class RunningTotals(nn.Module):
 def _some_unknown(columns: Tensor) -> Tensor:
     """Columns (B, J) of which a share is unknown, uniform on [0, 0.6] for each trace.
 
-    Several columns together identify a training trace, whose points would then be learned by heart.
+    Several columns together identify a training trace, and the network would memorise its points.
     """
     if not columns.shape[1]:
         return columns
