@@ -21,6 +21,7 @@ import pyarrow as pa
 from bench.fidelity import sets
 from netdiffus import Model, Recipe, Traces, evaluate, sample, train
 from netdiffus.files import write_text
+from netdiffus.sessions.flows import with_meta
 from netdiffus.traces.lab import lab_traffic
 from netdiffus.traces.traces import Bools, Floats
 
@@ -135,7 +136,7 @@ def _frequent(sides: Sequence[Traces], one: Traces) -> Bools:
 def _with_link(traces: Traces) -> Traces:
     loss, delay = (_numbers(traces, name) for name in ("loss", "delay_ms"))
     grade = np.select([delay < 20, delay < 60], ["near", "middle"], "far")
-    return _with(
+    return with_meta(
         traces,
         delay=_duration(delay / 1e3),
         lossy=pa.array(loss > 0),
@@ -146,7 +147,7 @@ def _with_link(traces: Traces) -> Traces:
 def _flows(traces: Traces) -> Traces:
     names = "packets", "bytes_up", "bytes_down", "duration"
     packets, up, down, seconds = (_numbers(traces, name) for name in names)
-    more = _with(
+    more = with_meta(
         traces,
         answered=pa.array(down > 0),
         duration=_duration(seconds),
@@ -165,7 +166,7 @@ def _counted(traces: Traces) -> Traces:
     up = (size * (direction > 0)).sum(axis=1)
     largest = size.max(axis=1)
     kind = np.select([largest < bound for bound in BOUNDS.values()], list(BOUNDS), "full")
-    return _with(
+    return with_meta(
         traces,
         packets=pa.array(traces.lengths),
         bytes_up=pa.array(up.astype(np.int64)),
@@ -178,15 +179,6 @@ def _counted(traces: Traces) -> Traces:
 
 def _duration(seconds: Floats) -> pa.Array:
     return pa.array((1e6 * seconds).astype(np.int64), pa.duration("us"))
-
-
-def _with(traces: Traces, **columns: pa.Array) -> Traces:
-    """Traces with these columns beside or in place of theirs."""
-    kept = [name for name in traces.meta.column_names if name not in columns]
-    meta = traces.meta.select(kept)
-    for name, cells in columns.items():
-        meta = meta.append_column(name, cells)
-    return replace(traces, meta=meta)
 
 
 def _mean(found: Any, path: Sequence[str]) -> float:
