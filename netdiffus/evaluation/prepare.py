@@ -226,7 +226,7 @@ def _groups(
     sets: dict[str, Traces], by: str | None, sep: str | None, notes: list[str]
 ) -> dict[str, Ints]:
     train, holdout = sets["real"], sets["holdout"]
-    if by is None:  # each trace has a group of its own
+    if by is None:  # each trace is a separate group
         of_train, of_holdout = np.split(np.arange(len(train) + len(holdout)), [len(train)])
     else:
         of_train, of_holdout = group_numbers(train, holdout, by, sep, notes)

@@ -170,7 +170,7 @@ def _takes_device(backend: str, device: str) -> bool:
 
 
 def wide(x: Tensor) -> Tensor:
-    """Halves as float32, to compute with; the rest as it is."""
+    """float16 and bfloat16 as float32, for computing; other dtypes unchanged."""
     return x.float() if x.dtype in HALF else x
 
 

@@ -92,7 +92,7 @@ class Addresses:
     def of_session(self, number: int, peers: list[str]) -> list[tuple[str, str]]:
         """Client and server of each flow of a session, whose texts of `peers_of` are in order.
 
-        The host of session `number`, from 0, has an address of its own up to 64,516.
+        The hosts of sessions 0 to 64,515 have different addresses; later ones repeat them.
         """
         mine = f"{HOST}.{number // HOSTS % HOSTS}.{1 + number % HOSTS}"
         own: list[object] = []

@@ -120,7 +120,7 @@ for path in sys.argv[1:]:
 
 @pytest.fixture(scope="module")
 def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
-    """By the function that made it: what was said of a file, the memory and the time it took."""
+    """For each maker of a file: the message, the peak memory and the time of reading it."""
     paths = [tmp_path_factory.mktemp(make.__name__) / name for make, name, _ in GREEDY]
     for path, (make, _, _) in zip(paths, GREEDY, strict=True):
         make(path)
