@@ -1,13 +1,13 @@
-"""The command: `python -m bench.privacy [curve | attacks | rare]`, from the repository's root."""
+"""The command: `python -m bench.privacy NAME`, from the root of the repository."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 
-from bench.privacy import attacks, curve, rare
+from bench.privacy import attacks, curve, dpsgd, rare
 
-BENCHES = {"curve": curve.main, "attacks": attacks.main, "rare": rare.main}
+BENCHES = {"curve": curve.main, "attacks": attacks.main, "rare": rare.main, "dpsgd": dpsgd.main}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
