@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from netdiffus.traces.traces import concat as concat
     from netdiffus.training import Recipe as Recipe
     from netdiffus.training import train as train
+    from netdiffus.training import train_private as train_private
 
 # Loaded when first asked for, so that reading traces does not wait for torch.
 _HOMES = {
@@ -90,6 +91,7 @@ _HOMES = {
     "concat": "traces.traces",
     "Recipe": "training",
     "train": "training",
+    "train_private": "training",
     "write_capture": "export.capture",
     "write_arrays": "export.arrays",
     "write_flows": "export.flow_tables",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from bench.privacy import attacks, curve, dpsgd, rare
+from bench.privacy import attacks, curve, rare
 
-BENCHES = {"curve": curve.main, "attacks": attacks.main, "rare": rare.main, "dpsgd": dpsgd.main}
+BENCHES = {"curve": curve.main, "attacks": attacks.main, "rare": rare.main}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

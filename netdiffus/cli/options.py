@@ -213,13 +213,15 @@ def figures_beside(out: Path) -> Path:
     return figures
 
 
+def is_given(ctx: typer.Context, name: str) -> bool:
+    """Whether an option is on the command line."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def refuse_unused(ctx: typer.Context, what: str, names: tuple[str, ...]) -> None:
     """Refuses options on the command line that have no effect."""
-    sources = {name: ctx.get_parameter_source(name) for name in names}
-    given = [
-        f"--{name.replace('_', '-')}"
-        for name, source in sources.items()
-        if source is not None and source.name == "COMMANDLINE"
-    ]
+    options = {one.name: one.opts[0] for one in ctx.command.params}
+    given = [options[name] for name in names if is_given(ctx, name)]
     if given:
         raise InputError(f"{what} has no use for {', '.join(given)}; leave out one or the other")

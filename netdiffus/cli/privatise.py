@@ -7,8 +7,18 @@ from typing import Annotated
 
 import typer
 
-from netdiffus.cli.options import TABLE_HELP, Force, Json, Reading, comma_separated, load
+from netdiffus.cli.options import TABLE_HELP, Force, Json, Reading, load
 from netdiffus.cli.output import show
+from netdiffus.cli.private_options import (
+    Anyway,
+    Classes,
+    Delta,
+    Most,
+    Ranges,
+    bounds,
+    most_of,
+    named,
+)
 from netdiffus.cli.progress import bar
 from netdiffus.errors import InputError
 
@@ -17,30 +27,20 @@ def privatise(
     data: Annotated[Path, typer.Argument(help=TABLE_HELP)],
     out: Annotated[Path, typer.Option("-o", "--out", help="A .parquet file.")],
     epsilon: Annotated[float, typer.Option(help="Privacy budget: 1 is strong, 8 is weak.")],
-    delta: Annotated[float, typer.Option(help="Must be below 1 / number of traces.")] = 1e-5,
+    delta: Delta = 1e-5,
     by: Annotated[
         str | None, typer.Option(help="Column of groups: protect a group instead of a trace.")
     ] = None,
-    most: Annotated[
-        int | None, typer.Option(help="Most traces of a group to use.", show_default="20")
-    ] = None,
-    classes: Annotated[
-        str | None,
-        typer.Option(help="Public class names, comma-separated.", show_default="as in the file"),
-    ] = None,
+    most: Most = None,
+    classes: Classes = None,
     length: Annotated[
         int | None, typer.Option(help="Most points of a trace to use.", show_default="64")
     ] = None,
-    ranges: Annotated[
-        list[str] | None,
-        typer.Option("--range", help="Public bounds, CHANNEL=LO:HI; repeatable."),
-    ] = None,
+    ranges: Ranges = None,
     mix: Annotated[
         str, typer.Option(help="Class frequencies: real as in the data, balanced all equal.")
     ] = "real",
-    anyway: Annotated[
-        bool, typer.Option("--anyway", help="Continue even if classes have too few traces.")
-    ] = False,
+    anyway: Anyway = False,
     ledger: Annotated[
         Path | None, typer.Option(help="File that sums up all releases of this data set.")
     ] = None,
@@ -56,10 +56,7 @@ def privatise(
 
     if out.suffix.lower() != ".parquet":
         raise InputError(f"{out}: private traces go into a .parquet file, for their ledger")
-    if most is not None and by is None:
-        raise InputError("--most without --by: name the column of the groups, or leave it out")
-    options = reading.options()
-    names = None if classes is None else comma_separated(classes)
+    options, most = reading.options(), most_of(most, by)
     with claim(out, force=force):
         traces = load(data, options)
         with bar("privatise", 1.0) as progress:
@@ -68,10 +65,10 @@ def privatise(
                 epsilon,
                 delta=delta,
                 by=by,
-                most=20 if most is None else most,
-                classes=names,
+                most=most,
+                classes=named(classes),
                 length=length,
-                ranges=_ranges(ranges or []),
+                ranges=bounds(ranges),
                 mix=mix,
                 anyway=anyway,
                 ledger=ledger,
@@ -80,16 +77,3 @@ def privatise(
         private.save(out, force=force)
     found = {"traces": str(out), "classes": private.counts()}
     show(found | {"privacy": statement(private.ledger), "ledger": private.ledger}, as_json)
-
-
-def _ranges(choices: list[str]) -> dict[str, tuple[float, float]]:
-    """{"packet_length": (0, 1460)} from ["packet_length=0:1460"]."""
-    found = {}
-    for choice in choices:
-        name, _, bounds = choice.partition("=")
-        low, _, high = bounds.partition(":")
-        try:
-            found[name] = float(low), float(high)
-        except ValueError:
-            raise InputError(f"--range {choice}: give a channel and two numbers, x=LO:HI") from None
-    return found

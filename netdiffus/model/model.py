@@ -481,7 +481,7 @@ def _privacy(ledger: Mapping[str, Any] | None) -> str:
         f"- {_markdown(name)}: {_markdown(value)}" for name, value in ledger.items() if value
     )
     return f"""{_markdown(statement(ledger))}.
-The guarantee is for the private traces; training and sampling keep it. The ledger:
+Sampling keeps the guarantee, and so does sharing the model. The ledger:
 
 {settings}
 """

@@ -86,6 +86,42 @@ def privatise(
     Warns:
         Note: Of inputs that are taken as public, columns left out, and groups that were cut.
     """
+    return private_table(
+        traces,
+        epsilon,
+        delta,
+        by=by,
+        most=most,
+        classes=classes,
+        length=length,
+        ranges=ranges,
+        mix=mix,
+        anyway=anyway,
+        ledger=ledger,
+        progress=progress,
+    )
+
+
+def private_table(
+    traces: Traces,
+    epsilon: float,
+    delta: float,
+    *,
+    by: str | None,
+    most: int,
+    classes: Sequence[str] | None,
+    length: int | None,
+    ranges: Mapping[str, tuple[float, float]] | None,
+    mix: str,
+    anyway: bool,
+    ledger: str | Path | None,
+    progress: Progress | None,
+    share: float = 1.0,
+) -> Traces:
+    """As `privatise`, by `share` of the mu² that epsilon and delta allow: the rest is not spent.
+
+    Classes have too few traces by all of mu.
+    """
     library()
     if traces.ledger is not None:
         raise InputError(
@@ -110,19 +146,19 @@ def privatise(
     path = None if ledger is None else Path(ledger)
     step = progress or (lambda share, note: None)
     with spend(path, unit, mu, epsilon, delta) as spending:
-        meter = NoisyMeter(mu, most)
+        meter = NoisyMeter(mu * sqrt(share), most)
         step(0.1, "class sizes")
         sizes = measure_sizes(encoded, len(public.classes), meter)
         small = _too_few(sizes, public, mu, most)
         if small and not anyway:
-            _refuse(small, mu, most, delta, spending)
+            _refuse(small, mu, meter, delta, spending)
         step(0.2, "counting")
         measured = measure(encoded, public, sizes, meter)
         step(0.6, "making")
-        about = _ledger(epsilon, delta, meter, unit, public, small, by)
+        about = _ledger(epsilon, delta, mu, meter, unit, public, small, by)
         about["total"] = spending.total(delta)
         if small:
-            warnings.warn(Note(few(about)), stacklevel=2)
+            warnings.warn(Note(few(about)), stacklevel=3)
         private = _made(measured, public, traces, _labels(sizes, mix), rng, about)
     step(1.0, "done")
     return private
@@ -139,6 +175,15 @@ def _groups(traces: Traces, by: str | None) -> Ints:
             "Name a column with many groups, or leave it out to protect single traces"
         )
     return groups.astype(np.int64)
+
+
+def bounded(traces: Traces, by: str | None, most: int) -> tuple[Traces, Ints]:
+    """At most `most` random traces of each unit of privacy, and the unit of each, (N,) from 0."""
+    groups = _groups(traces, by)
+    if by is None:
+        return traces, groups
+    rows = _kept(groups, most, np.random.default_rng(secrets.randbits(128)))
+    return traces[rows], np.unique(groups[rows], return_inverse=True)[1].astype(np.int64)
 
 
 def _kept(groups: Ints, most: int, rng: np.random.Generator) -> Ints:
@@ -197,7 +242,7 @@ def _say_public(
             "at random"
         )
     for note in notes:
-        warnings.warn(Note(note), stacklevel=3)
+        warnings.warn(Note(note), stacklevel=4)
 
 
 def _too_few(sizes: Noisy, public: Domain, mu: float, most: int) -> dict[str, float]:
@@ -208,9 +253,9 @@ def _too_few(sizes: Noisy, public: Domain, mu: float, most: int) -> dict[str, fl
 
 
 def _refuse(
-    small: Mapping[str, float], mu: float, most: int, delta: float, spending: Spending
+    small: Mapping[str, float], mu: float, meter: NoisyMeter, delta: float, spending: Spending
 ) -> None:
-    spent = mu * sqrt(SIZES)
+    spent, most = meter.mu * sqrt(SIZES), meter.most
     spending.settle(spent, "refused after class sizes were counted")
     shown = ", ".join(f"{name!r} (about {n:.0f})" for name, n in list(small.items())[:8])
     more = f" and {len(small) - 8} more" if len(small) > 8 else ""
@@ -226,6 +271,7 @@ def _refuse(
 def _ledger(
     epsilon: float,
     delta: float,
+    mu: float,
     meter: NoisyMeter,
     unit: str,
     public: Domain,
@@ -239,7 +285,7 @@ def _ledger(
     return {
         "epsilon": epsilon,
         "delta": delta,
-        "mu": meter.mu,
+        "mu": mu,
         "unit": unit,
         "neighbours": f"{unit} added or removed",
         "public": public.about(),
@@ -248,7 +294,7 @@ def _ledger(
             "closed_form": epsilon_of(together, delta),
             "dp_accounting": epsilon_by_pld(mus, delta),
         },
-        "rule": {"traces_times_mu": NEEDED, "needed": NEEDED * meter.most / meter.mu},
+        "rule": {"traces_times_mu": NEEDED, "needed": NEEDED * meter.most / mu},
         "few": dict(small),
         "kept": {} if by is None else {"by": by, "most": meter.most, "which": "at random"},
         "total": None,
