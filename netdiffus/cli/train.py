@@ -147,7 +147,7 @@ def train(
     learning_rate: Annotated[
         float,
         typer.Option(
-            help="Highest learning rate of AdamW.", show_default="0.002; 0.01 with --epsilon"
+            help="Highest learning rate of AdamW.", show_default="0.002; 0.015 with --epsilon"
         ),
     ] = 2e-3,
     validation: Annotated[

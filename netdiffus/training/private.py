@@ -26,7 +26,7 @@ from netdiffus.training.recipe import Recipe
 from netdiffus.training.trainer import train
 
 TABLE = 0.3  # share of mu² that the private table takes
-STEPS, BATCH, RATE = 300, 1024, 1e-2  # of DP-SGD, if not given
+STEPS, BATCH, RATE = 300, 1024, 1.5e-2  # of DP-SGD, if not given
 LARGEST_SHARE = 0.5  # of the traces, for a step: with more, noise does not fall any more
 TABLE_STEPS = 600  # of the training with the private table, if not given
 BEFORE, AFTER = 0.1, 0.4  # shares of the time at which the table and its training end
