@@ -131,7 +131,10 @@ class _LossOfTrace(nn.Module):
 
 
 def clipped_sum(of_each: OfEach, net: CausalNetwork, data: list[Tensor], most: float) -> Weights:
-    """Sum of the gradients of traces, each clipped to the norm `most`."""
+    """Sum of the gradients of traces, each clipped to the norm `most`.
+
+    Gradients that are not finite are left out: no clipping would bound what they change.
+    """
     weights = {name: one.detach() for name, one in net.named_parameters()}
     total = {name: torch.zeros_like(one) for name, one in weights.items()}
     for part in torch.split(torch.arange(len(data[0])), AT_ONCE):
@@ -139,9 +142,10 @@ def clipped_sum(of_each: OfEach, net: CausalNetwork, data: list[Tensor], most: f
             break
         found = of_each(weights, *(one[part] for one in data))
         norms = torch.stack([one.flatten(1).norm(dim=1) for one in found.values()]).norm(dim=0)
-        scale = (most / norms.clamp(min=1e-12)).clamp(max=1.0)
+        is_finite = norms.isfinite()
+        scale = (most / norms.clamp(min=1e-12)).clamp(max=1.0)[is_finite]
         for name, one in found.items():
-            total[name] += torch.tensordot(scale, one, 1)
+            total[name] += torch.tensordot(scale, one[is_finite], 1)
     return total
 
 

@@ -70,6 +70,23 @@ def test_a_step_may_draw_no_trace(net_and_data: tuple[CausalNetwork, list[Tensor
     assert not any(one.any() for one in found.values())
 
 
+def test_a_gradient_that_is_not_finite_is_left_out(
+    net_and_data: tuple[CausalNetwork, list[Tensor]],
+) -> None:
+    net, data = net_and_data
+    of_each = gradient_of_each(net)
+
+    def damaged(weights: dict[str, Tensor], *parts: Tensor) -> dict[str, Tensor]:
+        found = of_each(weights, *parts)
+        next(iter(found.values()))[0].view(-1)[0] = torch.inf
+        return found
+
+    found = clipped_sum(damaged, net, data, 1.0)
+    wanted = clipped_sum(of_each, net, [one[1:] for one in data], 1.0)
+    for name, one in found.items():
+        torch.testing.assert_close(one, wanted[name])
+
+
 class Seen(torch.optim.SGD):
     """An optimiser that notes the gradients that it is given."""
 
