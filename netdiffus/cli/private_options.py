@@ -10,21 +10,36 @@ from netdiffus.cli.options import comma_separated
 from netdiffus.errors import InputError
 
 MOST = 20  # traces of a group
+PANEL = "Differential privacy"
 
-Delta = Annotated[float, typer.Option(help="Must be below 1 / number of traces.")]
+Delta = Annotated[
+    float, typer.Option(help="Must be below 1 / number of traces.", rich_help_panel=PANEL)
+]
 Most = Annotated[
-    int | None, typer.Option(help="Most traces of a group to use.", show_default=str(MOST))
+    int | None,
+    typer.Option(
+        help="Most traces of a group to use.", show_default=str(MOST), rich_help_panel=PANEL
+    ),
 ]
 Classes = Annotated[
     str | None,
-    typer.Option(help="Public class names, comma-separated.", show_default="as in the file"),
+    typer.Option(
+        help="Public class names, comma-separated.",
+        show_default="as in the file",
+        rich_help_panel=PANEL,
+    ),
 ]
 Ranges = Annotated[
     list[str] | None,
-    typer.Option("--range", help="Public bounds, CHANNEL=LO:HI; repeatable."),
+    typer.Option(
+        "--range", help="Public bounds, CHANNEL=LO:HI; repeatable.", rich_help_panel=PANEL
+    ),
 ]
 Anyway = Annotated[
-    bool, typer.Option("--anyway", help="Continue even if classes have too few traces.")
+    bool,
+    typer.Option(
+        "--anyway", help="Continue even if classes have too few traces.", rich_help_panel=PANEL
+    ),
 ]
 
 

@@ -24,6 +24,7 @@ from netdiffus.cli.options import (
 )
 from netdiffus.cli.output import show
 from netdiffus.cli.private_options import (
+    PANEL,
     Anyway,
     Classes,
     Delta,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 PRIVATE = ("delta", "most", "classes", "ranges", "anyway")
 NOT_PRIVATE = ("minutes", "runs", "preset", "width", "size", "resize", "gamma", "scale", "rare",
                "with_columns", "sessions", "validation", "device", "resume")  # fmt: skip
+IMAGE_PANEL = "Presets image and paper"
 LOOKED_AT = 1_000  # traces of a data set by which the size of images is chosen
 # Both networks of a model of sessions are the default one, with tokens of their own.
 NOT_OF_SESSIONS = ("length", "runs", "preset", "width", "size", "resize", "gamma", "scale", "rare")
@@ -82,20 +84,25 @@ def train(
         int | None, typer.Option(help="Width of the network: its number of features.")
     ] = None,
     size: Annotated[
-        int | None, typer.Option(help="For image and paper: height and width of images.")
+        int | None, typer.Option(help="Height and width of images.", rich_help_panel=IMAGE_PANEL)
     ] = None,
     resize: Annotated[
         Literal["bin", "area"] | None,
-        typer.Option(help="For image and paper: how to shrink longer traces.", show_default="bin"),
+        typer.Option(
+            help="How to shrink longer traces.", show_default="bin", rich_help_panel=IMAGE_PANEL
+        ),
     ] = None,
     gamma: Annotated[
         float | None,
-        typer.Option(help="For image and paper: contrast; 0.25 in the paper.", show_default="1"),
+        typer.Option(
+            help="Contrast; 0.25 in the paper.", show_default="1", rich_help_panel=IMAGE_PANEL
+        ),
     ] = None,
     scale: Annotated[
         list[str] | None,
         typer.Option(
-            help="For image and paper: CHANNEL=minmax, =log, =quantile or =LO:HI; repeatable."
+            help="CHANNEL=minmax, =log, =quantile or =LO:HI; repeatable.",
+            rich_help_panel=IMAGE_PANEL,
         ),
     ] = None,
     by: Annotated[
@@ -134,6 +141,7 @@ def train(
             help="Train with differential privacy: 1 is strong, 8 is weak. --by then protects a "
             "group instead of a trace.",
             show_default="no guarantee",
+            rich_help_panel=PANEL,
         ),
     ] = None,
     delta: Delta = 1e-5,
