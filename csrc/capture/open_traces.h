@@ -5,60 +5,66 @@
 #include <cstdint>
 #include <vector>
 
+#include "prefetch.h"
+
 namespace netdiffus::capture {
 
-// Open addressing with linear probing: 12 bytes a place, and no memory for each trace, of which a
-// scan has millions.
-template <class Trace>
+// Open addressing with linear probing. A place is 8 bytes, so that a look at it costs one line of
+// cache, and there is no memory for each trace, of which a scan has millions.
 class OpenTraces {
  public:
-  // The trace of this hash for which `same` holds, or null.
+  static constexpr uint32_t kNone = 0xffffffff;
+
+  void prefetch(uint32_t hash) const { capture::prefetch(&places_[hash & mask_]); }
+
+  // The number of the trace of this hash for which `same` holds, or kNone.
   template <class Same>
-  Trace* find(uint32_t hash, const Same& same) const {
-    for (size_t at = hash & mask_; traces_[at]; at = (at + 1) & mask_)
-      if (hashes_[at] == hash && same(*traces_[at])) return traces_[at];
-    return nullptr;
+  uint32_t find(uint32_t hash, const Same& same) const {
+    hash |= kTaken;
+    for (size_t at = hash & mask_; places_[at].hash; at = (at + 1) & mask_)
+      if (places_[at].hash == hash && same(places_[at].number)) return places_[at].number;
+    return kNone;
   }
 
-  void insert(uint32_t hash, Trace* trace) {
-    if (4 * ++count_ > 3 * traces_.size()) grow();
-    put(hash, trace);
+  void insert(uint32_t hash, uint32_t number) {
+    if (4 * ++count_ > 3 * places_.size()) grow();
+    put({hash | kTaken, number});
   }
 
   // It must be there. Those behind it, up to the next gap, move to where they are found.
-  void erase(uint32_t hash, const Trace* trace) {
+  void erase(uint32_t hash, uint32_t number) {
     size_t gap = hash & mask_;
-    while (traces_[gap] != trace) gap = (gap + 1) & mask_;
-    for (size_t at = (gap + 1) & mask_; traces_[at]; at = (at + 1) & mask_) {
-      if (((at - hashes_[at]) & mask_) < ((at - gap) & mask_)) continue;
-      traces_[gap] = traces_[at];
-      hashes_[gap] = hashes_[at];
+    while (places_[gap].number != number || !places_[gap].hash) gap = (gap + 1) & mask_;
+    for (size_t at = (gap + 1) & mask_; places_[at].hash; at = (at + 1) & mask_) {
+      if (((at - places_[at].hash) & mask_) < ((at - gap) & mask_)) continue;
+      places_[gap] = places_[at];
       gap = at;
     }
-    traces_[gap] = nullptr;
+    places_[gap] = {};
     --count_;
   }
 
  private:
-  void put(uint32_t hash, Trace* trace) {
-    size_t at = hash & mask_;
-    while (traces_[at]) at = (at + 1) & mask_;
-    traces_[at] = trace;
-    hashes_[at] = hash;
+  static constexpr uint32_t kTaken = 1u << 31;  // of every hash here; the mask has fewer bits
+  struct Place {
+    uint32_t hash = 0, number = 0;  // hash 0: empty
+  };
+
+  void put(Place place) {
+    size_t at = place.hash & mask_;
+    while (places_[at].hash) at = (at + 1) & mask_;
+    places_[at] = place;
   }
 
   void grow() {
-    std::vector<Trace*> traces(2 * traces_.size());
-    std::vector<uint32_t> hashes(traces.size());
-    traces.swap(traces_);
-    hashes.swap(hashes_);
-    mask_ = traces_.size() - 1;
-    for (size_t i = 0; i < traces.size(); ++i)
-      if (traces[i]) put(hashes[i], traces[i]);
+    std::vector<Place> places(2 * places_.size());
+    places.swap(places_);
+    mask_ = places_.size() - 1;
+    for (const Place& place : places)
+      if (place.hash) put(place);
   }
 
-  std::vector<Trace*> traces_ = std::vector<Trace*>(64);
-  std::vector<uint32_t> hashes_ = std::vector<uint32_t>(64);
+  std::vector<Place> places_ = std::vector<Place>(64);
   size_t mask_ = 63, count_ = 0;
 };
 

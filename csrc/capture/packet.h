@@ -16,7 +16,10 @@ struct Endpoint {
   uint16_t port;  // 0 where the protocol has none
 
   bool operator==(const Endpoint& other) const {
-    return address == other.address && port == other.port;
+    uint64_t words[4];
+    std::memcpy(words, address.data(), 16);
+    std::memcpy(words + 2, other.address.data(), 16);
+    return words[0] == words[2] && words[1] == words[3] && port == other.port;
   }
   bool operator<(const Endpoint& other) const {
     const int order = std::memcmp(address.data(), other.address.data(), sizeof address);

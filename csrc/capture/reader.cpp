@@ -61,8 +61,9 @@ void Reader::end_file() {
 
 bool Reader::finish(size_t packets) {
   end_file();
-  const auto take = [this](const Packet& packet) { count(traces_.add(packet)); };
+  const auto take = [this](const Packet& packet) { pass_on(packet); };
   const bool more = sorter_ ? sorter_->drain(packets, take) : reorder_.drain(packets, take);
+  add_passed();
   if (!more) traces_.finish();
   return more;
 }
@@ -102,7 +103,17 @@ void Reader::put_in_order(const Packet& packet) {
   latest_ = std::max(latest_, packet.time);
   if (sorter_) return sorter_->push(packet);
   unsorted_ |= reorder_.too_late(packet);
-  if (!unsorted_) reorder_.push(packet, [this](const Packet& next) { count(traces_.add(next)); });
+  if (!unsorted_) reorder_.push(packet, [this](const Packet& next) { pass_on(next); });
+}
+
+void Reader::pass_on(const Packet& packet) {
+  passed_.push_back(packet);
+  if (passed_.size() == Traces::kTogether) add_passed();
+}
+
+void Reader::add_passed() {
+  traces_.add(passed_.data(), passed_.size(), dropped_);
+  passed_.clear();
 }
 
 void Reader::count(Verdict verdict) {

@@ -68,6 +68,8 @@ class Reader {
  private:
   void add(const Record& record);
   void put_in_order(const Packet& packet);
+  void pass_on(const Packet& packet);
+  void add_passed();
   void count(Verdict verdict);
   void note(const Packet& packet, const Seen& seen, const Record& record);
   size_t read(Bytes bytes, bool last);
@@ -79,7 +81,8 @@ class Reader {
   std::optional<Sorter> sorter_;
   Duplicates duplicates_;
   Traces traces_;
-  std::vector<uint8_t> rest_;  // the beginning of a record whose end has not come
+  std::vector<Packet> passed_;  // in order, and about to be added to traces
+  std::vector<uint8_t> rest_;   // the beginning of a record whose end has not come
   std::string problem_;
   bool unsorted_ = false;
   int64_t latest_ = std::numeric_limits<int64_t>::min();

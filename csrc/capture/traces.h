@@ -1,12 +1,14 @@
 // Packets in order of time to traces: of a flow, of a host, or of the whole capture.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
-#include <deque>
-#include <memory>
+#include <map>
 #include <string>
 #include <vector>
 
+#include "items.h"
+#include "numbered.h"
 #include "open_traces.h"
 #include "packet.h"
 
@@ -62,10 +64,15 @@ struct Batch {
 
 class Traces {
  public:
-  explicit Traces(const Rules& rules) : rules_(rules), fragments_(kFragments) {}
+  static constexpr size_t kTogether = 32;  // packets that are added at a time, at most
 
-  // Packets must come in order of time.
-  Verdict add(Packet packet);
+  explicit Traces(const Rules& rules)
+      : rules_(rules),
+        about_idle_(std::max<int64_t>(1, rules.idle_ns / 16)),
+        fragments_(kFragments) {}
+
+  // Packets must come in order of time. Those that are in no trace are counted in `dropped`.
+  void add(const Packet* packets, size_t count, std::map<Verdict, uint64_t>& dropped);
   void finish();
   // Moves finished traces to the batch, in order of their first packets, until it has so many
   // points; a trace counts as kLeast of them at least.
@@ -92,16 +99,9 @@ class Traces {
   struct Bin {
     int64_t index, down, up;
   };
-  // What a trace has from its second packet on: the flows of a scan have none.
-  struct More {
-    int64_t end;  // of the packets counted
-    int64_t packets, bytes_up, bytes_down;
-    std::vector<Point> points;  // without the first packet's, as are bins
-    std::vector<Bin> bins;
-  };
   // Millions may be open at once, so members stand in an order that leaves no gaps.
   struct Trace {
-    Endpoint client, server;
+    Endpoint client = {}, server = {};
     uint8_t protocol = 0;
     uint8_t fins = 0;  // 1: from the client, 2: from the server
     bool closed = false, finished = false, synthetic = false;
@@ -111,9 +111,10 @@ class Traces {
     uint32_t size = 0;               // of the first packet
     uint32_t number[2] = {};         // of their SYNs
     Header header = {};              // of the first packet
-    int64_t start, last;             // the last of all packets, counted or not
-    std::unique_ptr<More> more;
-    Trace *older = nullptr, *newer = nullptr;  // by their last packet
+    int64_t start = 0, last = 0;     // the last of all packets, counted or not
+    int64_t end = 0;                 // of the packets counted, as are these:
+    int64_t packets = 0, bytes_up = 0, bytes_down = 0;
+    Items more;  // points or bins without the first packet's: the flows of a scan have none
   };
   struct FirstFragment {
     Address source, destination;
@@ -122,32 +123,41 @@ class Traces {
     uint16_t source_port, destination_port;
   };
 
+  void fetch(const Packet* packets, size_t count) const;
+  Verdict add(Packet packet);
   bool find_ports(Packet& packet);
   bool is_host(const Address& address) const;
   Verdict add_to_flow(const Packet& packet);
   Verdict add_to_hosts(const Packet& packet);
   Verdict add_to_capture(const Packet& packet);
   void expire(int64_t now);
+  bool is_idle(const Trace& trace, int64_t now) const;
   uint32_t hash_of(const Endpoint& one, const Endpoint& other, uint8_t protocol) const;
-  Trace* find(const Endpoint& one, const Endpoint& other, uint8_t protocol) const;
+  uint32_t find(const Endpoint& one, const Endpoint& other, uint8_t protocol) const;
+  uint32_t find_at(int64_t now, const Endpoint& one, const Endpoint& other, uint8_t protocol);
   Trace& trace_of(const Packet& packet, const Endpoint& client, const Endpoint& server);
   bool too_old(const Trace& trace, const Packet& packet) const;
   bool begins_anew(const Trace& trace, const Packet& packet) const;
   bool is_reversed(const Trace& trace, Client by) const;
   Verdict append(Trace& trace, const Packet& packet, int direction);
-  static More only_first(const Trace& trace);
+  static void add_to_bin(Trace& trace, int64_t index, bool up, uint32_t size);
   void note_flags(Trace& trace, const Packet& packet, bool from_client);
-  void end(Trace& trace);
-  void link(Trace& trace);
-  void unlink(Trace& trace);
+  void end(uint32_t number);
+  void end_or_look_again(uint64_t number, int64_t now);
+  void look_again(const Trace& trace, uint64_t number);
   void write(const Trace& trace, Batch& batch);
+  void write_points(const Trace& trace, int sign, Batch& batch) const;
   void write_point(const Point& point, int sign, Batch& batch) const;
-  void write_bins(const Trace& trace, const More& more, bool reversed, Batch& batch) const;
+  void write_bins(const Trace& trace, bool reversed, Batch& batch) const;
 
   Rules rules_;
-  std::deque<Trace> traces_;  // in order of their first packets
-  OpenTraces<Trace> open_;
-  Trace *oldest_ = nullptr, *newest_ = nullptr;
+  Numbered<Trace> traces_;  // in order of their first packets
+  OpenTraces open_;
+  // Numbers of the open traces, by the time of a packet of theirs in units of about_idle_: when it
+  // is long ago, whether another came after it is looked up. That costs less than to keep them in
+  // order of their last packets.
+  std::map<int64_t, std::vector<uint64_t>> by_time_;
+  int64_t about_idle_;
   std::vector<FirstFragment> fragments_;
   uint64_t reused_ = 0, turned_ = 0, to_turn_ = 0;
 };

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from netdiffus.errors import InputError
+from netdiffus.tables.formats.encoding import is_western
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson")
 ENDS = ("src_ip", "src_port", "dst_ip", "dst_port")
@@ -72,7 +74,7 @@ def read_label_list(path: Path) -> LabelList:
         start = file.read(SNIFFED)
     if start.startswith(b"PK"):
         raise InputError(f"{path}: a workbook or an archive; save the labels as CSV")
-    encoding = _encoding(start)
+    encoding = _encoding(path, start)
     text = start.decode(encoding, "ignore").lstrip("\ufeff \t\r\n")
     said = [f"{path}: read as {encoding}"] if encoding == "cp1252" else []
     if text.startswith(("{", "[")):
@@ -92,14 +94,22 @@ def read_label_list(path: Path) -> LabelList:
     return LabelList(path, [one for one in rows if one[1]], set(ours), said)
 
 
-def _encoding(start: bytes) -> str:
+def _encoding(path: Path, start: bytes) -> str:
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
     try:
-        start[: -4 if len(start) == SNIFFED else None].decode("utf-8")
+        codecs.getincrementaldecoder("utf-8")().decode(start)  # its end may be within a character
     except UnicodeDecodeError:
-        return "cp1252"
+        return _windows(path, start)
     return "utf-8"
+
+
+def _windows(path: Path, text: bytes) -> str:
+    if not is_western(text):
+        raise InputError(
+            f"{path}: no UTF-8, and in which encoding the labels are is in doubt; save it as UTF-8"
+        )
+    return "cp1252"
 
 
 def _csv(path: Path, encoding: str, head: str) -> tuple[list[str], Iterator[Any]]:
@@ -118,7 +128,7 @@ def _csv(path: Path, encoding: str, head: str) -> tuple[list[str], Iterator[Any]
         table = pa.csv.read_csv(path, convert_options=convert, **options) if wanted else None
     except (pa.ArrowException, UnicodeDecodeError) as error:
         if encoding == "utf-8" and "UTF8" in str(error):
-            return _csv(path, "cp1252", head)
+            return _csv(path, _windows(path, path.read_bytes()), head)
         raise InputError(f"{path}: not a readable CSV: {error}") from None
     return names, enumerate(table.to_pylist() if table else [], 2)
 

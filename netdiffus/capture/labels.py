@@ -83,7 +83,7 @@ def file_label(path: str | Path) -> str:
 
 
 def _same(label: str, table: pa.Table) -> pa.Array:
-    return pa.array([label] * table.num_rows, pa.string())
+    return pa.repeat(pa.scalar(label, pa.string()), table.num_rows)
 
 
 def _from_column(name: str, table: pa.Table) -> pa.Array:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from netdiffus._capture import Reader
 
 POINTS = 1 << 20  # of a table, about
-PIECES = 16  # read between two looks at which traces have ended
+PIECES = 64  # read between two looks at which traces have ended
 NO_HOST = "neither address is a host"  # as the reader says it
 Streams = Iterator[tuple[Capture, Stream | OSError]]
 

@@ -57,7 +57,9 @@ def to_table(found: dict[str, Any], rules: Rules, capture: str, first: int) -> p
 
 def labelled(table: pa.Table, labels: pa.Array, rules: Rules) -> pa.Table:
     """The rows that have a label, with it first, and the schema's metadata."""
-    table = table.add_column(0, "label", labels).filter(labels.is_valid())
+    table = table.add_column(0, "label", labels)
+    if labels.null_count:
+        table = table.filter(labels.is_valid())
     about = {"channels": [asdict(channel) for channel in rules.channels()]}
     metadata = {SCHEMA_KEY: json.dumps(about), RULES_KEY: json.dumps(rules.about())}
     return table.replace_schema_metadata(metadata)

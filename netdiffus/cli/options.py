@@ -72,6 +72,9 @@ class Reading:
     flow_column: Annotated[
         str | None, typer.Option(help="Column that identifies the trace, if a row is a packet.")
     ] = None
+    encoding: Annotated[
+        str | None, typer.Option(help="Of text that is not UTF-8, as in gb18030.")
+    ] = None
 
     def options(self, length: int | None = None) -> ReadOptions:
         """The same for `Traces.load`."""
@@ -79,7 +82,9 @@ class Reading:
 
         names = None if self.channels is None else comma_separated(self.channels)
         renamed = dict(_renaming(one) for one in self.columns or ())
-        return ReadOptions(length, names, self.label_column, renamed, self.flow_column)
+        return ReadOptions(
+            length, names, self.label_column, renamed, self.flow_column, self.encoding
+        )
 
 
 def _renaming(choice: str) -> tuple[str, str]:

@@ -22,6 +22,7 @@ from netdiffus.errors import InputError
 from netdiffus.tables import bounds
 from netdiffus.tables.columns.names import is_label
 from netdiffus.tables.formats import arff, json_text, npz, parquet, text
+from netdiffus.tables.formats.encoding import as_utf8
 from netdiffus.tables.manifest import MANIFEST, PLAN, Manifest
 from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.report import Findings
@@ -37,6 +38,7 @@ _STARTS = {
 }  # fmt: skip
 MAX_TEXT = 2**31 - 1  # bytes that Arrow parses as one block
 _PARTS = (".parquet", ".pq")
+_NO_TEXT = (*_PARTS, ".npz", ".npy", ".feather", ".arrow")
 _NOTES = (".txt", ".log")
 # What the readers raise where bytes are damaged.
 _DAMAGED = (
@@ -122,6 +124,8 @@ def read_file(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
             start = file.read(64)
         _refuse_others(path, start, suffix)
         suffix = _named_otherwise(suffix, start)
+        if options.encoding is not None and suffix in _NO_TEXT:
+            raise InputError(f"encoding is for text, and {suffix} is none; leave it out")
         return READERS[suffix](path, options, findings)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
@@ -451,8 +455,10 @@ _Reader = Callable[[Path, ReadOptions, Findings], pa.Table]
 def _of_content(
     read: Callable[[pa.Buffer, ReadOptions, Findings], pa.Table],
 ) -> _Reader:
-    """A reader of files, of one that reads their bytes, decompressed."""
-    return lambda path, options, findings: read(content(path), options, findings)
+    """A reader of files, of one that reads their bytes, decompressed and in UTF-8."""
+    return lambda path, options, findings: read(
+        as_utf8(content(path), options, findings), options, findings
+    )
 
 
 _TEXT, _LOG, _JSON = map(_of_content, (text.read_text, _read_log, json_text.read_json))

@@ -19,6 +19,7 @@ class ReadOptions:
         label_column: The column of the classes; None looks for the usual names.
         columns: Old name of a column to new name.
         by: Column that names the trace of each row, where one row is one packet.
+        encoding: Of a file of text; None finds it, or raises where it is in doubt.
     """
 
     length: int | None = None
@@ -26,12 +27,25 @@ class ReadOptions:
     label_column: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     by: str | None = None
+    encoding: str | None = None
 
     def __post_init__(self) -> None:
         if self.length is not None:
             object.__setattr__(self, "length", whole("length", self.length, at_least=1))
         if self.channels is not None:
             object.__setattr__(self, "channels", _names(self.channels))
+        if self.encoding is not None:
+            _check_encoding(self.encoding)
+
+
+def _check_encoding(name: str) -> None:
+    try:
+        "".encode(name)
+    except LookupError:
+        raise InputError(
+            f"encoding: {name!r} is not known; use one such as utf-8, cp1252, gb18030, big5, "
+            "cp932 (Shift JIS), euc_kr or cp1251"
+        ) from None
 
 
 def _names(channels: Sequence[str]) -> tuple[str, ...]:

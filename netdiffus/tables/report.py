@@ -17,6 +17,7 @@ class Findings:
 
     Attributes:
         form: Kind of the file: format, separator, encoding.
+        encoding: Of a file of text.
         label: The column of the classes.
         origins: The column that each channel was read from.
         left_out: Columns that were not read, and why.
@@ -24,6 +25,7 @@ class Findings:
     """
 
     form: str = "table"
+    encoding: str = "UTF-8"
     label: str = "label"
     origins: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)

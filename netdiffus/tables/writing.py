@@ -51,7 +51,7 @@ def write_parts(tables: Iterable[pa.Table], path: Path, rows: int | None = None)
         writer = None
         for table in _groups(tables, rows or GROUP):
             if writer is None:
-                writer = pa.parquet.ParquetWriter(part, table.schema, compression="zstd")
+                writer = pa.parquet.ParquetWriter(part, table.schema, **_options(table.schema))
                 stack.enter_context(writer)
             writer.write_table(table)
 
@@ -110,7 +110,18 @@ def _without_formulas(table: pa.Table) -> pa.Table:
 
 
 def _write_parquet(table: pa.Table, path: Path) -> None:
-    pa.parquet.write_table(table, path, compression="zstd")
+    pa.parquet.write_table(table, path, **_options(table.schema))
+
+
+def _options(schema: pa.Schema) -> dict[str, Any]:
+    """How Parquet is written: dictionaries of times only cost, as hardly two are the same."""
+    repeated = []
+    for field in schema:
+        is_list = pa.types.is_list(field.type)
+        item = field.type.value_type if is_list else field.type
+        if not pa.types.is_floating(item):
+            repeated.append(f"{field.name}.list.element" if is_list else field.name)
+    return {"compression": "zstd", "use_dictionary": repeated}
 
 
 def _write_csv(table: pa.Table, path: Path) -> None:

@@ -208,6 +208,7 @@ class Traces:
         label_column: str | None = None,
         columns: Mapping[str, str] | None = None,
         by: str | None = None,
+        encoding: str | None = None,
     ) -> Traces:
         """Reads a file of traces.
 
@@ -225,6 +226,8 @@ class Traces:
             columns: Old name of a column to new name; `{"time": "timestamp_us"}` says that `time`
                 holds times in µs.
             by: Column of the trace, of a table with one row per packet.
+            encoding: Of text that is no UTF-8, such as `gb18030`. If not given, Unicode and
+                Windows-1252 are found; what may be another is refused.
 
         Raises:
             InputError: Names the file and what is wrong with it.
@@ -232,7 +235,7 @@ class Traces:
         Warns:
             Note: Of each thing that was changed or left out.
         """
-        options = ReadOptions(length, channels, label_column, columns or {}, by)
+        options = ReadOptions(length, channels, label_column, columns or {}, by, encoding)
         return cls.load_with_report(path, options)[0]
 
     @classmethod

@@ -321,6 +321,22 @@ def test_a_list_in_windows_1252(tmp_path: Path) -> None:
     assert traces.classes == ("Web \u2013 XSS",)
 
 
+def test_a_list_of_labels_in_another_script(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.pcap", PLAIN)
+    labels = write(tmp_path / "l.csv", "file,label\na.pcap,微信\n".encode("gb18030"))
+    with pytest.raises(InputError, match=r"l\.csv: no UTF-8, and in which encoding"):
+        import_captures(path, label_from=labels)
+
+
+@pytest.mark.parametrize("shift", [0, 1, 2])
+def test_a_long_list_of_labels_in_utf8(shift: int, tmp_path: Path) -> None:
+    """Of one of the shifts, what is looked at for the encoding ends within a character."""
+    path = write(tmp_path / "a.pcap", PLAIN)
+    text = f"file,label\na.pcap,微信\n{'x' * shift}{'微' * 50_000},a\n"
+    labels = write(tmp_path / "l.csv", text.encode())
+    assert import_captures(path, label_from=labels)[0].classes == ("微信",)
+
+
 def flow(port: int, seconds: float) -> Record:
     packet = ipv4(CLIENT, SERVER, 6, tcp(port, 443, 0, SYN, number=port))
     return Record(START + round(seconds * SECOND), ethernet(packet))

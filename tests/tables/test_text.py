@@ -121,8 +121,53 @@ def test_unicode_encodings(encoding: str, tmp_path: Path) -> None:
 def test_other_encodings_are_read_and_said(encoding: str, tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes('label,value\nvidéo,"[1,2]"\n'.encode(encoding))
-    with pytest.warns(Note, match="no UTF-8; it was read as"):
+    with pytest.warns(Note, match="no UTF-8; it was read as .*, such as 'vidéo'"):
         assert Traces.load(path).classes == ("vidéo",)
+
+
+def test_a_dash_of_windows(tmp_path: Path) -> None:
+    """As in the classes of CIC-IDS2017."""
+    path = tmp_path / "t.csv"
+    path.write_bytes(b'label,value\nWeb Attack \x96 XSS,"[1,2]"\n')
+    with pytest.warns(Note, match="Windows-1252"):
+        assert Traces.load(path).classes == ("Web Attack \u2013 XSS",)
+
+
+SCRIPTS = {
+    "gb18030": ("微信", "视频"), "big5": ("影片", "聊天"), "cp932": ("ビデオ", "音声"),
+    "euc_jp": ("ビデオ", "音声"), "euc_kr": ("영상", "채팅"), "cp1251": ("видео", "чат"),
+    "koi8_r": ("видео", "чат"), "cp1253": ("βίντεο", "φωνή"),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::netdiffus.errors.Note")
+@pytest.mark.parametrize(("encoding", "names"), SCRIPTS.items(), ids=SCRIPTS.keys())
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "arff"])
+def test_other_scripts_are_asked_for(
+    encoding: str, names: tuple[str, str], suffix: str, tmp_path: Path
+) -> None:
+    """They cannot be told from one another with certainty, so none is guessed."""
+    rows = {
+        "csv": 'label,value\n{},"[1,2]"\n{},"[3]"\n',
+        "jsonl": '{{"label": "{}", "value": [1, 2]}}\n{{"label": "{}", "value": [3]}}\n',
+        "arff": "@relation a\n@attribute label string\n@attribute value_1 numeric\n"
+        "@attribute value_2 numeric\n@data\n{},1,2\n{},3,4\n",
+    }
+    path = tmp_path / f"t.{suffix}"
+    path.write_bytes(rows[suffix].format(*names).encode(encoding))
+    with pytest.raises(InputError, match=rf"--encoding .*{encoding} '?.*{names[0]}"):
+        Traces.load(path)
+    assert Traces.load(path, encoding=encoding).classes == names
+    with pytest.raises(InputError, match="no utf-8 text; name another"):
+        Traces.load(path, encoding="utf-8")
+
+
+def test_an_encoding_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="encoding: 'rot13' is not known"):
+        Traces.load(tmp_path / "t.csv", encoding="rot13")
+    Traces.from_lists({"value": [[1]]}, ["a"]).save(tmp_path / "t.parquet")
+    with pytest.raises(InputError, match="encoding is for text"):
+        Traces.load(tmp_path / "t.parquet", encoding="big5")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-PIECE = 1 << 20  # bytes read at a time
+PIECE = 1 << 18  # bytes read at a time: what a core's cache holds
 CHUNK = 1 << 16  # bytes decompressed at a time: what a damage costs at most
 MOST_LAYERS = 4  # of compression and archives in one another
 WINDOW_LOG = 31  # of zstd: 2 GiB, the most that it can have

@@ -1,4 +1,4 @@
-"""CSV and its kin: separator, encoding and decimal sign are found, cells with lists parsed."""
+"""CSV and its kin: separator and decimal sign are found, cells with lists parsed."""
 
 from __future__ import annotations
 
@@ -18,19 +18,13 @@ from netdiffus.tables.formats.preamble import body_of
 from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.report import Findings
 
-_BOMS = (
-    (b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"),
-    (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"),
-)  # fmt: skip
-
 
 def read_text(data: pa.Buffer, options: ReadOptions, findings: Findings) -> pa.Table:
-    """The table in the bytes of a text file; columns of lists are list columns.
+    """The table in the bytes of a text in UTF-8; columns of lists are list columns.
 
     Raises:
         InputError: Names the column and row that cannot be read.
     """
-    data, encoding = _utf8(data)
     body = body_of(data, findings)
     body = replace(body, data=_with_quotes(body.data))
     sample = body.data.slice(0, min(len(body.data), _first_line(body.data) + SAMPLE)).to_pybytes()
@@ -42,12 +36,7 @@ def read_text(data: pa.Buffer, options: ReadOptions, findings: Findings) -> pa.T
     header = header_of(sample, body.separator, findings)
     form = _Form(header, body.missing)
     separator = (SEPARATORS | RARE).get(header.separator, repr(header.separator))
-    findings.form = f"CSV, separator {separator}, {encoding}"
-    if encoding not in ("UTF-8", "utf-8-sig", "utf-16", "utf-32"):
-        findings.mended.append(
-            f"the file is no UTF-8; it was read as {encoding}. If names look wrong, "
-            "save it as UTF-8"
-        )
+    findings.form = f"CSV, separator {separator}, {findings.encoding}"
     table = _parse(_without_blanks(body.data, header), form, options, findings)
     comma = header.separator == ";"
     return parse_lists(table, options, findings, decimal_comma=comma)
@@ -59,38 +48,6 @@ class _Form:
 
     header: Header
     missing: tuple[str, ...]
-
-
-def _utf8(data: pa.Buffer) -> tuple[pa.Buffer, str]:
-    """The text as UTF-8, and the name of the encoding that it was written in."""
-    start = data.slice(0, min(len(data), 4096)).to_pybytes()
-    for mark, encoding in _BOMS:
-        if start.startswith(mark):
-            return _decoded(data, encoding), encoding
-    zeros = start[:100].count(0)
-    if zeros:
-        if zeros < len(start[:100]) // 3:
-            raise InputError("the file holds zero bytes, so it is no text; check what it is")
-        if start[1:4] == b"\0\0\0" or start[:3] == b"\0\0\0":
-            return _decoded(data, "utf-32-be" if start[0] == 0 else "utf-32-le"), "utf-32"
-        return _decoded(data, "utf-16-be" if start[0] == 0 else "utf-16-le"), "utf-16"
-    try:
-        offsets = pa.py_buffer((0).to_bytes(8, "little") + len(data).to_bytes(8, "little"))
-        pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, data]).cast(pa.large_string())
-        return data, "UTF-8"
-    except pa.ArrowInvalid:
-        pass
-    try:
-        return _decoded(data, "cp1252"), "Windows-1252"
-    except InputError:
-        return _decoded(data, "latin-1"), "Latin-1"
-
-
-def _decoded(data: pa.Buffer, encoding: str) -> pa.Buffer:
-    try:
-        return pa.py_buffer(data.to_pybytes().decode(encoding).encode())
-    except UnicodeDecodeError as error:
-        raise InputError(f"byte {error.start}: no {encoding} text; save it as UTF-8") from None
 
 
 def _first_line(data: pa.Buffer) -> int:
