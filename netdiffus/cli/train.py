@@ -162,6 +162,14 @@ def train(
         float, typer.Option(help="Share of the validation split, which detects overfitting.")
     ] = 0.1,
     seed: Seed = 0,
+    deterministic: Annotated[
+        bool,
+        typer.Option(
+            "--deterministic",
+            help="Train on one CPU thread: the same weights, bit for bit, whatever number of "
+            "threads the machine has.",
+        ),
+    ] = False,
     device: Device = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint.")] = False,
     force: Force = False,
@@ -196,6 +204,7 @@ def train(
         learning_rate=learning_rate,
         validation_fraction=validation,
         seed=seed,
+        deterministic=deterministic,
     )
     if sessions:
         flows = load(data, reading.options())

@@ -37,10 +37,12 @@ from netdiffus.training.encoded import fits, sample_of, with_exceptions
 from netdiffus.training.loop import learn
 from netdiffus.training.processes import (
     check_batch,
+    check_deterministic,
     interruptible,
     is_loss_of_a_process,
     joined,
     leave_group,
+    one_thread,
     refuse_others,
     target_device,
 )
@@ -137,7 +139,7 @@ def train(
             seed=recipe.seed,
         )
 
-    with owners_needed(_owners_needed(rare)):
+    with owners_needed(_owners_needed(rare)), one_thread(recipe.deterministic):
         model = new_model(traces)
         if isinstance(data, Dataset):
             while (more := with_exceptions(traces, model, data)) is not None:
@@ -162,7 +164,8 @@ def _train(
 ) -> Model:
     accelerator = joined()
     check_batch(recipe.batch_size, accelerator.num_processes)
-    with alone_in(folder if accelerator.is_main_process else None), interruptible() as interrupted:
+    alone = alone_in(folder if accelerator.is_main_process else None)
+    with alone, one_thread(recipe.deterministic), interruptible() as interrupted:
         run = _new_run(model, traces, recipe, accelerator, folder, device, progress)
         refuse_others(accelerator, run.fingerprint)
         if resume:
@@ -202,6 +205,7 @@ def _new_run(
 ) -> Run:
     """A run before its first step."""
     target = target_device(accelerator, device)
+    check_deterministic(recipe.deterministic, target)
     settings = settings_of(recipe)
     state = State.new(model.network.to(target), recipe)
     place = accelerator.process_index, accelerator.num_processes, target

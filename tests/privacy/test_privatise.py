@@ -216,10 +216,13 @@ class TestLedgerFile:
 
     def test_other_files_and_other_units_are_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "ledger.json"
-        path.write_text("{}")
-        with pytest.raises(InputError, match="not a privacy ledger"), pytest.warns(Note):
-            privatise(real(60), 2, delta=1e-3, length=2, ledger=path)
-        text = {"form": "netdiffus privacy ledger 1", "unit": "one user", "releases": []}
+        form = {"form": "netdiffus privacy ledger 1"}
+        others = [{}, form | {"releases": []}, form | {"unit": "x", "releases": [{"mu": "1"}]}]
+        for damaged in ("[" * 10**5, *map(json.dumps, others)):
+            path.write_text(damaged)
+            with pytest.raises(InputError, match="not a privacy ledger"), pytest.warns(Note):
+                privatise(real(60), 2, delta=1e-3, length=2, ledger=path)
+        text = form | {"unit": "one user", "releases": []}
         path.write_text(json.dumps(text))
         with pytest.raises(InputError, match="counts for one user, this"), pytest.warns(Note):
             privatise(real(60), 2, delta=1e-3, length=2, ledger=path)
