@@ -53,17 +53,20 @@ class Dataset:
         self.length: int | None = None
 
     @classmethod
-    def write(cls, folder: str | Path, parts: Iterable[Traces]) -> Dataset:
+    def write(cls, folder: str | Path, parts: Iterable[Traces], *, force: bool = False) -> Dataset:
         """Writes traces as a data set, a part each; the manifest comes last.
 
         Args:
             folder: A folder without a data set; it is made if need be.
             parts: All with the same channels, element types and meta columns.
+            force: Replace a data set that is there.
 
         Raises:
             InputError: No parts, or parts that differ.
-            FileExistsError: The folder holds a data set.
+            FileExistsError: The folder holds a data set and `force` is false.
         """
+        refuse_existing(Path(folder) / MANIFEST, force)
+        _remove(Path(folder))
         return cls._written(Path(folder), ([traces] for traces in parts))
 
     @classmethod

@@ -74,13 +74,16 @@ def _keys(found: Ints) -> npt.NDArray[np.uint64]:
     first = np.flatnonzero(np.append(True, equal[1:] != equal[:-1]))
     before = np.arange(len(found)) - np.repeat(first, np.diff(np.append(first, len(found))))
     keys = np.empty(len(found), dtype=np.uint64)
-    keys[order] = _mixed(equal.view(np.uint64), before.view(np.uint64))
+    keys[order] = stream(equal.view(np.uint64), before)
     return keys
 
 
-def _mixed(one: npt.NDArray[np.uint64], number: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """SplitMix64 of each number of the stream that begins at each of the first."""
-    found = one + (number + np.uint64(1)) * np.uint64(ODD)
+def stream(seeds: npt.NDArray[np.uint64], places: Ints) -> npt.NDArray[np.uint64]:
+    """(N,): the random number of SplitMix64 at each place of the stream of each seed.
+
+    Different places of a stream have different numbers.
+    """
+    found = seeds + (places.astype(np.uint64) + np.uint64(1)) * np.uint64(ODD)
     for shift, factor in MIX:
         found = (found ^ (found >> np.uint64(shift))) * np.uint64(factor)
     return np.asarray(found ^ (found >> np.uint64(31)))

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
-from tempfile import TemporaryFile, gettempdir
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from netdiffus.arrays import temporary_array
 from netdiffus.codec import TokenCodec
 from netdiffus.codec.columns import Choice, counts_rows
 from netdiffus.codec.series import parts_of
@@ -141,7 +140,8 @@ def _in_file(model: Model, dataset: Dataset) -> Encoded:
     """As `encoded`, batch by batch; the operating system keeps in memory what it has room for."""
     n, found = len(dataset), (_encoded(model, one, point_hashes) for one in dataset.batches())
     first = next(found)
-    arrays = [_file_of(n, one.numpy()) for one in first[:3]]
+    rows = [one.numpy() for one in first[:3]]
+    arrays = [temporary_array((n, *one.shape[1:]), one.dtype) for one in rows]
     same, longer, begin = np.empty(n, dtype=np.int64), 0, 0
     for one in chain([first], found):
         end = begin + len(one.labels)
@@ -164,21 +164,6 @@ def _encoded(model: Model, traces: Traces, numbers: Callable[[Traces], Ints]) ->
         numbers(kept),
         int((traces.lengths > (length or 0)).sum()),
     )
-
-
-def _file_of(n: int, like: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """An array of n such rows in a temporary file, which goes with the process."""
-    shape = (n, *like.shape[1:])
-    if 0 in shape:
-        return np.zeros(shape, like.dtype)
-    with TemporaryFile(prefix="netdiffus-") as file:
-        size = like.dtype.itemsize * int(np.prod(shape))
-        try:  # else a full disk ends the process when it writes there
-            os.posix_fallocate(file.fileno(), 0, size)
-        except OSError as error:
-            text = f"{error.strerror}: {size:,} bytes for a temporary file, see TMPDIR"
-            raise OSError(error.errno, text, gettempdir()) from None
-        return np.memmap(file, like.dtype, "r+", shape=shape)
 
 
 def _inputs(codec: Codec, traces: Traces) -> Tensor:
