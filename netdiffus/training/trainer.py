@@ -185,9 +185,11 @@ def _saved_alone(run: Run) -> InputError:
     """What to say where another process was lost; what was learned before is saved."""
     run.ended = "interrupted"
     save(run)
+    is_first = run.accelerator.is_main_process
+    kept = "the model is saved" if is_first else "process 0 saves the model, unless it is gone"
     return InputError(
-        f"another process of the training is gone at step {run.state.step}; the model is saved, so "
-        "start all again with resume (--resume)"
+        f"another process of the training is gone at step {run.state.step}; {kept}, so start all "
+        "again with resume (--resume)"
     )
 
 
