@@ -68,7 +68,7 @@ def sample_of(dataset: Dataset, seed: int, length: int | None, columns: Choice =
     Warns:
         Note: They are not all; or a column counts the rows.
     """
-    most, length = _sample_size(dataset, length or dataset.longest)
+    most, length = sample_size(dataset, length or dataset.longest)
     cut = f", of at most {length:,} points each" if length < dataset.longest else ""
     warnings.warn(
         Note(
@@ -95,7 +95,7 @@ def _without_counters(traces: Traces) -> Traces:
     return replace(traces, meta=traces.meta.drop_columns(names))
 
 
-def _sample_size(dataset: Dataset, length: int) -> tuple[int, int]:
+def sample_size(dataset: Dataset, length: int) -> tuple[int, int]:
     """How many traces of how many points at most; a single long trace must not leave a few."""
     n, points = len(dataset), _points(dataset)
     length = min(length, dataset.longest, max(1, points // min(n, FEWEST)))

@@ -48,7 +48,7 @@ def without_counter(traces: Traces) -> Traces:
 def fitted(dataset: Dataset, most: int = 200, **options: Any) -> dict[str, Any]:
     """All that a model keeps of a sample, and the weights it begins with."""
     with (
-        mock.patch("netdiffus.training.encoded._sample_size", return_value=(most, 8)),
+        mock.patch("netdiffus.training.encoded.sample_size", return_value=(most, 8)),
         mock.patch("netdiffus.training.trainer.fits", return_value=False),
         mock.patch("netdiffus.training.trainer._train", side_effect=lambda model, *_: model),
         pytest.warns(Note, match=f"fitted on {most:,} random"),

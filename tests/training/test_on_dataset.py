@@ -36,7 +36,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def from_a_file(most: int) -> Iterator[None]:
     """Data sets are not read into memory, but for samples of so many traces."""
     with (
-        mock.patch("netdiffus.training.encoded._sample_size", return_value=(most, 8)),
+        mock.patch("netdiffus.training.encoded.sample_size", return_value=(most, 8)),
         mock.patch("netdiffus.training.trainer.fits", return_value=False),
         pytest.warns(Note, match=f"fitted on {most:,} random"),
     ):
