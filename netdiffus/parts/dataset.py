@@ -56,20 +56,17 @@ class Dataset:
         self.length: int | None = None
 
     @classmethod
-    def write(cls, folder: str | Path, parts: Iterable[Traces], *, force: bool = False) -> Dataset:
+    def write(cls, folder: str | Path, parts: Iterable[Traces]) -> Dataset:
         """Writes traces as a data set, a part each; the manifest comes last.
 
         Args:
             folder: A folder without a data set; it is made if need be.
             parts: All with the same channels, element types and meta columns.
-            force: Replace a data set that is there.
 
         Raises:
             InputError: No parts, or parts that differ.
-            FileExistsError: The folder holds a data set and `force` is false.
+            FileExistsError: The folder holds a data set.
         """
-        refuse_existing(Path(folder) / MANIFEST, force)
-        _remove(Path(folder))
         return cls._written(Path(folder), ([traces] for traces in parts))
 
     @classmethod
@@ -226,7 +223,7 @@ class Dataset:
             refuse_existing(one / MANIFEST, force)
         held, _ = holdout_mask(self.batches(), self.classes, fraction, by, sep, seed)
         for one in folders:
-            _remove(one)
+            remove(one)
         rest, holdout = (
             self._written(one, self._parts_of(mask))
             for one, mask in zip(folders, (~held, held), strict=True)
@@ -325,7 +322,7 @@ def part_name(k: int) -> str:
     return f"part-{k:06d}.parquet"
 
 
-def _remove(folder: Path) -> None:
+def remove(folder: Path) -> None:
     """Takes away a data set, if there is one."""
     if (folder / MANIFEST).exists():
         parts = Manifest.read(folder).parts

@@ -18,6 +18,7 @@ from netdiffus.errors import InputError, Note, whole
 from netdiffus.files import refuse_existing
 from netdiffus.ledger import NOT_COVERED, Ledger, few
 from netdiffus.parts import Dataset
+from netdiffus.parts.dataset import remove
 from netdiffus.privacy.accounting import calibrate, check_budget, epsilon_by_pld, epsilon_of
 from netdiffus.privacy.cells import AT_A_TIME, TracesInCells, in_cells, private_columns
 from netdiffus.privacy.domain import Domain, domain
@@ -112,9 +113,11 @@ def privatise_to_parts(
         InputError: As of `privatise`; or the folder cannot be written to.
         FileExistsError: The folder holds a data set and `force` is false.
     """
-    refuse_existing(Path(folder) / MANIFEST, force)  # before anything is spent
+    folder = Path(folder)
+    refuse_existing(folder / MANIFEST, force)  # before anything is spent
     private = _private(traces, Rules(epsilon, **options), progress)
-    return Dataset.write(folder, private, force=force)
+    remove(folder)
+    return Dataset.write(folder, private)
 
 
 @dataclass(frozen=True)
