@@ -166,11 +166,26 @@ def comma_separated(text: str) -> list[str]:
 
 def load(path: Path, options: ReadOptions) -> Traces:
     """The traces of a file; what was read as what goes to standard error."""
+    from netdiffus.tables.store import Store
     from netdiffus.traces.traces import Traces
 
+    if not (store := Store.of(path)).is_local:
+        return _load_remote(store.name, path, options)
     traces, report = Traces.load_with_report(path, options)
     say(f"read {report}")
     return traces
+
+
+def _load_remote(name: str, path: Path, options: ReadOptions) -> Traces:
+    """All traces of a data set in an object store."""
+    found = data_set(path, options)
+    if found is None:
+        raise InputError(
+            f"{name}: options for other columns are of no use for a data set in an object store; "
+            "leave them out, or copy the data set to a folder"
+        )
+    say(f"read all of {found}")
+    return found.load()
 
 
 def as_made(read: Callable[[Path, ReadOptions], Any], path: Path, options: ReadOptions) -> Any:
@@ -204,8 +219,10 @@ def data_set(path: Path, options: ReadOptions) -> Dataset | None:
     from netdiffus.parts import Dataset
     from netdiffus.tables import ReadOptions
     from netdiffus.tables.manifest import MANIFEST
+    from netdiffus.tables.store import Store
 
-    if not (path / MANIFEST).exists() or options != ReadOptions(options.length):
+    is_one = (path / MANIFEST).exists() or not Store.of(path).is_local
+    if not is_one or options != ReadOptions(options.length):
         return None
     return Dataset(path) if options.length is None else Dataset(path).truncate(options.length)
 

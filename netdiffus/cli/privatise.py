@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from netdiffus.cli.options import TABLE_HELP, Force, Json, Reading, load
+from netdiffus.cli.options import TABLE_HELP, Force, Json, Reading, given
 from netdiffus.cli.output import show
 from netdiffus.cli.private_options import (
     Anyway,
@@ -22,10 +22,17 @@ from netdiffus.cli.private_options import (
 from netdiffus.cli.progress import bar
 from netdiffus.errors import InputError
 
+if TYPE_CHECKING:
+    from netdiffus.parts import Dataset
+    from netdiffus.tables import ReadOptions
+    from netdiffus.traces.traces import Traces
+
 
 def privatise(
     data: Annotated[Path, typer.Argument(help=TABLE_HELP)],
-    out: Annotated[Path, typer.Option("-o", "--out", help="A .parquet file.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="A .parquet file, or a folder for parts.")
+    ],
     epsilon: Annotated[float, typer.Option(help="Privacy budget: 1 is strong, 8 is weak.")],
     delta: Delta = 1e-5,
     by: Annotated[
@@ -50,30 +57,45 @@ def privatise(
     as_json: Json = False,
 ) -> None:
     """Make private traces with a guarantee: (epsilon, delta)-differential privacy."""
-    from netdiffus.files import claim
     from netdiffus.ledger import statement
-    from netdiffus.privacy.privatise import privatise as run
+    from netdiffus.parts.building import is_folder
 
-    if out.suffix.lower() != ".parquet":
-        raise InputError(f"{out}: private traces go into a .parquet file, for their ledger")
-    options, most = reading.options(), most_of(most, by)
-    with claim(out, force=force):
-        traces = load(data, options)
-        with bar("privatise", 1.0) as progress:
-            private = run(
-                traces,
-                epsilon,
-                delta=delta,
-                by=by,
-                most=most,
-                classes=named(classes),
-                length=length,
-                ranges=bounds(ranges),
-                mix=mix,
-                anyway=anyway,
-                ledger=ledger,
-                progress=progress,
-            )
-        private.save(out, force=force)
+    if not is_folder(out) and out.suffix.lower() != ".parquet":
+        raise InputError(
+            f"{out}: private traces go into a .parquet file or a folder, for their ledger"
+        )
+    rules = {
+        "epsilon": epsilon,
+        "delta": delta,
+        "by": by,
+        "most": most_of(most, by),
+        "classes": named(classes),
+        "length": length,
+        "ranges": bounds(ranges),
+        "mix": mix,
+        "anyway": anyway,
+        "ledger": ledger,
+    }
+    private = _run(data, reading.options(), out, rules, force)
     found = {"traces": str(out), "classes": private.counts()}
     show(found | {"privacy": statement(private.ledger), "ledger": private.ledger}, as_json)
+
+
+def _run(
+    data: Path, options: ReadOptions, out: Path, rules: dict[str, Any], force: bool
+) -> Traces | Dataset:
+    """The private traces, written."""
+    from netdiffus.files import claim
+    from netdiffus.parts.building import is_folder
+    from netdiffus.privacy.privatise import privatise, privatise_to_parts
+
+    if is_folder(out):
+        traces = given(data, options)
+        with bar("privatise", 1.0) as progress:
+            return privatise_to_parts(traces, out, force=force, progress=progress, **rules)
+    with claim(out, force=force):
+        traces = given(data, options)
+        with bar("privatise", 1.0) as progress:
+            private = privatise(traces, progress=progress, **rules)
+        private.save(out, force=force)
+    return private

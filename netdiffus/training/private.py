@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from math import sqrt
 from pathlib import Path
@@ -17,9 +18,11 @@ from netdiffus.model.files import refuse_model
 from netdiffus.model.model import Model
 from netdiffus.networks.causal import CausalNetwork
 from netdiffus.privacy.accounting import noise_for
-from netdiffus.privacy.privatise import bounded, private_table
+from netdiffus.privacy.groups import Groups
+from netdiffus.privacy.privatise import Rules, private_batches
 from netdiffus.progress import Progress, given_or_bar
-from netdiffus.traces.traces import Ints, Traces
+from netdiffus.traces.splitting import group_names
+from netdiffus.traces.traces import Ints, Traces, concat
 from netdiffus.training.dpsgd import MOST_GRADIENT, Private, learn_privately
 from netdiffus.training.processes import interruptible
 from netdiffus.training.recipe import Recipe
@@ -94,21 +97,18 @@ def train_private(
     if folder is not None:
         refuse_model(folder, force)
     with alone_in(folder), given_or_bar(progress, "train", 1.0) as shown:
-        table = private_table(
-            traces,
+        rules = Rules(
             epsilon,
             delta,
-            by=by,
-            most=most,
-            classes=classes,
-            length=length,
-            ranges=ranges,
-            mix="real",
+            by,
+            most,
+            classes,
+            length,
+            ranges,
             anyway=anyway,
-            ledger=None,
-            progress=lambda share, note: shown(BEFORE * share, note),
             share=TABLE,
         )
+        table = concat(list(private_batches(traces, rules, _part(shown, 0.0, BEFORE))))
         ledger = table.ledger or {}
         share = min(LARGEST_SHARE, batch_size / len(table))
         noise = noise_for(epsilon, delta, _spent(ledger), share, steps)
@@ -121,7 +121,7 @@ def train_private(
             rate=learning_rate,
         )
         model = _from_table(table, length, seed, shown)
-        done = _learn(model, *bounded(traces, by, most), private, shown)
+        done = _learn(model, *_bounded(traces, by, most), private, shown)
     ended = "budget used" if done == steps else "interrupted"
     model.about |= {"dp_sgd_steps": done, "ended": ended, "temperature": 1.0}
     model.ledger = _with_steps(ledger, model, private)
@@ -137,12 +137,21 @@ def _spent(ledger: Ledger) -> float:
 
 def _from_table(table: Traces, length: int | None, seed: int, shown: Progress) -> Model:
     """The default network, trained on private traces."""
-
-    def at(share: float, note: str) -> None:
-        shown(BEFORE + (AFTER - BEFORE) * share, note)
-
-    recipe = Recipe(steps=TABLE_STEPS, seed=seed)
+    recipe, at = Recipe(steps=TABLE_STEPS, seed=seed), _part(shown, BEFORE, AFTER)
     return train(table, recipe=recipe, codec=TokenCodec(length), progress=at)
+
+
+def _bounded(traces: Traces, by: str | None, most: int) -> tuple[Traces, Ints]:
+    """At most `most` random traces of each unit of privacy, and the unit of each, (N,) from 0."""
+    if by is None:
+        return traces, np.arange(len(traces))
+    kept = concat(list(Groups([traces], by, most, secrets.token_bytes(16)).of([traces])))
+    return kept, np.unique(group_names(kept.meta, by, None), return_inverse=True)[1]
+
+
+def _part(shown: Progress, begin: float, end: float) -> Progress:
+    """Progress of one stage, which takes the time from one share of the whole to another."""
+    return lambda share, note: shown(begin + (end - begin) * share, note)
 
 
 def _learn(model: Model, real: Traces, units: Ints, private: Private, shown: Progress) -> int:
@@ -159,11 +168,11 @@ def _learn(model: Model, real: Traces, units: Ints, private: Private, shown: Pro
         torch.from_numpy(labels[rows]),
         torch.from_numpy(model.columns.encode(real.truncate(codec.length or 1))),
     )
+    at = _part(shown, AFTER, 1.0)
     with interruptible() as interrupted:
 
         def after(step: int) -> bool:
-            done = AFTER + (1 - AFTER) * step / private.steps
-            shown(done, f"DP-SGD, step {step} of {private.steps}")
+            at(step / private.steps, f"DP-SGD, step {step} of {private.steps}")
             return interrupted.is_set()
 
         return learn_privately(net, data, units[rows], private, after)

@@ -118,13 +118,13 @@ def train(
     recipe = recipe or (recipe_of(before) if before else Recipe(minutes=2))
     recipe = _with_decay(recipe, preset)
     data = traces
-    traces = _to_fit_on(data, recipe.seed, codec.length if codec else None)
+    columns = before.columns.chosen if before and columns is None else columns
+    traces = _to_fit_on(data, recipe.seed, codec.length if codec else None, columns)
     if isinstance(data, Traces) or fits(data):
         data = traces = traces.without_empty_classes()
     if folder is not None:
         refuse_model(folder, force or resume)
     fresh = codec or default_codec(preset, default_size(traces))
-    columns = before.columns.chosen if before and columns is None else columns
     rare = rare or (before.about.get("rare", "drop") if before else "drop")
 
     def new_model(traces: Traces) -> Model:
@@ -188,9 +188,11 @@ def _saved_alone(run: Run) -> InputError:
     """What to say where another process was lost; what was learned before is saved."""
     run.ended = "interrupted"
     save(run)
+    is_first = run.accelerator.is_main_process
+    kept = "the model is saved" if is_first else "process 0 saves the model, unless it is gone"
     return InputError(
-        f"another process of the training is gone at step {run.state.step}; the model is saved, so "
-        "start all again with resume (--resume)"
+        f"another process of the training is gone at step {run.state.step}; {kept}, so start all "
+        "again with resume (--resume)"
     )
 
 
@@ -227,11 +229,11 @@ def _new_run(
     )
 
 
-def _to_fit_on(data: Traces | Dataset, seed: int, length: int | None) -> Traces:
+def _to_fit_on(data: Traces | Dataset, seed: int, length: int | None, columns: Choice) -> Traces:
     """The traces that vocabularies and columns are found in: all, or a sample of a data set."""
     if isinstance(data, Traces):
         return data
-    return data.load() if fits(data) else sample_of(data, seed, length)
+    return data.load() if fits(data) else sample_of(data, seed, length, columns)
 
 
 def _learned(model: Model, data: Batches) -> dict[str, int]:

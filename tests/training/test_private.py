@@ -61,13 +61,12 @@ def test_vocabularies_hold_no_value_of_the_traces() -> None:
     traces = users(300)
     seen = []
 
-    def table(given: Traces, *_: object, **more: object) -> Traces:
-        found = real_table(given, *_, **more)
-        seen.append(found)
-        return found
+    def train(table: Traces, *given: object, **more: object) -> Model:
+        seen.append(table)
+        return real_train(table, *given, **more)
 
-    real_table = module.private_table
-    with mock.patch.object(module, "private_table", table):
+    real_train = module.train
+    with mock.patch.object(module, "train", train):
         model = train_private(
             traces, epsilon=50, delta=1e-3, length=2, anyway=True, steps=1, batch_size=50
         )
