@@ -211,6 +211,8 @@ class Weights:
 @contextmanager
 def open_weights(path: Path) -> Iterator[Weights]:
     """Opens a file of tensors and reads its header alone."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise InputError(f"{path}: no regular file but a device, pipe or socket; copy it again")
     with path.open("rb") as start:
         length = int.from_bytes(start.read(8), "little")
     if length > MOST_HEADER:

@@ -173,6 +173,14 @@ def test_endless_text_is_refused(text: str, message: str, goods: Path, tmp_path:
     refused(folder, message)
 
 
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_pipe_is_not_waited_for(name: str, goods: Path, tmp_path: Path) -> None:
+    folder = copied(goods / "causal", tmp_path)
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    refused(folder, "no regular file but a device, pipe or socket|it has no config.json")
+
+
 def test_a_log_of_endless_text_is_no_log(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_text("[" * 100_000)
     with pytest.raises(FileExistsError, match=r"log\.jsonl exists"):

@@ -239,7 +239,6 @@ def test_views_of_bytes_are_read(tmp_path: Path) -> None:
     ("kind", "cells", "suffix"),
     [
         (pa.map_(pa.string(), pa.int8()), [[("a", 1)], []], ".csv"),
-        (pa.list_(pa.list_(pa.int8())), [[[1, 2]], [[3]]], ".csv"),
         (pa.binary(), [b"a", b"\xff"], ".csv"),
         (pa.month_day_nano_interval(), [(1, 2, 3)] * 2, ".csv"),
         (pa.month_day_nano_interval(), [(1, 2, 3)] * 2, ".parquet"),
