@@ -215,6 +215,11 @@ LABELS = ["a", "b"]
             "column 'flow' .by. is of list<item: int",
         ),
         ({"iat": pa.array(["[1, 2]", None])}, {}, "row 1: 'iat' is empty"),
+        (
+            {"flow": pa.array([1, 1]), "label": pa.array([0, 2**62], pa.timestamp("s"))},
+            {"by": "flow"},
+            r"trace 1 has the class a timestamp\[s\] out of range beside another",
+        ),
         ({"label": pa.array([b"a", b"\xff"])}, {}, "column 'label' holds bytes that are no text"),
     ],
 )
