@@ -148,7 +148,8 @@ def check_config(config: Mapping[str, Any]) -> None:
     _check_network(config)
     has_lengths = config["preset"] in LENGTHS
     channels = [Channel(**one) for one in config["codec"]["channels"]]
-    _check_columns(config["columns"], config["network"]["columns"], has_lengths, channels)
+    sizes = config["network"].get("columns", ())
+    _check_columns(config["columns"], sizes, has_lengths, channels)
 
 
 def read_config(path: Path) -> dict[str, Any]:

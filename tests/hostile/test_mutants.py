@@ -142,6 +142,7 @@ HUGE: list[tuple[str, Callable[[dict[str, Any]], Any], str]] = [
     ("causal", lambda c: column(c, 2).update(kind="nothing"), r"columns.learned\[2\]: "),
     ("causal", lambda c: column(c, 2).update(name="protocol"), "must have different names"),
     ("causal", lambda c: c["columns"]["learned"].pop(), "network.columns must have 2 values"),
+    ("causal", lambda c: c["network"].pop("columns"), "network.columns must have 3 values"),
     ("causal", lambda c: c["columns"].update(orders=[["loss", "x"]]), "orders must be pairs"),
     ("causal", lambda c: c["columns"]["totals"].update(points=["sum", "int64"]), "must be a total"),
 ]
