@@ -11,11 +11,13 @@ import typer
 from netdiffus.cli.options import Force, Json, Length, Reading
 from netdiffus.cli.output import show
 from netdiffus.cli.progress import bar
+from netdiffus.errors import InputError
 
 if TYPE_CHECKING:
     from netdiffus.tables import ReadOptions
     from netdiffus.traces.traces import Traces
 
+PICTURES = (".png", ".svg", ".pdf")
 DRAWN = 6  # traces that are drawn in the terminal, each of another class
 POINTS = 48  # of each
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -26,7 +28,8 @@ def inspect(
         list[Path], typer.Argument(help="A table of traces, or captures and folders of them.")
     ],
     picture: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Plot traces of each class: .png, .svg.")
+        Path | None,
+        typer.Option("-o", "--out", help="Plot of each class: .png, .svg, .pdf."),
     ] = None,
     label_from: Annotated[
         str | None, typer.Option(help="Source of the class of captures, as in import.")
@@ -38,9 +41,11 @@ def inspect(
     as_json: Json = False,
 ) -> None:
     """Show how files would be read, and plot a few traces."""
-    from netdiffus.files import claim
+    from netdiffus.files import claim, whole_file
 
     options = reading.options(length)
+    if picture is not None and picture.suffix.lower() not in PICTURES:
+        raise InputError(f"{picture}: choose a name that ends in {', '.join(PICTURES)}")
     with claim(*([picture] if picture else []), force=force):
         traces, found = _read(files, label_from, options)
         found = {key: value for key, value in found.items() if value not in ({}, [])}
@@ -49,7 +54,8 @@ def inspect(
             found |= {"each line": f"{traces.channels[0].title}, first {POINTS} points at most"}
             found["traces drawn"] = _drawn(traces)
         if picture is not None:
-            traces.plot().savefig(picture, dpi=150)
+            with whole_file(picture) as part:
+                traces.plot().savefig(part, format=picture.suffix[1:].lower(), dpi=150)
             found["picture"] = str(picture)
     show(found, as_json)
 

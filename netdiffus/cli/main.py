@@ -56,4 +56,24 @@ def main() -> None:
     except (OSError, SafetensorError) as error:  # the latter where a disk is full
         fail(error, 1)
     except MemoryError as error:
-        fail(MemoryError(f"not enough memory: {error}; work on fewer or shorter traces"), 1)
+        _fail_of_memory(error)
+    except RuntimeError as error:
+        if not _is_of_memory(error):
+            raise
+        _fail_of_memory(error)
+
+
+def _is_of_memory(error: RuntimeError) -> bool:
+    """Whether torch says so: on a GPU by a class, on the CPU by words alone."""
+    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+
+
+def _fail_of_memory(error: Exception) -> None:
+    text = str(error).split("Error code")[0].strip() or "an allocation failed"
+    fail(
+        MemoryError(
+            f"not enough memory: {text}; work on fewer or shorter traces, or in smaller batches "
+            "(--batch-size)"
+        ),
+        1,
+    )

@@ -46,6 +46,9 @@ def demo(
     recipe = Recipe(minutes=minutes, seed=seed)
     for part in PARTS:
         (refuse_model if part == "model" else refuse_existing)(folder / part, force)
+    for part in PARTS:  # an old one beside new ones would be of another run
+        if part != "model":
+            (folder / part).unlink(missing_ok=True)
     rest, holdout = lab_traffic().split(0.25, by="group", seed=seed)
     rest.save(folder / "train.parquet", force=force)
     holdout.save(folder / "holdout.parquet", force=force)

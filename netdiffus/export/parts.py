@@ -114,6 +114,8 @@ class _Work:
 
     def done(self, k: int) -> dict[str, Any] | None:
         """What was written, if the file is there."""
+        if not self._record(k).is_file():
+            return None
         try:
             found: dict[str, Any] = json.loads(self._record(k).read_text(encoding="utf-8"))
             return found if self.path(k).stat().st_size == found["bytes"] else None

@@ -148,7 +148,8 @@ def check_config(config: Mapping[str, Any]) -> None:
     _check_network(config)
     has_lengths = config["preset"] in LENGTHS
     channels = [Channel(**one) for one in config["codec"]["channels"]]
-    _check_columns(config["columns"], config["network"]["columns"], has_lengths, channels)
+    sizes = config["network"].get("columns", ())
+    _check_columns(config["columns"], sizes, has_lengths, channels)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -211,6 +212,8 @@ class Weights:
 @contextmanager
 def open_weights(path: Path) -> Iterator[Weights]:
     """Opens a file of tensors and reads its header alone."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise InputError(f"{path}: no regular file but a device, pipe or socket; copy it again")
     with path.open("rb") as start:
         length = int.from_bytes(start.read(8), "little")
     if length > MOST_HEADER:

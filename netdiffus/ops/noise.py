@@ -222,7 +222,8 @@ def uniforms(seed: int, index: Tensor, first: int, count: int) -> Tensor:
     step = torch.arange(first, first + count, device=index.device)
     counter = torch.full_like(step, _UNIFORM_BLOCK), step, *_words(index)
     high, low, _, _ = philox4x32(counter, key_of(seed))
-    return ((high >> 5) * 2.0**26 + (low >> 6).double()) * 2.0**-53
+    # In double before the product: in float32 the highest words would round up to 1.
+    return ((high >> 5).double() * 2.0**26 + (low >> 6).double()) * 2.0**-53
 
 
 def _multiply(a: int, b: Tensor) -> tuple[Tensor, Tensor]:

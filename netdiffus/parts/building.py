@@ -158,10 +158,10 @@ def plan_of(folder: Path) -> Plan | None:
     Raises:
         InputError: It is damaged.
     """
+    if not (folder / PLAN).is_file():
+        return None
     try:
         found = json.loads((folder / PLAN).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{folder / PLAN}: damaged ({error}); --force begins anew") from None
     if not isinstance(found, dict):
@@ -251,6 +251,8 @@ def remove(folder: Path, record: Record) -> None:
 
 def _read(path: Path) -> Record | None:
     """A record; None where it is damaged or of another version, so that its part is made again."""
+    if not path.is_file():
+        return None
     try:
         return Record.from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):

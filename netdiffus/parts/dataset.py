@@ -26,6 +26,7 @@ from netdiffus.tables.manifest import MANIFEST, Manifest, Part, PartColumns
 from netdiffus.tables.store import Store
 from netdiffus.traces.traces import SHOWN, Bools, Ints, Traces
 
+PART_NAMES = f"part-{'[0-9]' * 6}.parquet"  # those of `part_name`, as a pattern
 POINTS = 1 << 22  # padded points of a channel at a time
 
 
@@ -323,9 +324,8 @@ def part_name(k: int) -> str:
 
 
 def remove(folder: Path) -> None:
-    """Takes away a data set, if there is one."""
-    if (folder / MANIFEST).exists():
-        parts = Manifest.read(folder).parts
-        (folder / MANIFEST).unlink()
-        for part in parts:
-            (folder / part.file).unlink()
+    """Takes away a data set, if there is one, or the parts that a run that was killed has left."""
+    named = Manifest.read(folder).parts if (folder / MANIFEST).exists() else ()
+    (folder / MANIFEST).unlink(missing_ok=True)
+    for path in (*(folder / part.file for part in named), *folder.glob(PART_NAMES)):
+        path.unlink(missing_ok=True)

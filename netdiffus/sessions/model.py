@@ -13,7 +13,7 @@ from netdiffus.codec.column import CODES, Column
 from netdiffus.codec.columns import Choice, safe_columns
 from netdiffus.codec.series import MOST_PACKETS, shared_length
 from netdiffus.errors import InputError
-from netdiffus.model.files import refuse_model
+from netdiffus.model.files import CONFIG, refuse_model
 from netdiffus.model.model import Model
 from netdiffus.progress import Progress, given_or_bar
 from netdiffus.sessions.flows import (
@@ -105,6 +105,7 @@ class SessionModel:
         """
         for name in (TRACES, SESSIONS):
             refuse_model(Path(path) / name, force)
+        _disown(Path(path) / SESSIONS)
         self.traces.save(Path(path) / TRACES, force=force)
         self.sessions.save(Path(path) / SESSIONS, force=force)
 
@@ -158,6 +159,8 @@ def train_sessions(
         if folder is not None:
             refuse_model(folder, force or resume)
     flows, chosen = _with_peers(Flows.of(traces), by, columns)
+    if folders[1] is not None and not resume:
+        _disown(folders[1])
     resumed = [resume and f is not None and (f / "config.json").is_file() for f in folders]
     with given_or_bar(progress, "train", 1.0) as shown:
         of_traces = train(
@@ -187,6 +190,15 @@ def train_sessions(
             progress=lambda share, note: shown((1 + share) / 2, f"sessions, {note}"),
         )
     return SessionModel(of_sessions, of_traces)
+
+
+def _disown(folder: Path) -> None:
+    """Takes a model of sessions away before that of its traces is replaced.
+
+    Its rows are numbers of columns of those traces. Beside other traces they would be others, and
+    nobody would notice.
+    """
+    (folder / CONFIG).unlink(missing_ok=True)
 
 
 def _halved(recipe: Recipe) -> Recipe:

@@ -15,7 +15,7 @@ from netdiffus.channels import Channel
 from netdiffus.errors import InputError
 from netdiffus.tables import bounds, rows, wide
 from netdiffus.tables.columns import foreign, labels, nested, numbers, roles, texts
-from netdiffus.tables.columns.arrow import is_list, is_number, is_text, lists_of, one_array
+from netdiffus.tables.columns.arrow import is_list, is_number, is_text, lists_of, one_array, said
 from netdiffus.tables.columns.names import Meaning
 from netdiffus.tables.lists import padded
 from netdiffus.tables.options import ReadOptions
@@ -166,7 +166,7 @@ def _one_point_lists(name: str, column: pa.ChunkedArray) -> pa.Array:
     array = one_array(column)
     if not is_number(array.type):
         raise InputError(
-            f"row 0: channel {name!r} holds {array[0].as_py()!r}, neither a list nor a number"
+            f"row 0: channel {name!r} holds {said(array[0])}, neither a list nor a number"
         )
     return lists_of(array, np.ones(len(array)))
 

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from netdiffus.arrays import Ints
 from netdiffus.errors import InputError
-from netdiffus.tables.columns.arrow import is_number, lists_of, one_array
+from netdiffus.tables.columns.arrow import is_number, lists_of, one_array, said
 from netdiffus.tables.columns.directions import from_words
 from netdiffus.tables.columns.labels import find_label, shown
 from netdiffus.tables.columns.names import channel_named, is_called
@@ -54,14 +54,14 @@ def gather(table: pa.Table, options: ReadOptions, findings: Findings) -> pa.Tabl
             columns[name] = column.take(pa.array(first))
         elif name == label:
             raise InputError(
-                f"row {differs}: trace {table[by][differs].as_py()!r} has the class "
-                f"{column[differs].as_py()!r} beside another; a trace has one class: check that "
+                f"row {differs}: trace {said(table[by][differs])} has the class "
+                f"{said(column[differs])} beside another; a trace has one class: check that "
                 f"{by!r} tells all traces apart"
             )
         elif options.channels is None and channel_named(name) is not None:
             raise InputError(
                 f"row {differs}: column {name!r} has the name of a channel, but "
-                f"{column[differs].as_py()!r} is no number; mend the cells (tshark writes times as "
+                f"{said(column[differs])} is no number; mend the cells (tshark writes times as "
                 f"numbers in frame.time_epoch), rename the column (--columns {name}=other) or "
                 "choose the channels (--channels)"
             )

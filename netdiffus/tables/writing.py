@@ -140,7 +140,7 @@ def _cells(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
         return column
     try:
         return _format_lists(column) if pa.types.is_list(kind) else column.cast(pa.string())
-    except pa.ArrowException:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise InputError(f"column {name!r} of {kind} cannot go into .csv; use .parquet") from None
 
 

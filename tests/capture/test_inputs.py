@@ -12,6 +12,7 @@ import sys
 import tarfile
 import threading
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -227,9 +228,29 @@ def test_an_archive_without_captures_is_named(tmp_path: Path) -> None:
 
 def test_long_windows_of_zstd(tmp_path: Path) -> None:
     level = zstd.CompressionParameter
-    options = {level.window_log: 31, level.enable_long_distance_matching: 1}
+    options = {level.window_log: 29, level.enable_long_distance_matching: 1}
     path = write(tmp_path / "x.zst", zstd.compress(PLAIN, options=options))
     assert len(import_captures(path, label_from=None)[0]) == 3
+
+
+def greedy(kind: str) -> bytes:
+    """A capture of a few hundred bytes that asks for 2 GiB, or 1.5, to be decompressed."""
+    if kind == "xz":
+        filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1 << 20}]
+        found = bytearray(lzma.compress(PLAIN, lzma.FORMAT_XZ, lzma.CHECK_NONE, filters=filters))
+        at = found.index(b"\x21\x01") + 2  # the size of the dictionary, in the header of the block
+        found[at] = 37
+        found[20:24] = zlib.crc32(found[12:20]).to_bytes(4, "little")
+        return bytes(found)
+    packer = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: 31})
+    return packer.compress(PLAIN) + packer.flush()
+
+
+@pytest.mark.parametrize("kind", ["zst", "xz"])
+def test_a_window_of_gigabytes_is_refused(kind: str, tmp_path: Path) -> None:
+    path = write(tmp_path / f"x.pcap.{kind}", greedy(kind))
+    with pytest.raises(InputError, match="needs more than 512 MiB of memory; decompress it first"):
+        import_captures(path, label_from=None)
 
 
 def test_standard_input_of_a_process(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet
 import pytest
+import torch
 import typer
 from command import files_of_at_most, run
 from small import packets, volumes
@@ -550,3 +551,13 @@ def test_in_quotes_a_condition_is_taken_as_it_is(text: str, wanted: tuple[str, o
 def test_a_condition_without_a_column_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="COLUMN=VALUE"):
         _condition(text)
+
+
+def test_an_allocation_that_torch_refuses_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("netdiffus.cli.split.load", lambda *_: torch.empty(2**55))
+    done = run("split", tmp_path / "t.parquet", "-o", tmp_path / "p")
+    assert (done.code, done.out, len(done.err.splitlines())) == (1, "", 1)
+    assert done.err.startswith("error: not enough memory: ")
+    assert "in smaller batches (--batch-size)" in done.err

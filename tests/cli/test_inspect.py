@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from command import run
 from small import packets
 
@@ -38,6 +39,13 @@ def test_it_draws_a_trace_of_each_class(tmp_path: Path) -> None:
     assert ["a:", "▁" * 9] in lines
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert run("inspect", tmp_path / "t.parquet", "-o", picture).code == 2  # it is there
+
+
+@pytest.mark.parametrize("name", ["t.foo", "t"])
+def test_a_picture_of_an_unknown_kind_is_refused_before_the_work(name: str, tmp_path: Path) -> None:
+    done = run("inspect", tmp_path / "missing.parquet", "-o", tmp_path / name)
+    assert (done.code, done.out) == (2, "")
+    assert f"{name}: choose a name that ends in .png, .svg, .pdf" in done.err
 
 
 def test_captures_are_read_as_import_reads_them(tmp_path: Path) -> None:

@@ -21,11 +21,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import numpy as np
+import pyarrow as pa
 import torch._dynamo  # noqa: F401  # the first optimizer imports it, for seconds: once, not in each fork
 from command import run
 from small import packets, volumes
@@ -34,11 +37,18 @@ from netdiffus import evaluation
 from netdiffus.codec import TokenCodec
 from netdiffus.files import PART, write_text
 from netdiffus.model.model import Model
+from netdiffus.parts import Dataset
+from netdiffus.tables.manifest import MANIFEST
+from netdiffus.traces.traces import Traces
 from netdiffus.training import Recipe, train
 from netdiffus.training.checkpoint import read_log
 
-EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.fsync")
+EVENTS = ("open", "os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.fsync")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+DEMO = (
+    "demo.html", "train.parquet", "holdout.parquet", "synthetic.parquet", "filled.parquet",
+    "report.html", "report.json",
+)  # fmt: skip
 TOKEN = re.compile(r"\.[0-9a-f]{16}\.")
 FAILED = 3
 
@@ -73,7 +83,7 @@ class Watch:
         if event in EVENTS and isinstance(arguments[0], (str, bytes, os.PathLike)):
             if event == "open" and not (arguments[2] or 0) & WRITING:
                 return
-            path = arguments[1] if event == "os.rename" else arguments[0]
+            path = arguments[1] if event in ("os.rename", "os.link") else arguments[0]
             self.note(event, os.fsdecode(path))
 
     def note(self, event: str, path: str) -> None:
@@ -166,7 +176,7 @@ class Figures:
     """A report that costs no work."""
 
     def __init__(self, text: str) -> None:
-        self.text = text
+        self.text = self.figures = text
 
     def to_json(self) -> str:
         return json.dumps(self.text)
@@ -176,6 +186,11 @@ class Figures:
 
     def summary(self) -> dict[str, str]:
         return {}
+
+    def save_html(self, path: Path, **_: Any) -> None:
+        write_text(path, self.text)
+
+    save_json = save_html
 
 
 def judge(folder: Path, text: str) -> None:
@@ -188,8 +203,8 @@ def with_traces(folder: Path) -> None:
     packets(12).save(folder / "t.parquet")
 
 
-def sampled(folder: Path, seed: int = 0) -> None:
-    ok("sample", folder / "m", "-n", 2, "--seed", seed, "-o", folder / "s.csv", "--force")
+def sampled(folder: Path, seed: int = 0, suffix: str = ".csv") -> None:
+    ok("sample", folder / "m", "-n", 2, "--seed", seed, "-o", folder / f"s{suffix}", "--force")
 
 
 def exported(folder: Path, ip: int = 4) -> None:
@@ -199,6 +214,127 @@ def exported(folder: Path, ip: int = 4) -> None:
 
 def split(folder: Path, seed: int = 0) -> None:
     ok("split", folder / "t.parquet", "-o", folder / "p", "--seed", seed, "--force")
+
+
+def attack(folder: Path, text: str) -> None:
+    sides = ("--train", folder / "t.parquet", "--holdout", folder / "t.parquet")
+    with (
+        mock.patch("netdiffus.attacks.audit.audit", return_value=Figures(text)),
+        mock.patch("netdiffus.attacks.audit_page.page", str),
+    ):
+        ok("audit", folder / "m", *sides, "-o", folder / "r.html", "--force")
+
+
+def add(folder: Path, seed: int = 0) -> None:
+    found = packets(12, seed=seed), SimpleNamespace(made={})
+    with mock.patch("netdiffus.augmentation.augment_with_report", return_value=found):
+        ok("augment", folder / "t.parquet", "-o", folder / "a.parquet", "--force")
+
+
+def show(folder: Path, seed: int = 0) -> None:
+    """The demo without its work: what it writes, in its order."""
+    traffic = volumes(24, 4, seed)
+    traffic = replace(traffic, meta=pa.table({"group": np.arange(24) // 2}))
+    filled = SimpleNamespace(made=volumes(4, 4, seed), summary=dict)
+    demo = "netdiffus.demo"
+    with (
+        mock.patch(f"{demo}.lab_traffic", return_value=traffic),
+        mock.patch(f"{demo}.train", side_effect=lambda *_, **__: learned(folder / "o", seed)),
+        mock.patch(f"{demo}.sample", return_value=volumes(6, 4, seed)),
+        mock.patch(f"{demo}.fill_up", return_value=filled),
+        mock.patch(f"{demo}.evaluate", return_value=Figures(str(seed))),
+        mock.patch(f"{demo}.page.page", return_value=str(seed)),
+    ):
+        ok("demo", "-o", folder / "o", "--seed", seed, "--force")
+
+
+def learned(folder: Path, seed: int) -> Model:
+    recipe = Recipe(steps=1, batch_size=4, seed=seed)
+    return train(volumes(12, 4), folder / "model", recipe=recipe, width=4, force=True)
+
+
+def with_model_and_beginnings(folder: Path) -> None:
+    learn(folder)
+    volumes(12, 4).truncate(1).save(folder / "u.parquet")
+    continued(folder, 1)
+
+
+def continued(folder: Path, seed: int = 0) -> None:
+    out = "--seed", seed, "-o", folder / "k.parquet", "--force"
+    ok("complete", folder / "m", folder / "u.parquet", *out)
+
+
+def in_private(folder: Path) -> None:
+    budget = "--epsilon", 100, "--length", 2, "--anyway", "--ledger", folder / "l.json"
+    ok("privatise", folder / "t.parquet", *budget, "-o", folder / "p.parquet", "--force")
+
+
+def releases(folder: Path) -> list[int]:
+    """How many releases the private traces know of, and the ledger file."""
+    ledger = Traces.load(folder / "p.parquet").ledger
+    entries = json.loads((folder / "l.json").read_text())["releases"]
+    return [ledger["total"]["releases"] if ledger else 0, len(entries)]
+
+
+def never_less(found: list[int], known: list[list[int]]) -> bool:
+    """The ledger file says as much as was spent, or more."""
+    return known[0][0] <= found[0] <= found[1] <= known[-1][1]
+
+
+def drawn(folder: Path) -> None:
+    ok("inspect", folder / "t.parquet", "-o", folder / "g.png", "--force")
+
+
+def exported_as(kind: str, name: str) -> Command:
+    def act(folder: Path, length: int = 4) -> None:
+        options = "--as", kind, "--length", length, "--force"
+        ok("export", folder / "t.parquet", *options, "-o", folder / name)
+
+    return Command(
+        lambda folder: (with_traces(folder), act(folder, 2)), act, files_state(name), act
+    )
+
+
+def with_captures(folder: Path) -> None:
+    (folder / "v" / "web").mkdir(parents=True)
+    with_traces(folder)
+    exported(folder)
+    shutil.move(folder / "c.pcap", folder / "v" / "web" / "c.pcap")
+
+
+def imported(folder: Path, packets: int = 4) -> None:
+    options = "--packets", packets, "--threads", 1, "--force"
+    ok("import", folder / "v", *options, "-o", folder / "i.parquet")
+
+
+def set_state(folder: Path) -> Any:
+    """Of a data set: its parts, which must be as its manifest says."""
+    if not (folder / MANIFEST).exists():
+        return None
+    found = Dataset(folder)
+    found.check()
+    return [part.sha256 for part in found.manifest.parts]
+
+
+def with_set(folder: Path) -> None:
+    Dataset.write(folder / "n", [packets(12), packets(12, seed=1)])
+
+
+def parted(folder: Path, seed: int = 0) -> None:
+    ok("split", folder / "n", "-o", folder / "q", "--seed", seed, "--force")
+
+
+def captured(folder: Path) -> None:
+    ok("export", folder / "n", "-o", folder / "e", "--small", "raise")
+
+
+def sampled_in_parts(folder: Path) -> None:
+    options = "-n", 6, "--part-size", 3, "--seed", 0
+    ok("sample", folder / "m", *options, "-o", folder / "d")
+
+
+def imported_in_parts(folder: Path) -> None:
+    ok("import", folder / "v", "--threads", 1, "-o", folder / "d")
 
 
 def in_place(folder: Path) -> None:
@@ -249,6 +385,73 @@ COMMANDS = {
         split,
         no_mixture,
     ),
+    "split, folder": Command(
+        lambda folder: (with_set(folder), parted(folder, 1)),
+        parted,
+        lambda folder: [set_state(folder / "q" / side) for side in ("train", "holdout")],
+        parted,
+        no_mixture,
+    ),
+    "audit": Command(
+        lambda folder: (with_traces(folder), attack(folder, "old")),
+        lambda folder: attack(folder, "new"),
+        files_state("r.html", "r.json"),
+        lambda folder: attack(folder, "new"),
+        no_mixture,
+    ),
+    "augment": Command(
+        lambda folder: (with_traces(folder), add(folder, 1)), add, files_state("a.parquet"), add
+    ),
+    "complete": Command(with_model_and_beginnings, continued, files_state("k.parquet"), continued),
+    "demo": Command(
+        lambda folder: show(folder, 1),
+        show,
+        files_state(*(f"o/{name}" for name in DEMO)),
+        show,
+        no_mixture,
+    ),
+    "inspect": Command(
+        lambda folder: (with_traces(folder), (folder / "g.png").write_text("old")),
+        drawn,
+        files_state("g.png"),
+        drawn,
+    ),
+    "privatise": Command(
+        lambda folder: (with_traces(folder), in_private(folder)),
+        in_private,
+        releases,
+        lambda folder: in_private(folder),  # one release more, whatever was spent before
+        never_less,
+    ),
+    "import": Command(
+        lambda folder: (with_captures(folder), imported(folder, 2)),
+        imported,
+        files_state("i.parquet"),
+        imported,
+    ),
+    "import, folder": Command(
+        with_captures, imported_in_parts, lambda folder: set_state(folder / "d"), imported_in_parts
+    ),
+    "sample, folder": Command(
+        learn, sampled_in_parts, lambda folder: set_state(folder / "d"), sampled_in_parts
+    ),
+    "sample, parquet": Command(
+        lambda folder: (learn(folder), sampled(folder, 1, ".parquet")),
+        lambda folder: sampled(folder, 0, ".parquet"),
+        files_state("s.parquet"),
+        lambda folder: sampled(folder, 0, ".parquet"),
+    ),
+    "export, folder": Command(
+        with_set,
+        captured,
+        files_state("e/part-000000.pcap", "e/part-000000.labels.csv"),
+        captured,
+        no_mixture,
+    ),
+    "export, flows": exported_as("flows", "f.csv"),
+    "export, ppi": exported_as("ppi", "f.parquet"),
+    "export, splt": exported_as("splt", "f.parquet"),
+    "export, arrays": exported_as("arrays", "f.npz"),
     "in place": Command(  # which is wrong, and must be found
         lambda folder: (folder / "s.csv").write_text("old"),
         in_place,
@@ -354,6 +557,8 @@ def kill_all(command: Command, work: Path) -> dict[str, Any]:
             found = command.state(folder)
             wrong = [] if command.allowed(found, known) else [f"left {found}"]
             command.again(folder)
+            if command.again is command.act and command.state(folder) != after:
+                wrong.append(f"the next run left {command.state(folder)}")
         except Exception as error:
             wrong = [f"{type(error).__name__}: {error}"]
         wrong += [f"not cleared: {name}" for name in leavings(folder)]

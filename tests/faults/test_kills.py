@@ -7,9 +7,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
+from kills import DEMO
+from typer.main import get_command
+
+from netdiffus.cli.export import export
+from netdiffus.cli.main import app
 
 TESTS = Path(__file__).parents[1]
 MODEL = {
@@ -27,6 +32,22 @@ RESULTS = {
     "export": {"c.pcap", "c.labels.csv"},
     "evaluate": {"r.html", "r.json"},
     "split": {"p/train.parquet", "p/holdout.parquet"},
+    "split, folder": {"q/train/manifest.json", "q/holdout/manifest.json"},
+    "audit": {"r.html", "r.json"},
+    "augment": {"a.parquet"},
+    "complete": {"k.parquet"},
+    "demo": {f"o/{name}" for name in DEMO},
+    "inspect": {"g.png"},
+    "privatise": {"p.parquet", "l.json"},
+    "import": {"i.parquet"},
+    "import, folder": {"d/manifest.json"},
+    "sample, folder": {"d/manifest.json", "d/part-000000.parquet", "d/part-000001.parquet"},
+    "sample, parquet": {"s.parquet"},
+    "export, folder": {"e/part-000000.pcap", "e/part-000000.labels.csv"},
+    "export, flows": {"f.csv"},
+    "export, ppi": {"f.parquet"},
+    "export, splt": {"f.parquet"},
+    "export, arrays": {"f.npz"},
 }
 WRONG = ("in place", "in parts")
 
@@ -46,6 +67,16 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     told: dict[str, Any] = json.loads(done.stdout)
     assert set(told) == {*RESULTS, *WRONG}
     return told
+
+
+def test_every_command_is_killed() -> None:
+    """Each verb that writes; and of a verb each form of `--as`, and a folder if it can make one."""
+    verbs = get_command(app).commands  # type: ignore[attr-defined]
+    assert {name.split(",")[0] for name in RESULTS} == set(verbs) - {"info"}
+    forms = get_args(get_type_hints(export)["kind"])
+    assert {f"export, {form}" for form in forms if form != "capture"} <= set(RESULTS)
+    folders = {verb for verb, one in verbs.items() if {"shard"} & {p.name for p in one.params}}
+    assert {f"{verb}, folder" for verb in (*folders, "split")} <= set(RESULTS)
 
 
 @pytest.mark.parametrize("command", RESULTS)

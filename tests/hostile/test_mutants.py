@@ -142,6 +142,7 @@ HUGE: list[tuple[str, Callable[[dict[str, Any]], Any], str]] = [
     ("causal", lambda c: column(c, 2).update(kind="nothing"), r"columns.learned\[2\]: "),
     ("causal", lambda c: column(c, 2).update(name="protocol"), "must have different names"),
     ("causal", lambda c: c["columns"]["learned"].pop(), "network.columns must have 2 values"),
+    ("causal", lambda c: c["network"].pop("columns"), "network.columns must have 3 values"),
     ("causal", lambda c: c["columns"].update(orders=[["loss", "x"]]), "orders must be pairs"),
     ("causal", lambda c: c["columns"]["totals"].update(points=["sum", "int64"]), "must be a total"),
 ]
@@ -171,6 +172,14 @@ def test_endless_text_is_refused(text: str, message: str, goods: Path, tmp_path:
     folder = copied(goods / "causal", tmp_path)
     (folder / "config.json").write_text(text)
     refused(folder, message)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_pipe_is_not_waited_for(name: str, goods: Path, tmp_path: Path) -> None:
+    folder = copied(goods / "causal", tmp_path)
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    refused(folder, "no regular file but a device, pipe or socket|it has no config.json")
 
 
 def test_a_log_of_endless_text_is_no_log(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from scipy import stats
 from torch import Tensor
 
 from netdiffus.ops import normal, philox4x32, q_sample, uniform
-from netdiffus.ops.noise import PREDICTIONS, normal_reference
+from netdiffus.ops.noise import PREDICTIONS, normal_reference, uniforms
 
 SEED = 0x0123_4567_89AB_CDEF
 # kat_vectors of Random123 (D. E. Shaw Research), the lines of philox4x32 with 10 rounds:
@@ -266,6 +268,15 @@ def test_uniform() -> None:
     assert stats.kstest(u.numpy(), "uniform").pvalue > 1e-3
     assert torch.equal(u[40:50], uniform(SEED, torch.arange(40, 50), 2))
     assert ((u * 2**53).remainder(2) == 1).double().mean() == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize("high", [0, 2**31, 2**32 - 128, 2**32 - 1])
+def test_uniform_numbers_have_53_bits_and_stay_below_1(high: int) -> None:
+    """Also those that float32 would round up to 1: one in 30 million."""
+    words = tuple(torch.tensor([[word]]) for word in (high, 2**32 - 1, 0, 0))
+    with mock.patch("netdiffus.ops.noise.philox4x32", return_value=words):
+        found = uniforms(0, torch.tensor([0]), 0, 1)
+    assert float(found) == float(Fraction((high >> 5 << 26) + (2**26 - 1), 2**53)) < 1
 
 
 def test_uniform_shares_nothing_with_normal() -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from collections import Counter, defaultdict
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from unittest import mock
 
 import dpkt
 import numpy as np
@@ -98,6 +100,21 @@ class TestSessions:
     def test_gaps_are_as_real_ones(self, made: Traces) -> None:
         gaps = [Flows.of(one).gaps for one in (made, host_flows())]
         assert ks_2samp(*(one[one > 0] for one in gaps)).statistic < 0.25
+
+    def test_new_traces_never_stand_beside_old_sessions(self, folder: Path, tmp_path: Path) -> None:
+        path = shutil.copytree(folder, tmp_path / "m")
+        stop = mock.patch("netdiffus.sessions.model._sessions", side_effect=KeyboardInterrupt)
+        with stop, pytest.raises(KeyboardInterrupt), pytest.warns(Note):
+            train_sessions(host_flows(), path, recipe=Recipe(steps=1), force=True)
+        with pytest.raises(InputError, match="no model of sessions"):
+            SessionModel.load(path)
+        other = SessionModel.load(folder)
+        SessionModel.load(folder).save(path, force=True)
+        stop = mock.patch.object(other.traces, "save", side_effect=KeyboardInterrupt)
+        with stop, pytest.raises(KeyboardInterrupt):
+            other.save(path, force=True)
+        with pytest.raises(InputError, match="no model of sessions"):
+            SessionModel.load(path)
 
     def test_begin_over_the_time_asked_for(self, folder: Path) -> None:
         found = Flows.of(sample_sessions(SessionModel.load(folder), 40, over=3600.0, seed=0))

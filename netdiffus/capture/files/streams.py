@@ -23,7 +23,7 @@ else:
 PIECE = 1 << 18  # bytes read at a time: what a core's cache holds
 CHUNK = 1 << 16  # bytes decompressed at a time: what a damage costs at most
 MOST_LAYERS = 4  # of compression and archives in one another
-WINDOW_LOG = 31  # of zstd: 2 GiB, the most that it can have
+WINDOW_LOG = 29  # of zstd: 512 MiB. A small file can ask for 2 GiB, and take them
 
 GZIP, XZ, BZ2, LZ4 = b"\x1f\x8b", b"\xfd7zXZ\0", b"BZh", b"\x04\x22\x4d\x18"
 ZSTD = {bytes([i, 0x2A, 0x4D, 0x18]) for i in range(0x50, 0x60)} | {b"\x28\xb5\x2f\xfd"}
@@ -84,7 +84,7 @@ class _Decompressed:
             try:
                 found = self._part.decompress(self._rest, min(count, CHUNK))
             except DAMAGES as error:
-                raise OSError(f"the {self._name} compressed data is damaged: {error}") from None
+                raise _undecompressed(self._name, error) from None
             self._rest = getattr(self._part, "unconsumed_tail", b"")
             if found:
                 return bytes(found)
@@ -105,6 +105,15 @@ class _Decompressed:
             return True
         self._part = _End()
         return False
+
+
+def _undecompressed(name: str, error: Exception) -> OSError:
+    if "emory" in str(error):  # a limit of ours
+        return OSError(
+            f"the {name} compressed data needs more than {2**WINDOW_LOG >> 20} MiB of memory; "
+            "decompress it first"
+        )
+    return OSError(f"the {name} compressed data is damaged: {error}")
 
 
 class _End:
@@ -146,7 +155,8 @@ def _decompressor(start: bytes) -> tuple[str, Callable[[], Any]] | None:
     if start.startswith(GZIP):
         return "gzip", lambda: zlib.decompressobj(31)
     if start.startswith(XZ):
-        return "xz", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ)
+        most = 2**WINDOW_LOG + 2**20  # the dictionary, and what is beside it
+        return "xz", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=most)
     if start.startswith(BZ2):
         return "bzip2", bz2.BZ2Decompressor
     return ("zstd", _zstd) if start[:4] in ZSTD else None

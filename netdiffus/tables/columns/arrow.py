@@ -73,3 +73,11 @@ def lists_of(items: pa.Array, lengths: npt.NDArray[Any]) -> pa.LargeListArray:
     """Lists of so many items each."""
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     return pa.LargeListArray.from_arrays(offsets, items)
+
+
+def said(cell: pa.Scalar) -> str:
+    """A cell in a message; Python has no times before the year 1 or after 9999."""
+    try:
+        return repr(cell.as_py())
+    except (OverflowError, ValueError):
+        return f"a {cell.type} out of range"

@@ -52,7 +52,7 @@ def _checked_parts(
         parts = list(_parts(name, column))
         for _, values in parts:
             values.validate()
-    except pa.ArrowException as error:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise InputError(
             f"column {name!r} of {column.type} cannot be read ({error}); write the table without "
             "it, or with plain lists"
