@@ -40,6 +40,9 @@ MAX_TEXT = 2**31 - 1  # bytes that Arrow parses as one block
 _PARTS = (".parquet", ".pq")
 _NO_TEXT = (*_PARTS, ".npz", ".npy", ".feather", ".arrow")
 _NOTES = (".txt", ".log")
+# What Hugging Face's save_to_disk writes beside the tables, and folders that are no classes.
+_ABOUT = ("dataset_info.json", "state.json", "dataset_dict.json")
+_SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "holdout"}
 # What the readers raise where bytes are damaged.
 _DAMAGED = (
     pa.ArrowException, zipfile.BadZipFile, zlib.error, lzma.LZMAError, KeyError, ValueError,
@@ -257,7 +260,7 @@ def _parts_of(folder: Path, findings: Findings) -> list[Path]:
     inside = sorted(
         path
         for path in folder.rglob("*")
-        if not path.name.startswith(("_", ".")) and path.is_file()
+        if not path.name.startswith(("_", ".")) and path.is_file() and path.name not in _ABOUT
     )
     tables = [path for path in inside if _is_table(path)]
     parts = [path for path in tables if path.suffix.lower() in _PARTS]
@@ -366,6 +369,12 @@ def _with_folders(
         return tables
     if any(is_label(name) for table in tables for name in table.column_names):
         return tables
+    names = sorted({parts[0] for parts in folders})
+    if {name.lower() for name in names} <= _SPLITS:
+        raise InputError(
+            f"{root}: the folders {', '.join(names)} are parts of a split, not classes, and no "
+            "table has a column of classes; read them one by one, with --label-column"
+        )
     findings.mended.append("the class of a trace is the folder just below the one that was given")
     return [
         table.append_column("label", pa.array([parts[0]] * table.num_rows, pa.string()))

@@ -34,6 +34,10 @@ class ReadOptions:
             object.__setattr__(self, "length", whole("length", self.length, at_least=1))
         if self.channels is not None:
             object.__setattr__(self, "channels", _names(self.channels))
+        if self.by is not None and not isinstance(self.by, str):
+            raise InputError(
+                f"by must be the name of one column, got {self.by!r}; join several into one first"
+            )
         if self.encoding is not None:
             _check_encoding(self.encoding)
 

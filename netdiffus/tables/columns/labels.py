@@ -89,7 +89,7 @@ def _as_text(name: str, column: pa.ChunkedArray) -> pa.Array:
     if pa.types.is_boolean(kind):
         return pc.if_else(array, "True", "False")
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        array, kind = array.cast(pa.string()), pa.string()
+        array, kind = _decoded(name, array), pa.string()
     if pa.types.is_integer(kind):
         return array.cast(pa.string())
     if is_text(kind) or pa.types.is_string_view(kind):
@@ -98,6 +98,15 @@ def _as_text(name: str, column: pa.ChunkedArray) -> pa.Array:
         f"column {name!r} holds {kind}; a class is a text or a number: choose another column "
         "(--label-column)"
     )
+
+
+def _decoded(name: str, array: pa.Array) -> pa.Array:
+    try:
+        return array.cast(pa.string())
+    except pa.ArrowInvalid:
+        raise InputError(
+            f"column {name!r} holds bytes that are no UTF-8; make the classes text"
+        ) from None
 
 
 def _whole_floats(array: pa.Array) -> pa.Array:
