@@ -21,7 +21,7 @@ import pyarrow.ipc
 from netdiffus.errors import InputError
 from netdiffus.tables import bounds
 from netdiffus.tables.columns.names import is_label
-from netdiffus.tables.formats import arff, json_text, npz, parquet, text
+from netdiffus.tables.formats import arff, json_text, npz, parquet, text, time_series
 from netdiffus.tables.formats.encoding import as_utf8
 from netdiffus.tables.manifest import MANIFEST, PLAN, Manifest
 from netdiffus.tables.options import ReadOptions
@@ -67,6 +67,9 @@ _OTHERS = (
       b"\x0a\x0d\x0d\x0a"),
      _CAPTURE),
     ((b"version https://git-lfs",), "this is a pointer of Git LFS, not the file: git lfs pull"),
+    ((b"<?xml", b"<pdml", b"<psml"),
+     "this is XML; of Wireshark's run `netdiffus import` on the capture itself, else export CSV"),
+    ((b"Date first seen",), "this is what nfdump prints to be read: nfdump -o csv, which is read"),
     ((b"<!DOCTYPE", b"<!doctype", b"<html"), "this is a web page: download the file itself"),
     ((b"MATLAB 5.0",),
      "this is of MATLAB: numpy.savez('traces.npz', X=…, y=…) of scipy.io.loadmat(…)"),
@@ -75,7 +78,14 @@ _OTHERS = (
     ((b"\x89HDF\r\n",), "this is HDF5: in pandas, read_hdf(…).to_parquet('traces.parquet')"),
 )  # fmt: skip
 # A line of the text that tcpdump prints.
-_TCPDUMP = re.compile(rb"(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d\.\d+ (?:IP6? |ARP, )")
+_TCPDUMP = re.compile(
+    rb"\s*(?:(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d\.\d+|\d{9,10}\.\d{6,9}) "
+    rb"(?:IP6? |ARP, |(?:[0-9a-f]{2}:){5}[0-9a-f]{2} > )"
+)
+# Of the lists of packets and of conversations that tshark prints.
+_TSHARK = re.compile(
+    rb"\s*\d+\s+\d+\.\d+\s+[0-9a-f.:]+ (?:\xe2\x86\x92|->) |={70,}\r?\n\w+ Conversations"
+)
 _TAR = (
     "an archive: unpack it (tar -xf) and give the folder; one of captures `netdiffus import` reads"
 )
@@ -124,7 +134,7 @@ def read_file(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
     _check_file(path)
     try:
         with path.open("rb") as file:
-            start = file.read(64)
+            start = file.read(256)
         _refuse_others(path, start, suffix)
         suffix = _named_otherwise(suffix, start)
         if options.encoding is not None and suffix in _NO_TEXT:
@@ -165,6 +175,11 @@ def kind_of(path: Path) -> str:
         raise InputError(f"{path}: {_TORCH.format(path.name)}")
     if suffix in (".tar", ".tgz"):
         raise InputError(f"{path}: {_TAR}")
+    if suffix in (".yaml", ".yml"):
+        raise InputError(
+            f'{path}: YAML is not read; write JSON: python -c "import json, sys, yaml; '
+            'json.dump(yaml.safe_load(sys.stdin), sys.stdout)" < ' + path.name + " > traces.json"
+        )
     if suffix in _CAPTURES:
         raise InputError(f"{path}: {_CAPTURE}")
     if suffix in _PANDAS:
@@ -250,6 +265,10 @@ def _refuse_others(path: Path, start: bytes, suffix: str) -> None:
         raise InputError(
             "this is text that tcpdump printed: run `netdiffus import` on the capture itself "
             "(tcpdump -w writes one)"
+        )
+    if _TSHARK.match(start):
+        raise InputError(
+            "this is text that tshark printed: run `netdiffus import` on the capture itself"
         )
     if start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05" and suffix != ".npy":
         raise InputError(_PICKLE.format(path.name))
@@ -488,4 +507,5 @@ READERS: dict[str, _Reader] = {
     ".log": _LOG,
     ".labeled": _LOG,  # Zeek's logs of IoT-23
     ".binetflow": _TEXT,  # Argus, of CTU-13
+    ".ts": _of_content(time_series.read_ts),
 }

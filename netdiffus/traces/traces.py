@@ -222,7 +222,8 @@ class Traces:
             path: The file.
             length: Keep at most this many points of each trace.
             channels: Read only these channels, in this order; for an array their names.
-            label_column: The column of the classes, if it has no usual name.
+            label_column: The column of the classes, if it has no usual name; `=NAME` is one class
+                of all traces.
             columns: Old name of a column to new name; `{"time": "timestamp_us"}` says that `time`
                 holds times in µs.
             by: Column of the trace, of a table with one row per packet.
