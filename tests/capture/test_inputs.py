@@ -267,6 +267,10 @@ NO_CAPTURES = {
     "a table, not a capture": b"PAR1" + bytes(20),
     "a 7-Zip archive; unpack it: 7z x": b"7z\xbc\xaf\x27\x1c" + bytes(30),
     "a Network Monitor capture; convert it: editcap": b"GMBU" + bytes(30),
+    "a capture of AIX; convert it: editcap": b"iptrace 2.0" + bytes(30),
+    "a capture of Bluetooth": b"btsnoop\0" + bytes(30),
+    "a hex dump; make a capture of it: text2pcap": b"0000  45 00 00 28 00 01 00 00\n",
+    "no capture that is read.*if Wireshark opens it, convert it: editcap": bytes(40),
     "no capture that is read: it begins with 0x00010203": b"\0\1\2\3" + bytes(30),
 }
 

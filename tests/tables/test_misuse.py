@@ -34,6 +34,27 @@ def test_what_a_mask_hides_is_no_point() -> None:
     assert points(Traces.from_arrays(list(hidden), Y, "packet_length")) == LISTS
 
 
+def test_lists_with_masks_and_bytes() -> None:
+    hidden = np.ma.masked_array([60, 999], mask=[0, 1])
+    with pytest.raises(InputError, match="packet_length"):
+        Traces.from_lists({"packet_length": [hidden, [90]]}, Y)
+    assert Traces.from_lists({"packet_length": LISTS}, [b"web", b"dns"]).classes == ("dns", "web")
+
+
+@pytest.mark.parametrize(
+    ("labels", "meta", "message"),
+    [
+        (["a", None], None, "'label' is empty in row 1"),
+        ([pd.NA, "a"], None, "'label' is empty in row 0"),
+        ("ab", None, "labels is the text 'ab'"),
+        (Y, {"packet_length": [1, 2]}, "among the channels and in meta"),
+    ],
+)
+def test_lists_that_do_not_fit(labels: Any, meta: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Traces.from_lists({"packet_length": LISTS}, labels, meta)
+
+
 def test_truth_values_are_directions() -> None:
     x = np.array([[True, False], [True, True]])
     with pytest.warns(Note, match="false as -1"):

@@ -55,6 +55,18 @@ def shown(names: list[str], most: int = 30) -> str:
     return ", ".join(names[:most]) + rest
 
 
+def is_missing(one: object) -> bool:
+    """Whether it says that there is no class, in Python or pandas."""
+    return one is None or type(one).__name__ in ("NAType", "NaTType")
+
+
+def class_of(one: object) -> str | None:
+    """The name of a class that is given as anything; None where there is none."""
+    if is_missing(one):
+        return None
+    return one.decode(errors="backslashreplace") if isinstance(one, bytes) else str(one)
+
+
 def encode_labels(name: str, column: pa.ChunkedArray) -> tuple[Ints, tuple[str, ...]]:
     """Index of each row's class, and the names of the classes in order.
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 from netdiffus.channels import KINDS
 from netdiffus.errors import InputError
 from netdiffus.tables.columns.arrow import lists_of
+from netdiffus.tables.columns.labels import is_missing
 from netdiffus.tables.columns.names import channel_named
 from netdiffus.tables.report import Findings
 
@@ -75,6 +76,11 @@ def arrays_table(
     return _table(labels, lists)
 
 
+def plain_list(one: Any) -> Any:
+    """The numbers of one trace as a list; what a mask hides is NaN."""
+    return np.asarray(_on_host(one)).tolist()
+
+
 def _on_host(array: Any) -> Any:
     """A tensor of torch, an array of Arrow or with a mask, or a list of them, for NumPy.
 
@@ -114,7 +120,7 @@ def _labels(y: Any) -> npt.NDArray[Any]:
     labels = labels.reshape(-1)
     if labels.dtype == object:
         for row, one in enumerate(labels):
-            if one is None or type(one).__name__ in ("NAType", "NaTType"):
+            if is_missing(one):
                 raise InputError(f"y has no class for trace {row}; name it, or leave the trace out")
     return labels
 
