@@ -24,7 +24,16 @@ from unittest import mock
 
 from bench.big_traces import big_traces
 from bench.memory import MB, _be_quiet, _import_all, _run, _status
-from netdiffus import Dataset, Model, Recipe, evaluate, import_to_parts, sample_to_parts, train
+from netdiffus import (
+    Dataset,
+    Model,
+    Recipe,
+    evaluate,
+    import_to_parts,
+    privatise_to_parts,
+    sample_to_parts,
+    train,
+)
 from netdiffus.export.parts import export_to_parts
 from netdiffus.progress import silent
 
@@ -141,6 +150,11 @@ def _train(folder: Path, n: int) -> None:
         train(Dataset(folder / f"set-{n}"), recipe=recipe, progress=silent)
 
 
+def _privatise(folder: Path, n: int) -> None:
+    found = Dataset(folder / f"set-{n}")
+    privatise_to_parts(found, folder / f"private-{n}", 4, delta=1e-7, length=POINTS, anyway=True)
+
+
 def _sample(folder: Path, n: int) -> None:
     model = Model.load(folder / "model")
     out = folder / f"made-{n}"
@@ -157,6 +171,7 @@ _STEPS: dict[str, Callable[[Path, int], Any]] = {
     "split": _split,
     "evaluate": _evaluate,
     "train": _train,
+    "privatise": _privatise,
     "sample": _sample,
 }
 

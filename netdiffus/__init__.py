@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from netdiffus.model.model import Model as Model
     from netdiffus.parts import Dataset as Dataset
     from netdiffus.privacy.privatise import privatise as privatise
+    from netdiffus.privacy.privatise import privatise_to_parts as privatise_to_parts
     from netdiffus.sampling import sample as sample
     from netdiffus.sampling import sample_to_parquet as sample_to_parquet
     from netdiffus.sampling_parts import sample_to_parts as sample_to_parts
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from netdiffus.traces.traces import concat as concat
     from netdiffus.training import Recipe as Recipe
     from netdiffus.training import train as train
+    from netdiffus.training import train_private as train_private
 
 # Loaded when first asked for, so that reading traces does not wait for torch.
 _HOMES = {
@@ -78,6 +80,7 @@ _HOMES = {
     "augment": "augmentation",
     "augment_with_report": "augmentation",
     "privatise": "privacy.privatise",
+    "privatise_to_parts": "privacy.privatise",
     "sample": "sampling",
     "sample_to_parquet": "sampling",
     "sample_to_parts": "sampling_parts",
@@ -90,6 +93,7 @@ _HOMES = {
     "concat": "traces.traces",
     "Recipe": "training",
     "train": "training",
+    "train_private": "training",
     "write_capture": "export.capture",
     "write_arrays": "export.arrays",
     "write_flows": "export.flow_tables",

@@ -19,7 +19,7 @@ from netdiffus.errors import InputError, checked_seed, whole
 from netdiffus.model.model import Model
 from netdiffus.networks.batch import Given
 from netdiffus.networks.causal import CausalNetwork
-from netdiffus.networks.draws import CELL_DRAW, VALUE_DRAW, Draws
+from netdiffus.networks.draws import CELL_DRAW, VALUE_DRAW, Draws, overflow_refused
 from netdiffus.networks.masked import STEPS, MaskedNetwork
 from netdiffus.ops.noise import uniforms
 from netdiffus.progress import Progress, given_or_bar
@@ -115,15 +115,15 @@ def _completed(
     label = torch.from_numpy(partial.labels)
     draws = Draws(seed, number, label, number).to(device)
     given = Given(tokens.to(device), known.to(device))
-    with torch.inference_mode():
+    how: tuple[Any, ...] = (backend, given)
+    if isinstance(model.network, MaskedNetwork):
+        how = (min(STEPS, codec.points), *how)
+    with torch.inference_mode(), overflow_refused():
         cells = _columns_of(model, partial).to(device)
         _, columns = model.network.conditions.draw(
             draws.label, draws, backend=backend, columns=cells
         )
-    how: tuple[Any, ...] = (backend, given)
-    if isinstance(model.network, MaskedNetwork):
-        how = (min(STEPS, codec.points), *how)
-    data = model.network.generate(draws, columns, *how).cpu()
+        data = model.network.generate(draws, columns, *how).cpu()
     places = uniforms(seed, number, VALUE_DRAW, data[0].numel()).view(data.shape)
     meta = _meta(model, partial, number, rows, mask, columns.cpu(), seed)
     made = codec.decode(data, places, partial.labels, model.classes, meta)

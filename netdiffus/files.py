@@ -21,6 +21,7 @@ PART = "netdiffus-part"
 IS_PART = re.compile(rf"\..*\.[0-9a-f]{{16}}\.{PART}")
 DAY = 86_400.0  # seconds after which a part is an orphan where there are no locks
 TRIES = 100
+URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,2}([^/].*)")  # a Path keeps one slash of two
 # What a full disk, a quota, a limit or a broken disk says, often without the name of the file.
 OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
@@ -30,8 +31,11 @@ def refuse_existing(path: Path, force: bool) -> None:
 
     Raises:
         FileExistsError: `path` is there and `force` is false.
-        InputError: It is no file, its name is too long, or its folder is none or takes no files.
+        InputError: It is no file, its name is too long, or its folder is none or takes no files; or
+            it is a URL.
     """
+    if url_of(path) is not None:
+        raise InputError(f"{path}: object stores are only read; write to a folder, and copy it")
     if len(os.fsencode(path.name)) > LONGEST_NAME:
         raise InputError(f"{path}: the name is longer than {LONGEST_NAME} bytes; choose another")
     _refuse_folder(path)
@@ -41,6 +45,14 @@ def refuse_existing(path: Path, force: bool) -> None:
         raise InputError(f"{path} is a device or a pipe, not a file; choose another name")
     if os.path.lexists(path) and not force:
         raise FileExistsError(f"{path} exists; choose another name, or pass force=True (--force)")
+
+
+def url_of(path: str | Path) -> str | None:
+    """The URL that a path is, such as `s3://bucket/made`; None if it is a file or a folder."""
+    found = URL.fullmatch(str(path))
+    if found is None or Path(f"{found[1]}:").exists():
+        return None
+    return f"{found[1]}://{found[2].rstrip('/')}"
 
 
 def _refuse_folder(path: Path) -> None:

@@ -22,7 +22,13 @@ from netdiffus.device import usable
 from netdiffus.errors import InputError, checked_seed, whole
 from netdiffus.files import refuse_existing
 from netdiffus.model.model import Model
-from netdiffus.networks.draws import CELL_DRAW, LABEL_DRAW, VALUE_DRAW, Draws
+from netdiffus.networks.draws import (
+    CELL_DRAW,
+    LABEL_DRAW,
+    VALUE_DRAW,
+    Draws,
+    overflow_refused,
+)
 from netdiffus.networks.layers.conditions import draw_points
 from netdiffus.networks.masked import STEPS
 from netdiffus.ops.denoise import Step
@@ -317,16 +323,11 @@ def _made(
     asked = asked or {}
     weights = _weights(model, asked, drawn)
     label = draws.label if drawn is None else torch.full_like(draws.label, UNKNOWN)
-    with torch.inference_mode():
-        label, columns = model.network.conditions.draw(label, draws, weights, backend, cells)
-    draws = replace(draws, label=label)
     how = (backend,) if plan is None else (plan, backend)
-    try:
+    with torch.inference_mode(), overflow_refused():
+        label, columns = model.network.conditions.draw(label, draws, weights, backend, cells)
+        draws = replace(draws, label=label)
         data = model.network.generate(draws, columns, *how).cpu()
-    except ValueError as error:  # of weights that are so large that sums overflow
-        raise InputError(
-            f"the model makes values that are not numbers; train it again ({error})"
-        ) from None
     draws, columns = draws.to("cpu"), columns.cpu()
     labels = draws.label.numpy()
     meta = _meta(model, draws, columns.numpy(), asked)

@@ -39,3 +39,25 @@ def volumes(n: int = 24, length: int = 16, seed: int = 0) -> Traces:
         labels=[("onoff", "steady")[i % 2] for i in range(n)],
         meta={"trace_id": [str(i) for i in range(n)], "group": [f"g{i % 6}" for i in range(n)]},
     )
+
+
+def users(n: int = 900, seed: int = 0, length: int = 6) -> Traces:
+    """Two classes that a glance tells apart; times, protocol and port, three traces a user."""
+    rng = np.random.default_rng(seed)
+    label = np.arange(n) % 2
+    sizes = [rng.choice((100, 1400) if k else (60, 700), length - int(k)).tolist() for k in label]
+    gaps = [np.cumsum([0.0, *rng.exponential(0.01 if k else 1.0, len(s) - 1)]) for k, s in
+            zip(label, sizes, strict=True)]  # fmt: skip
+    return Traces.from_lists(
+        {
+            "packet_length": sizes,
+            "direction": [[1, -1] * (len(s) // 2) + [1] * (len(s) % 2) for s in sizes],
+            "timestamp": [one.tolist() for one in gaps],
+        },
+        ["video" if k else "chat" for k in label],
+        {
+            "protocol": ["tcp" if k else "udp" for k in label],
+            "server_port": [443 if k else 3478 for k in label],
+            "user": [f"u{i // 3}" for i in range(n)],
+        },
+    )

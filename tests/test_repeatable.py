@@ -7,14 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from small import volumes
 from test_sampling import assert_close, plan
 
 from netdiffus.codec import GasfCodec, TokenCodec
+from netdiffus.errors import InputError
 from netdiffus.model.model import Model
 from netdiffus.ops import _backend
 from netdiffus.sampling import sample
+from netdiffus.traces.lab import lab_traffic
 from netdiffus.training import Recipe, train
+from netdiffus.training.processes import check_deterministic
 
 PRESETS = ["causal", "paper"]
 
@@ -39,6 +43,27 @@ def test_two_trainings_of_one_seed_write_one_file(preset: str, tmp_path: Path) -
     for name in ("a", "b"):
         learned(preset, tmp_path / name)
     assert digest(tmp_path / "a") == digest(tmp_path / "b")
+
+
+def test_deterministic_training_does_not_depend_on_threads(tmp_path: Path) -> None:
+    """Of a network and a batch that are large enough for torch to split its sums by threads."""
+    before = torch.get_num_threads()
+    recipe = Recipe(steps=3, deterministic=True)
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        try:
+            train(lab_traffic(), tmp_path / str(threads), recipe=recipe)
+            assert torch.get_num_threads() == threads
+        finally:
+            torch.set_num_threads(before)
+    assert digest(tmp_path / "1") == digest(tmp_path / "2")
+
+
+def test_deterministic_training_is_for_the_cpu() -> None:
+    with pytest.raises(InputError, match=r"deterministic: not on cuda; give device='cpu'"):
+        check_deterministic(True, torch.device("cuda"))
+    check_deterministic(True, torch.device("cpu"))
+    check_deterministic(False, torch.device("cuda"))
 
 
 @pytest.fixture

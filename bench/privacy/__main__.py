@@ -1,4 +1,4 @@
-"""The command: `python -m bench.privacy [curve | attacks | rare]`, from the repository's root."""
+"""The command: `python -m bench.privacy NAME`, from the root of the repository."""
 
 from __future__ import annotations
 

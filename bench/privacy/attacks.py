@@ -20,7 +20,7 @@ from bench.fidelity import sets
 from bench.fidelity.kept import ending_well
 from bench.fidelity.sets import FidelitySet
 from bench.tables import markdown
-from netdiffus import Audit, Model, Recipe, audit, privatise, train
+from netdiffus import Audit, Model, Recipe, audit, privatise, train, train_private
 from netdiffus.errors import InputError, Note
 from netdiffus.files import write_text
 from netdiffus.traces.traces import Traces
@@ -28,6 +28,7 @@ from netdiffus.traces.traces import Traces
 LEAKS = ("copy", "counted")
 NETWORKS = ("default", "image")
 PRIVATE = tuple(f"epsilon-{one}" for one in (1, 4, 8))
+PRIVATE_NETWORKS = tuple(f"network-{one}" for one in PRIVATE)
 
 HEADS = (
     "set | attacked | attack | AUC (95 %) | at most | at 1 % FPR | at 0.1 % | members | non-members"
@@ -63,7 +64,10 @@ def _audit(fs: FidelitySet, attacked: str, asked: argparse.Namespace) -> Audit:
         return audit(synthetic=fs.train, **given)
     if attacked == "counted":
         return audit(synthetic=counted(fs.train, 5 * len(fs.train), asked.seed), **given)
-    return audit(synthetic=_private(fs, float(attacked.removeprefix("epsilon-"))), **given)
+    epsilon = float(attacked.rpartition("-")[2])
+    if attacked in PRIVATE_NETWORKS:
+        return audit(_private_network(fs, epsilon), **given)
+    return audit(synthetic=_private(fs, epsilon), **given)
 
 
 def counted(traces: Traces, n: int, seed: int) -> Traces:
@@ -90,6 +94,13 @@ def _private(fs: FidelitySet, epsilon: float) -> Traces:
         return privatise(fs.train, epsilon, length=fs.points, anyway=True)
 
 
+def _private_network(fs: FidelitySet, epsilon: float) -> Model:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Note)
+        steps = {"batch_size": max(1, len(fs.train) // 8), "length": fs.points}
+        return train_private(fs.train, epsilon=epsilon, anyway=True, **steps)
+
+
 def _model(fs: FidelitySet, preset: str, asked: argparse.Namespace) -> Path:
     """Trains, unless it is there."""
     folder: Path = asked.out / fs.name / f"{preset}-{asked.minutes:g}min-seed{asked.seed}"
@@ -102,7 +113,10 @@ def _model(fs: FidelitySet, preset: str, asked: argparse.Namespace) -> Path:
 
 
 def bound(found: Audit) -> float | None:
-    """The AUC that no attack on one trace can pass, Phi(mu / sqrt 2); None without a guarantee."""
+    """The AUC that no attack on one trace can pass, Phi(mu / sqrt 2); None without a guarantee.
+
+    For DP-SGD mu is that of Gaussian noise with the same epsilon and delta: an approximation.
+    """
     guarantee = found.figures["guarantee"]
     return float(norm.cdf(guarantee["mu"] / sqrt(2))) if guarantee else None
 
@@ -126,7 +140,7 @@ def _asked(words: Sequence[str] | None) -> argparse.Namespace:
     about = "All attacks on generators that leak, on networks and on privatised traces."
     reader = argparse.ArgumentParser(prog="bench.privacy attacks", description=about)
     reader.add_argument("sets", nargs="+", help=f"of {', '.join(sets.SETS)}")
-    known = (*LEAKS, *NETWORKS, *PRIVATE)
+    known = (*LEAKS, *NETWORKS, *PRIVATE, *PRIVATE_NETWORKS)
     reader.add_argument("--attacked", nargs="+", choices=known, default=known)
     reader.add_argument("--minutes", type=float, default=10.0, help="processor minutes to train")
     reader.add_argument("--refits", type=int, default=0, help="4 or more give LiRA")

@@ -22,6 +22,7 @@ from bench.fidelity.forests import FOLDS, Protocol, equal_draws, forest, two_sam
 from bench.fidelity.kept import ending_well
 from bench.fidelity.sets import folder_of_data
 from bench.tables import markdown
+from netdiffus import sample, train_private
 from netdiffus.errors import InputError, Note
 from netdiffus.files import write_text
 from netdiffus.privacy.privatise import privatise
@@ -52,13 +53,14 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--epsilons", nargs="+", type=float, default=[1.0, 4.0, 8.0])
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--mix", choices=("real", "balanced"), default="balanced")
+    parser.add_argument("--network", action="store_true", help="traces of `train_private`")
     parser.add_argument("--trees", type=int, default=Protocol().trees)
     parser.add_argument("--out", type=Path, help="file for the figures, JSON")
     given = parser.parse_args(words)
     protocol = Protocol(trees=given.trees, repeats=1, resamples=2)  # no intervals are shown
     rows = []
     for name in given.sets:
-        rows += curve(name, given.epsilons, given.runs, protocol, given.mix)
+        rows += curve(name, given.epsilons, given.runs, protocol, given.mix, given.network)
         print(table(rows), flush=True)
     if given.out is not None:
         write_text(given.out, json.dumps(rows, indent=1) + "\n")
@@ -136,24 +138,36 @@ def auc_apart(x: Floats, y: Ints, held_x: Floats, held_y: Ints, protocol: Protoc
 
 
 def curve(
-    name: str, epsilons: list[float], runs: int, protocol: Protocol, mix: str
+    name: str,
+    epsilons: list[float],
+    runs: int,
+    protocol: Protocol,
+    mix: str,
+    network: bool = False,
 ) -> list[dict[str, Any]]:
     """One row for real traces and one for each epsilon, the mean of several runs."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Note)
         judged = SETS[name]()
         rows = [{"set": name, "epsilon": "real", **figures(judged, judged.train, protocol)}]
-        return rows + [_row(name, judged, epsilon, runs, protocol, mix) for epsilon in epsilons]
+        for epsilon in epsilons:
+            rows.append(_row(name, judged, epsilon, runs, protocol, mix, network))
+        return rows
 
 
 def _row(
-    name: str, judged: Judged, epsilon: float, runs: int, protocol: Protocol, mix: str
+    name: str,
+    judged: Judged,
+    epsilon: float,
+    runs: int,
+    protocol: Protocol,
+    mix: str,
+    network: bool,
 ) -> dict[str, Any]:
     found, seconds = [], 0.0
     for _ in range(runs):
         start = time.process_time()
-        public = {"length": judged.length, "ranges": judged.ranges}
-        made = privatise(judged.train, epsilon, mix=mix, anyway=True, **public)  # type: ignore[arg-type]
+        made = (_of_network if network else _privatised)(judged, epsilon, mix)
         seconds += (time.process_time() - start) / runs
         found.append(figures(judged, made, protocol))
     mean = {key: float(np.mean([one[key] for one in found])) for key in found[0]}
@@ -168,6 +182,24 @@ def _row(
         "few": len(made.ledger["few"]),
         "cpu_seconds": seconds,
     }
+
+
+def _privatised(judged: Judged, epsilon: float, mix: str) -> Traces:
+    public: dict[str, Any] = {"length": judged.length, "ranges": judged.ranges}
+    return privatise(judged.train, epsilon, mix=mix, anyway=True, **public)
+
+
+def _of_network(judged: Judged, epsilon: float, mix: str) -> Traces:
+    """As many traces as there are real ones, of a network that was trained with privacy."""
+    public: dict[str, Any] = {"length": judged.length, "ranges": judged.ranges}
+    model = train_private(judged.train, epsilon=epsilon, anyway=True, **public)
+    n, classes = len(judged.train), model.classes
+    if mix == "real":
+        rng = np.random.default_rng(0)
+        labels = rng.choice(classes, n, p=model.shares / model.shares.sum()).tolist()
+    else:
+        labels = list(classes) * -(-n // len(classes))
+    return sample(model, len(labels), label=labels, seed=0)
 
 
 def table(rows: list[dict[str, Any]]) -> str:

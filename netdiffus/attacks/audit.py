@@ -14,6 +14,7 @@ import numpy as np
 from netdiffus.attacks.all_attacks import Say, black_box, blind, white_box
 from netdiffus.attacks.canaries import canary_audit
 from netdiffus.attacks.extraction import from_folder, rare_values, whole_traces
+from netdiffus.attacks.large import in_memory
 from netdiffus.attacks.rates import share
 from netdiffus.attacks.refits import audited
 from netdiffus.attacks.sides import Sides, as_learned, keys, sides
@@ -26,6 +27,7 @@ from netdiffus.evaluation.metrics.memorization import CopyDetector, usual_exact
 from netdiffus.files import refuse_existing, write_text
 from netdiffus.model.files import located
 from netdiffus.model.model import Model
+from netdiffus.parts import Dataset
 from netdiffus.progress import Progress
 from netdiffus.sampling import sample
 from netdiffus.traces.traces import Traces
@@ -88,9 +90,9 @@ class Audit:
 def audit(
     model: Model | str | Path | None = None,
     *,
-    train: Traces,
-    holdout: Traces,
-    synthetic: Traces | None = None,
+    train: Traces | Dataset,
+    holdout: Traces | Dataset,
+    synthetic: Traces | Dataset | None = None,
     samples: int | None = None,
     refits: int = 0,
     canaries: int = 0,
@@ -104,7 +106,8 @@ def audit(
 
     Args:
         model: A model or its folder; None attacks only `synthetic`.
-        train: The training traces.
+        train: The training traces. Random ones stand for a data set that does not fit into memory;
+            that goes for all three sets.
         holdout: Real traces from the same source that were not used in training. A rate at 0.1 %
             false positives needs at least 1,000 of them.
         synthetic: Synthetic traces; None samples them from the model.
@@ -124,6 +127,9 @@ def audit(
 
     Raises:
         InputError: Neither a model nor traces, sets that share traces or do not fit, or too few.
+
+    Warns:
+        Note: A data set does not fit into memory.
     """
     seed = checked_seed(seed)
     refits, canaries = whole("refits", refits, 0), whole("canaries", canaries, 0)
@@ -134,17 +140,19 @@ def audit(
     guarantee = ledger_of(loaded if loaded is not None else synthetic)
     if loaded is not None and (refits or canaries):
         _check_trainable(loaded, guarantee, minutes, seed)
+    length = None if loaded is None else loaded.codec.length
+    sets = in_memory(train, holdout, synthetic, length, seed)
     found = sides(
-        train,
-        holdout,
+        sets.train,
+        sets.holdout,
         loaded,
-        synthetic,
+        sets.synthetic,
         drop_repeats=drop_repeats,
         most=whole("most", most, 1),
         seed=seed,
     )
     say = _steps(progress, bool(loaded), refits, canaries)
-    made = _made(loaded, synthetic, samples, found, seed, say)
+    made = _made(loaded, sets.synthetic, samples, found, seed, say)
     attacks = [blind(found, seed)]
     white = []
     if loaded is not None:
@@ -162,21 +170,21 @@ def audit(
         "singling_out": singled_out(found.members, found.others, made, seed),
         "canaries": _canaries(loaded, found, canaries, minutes, len(made), seed, say),
         "copies": _copies(found, made),
-        "notes": [*found.notes, *_notes(attacks)],
+        "notes": [*sets.notes, *found.notes, *_notes(attacks)],
         "protocol": {"seed": seed, "refits": refits + refits % 2, "minutes": minutes, "most": most},
     }
     figures["answer"] = answer(figures)
     return Audit(figures)
 
 
-def ledger_of(source: Model | Traces | None) -> Figures | None:
+def ledger_of(source: Model | Traces | Dataset | None) -> Figures | None:
     """The ledger of a model or of traces: its guarantee of differential privacy, or None."""
     found = getattr(source, "ledger", None) or getattr(source, "about", {}).get("ledger")
     return dict(found) if isinstance(found, dict) and found else None
 
 
 def _check_asked(
-    model: object, synthetic: Traces | None, samples: int | None, refits: int, canaries: int
+    model: object, synthetic: object, samples: int | None, refits: int, canaries: int
 ) -> None:
     if model is None and synthetic is None:
         raise InputError("nothing to attack: give a model, or synthetic traces (--synthetic)")

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from netdiffus.attacks.rates import share
@@ -165,10 +166,19 @@ def numbers_in(folder: Path) -> dict[float, str]:
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         if path.relative_to(folder).parts[0] == PRIVATE or path.suffix not in _READERS:
             continue
-        for place, number in _READERS[path.suffix](path):
+        for place, number in _read(path):
             if not _COUNTS.match(f"{path.name}: {place}"):
                 found.setdefault(float(number), f"{path.name}: {place}")
     return found
+
+
+def _read(path: Path) -> list[tuple[str, float]]:
+    try:
+        return list(_READERS[path.suffix](path))
+    except (ValueError, OverflowError, RecursionError, SafetensorError) as error:
+        raise InputError(
+            f"{path}: not readable ({error}); take it out of the model folder"
+        ) from None
 
 
 def texts_in(folder: Path) -> str:

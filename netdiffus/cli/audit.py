@@ -16,7 +16,7 @@ from netdiffus.cli.options import (
     Seed,
     as_made,
     figures_beside,
-    load,
+    given,
 )
 from netdiffus.cli.output import show
 from netdiffus.cli.packages import need_eval
@@ -69,9 +69,9 @@ def audit(
         with bar("audit", 1.0) as progress:
             found = run(
                 model,
-                train=load(train, options),
-                holdout=load(holdout, options),
-                synthetic=None if synthetic is None else as_made(load, synthetic, options),
+                train=given(train, options),
+                holdout=given(holdout, options),
+                synthetic=None if synthetic is None else as_made(given, synthetic, options),
                 samples=samples,
                 refits=refits,
                 canaries=canaries,

@@ -167,11 +167,26 @@ def comma_separated(text: str) -> list[str]:
 
 def load(path: Path, options: ReadOptions) -> Traces:
     """The traces of a file; what was read as what goes to standard error."""
+    from netdiffus.tables.store import Store
     from netdiffus.traces.traces import Traces
 
+    if not (store := Store.of(path)).is_local:
+        return _load_remote(store.name, path, options)
     traces, report = Traces.load_with_report(path, options)
     say(f"read {report}")
     return traces
+
+
+def _load_remote(name: str, path: Path, options: ReadOptions) -> Traces:
+    """All traces of a data set in an object store."""
+    found = data_set(path, options)
+    if found is None:
+        raise InputError(
+            f"{name}: options for other columns are of no use for a data set in an object store; "
+            "leave them out, or copy the data set to a folder"
+        )
+    say(f"read all of {found}")
+    return found.load()
 
 
 def as_made(read: Callable[[Path, ReadOptions], Any], path: Path, options: ReadOptions) -> Any:
@@ -205,8 +220,10 @@ def data_set(path: Path, options: ReadOptions) -> Dataset | None:
     from netdiffus.parts import Dataset
     from netdiffus.tables import ReadOptions
     from netdiffus.tables.manifest import MANIFEST
+    from netdiffus.tables.store import Store
 
-    if not (path / MANIFEST).exists() or options != ReadOptions(options.length):
+    is_one = (path / MANIFEST).exists() or not Store.of(path).is_local
+    if not is_one or options != ReadOptions(options.length):
         return None
     return Dataset(path) if options.length is None else Dataset(path).truncate(options.length)
 
@@ -219,13 +236,15 @@ def figures_beside(out: Path) -> Path:
     return figures
 
 
+def is_given(ctx: typer.Context, name: str) -> bool:
+    """Whether an option is on the command line."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def refuse_unused(ctx: typer.Context, what: str, names: tuple[str, ...]) -> None:
     """Refuses options on the command line that have no effect."""
-    sources = {name: ctx.get_parameter_source(name) for name in names}
-    given = [
-        f"--{name.replace('_', '-')}"
-        for name, source in sources.items()
-        if source is not None and source.name == "COMMANDLINE"
-    ]
+    options = {one.name: one.opts[0] for one in ctx.command.params}
+    given = [options[name] for name in names if is_given(ctx, name)]
     if given:
         raise InputError(f"{what} has no use for {', '.join(given)}; leave out one or the other")

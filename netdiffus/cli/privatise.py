@@ -3,44 +3,51 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from netdiffus.cli.options import TABLE_HELP, Force, Json, Reading, comma_separated, load
+from netdiffus.cli.options import TABLE_HELP, Force, Json, Reading, given
 from netdiffus.cli.output import show
+from netdiffus.cli.private_options import (
+    Anyway,
+    Classes,
+    Delta,
+    Most,
+    Ranges,
+    bounds,
+    most_of,
+    named,
+)
 from netdiffus.cli.progress import bar
 from netdiffus.errors import InputError
+
+if TYPE_CHECKING:
+    from netdiffus.parts import Dataset
+    from netdiffus.tables import ReadOptions
+    from netdiffus.traces.traces import Traces
 
 
 def privatise(
     data: Annotated[Path, typer.Argument(help=TABLE_HELP)],
-    out: Annotated[Path, typer.Option("-o", "--out", help="A .parquet file.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="A .parquet file, or a folder for parts.")
+    ],
     epsilon: Annotated[float, typer.Option(help="Privacy budget: 1 is strong, 8 is weak.")],
-    delta: Annotated[float, typer.Option(help="Must be below 1 / number of traces.")] = 1e-5,
+    delta: Delta = 1e-5,
     by: Annotated[
         str | None, typer.Option(help="Column of groups: protect a group instead of a trace.")
     ] = None,
-    most: Annotated[
-        int | None, typer.Option(help="Most traces of a group to use.", show_default="20")
-    ] = None,
-    classes: Annotated[
-        str | None,
-        typer.Option(help="Public class names, comma-separated.", show_default="as in the file"),
-    ] = None,
+    most: Most = None,
+    classes: Classes = None,
     length: Annotated[
         int | None, typer.Option(help="Most points of a trace to use.", show_default="64")
     ] = None,
-    ranges: Annotated[
-        list[str] | None,
-        typer.Option("--range", help="Public bounds, CHANNEL=LO:HI; repeatable."),
-    ] = None,
+    ranges: Ranges = None,
     mix: Annotated[
         str, typer.Option(help="Class frequencies: real as in the data, balanced all equal.")
     ] = "real",
-    anyway: Annotated[
-        bool, typer.Option("--anyway", help="Continue even if classes have too few traces.")
-    ] = False,
+    anyway: Anyway = False,
     ledger: Annotated[
         Path | None, typer.Option(help="File that sums up all releases of this data set.")
     ] = None,
@@ -50,46 +57,45 @@ def privatise(
     as_json: Json = False,
 ) -> None:
     """Make private traces with a guarantee: (epsilon, delta)-differential privacy."""
-    from netdiffus.files import claim
     from netdiffus.ledger import statement
-    from netdiffus.privacy.privatise import privatise as run
+    from netdiffus.parts.building import is_folder
 
-    if out.suffix.lower() != ".parquet":
-        raise InputError(f"{out}: private traces go into a .parquet file, for their ledger")
-    if most is not None and by is None:
-        raise InputError("--most without --by: name the column of the groups, or leave it out")
-    options = reading.options()
-    names = None if classes is None else comma_separated(classes)
-    with claim(out, force=force):
-        traces = load(data, options)
-        with bar("privatise", 1.0) as progress:
-            private = run(
-                traces,
-                epsilon,
-                delta=delta,
-                by=by,
-                most=20 if most is None else most,
-                classes=names,
-                length=length,
-                ranges=_ranges(ranges or []),
-                mix=mix,
-                anyway=anyway,
-                ledger=ledger,
-                progress=progress,
-            )
-        private.save(out, force=force)
+    if not is_folder(out) and out.suffix.lower() != ".parquet":
+        raise InputError(
+            f"{out}: private traces go into a .parquet file or a folder, for their ledger"
+        )
+    rules = {
+        "epsilon": epsilon,
+        "delta": delta,
+        "by": by,
+        "most": most_of(most, by),
+        "classes": named(classes),
+        "length": length,
+        "ranges": bounds(ranges),
+        "mix": mix,
+        "anyway": anyway,
+        "ledger": ledger,
+    }
+    private = _run(data, reading.options(), out, rules, force)
     found = {"traces": str(out), "classes": private.counts()}
     show(found | {"privacy": statement(private.ledger), "ledger": private.ledger}, as_json)
 
 
-def _ranges(choices: list[str]) -> dict[str, tuple[float, float]]:
-    """{"packet_length": (0, 1460)} from ["packet_length=0:1460"]."""
-    found = {}
-    for choice in choices:
-        name, _, bounds = choice.partition("=")
-        low, _, high = bounds.partition(":")
-        try:
-            found[name] = float(low), float(high)
-        except ValueError:
-            raise InputError(f"--range {choice}: give a channel and two numbers, x=LO:HI") from None
-    return found
+def _run(
+    data: Path, options: ReadOptions, out: Path, rules: dict[str, Any], force: bool
+) -> Traces | Dataset:
+    """The private traces, written."""
+    from netdiffus.files import claim
+    from netdiffus.parts.building import is_folder
+    from netdiffus.privacy.privatise import privatise, privatise_to_parts
+
+    if is_folder(out):
+        traces = given(data, options)
+        with bar("privatise", 1.0) as progress:
+            return privatise_to_parts(traces, out, force=force, progress=progress, **rules)
+    with claim(out, force=force):
+        traces = given(data, options)
+        with bar("privatise", 1.0) as progress:
+            private = privatise(traces, progress=progress, **rules)
+        private.save(out, force=force)
+    return private

@@ -18,10 +18,22 @@ from netdiffus.cli.options import (
     Seed,
     comma_separated,
     given,
+    is_given,
     load,
     refuse_unused,
 )
 from netdiffus.cli.output import show
+from netdiffus.cli.private_options import (
+    PANEL,
+    Anyway,
+    Classes,
+    Delta,
+    Most,
+    Ranges,
+    bounds,
+    most_of,
+    named,
+)
 from netdiffus.cli.progress import bar
 from netdiffus.errors import InputError
 
@@ -32,6 +44,11 @@ if TYPE_CHECKING:
     from netdiffus.traces.traces import Traces
     from netdiffus.training import Recipe
 
+# Options of training with --epsilon, and those of `privatise` among them.
+PRIVATE = ("delta", "most", "classes", "ranges", "anyway")
+NOT_PRIVATE = ("minutes", "runs", "preset", "width", "size", "resize", "gamma", "scale", "rare",
+               "with_columns", "sessions", "validation", "device", "resume", "deterministic")  # fmt: skip
+IMAGE_PANEL = "Presets image and paper"
 LOOKED_AT = 1_000  # traces of a data set by which the size of images is chosen
 # Both networks of a model of sessions are the default one, with tokens of their own.
 NOT_OF_SESSIONS = ("length", "runs", "preset", "width", "size", "resize", "gamma", "scale", "rare")
@@ -67,20 +84,25 @@ def train(
         int | None, typer.Option(help="Width of the network: its number of features.")
     ] = None,
     size: Annotated[
-        int | None, typer.Option(help="For image and paper: height and width of images.")
+        int | None, typer.Option(help="Height and width of images.", rich_help_panel=IMAGE_PANEL)
     ] = None,
     resize: Annotated[
         Literal["bin", "area"] | None,
-        typer.Option(help="For image and paper: how to shrink longer traces.", show_default="bin"),
+        typer.Option(
+            help="How to shrink longer traces.", show_default="bin", rich_help_panel=IMAGE_PANEL
+        ),
     ] = None,
     gamma: Annotated[
         float | None,
-        typer.Option(help="For image and paper: contrast; 0.25 in the paper.", show_default="1"),
+        typer.Option(
+            help="Contrast; 0.25 in the paper.", show_default="1", rich_help_panel=IMAGE_PANEL
+        ),
     ] = None,
     scale: Annotated[
         list[str] | None,
         typer.Option(
-            help="For image and paper: CHANNEL=minmax, =log, =quantile or =LO:HI; repeatable."
+            help="CHANNEL=minmax, =log, =quantile or =LO:HI; repeatable.",
+            rich_help_panel=IMAGE_PANEL,
         ),
     ] = None,
     by: Annotated[
@@ -113,12 +135,41 @@ def train(
             "--keep-flows writes.",
         ),
     ] = False,
-    batch_size: Annotated[int, typer.Option(help="Traces per step.")] = 64,
-    learning_rate: Annotated[float, typer.Option(help="Highest learning rate of AdamW.")] = 2e-3,
+    epsilon: Annotated[
+        float | None,
+        typer.Option(
+            help="Train with differential privacy: 1 is strong, 8 is weak. --by then protects a "
+            "group instead of a trace.",
+            show_default="no guarantee",
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
+    delta: Delta = 1e-5,
+    most: Most = None,
+    classes: Classes = None,
+    ranges: Ranges = None,
+    anyway: Anyway = False,
+    batch_size: Annotated[
+        int, typer.Option(help="Traces per step.", show_default="64; 1024 with --epsilon")
+    ] = 64,
+    learning_rate: Annotated[
+        float,
+        typer.Option(
+            help="Highest learning rate of AdamW.", show_default="0.002; 0.015 with --epsilon"
+        ),
+    ] = 2e-3,
     validation: Annotated[
         float, typer.Option(help="Share of the validation split, which detects overfitting.")
     ] = 0.1,
     seed: Seed = 0,
+    deterministic: Annotated[
+        bool,
+        typer.Option(
+            "--deterministic",
+            help="Train on one CPU thread: the same weights, bit for bit, whatever number of "
+            "threads the machine has.",
+        ),
+    ] = False,
     device: Device = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint.")] = False,
     force: Force = False,
@@ -131,6 +182,16 @@ def train(
     from netdiffus.training import Recipe
     from netdiffus.training import train as run
 
+    if epsilon is None:
+        refuse_unused(ctx, "training without --epsilon", PRIVATE)
+    else:
+        refuse_unused(ctx, "--epsilon", NOT_PRIVATE)
+        numbers = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
+        choices: dict[str, Any] = {k: v for k, v in numbers.items() if is_given(ctx, k)}
+        choices |= {"epsilon": epsilon, "delta": delta, "by": by, "most": most_of(most, by)}
+        choices |= {"classes": named(classes), "length": length, "ranges": bounds(ranges)}
+        choices |= {"anyway": anyway, "seed": seed, "force": force}
+        return _train_private(load(data, reading.options()), out, choices, as_json)
     if sessions:
         refuse_unused(ctx, "--sessions", NOT_OF_SESSIONS)
     if steps is None and minutes is None and not sessions:
@@ -143,6 +204,7 @@ def train(
         learning_rate=learning_rate,
         validation_fraction=validation,
         seed=seed,
+        deterministic=deterministic,
     )
     if sessions:
         flows = load(data, reading.options())
@@ -170,6 +232,18 @@ def train(
         )
     if os.environ.get("RANK", "0") == "0":  # only one of several processes prints
         show({"model": str(out), **model.about, "privacy": statement(model.ledger)}, as_json)
+    if model.about["ended"] == "interrupted":
+        raise typer.Exit(130)
+
+
+def _train_private(traces: Traces, out: Path, choices: dict[str, Any], as_json: bool) -> None:
+    """A model with a guarantee."""
+    from netdiffus.ledger import statement
+    from netdiffus.training import train_private
+
+    with bar("train", 1.0) as progress:
+        model = train_private(traces, out, **choices, progress=progress)
+    show({"model": str(out), **model.about, "privacy": statement(model.ledger)}, as_json)
     if model.about["ended"] == "interrupted":
         raise typer.Exit(130)
 

@@ -19,7 +19,7 @@ from netdiffus.codec.column import CODES, MOST_VALUES, Column, plain
 from netdiffus.codec.totals import PER_SECOND, equal_total, is_close, total
 from netdiffus.codec.vocabulary import Vocabulary, needed
 from netdiffus.errors import InputError, Note
-from netdiffus.traces.traces import Floats, Ints, Traces
+from netdiffus.traces.traces import Bools, Floats, Ints, Traces
 
 Choice = Sequence[str] | Literal["all"] | None
 
@@ -210,8 +210,8 @@ class Columns:
             for name, (of, kind) in self.totals.items()
         }
 
-    def exceptions(self, traces: Traces) -> Ints:
-        """Rows in which a column is not its total, or a pair is not in order; one for each."""
+    def exceptions(self, traces: Traces) -> list[Bools]:
+        """For each total, and then each pair in order, (N,): the traces of which it is not true."""
         found = []
         for name, (of, _) in self.totals.items():
             found.append(~is_close(_numbers(traces.meta[name]), total(traces, of)))
@@ -219,7 +219,7 @@ class Columns:
         for pair in self.orders:
             first, second = (kept[name].raw(traces.meta[name]) for name in pair)
             found.append(first > second)
-        return np.unique([np.argmax(one) for one in found if one.any()]).astype(np.int64)
+        return found
 
     def _put_in_order(
         self, found: dict[str, Any], asked: Mapping[str, Asked], known: Collection[str]
@@ -304,10 +304,14 @@ def _unsafe(name: str, cells: pa.ChunkedArray) -> str | None:
         return "empty"
     if pa.types.is_string(there.type) and any(map(_is_address, there[:LOOKED_AT].to_pylist())):
         return "addresses"
-    if pa.types.is_integer(there.type) and len(there) > 1:
-        is_row = bool((np.diff(np.asarray(there).astype(np.float64)) > 0).all())
-        return "it counts the rows" if is_row else None
-    return None
+    return "it counts the rows" if counts_rows(there) else None
+
+
+def counts_rows(cells: pa.ChunkedArray) -> bool:
+    """Whether whole numbers rise from row to row; empty cells are left out."""
+    if not pa.types.is_integer(cells.type) or len(cells) - cells.null_count < 2:
+        return False
+    return bool((np.diff(np.asarray(cells.drop_null()).astype(np.float64)) > 0).all())
 
 
 def _is_address(text: str) -> bool:

@@ -117,7 +117,7 @@ class _Work:
         try:
             found: dict[str, Any] = json.loads(self._record(k).read_text(encoding="utf-8"))
             return found if self.path(k).stat().st_size == found["bytes"] else None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
     def _record(self, k: int) -> Path:

@@ -119,5 +119,5 @@ def _is_log(path: Path) -> bool:
     try:
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         return all("step" in json.loads(line) for line in lines[:1])
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return False

@@ -34,7 +34,8 @@ def log_joint(model: Model, traces: Traces, progress: Progress | None = None) ->
         progress: Called with (traces done, a note). None shows a bar, as `train` does.
 
     Raises:
-        InputError: A network without a likelihood, or traces of other channels or columns.
+        InputError: A network without a likelihood, traces of other channels or columns, or weights
+            whose sums overflow.
     """
     network, codec = model.network, model.codec
     if not isinstance(network, CausalNetwork) or not isinstance(codec, TokenCodec):
@@ -54,6 +55,8 @@ def log_joint(model: Model, traces: Traces, progress: Progress | None = None) ->
             found.append(_of_classes(model, network, tokens[part].to(device), columns[part]))
             shown(float(min(first + AT_ONCE, len(tokens))), f"{len(traces)} traces")
     each: Floats = np.concatenate(found) + np.log(np.maximum(model.shares, 1e-300))
+    if np.isnan(each).any():
+        raise InputError("the model gives probabilities that are not numbers; train it again")
     return each
 
 

@@ -470,7 +470,7 @@ Limits: mark its traces as synthetic. Compare them with real traces that were no
 
 
 _NO_LEDGER = """none. From the weights of the network, an attacker can guess better than by chance
-whether a trace was in the training set. `netdiffus privatise` before training gives a guarantee."""
+whether a trace was in the training set. `netdiffus train --epsilon` gives a guarantee."""
 
 
 def _privacy(ledger: Mapping[str, Any] | None) -> str:
@@ -481,7 +481,7 @@ def _privacy(ledger: Mapping[str, Any] | None) -> str:
         f"- {_markdown(name)}: {_markdown(value)}" for name, value in ledger.items() if value
     )
     return f"""{_markdown(statement(ledger))}.
-The guarantee is for the private traces; training and sampling keep it. The ledger:
+Sampling keeps the guarantee, and so does sharing the model. The ledger:
 
 {settings}
 """

@@ -105,7 +105,13 @@ class CausalNetwork(nn.Module):
         return total / inside.sum()
 
     def log_loss(
-        self, tokens: Tensor, label: Tensor, columns: Tensor, given: Tensor | None = None
+        self,
+        tokens: Tensor,
+        label: Tensor,
+        columns: Tensor,
+        given: Tensor | None = None,
+        *,
+        fixed: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """-log p of each point and end, (B, T), 0 behind the end; and which those are.
 
@@ -114,13 +120,14 @@ class CausalNetwork(nn.Module):
             label: int64 (B,).
             columns: int64 (B, J).
             given: The network's input, if it differs from these tokens.
+            fixed: Whether the work is the same for all tokens, as on a GPU.
         """
         given = tokens if given is None else given
         is_point = tokens[:, :, 0] != self.end
         inside = F.pad(is_point[:, :-1], (1, 0), value=True)  # points and the end behind them
         # A GPU replays steps of one shape, and must not be waited for; a CPU leaves out what counts
         # nothing: places that no trace reaches, and the logits behind the end of each trace.
-        on_cpu = tokens.device.type == "cpu"
+        on_cpu = tokens.device.type == "cpu" and not fixed
         longest = int(inside.sum(1).max()) if on_cpu else tokens.shape[1]
         here = inside[:, :longest]
         rows = here.flatten().nonzero()[:, 0] if on_cpu and not here.all() else slice(None)

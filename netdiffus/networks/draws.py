@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from netdiffus.errors import InputError
 from netdiffus.ops.strata import spread_uniforms
 
 # Philox steps; those of points and columns are in the networks.
@@ -38,3 +41,20 @@ class Draws:
     def uniforms(self, first: int, count: int) -> Tensor:
         """(B, count) float64 in [0, 1), spread evenly over the traces of a class."""
         return spread_uniforms(self.seed, self.index, self.label, self.rank, first, count)
+
+
+@contextmanager
+def overflow_refused() -> Iterator[None]:
+    """Names the model where its weights are finite, but so large that sums overflow.
+
+    Raises:
+        InputError: Nothing can be drawn by the logits of the block.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(
+            f"the model makes values that are not numbers; train it again ({error})"
+        ) from None

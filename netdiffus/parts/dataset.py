@@ -18,11 +18,12 @@ from netdiffus.files import refuse_existing
 from netdiffus.ledger import Ledger
 from netdiffus.parts.reading import AGAIN, ROWS, OpenPart, named
 from netdiffus.parts.splitting import holdout_mask
-from netdiffus.parts.writing import sha256, write_part
+from netdiffus.parts.writing import digest_of, write_part
 from netdiffus.progress import Progress
 from netdiffus.tables.columns.arrow import one_array
 from netdiffus.tables.lists import padded
 from netdiffus.tables.manifest import MANIFEST, Manifest, Part, PartColumns
+from netdiffus.tables.store import Store
 from netdiffus.traces.traces import SHOWN, Bools, Ints, Traces
 
 POINTS = 1 << 22  # padded points of a channel at a time
@@ -33,10 +34,11 @@ class Dataset:
 
     `netdiffus import`, `netdiffus sample` and `Dataset.write` write such folders. Iteration gives
     `Traces` of a few thousand traces, in order. Opening compares names and sizes of the files with
-    the manifest; `check` reads all files.
+    the manifest; `check` reads all files. It may also lie in an object store: `s3://bucket/made`,
+    or any other URL that pyarrow or fsspec reads.
 
     Attributes:
-        folder: Where it is.
+        folder: Where it is; of an object store the URL.
         manifest: What each part holds.
         classes: Names of all classes.
         length: Points of each trace that are read, at most; None is all, see `truncate`.
@@ -47,8 +49,9 @@ class Dataset:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-        self.manifest = Manifest.read(self.folder)
+        self._store = Store.of(folder)
+        self.folder = Path(folder) if self._store.is_local else self._store.name
+        self.manifest = Manifest.read(self._store)
         self.classes = tuple(self.manifest.counts)
         self.length: int | None = None
 
@@ -181,7 +184,12 @@ class Dataset:
 
     def load(self, length: int | None = None, **options: Any) -> Traces:
         """All traces in memory, as `Traces.load` reads them."""
-        return Traces.load(self.folder, self.length if length is None else length, **options)
+        length = self.length if length is None else length
+        if isinstance(self.folder, Path):
+            return Traces.load(self.folder, length, **options)
+        if options:
+            raise InputError(f"{self.folder}: {', '.join(options)} only of a folder; leave it out")
+        return self.take(np.arange(len(self)), length=length)
 
     def split(
         self,
@@ -215,7 +223,7 @@ class Dataset:
             refuse_existing(one / MANIFEST, force)
         held, _ = holdout_mask(self.batches(), self.classes, fraction, by, sep, seed)
         for one in folders:
-            _remove(one)
+            remove(one)
         rest, holdout = (
             self._written(one, self._parts_of(mask))
             for one, mask in zip(folders, (~held, held), strict=True)
@@ -240,14 +248,16 @@ class Dataset:
         total = sum(part.bytes for part in self.manifest.parts)
         done = 0
         for part in self.manifest.parts:
-            path = self.folder / part.file
-            if sha256(path) != part.sha256:
+            path = self._store.shown(part.file)
+            with self._store.open(part.file) as file:
+                digest = digest_of(file)
+            if digest != part.sha256:
                 raise InputError(f"{path}: its bytes are not those of the manifest; {AGAIN}")
             if part.sha256 in seen:
                 raise InputError(f"{path}: the same as {seen[part.sha256]}; delete one of them")
             seen[part.sha256] = part.file
-            with self._open(part) as file:
-                file.check_sums()
+            with self._open(part) as opened:
+                opened.check_sums()
             done += part.bytes
             if progress is not None:
                 progress(done / total, part.file)
@@ -256,7 +266,7 @@ class Dataset:
         return length if self.length is None else min(length, self.length)
 
     def _open(self, part: Part) -> OpenPart:
-        return OpenPart(self.folder, part, self.manifest.columns)
+        return OpenPart(self._store, part, self.manifest.columns)
 
     def _traces(self, table: pa.Table, length: int | None) -> Traces:
         """Traces of rows as they stand on the disk, with all classes of the data set."""
@@ -312,7 +322,7 @@ def part_name(k: int) -> str:
     return f"part-{k:06d}.parquet"
 
 
-def _remove(folder: Path) -> None:
+def remove(folder: Path) -> None:
     """Takes away a data set, if there is one."""
     if (folder / MANIFEST).exists():
         parts = Manifest.read(folder).parts

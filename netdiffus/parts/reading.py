@@ -14,6 +14,7 @@ from netdiffus.arrays import Ints
 from netdiffus.errors import InputError
 from netdiffus.parts.writing import Sums
 from netdiffus.tables.manifest import Part, PartColumns
+from netdiffus.tables.store import Store
 
 ROWS = 2_048  # traces at a time, or fewer where they are long
 AGAIN = "copy it again, or remove it and run the command that made the folder again"
@@ -28,12 +29,14 @@ class OpenPart:
         InputError: Names the file, and what is not as the manifest says.
     """
 
-    def __init__(self, folder: Path, part: Part, columns: PartColumns) -> None:
-        self._path, self._part, self._columns = folder / part.file, part, columns
+    def __init__(self, store: Store, part: Part, columns: PartColumns) -> None:
+        self._store, self._part, self._columns = store, part, columns
+        self._path = store.shown(part.file)
 
     def __enter__(self) -> OpenPart:
         try:
-            self._file = pa.parquet.ParquetFile(self._path)
+            self._source = self._store.open(self._part.file)
+            self._file = pa.parquet.ParquetFile(self._source)
         except _DAMAGED as error:
             raise self._unreadable(error) from error
         found = named(self._path, PartColumns.of, self._file.schema_arrow)
@@ -47,6 +50,7 @@ class OpenPart:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+        self._source.close()
 
     def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
         """All rows, so many at a time."""
@@ -116,7 +120,7 @@ class OpenPart:
         return InputError(f"{self._path}: not a readable part: {text[0]}; {AGAIN}")
 
 
-def named(path: Path, do: Callable[[Any], Any], found: Any) -> Any:
+def named(path: Path | str, do: Callable[[Any], Any], found: Any) -> Any:
     """What a check gives, or its error with the name of the part."""
     try:
         return do(found)

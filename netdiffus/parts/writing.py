@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -59,8 +60,13 @@ class Sums:
 
 def sha256(path: Path) -> str:
     """Of a file, in hexadecimal digits."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while piece := file.read(PIECE):
-            digest.update(piece)
+        return digest_of(file)
+
+
+def digest_of(file: Any) -> str:
+    """SHA-256 of an open file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    while piece := file.read(PIECE):
+        digest.update(piece)
     return digest.hexdigest()

@@ -163,40 +163,40 @@ class Domain:
 
 
 def domain(
-    traces: Traces,
+    channels: Sequence[Channel],
+    counts: Mapping[str, int],
     classes: Sequence[str] | None,
     length: int | None,
     ranges: Mapping[str, tuple[float, float]],
 ) -> Domain:
-    """The public inputs, given or by default, see `privatise`; traces have gaps in place of times.
+    """The public inputs, given or by default, see `privatise`; channels are gaps, not times.
 
-    Of the traces only channels and class names are used.
+    Of `counts`, the traces of each class, only the names of classes are used.
 
     Raises:
         InputError: A class of the traces is not among `classes`, a range is impossible or of no
             channel, or a channel needs one.
     """
-    names = {channel.name for channel in traces.channels}
+    names = {channel.name for channel in channels}
     unknown = sorted(set(ranges) - names)
     if unknown:
         raise InputError(f"ranges: no channel {unknown[0]!r}; channels: {', '.join(sorted(names))}")
-    grids = [Grid.of(one, _bounds(one, ranges.get(one.name))) for one in traces.channels]
+    grids = [Grid.of(one, _bounds(one, ranges.get(one.name))) for one in channels]
     given = [
         name for name, value in (("classes", classes), ("length", length)) if value is not None
     ]
     return Domain(
-        classes=_classes(traces, classes),
+        classes=_classes(counts, classes),
         length=64 if length is None else length,
         features=_features(grids),
         given=(*given, *(f"range of {name}" for name in ranges)),
     )
 
 
-def _classes(traces: Traces, classes: Sequence[str] | None) -> tuple[str, ...]:
+def _classes(counts: Mapping[str, int], classes: Sequence[str] | None) -> tuple[str, ...]:
     if classes is None:
-        return traces.classes
+        return tuple(counts)
     public = tuple(dict.fromkeys(classes))
-    counts = traces.counts()
     missing = [name for name, n in counts.items() if n and name not in public]
     if missing:
         raise InputError(

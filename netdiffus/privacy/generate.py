@@ -12,6 +12,7 @@ drawn among those that the pattern allows, by
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,25 +58,25 @@ class Chain:
 
 def make(
     measured: Measured, domain: Domain, labels: Ints, rng: np.random.Generator
-) -> tuple[list[Ints], dict[str, Ints]]:
-    """Cells of each feature, (N, length) with -1 beyond the end, and codes of the columns.
+) -> Iterator[tuple[Ints, list[Ints], dict[str, Ints]]]:
+    """Traces of the classes `labels` (N,), block by block.
 
-    Of traces of the classes `labels` (N,). The guarantee does not depend on the random numbers.
+    Gives the classes of some; the cells of each feature, (n, length) with -1 beyond the end; and
+    the codes of the columns. The guarantee does not depend on the random numbers.
     """
     chain = balanced(_chain(measured), labels, rng)
     others = [_conditionals(other, chain) for other in measured.others]
-    cells: list[list[Ints]] = [[] for _ in domain.features]
     for first in range(0, len(labels), BLOCK):
         some = labels[first : first + BLOCK]
         tokens = walk(chain, some, rng)
         inside = (tokens >= 0) & (tokens < chain.lead.tokens.many)
         drawn = chain.lead.tokens.draw(np.where(inside, tokens, 0), rng)
-        cells[0].append(np.where(inside, drawn, -1))
-        for f, (other, parts) in enumerate(zip(measured.others, others, strict=True), start=1):
+        cells = [np.where(inside, drawn, -1)]
+        for other, parts in zip(measured.others, others, strict=True):
             further = _along(parts, some, tokens, inside, rng)
-            cells[f].append(np.where(inside, other.tokens.draw(further, rng), -1))
-    columns = {name: _column(one, labels, rng) for name, one in measured.columns.items()}
-    return [np.concatenate(parts) for parts in cells], columns
+            cells.append(np.where(inside, other.tokens.draw(further, rng), -1))
+        columns = {name: _column(one, some, rng) for name, one in measured.columns.items()}
+        yield some, cells, columns
 
 
 def _chain(measured: Measured) -> Chain:

@@ -7,11 +7,13 @@ alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from math import sqrt
 
 import numpy as np
 
 from netdiffus.arrays import Floats, Ints
+from netdiffus.privacy.cells import COLUMNS, TracesInCells
 from netdiffus.privacy.counts import by_place, clipped, norm_of, once
 from netdiffus.privacy.denoise import is_signal
 from netdiffus.privacy.domain import Domain
@@ -38,23 +40,6 @@ MOST_TOKENS, MOST_OTHER, FEWEST_TOKENS = 256, 24, 8
 MOST_CELLS = 600_000  # of one release: OpenDP takes about 20 µs to draw the noise of a cell
 MOST_PREFIX_CELLS = 120_000
 VALUES_NORM, PAIRS_NORM = 1.6, 1.3  # of a trace, in units of different values at all places
-
-
-@dataclass(frozen=True)
-class TracesInCells:
-    """Traces in public cells.
-
-    Attributes:
-        cells: For each feature (N, length), -1 beyond the end.
-        labels: (N,) index into the public classes.
-        columns: For each column of the meta (N,) codes.
-        column_cells: How many codes each column can have.
-    """
-
-    cells: list[Ints]
-    labels: Ints
-    columns: dict[str, Ints]
-    column_cells: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -158,7 +143,8 @@ def shares(domain: Domain, columns: int) -> list[float]:
 
 def measure_sizes(encoded: TracesInCells, classes: int, meter: NoisyMeter) -> Noisy:
     """How many traces each class has."""
-    return meter.release("class sizes", 1.0, SIZES, once(encoded.labels, classes))
+    counted = encoded.total(lambda some: once(some.labels, classes))
+    return meter.release("class sizes", 1.0, SIZES, counted)
 
 
 def measure(encoded: TracesInCells, domain: Domain, sizes: Noisy, meter: NoisyMeter) -> Measured:
@@ -167,67 +153,102 @@ def measure(encoded: TracesInCells, domain: Domain, sizes: Noisy, meter: NoisyMe
     columns = {name: _column(encoded, name, classes, meter) for name in encoded.columns}
     left = 1 - SIZES - len(columns) * sum(COLUMN.values())
     weight = left / (1 + OTHER_WEIGHT * others)
-    lead, codes = _lead(encoded, domain, sizes, weight, meter)
+    lead = _lead(encoded, domain, sizes, weight, meter)
     further = [
-        _other(encoded, domain, f, codes, OTHER_WEIGHT * weight, lead, meter)
-        for f in range(1, 1 + others)
+        _other(encoded, domain, f, OTHER_WEIGHT * weight, lead, meter) for f in range(1, 1 + others)
     ]
     return Measured(sizes, columns, lead, further)
 
 
 def _column(encoded: TracesInCells, name: str, classes: int, meter: NoisyMeter) -> ColumnCounts:
-    codes, cells = encoded.columns[name], encoded.column_cells[name]
-    noisy = meter.release(f"values of {name}", 1.0, COLUMN["values"], once(codes, cells))
+    cells = COLUMNS[name] + 1
+    counted = encoded.total(lambda some: once(some.columns[name], cells))
+    noisy = meter.release(f"values of {name}", 1.0, COLUMN["values"], counted)
     values = np.flatnonzero(is_signal(noisy.counts, noisy.sigma))
     values = values[np.argsort(-noisy.counts[values], kind="stable")][:MOST_TOKENS]
     token = np.full(cells, len(values))
     token[values] = np.arange(len(values))
     many = len(values) + 1
-    joint = once(encoded.labels * many + token[codes], classes * many).reshape(classes, many)
+
+    def by_class(some: TracesInCells) -> Ints:
+        return once(some.labels * many + token[some.columns[name]], classes * many)
+
+    joint = encoded.total(by_class).reshape(classes, many)
     return ColumnCounts(values, meter.release(f"class x {name}", 1.0, COLUMN["classes"], joint))
 
 
 def _lead(
     encoded: TracesInCells, domain: Domain, sizes: Noisy, weight: float, meter: NoisyMeter
-) -> tuple[Lead, Ints]:
-    """The leading feature, and its tokens (N, length)."""
-    feature, cells, labels = domain.features[0], encoded.cells[0], encoded.labels
-    classes, length = len(domain.classes), domain.length
+) -> Lead:
+    feature, classes, length = domain.features[0], len(domain.classes), domain.length
     share = {name: weight * part for name, part in LEAD.items()}
     most = max(FEWEST_TOKENS, min(MOST_TOKENS, int(sqrt(MOST_CELLS / classes))))
     most = max(FEWEST_TOKENS, min(most, MOST_CELLS // (classes * length)))
-    values = _values(cells, feature.cells, feature.name, share["values"], meter)
+    values = _values(encoded, domain, 0, share["values"], meter)
     halves = feature.grids[0].cells if len(feature.grids) > 1 else 1
     tokens = find_tokens(values.counts, values.sigma, most - 1, halves)
     symbols = np.append(_halves(tokens, values, halves), -1)
-    codes = _with_end(np.where(cells >= 0, tokens.of_cell[cells], -1), tokens.many)
     many = tokens.many + 1
 
     depth = min(DEPTH, length, max(1, int(np.log2(MOST_CELLS / 4 / classes)) - 1))
     patterns = 2 ** (depth + 1) - 2
-    pattern = labels * patterns + pattern_codes(symbols[codes], codes, tokens.many, depth)
-    counted: Ints = once(pattern, classes * patterns).reshape(classes, patterns)
-    halved = meter.release("class x pattern of halves", 1.0, share["pattern"], counted)
-    counted = by_place(codes, labels, classes, many)
-    places = meter.release("class x place x value", sqrt(length), share["places"], counted)
-    norm = norm_of(length, PAIRS_NORM)
-    pair = _pairs(codes, many)
-    counted = clipped(pair, labels, classes, many * many, norm).reshape(classes, many, many)
+
+    def halved(some: TracesInCells) -> Ints:
+        codes = _lead_codes(some, tokens)
+        pattern = pattern_codes(symbols[codes], codes, tokens.many, depth)
+        return once(some.labels * patterns + pattern, classes * patterns)
+
+    def at_places(some: TracesInCells) -> Ints:
+        return by_place(_lead_codes(some, tokens), some.labels, classes, many)
+
+    def neighbours(some: TracesInCells) -> Ints:
+        pair = _pairs(_lead_codes(some, tokens), many)
+        return clipped(pair, some.labels, classes, many * many, norm)
+
+    def all_at_places(some: TracesInCells) -> Ints:
+        together = np.zeros_like(some.labels)
+        return by_place(_lead_codes(some, tokens), together, 1, many).reshape(length, many)
+
+    def all_neighbours(some: TracesInCells) -> Ints:
+        pair = _pairs(_lead_codes(some, tokens), many)
+        return clipped(pair, np.zeros_like(some.labels), 1, many * many, norm)
+
+    norm, root = norm_of(length, PAIRS_NORM), sqrt(length)
+    counted: Ints = encoded.total(halved).reshape(classes, patterns)
+    pattern = meter.release("class x pattern of halves", 1.0, share["pattern"], counted)
+    places = meter.release("class x place x value", root, share["places"], encoded.total(at_places))
+    counted = encoded.total(neighbours).reshape(classes, many, many)
     pairs = meter.release("class x neighbours", norm, share["pairs"], counted)
-    together = np.zeros_like(labels)
-    counted = by_place(codes, together, 1, many)[0]
-    all_places = meter.release("place x value", sqrt(length), share["all places"], counted)
-    counted = clipped(pair, together, 1, many * many, norm).reshape(many, many)
+    all_places = meter.release(
+        "place x value", root, share["all places"], encoded.total(all_at_places)
+    )
+    counted = encoded.total(all_neighbours).reshape(many, many)
     all_pairs = meter.release("neighbours", norm, share["all pairs"], counted)
-    levels = _prefixes(codes, labels, sizes, many, share["prefixes"], meter)
+    levels = _prefixes(encoded, tokens, sizes, share["prefixes"], meter)
     answers = places, pairs, all_places, all_pairs
-    return Lead(tokens, symbols, depth, halved, levels, *answers), codes
+    return Lead(tokens, symbols, depth, pattern, levels, *answers)
 
 
-def _values(cells: Ints, many: int, name: str, share: float, meter: NoisyMeter) -> Noisy:
-    norm = norm_of(cells.shape[1], VALUES_NORM)
-    counts = clipped(cells, np.zeros(len(cells), dtype=np.int64), 1, many, norm)[0]
-    return meter.release(f"values of {name}", norm, share, counts)
+def _lead_codes(some: TracesInCells, tokens: Tokens) -> Ints:
+    """(N, length): tokens of the leading feature, with the end."""
+    return _with_end(_tokens_of(some.cells[0], tokens), tokens.many)
+
+
+def _tokens_of(cells: Ints, tokens: Tokens) -> Ints:
+    return np.where(cells >= 0, tokens.of_cell[cells], -1)
+
+
+def _values(
+    encoded: TracesInCells, domain: Domain, number: int, share: float, meter: NoisyMeter
+) -> Noisy:
+    """How often each cell of a feature occurs."""
+    feature, norm = domain.features[number], norm_of(domain.length, VALUES_NORM)
+
+    def count(some: TracesInCells) -> Ints:
+        together = np.zeros_like(some.labels)
+        return clipped(some.cells[number], together, 1, feature.cells, norm).reshape(-1)
+
+    return meter.release(f"values of {feature.name}", norm, share, encoded.total(count))
 
 
 def _halves(tokens: Tokens, values: Noisy, groups: int) -> Ints:
@@ -277,28 +298,42 @@ def pattern_parts(codes: Ints) -> tuple[Ints, Ints]:
 
 
 def _prefixes(
-    codes: Ints, labels: Ints, sizes: Noisy, many: int, share: float, meter: NoisyMeter
+    encoded: TracesInCells, tokens: Tokens, sizes: Noisy, share: float, meter: NoisyMeter
 ) -> list[PrefixLevel]:
     """The frequent prefixes of each class, point by point: only significant ones are continued."""
-    depth = min(DEPTH, codes.shape[1])
-    node, traces = labels, np.maximum(sizes.counts, 0.0)
+    many, depth = tokens.many + 1, min(DEPTH, encoded.cells[0].shape[1])
+    traces = np.maximum(sizes.counts, 0.0)
     levels: list[PrefixLevel] = []
     parts = _level_shares(share, depth)
     for place in range(depth):
-        count = len(traces)
-        here = np.where((node >= 0) & (codes[:, place] >= 0), node * many + codes[:, place], -1)
+        count = partial(_continued, tokens=tokens, levels=levels, prefixes=len(traces))
+        counted = encoded.total(count)
         title = f"class x first {place + 1} values"
-        noisy = meter.release(title, 1.0, parts[place], once(here, count * many))
-        counts = noisy.counts.reshape(count, many)
+        noisy = meter.release(title, 1.0, parts[place], counted)
+        counts = noisy.counts.reshape(len(traces), many)
         if place == 0:
             counts[:, -1] = 0.0  # no trace ends before its first point
-        level = _level(counts, noisy.sigma, traces)
-        levels.append(level)
-        node = np.where(here >= 0, level.ids.reshape(-1)[here], -1)
-        traces = level.children[level.ids >= 0]
+        levels.append(_level(counts, noisy.sigma, traces))
+        traces = levels[-1].children[levels[-1].ids >= 0]
         if not len(traces):
             break  # the budget of longer prefixes is not spent
     return levels
+
+
+def _continued(
+    some: TracesInCells, tokens: Tokens, levels: list[PrefixLevel], prefixes: int
+) -> Ints:
+    """(prefixes * (K + 1),): traces of each prefix of these levels, by their next token."""
+    codes, node, many = _lead_codes(some, tokens), some.labels, tokens.many + 1
+    for place, level in enumerate(levels):
+        here = _next_cells(node, codes[:, place], many)
+        node = np.where(here >= 0, level.ids.reshape(-1)[here], -1)
+    return once(_next_cells(node, codes[:, len(levels)], many), prefixes * many)
+
+
+def _next_cells(node: Ints, codes: Ints, many: int) -> Ints:
+    """(N,): prefix and next token of each trace as one number, -1 where there is none."""
+    return np.where((node >= 0) & (codes >= 0), node * many + codes, -1)
 
 
 def _level_shares(share: float, depth: int) -> list[float]:
@@ -327,30 +362,35 @@ def _other(
     encoded: TracesInCells,
     domain: Domain,
     number: int,
-    lead_codes: Ints,
     weight: float,
     lead: Lead,
     meter: NoisyMeter,
 ) -> Other:
-    feature, cells, labels = domain.features[number], encoded.cells[number], encoded.labels
-    classes, length = len(domain.classes), domain.length
+    feature, classes, length = domain.features[number], len(domain.classes), domain.length
     share = {name: weight * part for name, part in OTHER.items()}
     leading = lead.tokens.many + 1
     most = min(MOST_OTHER, MOST_CELLS // (classes * max(leading, length)))
-    values = _values(cells, feature.cells, feature.name, share["values"], meter)
+    values = _values(encoded, domain, number, share["values"], meter)
     tokens = find_tokens(values.counts, values.sigma, max(FEWEST_TOKENS, most), 1)
-    codes, many = np.where(cells >= 0, tokens.of_cell[cells], -1), tokens.many
+    many, norm = tokens.many, norm_of(length, PAIRS_NORM)
 
-    counted = by_place(codes, labels, classes, many)
-    places = meter.release(
-        f"class x place x {feature.name}", sqrt(length), share["places"], counted
-    )
-    norm = norm_of(length, PAIRS_NORM)
-    joint = np.where(codes >= 0, lead_codes * many + codes, -1)
-    counted = clipped(joint, labels, classes, leading * many, norm)
+    def at_places(some: TracesInCells) -> Ints:
+        return by_place(_tokens_of(some.cells[number], tokens), some.labels, classes, many)
+
+    def with_lead(some: TracesInCells) -> Ints:
+        codes = _tokens_of(some.cells[number], tokens)
+        joint = np.where(codes >= 0, _lead_codes(some, lead.tokens) * many + codes, -1)
+        return clipped(joint, some.labels, classes, leading * many, norm)
+
+    def neighbours(some: TracesInCells) -> Ints:
+        pair = _pairs(_tokens_of(some.cells[number], tokens), many)
+        return clipped(pair, some.labels, classes, many * many, norm)
+
+    title = f"class x place x {feature.name}"
+    places = meter.release(title, sqrt(length), share["places"], encoded.total(at_places))
     title = f"class x {domain.features[0].name} x {feature.name}"
-    both = meter.release(title, norm, share["with lead"], counted.reshape(classes, leading, many))
-    counted = clipped(_pairs(codes, many), labels, classes, many * many, norm)
+    counted = encoded.total(with_lead).reshape(classes, leading, many)
+    both = meter.release(title, norm, share["with lead"], counted)
     title = f"class x neighbours of {feature.name}"
-    pairs = meter.release(title, norm, share["pairs"], counted.reshape(classes, many, many))
-    return Other(tokens, places, both, pairs)
+    counted = encoded.total(neighbours).reshape(classes, many, many)
+    return Other(tokens, places, both, meter.release(title, norm, share["pairs"], counted))

@@ -4,41 +4,38 @@ from __future__ import annotations
 
 import secrets
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from math import sqrt
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
+from netdiffus.arrays import temporary_array
 from netdiffus.errors import InputError, Note, whole
+from netdiffus.files import refuse_existing
 from netdiffus.ledger import NOT_COVERED, Ledger, few
+from netdiffus.parts import Dataset
+from netdiffus.parts.dataset import remove
 from netdiffus.privacy.accounting import calibrate, check_budget, epsilon_by_pld, epsilon_of
+from netdiffus.privacy.cells import AT_A_TIME, TracesInCells, in_cells, private_columns
 from netdiffus.privacy.domain import Domain, domain
-from netdiffus.privacy.generate import make
-from netdiffus.privacy.measure import (
-    SIZES,
-    Measured,
-    TracesInCells,
-    measure,
-    measure_sizes,
-    shares,
-)
+from netdiffus.privacy.groups import Groups
+from netdiffus.privacy.made import made
+from netdiffus.privacy.measure import SIZES, measure, measure_sizes, shares
 from netdiffus.privacy.noise import Noisy, NoisyMeter, library
 from netdiffus.privacy.spending import Spending, spend
 from netdiffus.progress import Progress
-from netdiffus.protocols import NUMBERS, PROTOCOLS
-from netdiffus.traces.splitting import group_names
-from netdiffus.traces.traces import Ints, Traces
+from netdiffus.tables.manifest import MANIFEST
+from netdiffus.traces.traces import Ints, Traces, concat
 
 NEEDED = 150  # traces of a class times mu; with less the class is mostly noise
-COLUMNS = {"protocol": 256, "server_port": 65536}  # of the meta-data, with how many values
 
 
 def privatise(
-    traces: Traces,
+    traces: Traces | Dataset,
     epsilon: float,
     *,
     delta: float = 1e-5,
@@ -59,7 +56,8 @@ def privatise(
     sample, publish) keeps the guarantee. Each call draws new noise from the system's random source.
 
     Args:
-        traces: What to protect.
+        traces: What to protect. A data set need not fit into memory; its traces are counted some
+            at a time, and lie as small numbers in a temporary file meanwhile.
         epsilon: Above 0; 1 is strong, 8 is weak.
         delta: Below 1 / N, N the number of traces or groups.
         by: Column of the meta-data that names a group, such as a user or a host. Then a group is
@@ -86,98 +84,154 @@ def privatise(
     Warns:
         Note: Of inputs that are taken as public, columns left out, and groups that were cut.
     """
+    rules = Rules(epsilon, delta, by, most, classes, length, ranges, mix, anyway, ledger)
+    return concat(list(private_batches(traces, rules, progress)))
+
+
+def privatise_to_parts(
+    traces: Traces | Dataset,
+    folder: str | Path,
+    epsilon: float,
+    *,
+    force: bool = False,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Dataset:
+    """As `privatise`, but writes the private traces as a data set while they are made.
+
+    In memory are 16 bytes for each of them, and with `by` the names of the groups.
+
+    Args:
+        traces: What to protect.
+        folder: A folder without a data set; it is made if need be.
+        epsilon: Above 0; 1 is strong, 8 is weak.
+        force: Replace a data set that is there.
+        progress: Called with (share done, a note).
+        **options: All others of `privatise`.
+
+    Raises:
+        InputError: As of `privatise`; or the folder cannot be written to.
+        FileExistsError: The folder holds a data set and `force` is false.
+    """
+    folder = Path(folder)
+    refuse_existing(folder / MANIFEST, force)  # before anything is spent
+    private = private_batches(traces, Rules(epsilon, **options), progress)
+    remove(folder)
+    return Dataset.write(folder, private)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is asked for, see `privatise`.
+
+    `share` is that of mu² which is spent: the rest is left for other releases of the same data.
+    """
+
+    epsilon: float
+    delta: float = 1e-5
+    by: str | None = None
+    most: int = 20
+    classes: Sequence[str] | None = None
+    length: int | None = None
+    ranges: Mapping[str, tuple[float, float]] | None = None
+    mix: str = "real"
+    anyway: bool = False
+    ledger: str | Path | None = None
+    share: float = 1.0
+
+    def checked(self) -> Rules:
+        """The same; without `by` a unit has one trace.
+
+        Raises:
+            InputError: What no traces can have.
+        """
+        if self.mix not in ("real", "balanced"):
+            raise InputError(f"mix must be 'real' or 'balanced', got {self.mix!r}")
+        most = whole("most", self.most, 1) if self.by is not None else 1
+        length = None if self.length is None else whole("length", self.length, 1)
+        return replace(self, most=most, length=length)
+
+    @property
+    def unit(self) -> str:
+        """What is protected."""
+        if self.by is None:
+            return "one trace"
+        return f"one group of {self.by!r} with at most {self.most} traces"
+
+
+def private_batches(
+    traces: Traces | Dataset, rules: Rules, progress: Progress | None
+) -> Iterator[Traces]:
+    """The private traces, some at a time; all that is spent is spent before the first."""
     library()
     if traces.ledger is not None:
         raise InputError(
             "these traces are private already: they have a ledger, and all work on them keeps its "
             "guarantee. Give the real traces"
         )
-    if mix not in ("real", "balanced"):
-        raise InputError(f"mix must be 'real' or 'balanced', got {mix!r}")
-    most = whole("most", most, 1) if by is not None else 1
-    length = None if length is None else whole("length", length, 1)
-    groups = _groups(traces, by)
-    units = "traces" if by is None else f"groups of {by!r}"
-    epsilon, delta = check_budget(epsilon, delta, len(np.unique(groups)), units)
-    form = traces.with_gaps()
-    public = domain(form, classes, length, ranges or {})
-    rng = np.random.default_rng(secrets.randbits(128))
-    kept = form[_kept(groups, most, rng)] if by is not None else form
-    encoded = _encode(kept, public)
-    _say_public(public, traces, encoded, by, most, len(kept) < len(form))
+    rules = rules.checked()
+    first = traces[:1] if isinstance(traces, Traces) else traces.head(1)
+    groups = _groups(traces, rules)
+    units = "traces" if groups is None else f"groups of {rules.by!r}"
+    epsilon, delta = check_budget(
+        rules.epsilon, rules.delta, len(traces if groups is None else groups), units
+    )
+    rules = replace(rules, epsilon=epsilon, delta=delta)
+    channels = first.with_gaps().channels
+    public = domain(channels, traces.counts(), rules.classes, rules.length, rules.ranges or {})
+    encoded = _encoded(traces, public, groups)
+    _say_public(public, first, rules, groups is not None and groups.is_cut)
     mu = calibrate(epsilon, delta, shares(public, len(encoded.columns)))
-    unit = "one trace" if by is None else f"one group of {by!r} with at most {most} traces"
-    path = None if ledger is None else Path(ledger)
+    path = None if rules.ledger is None else Path(rules.ledger)
     step = progress or (lambda share, note: None)
-    with spend(path, unit, mu, epsilon, delta) as spending:
-        meter = NoisyMeter(mu, most)
+    with spend(path, rules.unit, mu, epsilon, delta) as spending:
+        meter = NoisyMeter(mu * sqrt(rules.share), rules.most)
         step(0.1, "class sizes")
         sizes = measure_sizes(encoded, len(public.classes), meter)
-        small = _too_few(sizes, public, mu, most)
-        if small and not anyway:
-            _refuse(small, mu, most, delta, spending)
+        small = _too_few(sizes, public, mu, rules.most)
+        if small and not rules.anyway:
+            _refuse(small, mu, meter, delta, spending)
         step(0.2, "counting")
         measured = measure(encoded, public, sizes, meter)
         step(0.6, "making")
-        about = _ledger(epsilon, delta, meter, unit, public, small, by)
+        about = _ledger(mu, meter, public, small, rules)
         about["total"] = spending.total(delta)
         if small:
-            warnings.warn(Note(few(about)), stacklevel=2)
-        private = _made(measured, public, traces, _labels(sizes, mix), rng, about)
-    step(1.0, "done")
-    return private
+            warnings.warn(Note(few(about)), stacklevel=3)
+        labels = _labels(sizes, rules.mix)
+    return made(measured, public, first, labels, about, step)
 
 
-def _groups(traces: Traces, by: str | None) -> Ints:
-    """(N,): the unit of privacy that each trace belongs to."""
-    if by is None:
-        return np.arange(len(traces))
-    groups = np.unique(group_names(traces.meta, by, None), return_inverse=True)[1]
-    if groups.max() == 0:
-        raise InputError(
-            f"by: column {by!r} has one group alone; no release can hide whether it was there. "
-            "Name a column with many groups, or leave it out to protect single traces"
-        )
-    return groups.astype(np.int64)
-
-
-def _kept(groups: Ints, most: int, rng: np.random.Generator) -> Ints:
-    """Rows with at most `most` of each group, drawn at random, in their order."""
-    order = rng.permutation(len(groups))
-    order = order[np.argsort(groups[order], kind="stable")]
-    ordered = groups[order]
-    rank = np.arange(len(order)) - np.searchsorted(ordered, ordered)
-    return np.sort(order[rank < most])
-
-
-def _encode(traces: Traces, public: Domain) -> TracesInCells:
-    """Traces as numbers of cells of the public domain."""
-    number = np.array([public.classes.index(c) if c in public.classes else 0
-                       for c in traces.classes])  # fmt: skip
-    columns = {
-        name: codes
-        for name in COLUMNS
-        if name in traces.meta.column_names
-        and (codes := _column_codes(traces.meta[name], COLUMNS[name])) is not None
-    }
-    cells = {name: COLUMNS[name] + 1 for name in columns}
-    return TracesInCells(public.encode(traces), number[traces.labels], columns, cells)
-
-
-def _column_codes(column: pa.ChunkedArray, values: int) -> Ints | None:
-    """Codes of a column of whole numbers or names of protocols; `values` for all other cells."""
-    if pa.types.is_string(column.type) and values == COLUMNS["protocol"]:
-        cells: list[Any] = [NUMBERS.get(str(one).lower()) for one in column.to_pylist()]
-    elif pa.types.is_integer(column.type):
-        cells = column.to_pylist()
-    else:
+def _groups(traces: Traces | Dataset, rules: Rules) -> Groups | None:
+    """The units of privacy; None where each trace is one."""
+    if rules.by is None:
         return None
-    return np.array([values if c is None or not 0 <= c < values else c for c in cells])
+    key = secrets.randbits(128).to_bytes(16, "little")
+    found = Groups(_batches(traces), rules.by, rules.most, key)
+    if len(found) == 1:
+        raise InputError(
+            f"by: column {rules.by!r} has one group alone; no release can hide whether it was "
+            "there. Name a column with many groups, or leave it out to protect single traces"
+        )
+    return found
 
 
-def _say_public(
-    public: Domain, traces: Traces, encoded: TracesInCells, by: str | None, most: int, cut: bool
-) -> None:
+def _encoded(traces: Traces | Dataset, public: Domain, groups: Groups | None) -> TracesInCells:
+    """The traces that are kept; those of a data set in a temporary file."""
+    found = _batches(traces, public.length)
+    kept = found if groups is None else groups.of(found)
+    n = len(traces) if groups is None else groups.kept
+    empty = np.empty if isinstance(traces, Traces) else temporary_array
+    return in_cells((one.with_gaps() for one in kept), n, public, empty)
+
+
+def _batches(traces: Traces | Dataset, length: int | None = None) -> Iterator[Traces]:
+    if isinstance(traces, Dataset):
+        return traces.batches(length=length)
+    return (traces[k : k + AT_A_TIME] for k in range(0, len(traces), AT_A_TIME))
+
+
+def _say_public(public: Domain, first: Traces, rules: Rules, is_cut: bool) -> None:
     taken = [] if "classes" in public.given else [f"the names of {len(public.classes)} classes"]
     taken += [] if "length" in public.given else [f"length {public.length}"]
     grids = [grid for feature in public.features for grid in feature.grids]
@@ -188,16 +242,17 @@ def _say_public(
     ]
     taken.append("names and types of the channels")
     notes = [f"taken as public, as not given: {', '.join(taken)}"]
-    lost = [name for name in traces.meta.column_names if name not in encoded.columns]
+    private = private_columns(first.meta.schema)
+    lost = [name for name in first.meta.column_names if name not in private]
     if lost:
         notes.append(f"columns left out of the private traces: {', '.join(lost)}")
-    if cut:
+    if is_cut:
         notes.append(
-            f"some groups of {by!r} have more than {most} traces: of each {most} are kept, drawn "
-            "at random"
+            f"some groups of {rules.by!r} have more than {rules.most} traces: of each {rules.most} "
+            "are kept, drawn at random"
         )
     for note in notes:
-        warnings.warn(Note(note), stacklevel=3)
+        warnings.warn(Note(note), stacklevel=4)
 
 
 def _too_few(sizes: Noisy, public: Domain, mu: float, most: int) -> dict[str, float]:
@@ -208,9 +263,9 @@ def _too_few(sizes: Noisy, public: Domain, mu: float, most: int) -> dict[str, fl
 
 
 def _refuse(
-    small: Mapping[str, float], mu: float, most: int, delta: float, spending: Spending
+    small: Mapping[str, float], mu: float, meter: NoisyMeter, delta: float, spending: Spending
 ) -> None:
-    spent = mu * sqrt(SIZES)
+    spent, most = meter.mu * sqrt(SIZES), meter.most
     spending.settle(spent, "refused after class sizes were counted")
     shown = ", ".join(f"{name!r} (about {n:.0f})" for name, n in list(small.items())[:8])
     more = f" and {len(small) - 8} more" if len(small) > 8 else ""
@@ -224,33 +279,29 @@ def _refuse(
 
 
 def _ledger(
-    epsilon: float,
-    delta: float,
-    meter: NoisyMeter,
-    unit: str,
-    public: Domain,
-    small: Mapping[str, float],
-    by: str | None,
+    mu: float, meter: NoisyMeter, public: Domain, small: Mapping[str, float], rules: Rules
 ) -> Ledger:
     mus = [one["mu"] for one in meter.spent]
     together = sqrt(sum(mu * mu for mu in mus))
     if together > meter.mu * (1 + 1e-9):
         raise RuntimeError(f"spent mu {together:.6g} of {meter.mu:.6g}; please report this")
     return {
-        "epsilon": epsilon,
-        "delta": delta,
-        "mu": meter.mu,
-        "unit": unit,
-        "neighbours": f"{unit} added or removed",
+        "epsilon": rules.epsilon,
+        "delta": rules.delta,
+        "mu": mu,
+        "unit": rules.unit,
+        "neighbours": f"{rules.unit} added or removed",
         "public": public.about(),
         "releases": meter.spent,
         "accounting": {
-            "closed_form": epsilon_of(together, delta),
-            "dp_accounting": epsilon_by_pld(mus, delta),
+            "closed_form": epsilon_of(together, rules.delta),
+            "dp_accounting": epsilon_by_pld(mus, rules.delta),
         },
-        "rule": {"traces_times_mu": NEEDED, "needed": NEEDED * meter.most / meter.mu},
+        "rule": {"traces_times_mu": NEEDED, "needed": NEEDED * meter.most / mu},
         "few": dict(small),
-        "kept": {} if by is None else {"by": by, "most": meter.most, "which": "at random"},
+        "kept": {}
+        if rules.by is None
+        else {"by": rules.by, "most": meter.most, "which": "at random"},
         "total": None,
         "not_covered": list(NOT_COVERED),
         "software": {name: version(name) for name in ("netdiffus", "opendp", "dp-accounting")},
@@ -268,46 +319,3 @@ def _labels(sizes: Noisy, mix: str) -> Ints:
             "traces, or raise epsilon"
         )
     return np.repeat(np.arange(len(many)), many)
-
-
-def _made(
-    measured: Measured,
-    public: Domain,
-    traces: Traces,
-    labels: Ints,
-    rng: np.random.Generator,
-    about: Ledger,
-) -> Traces:
-    cells, codes = make(measured, public, labels, rng)
-    found = public.decode(cells, rng)
-    lengths = (cells[0] >= 0).sum(axis=1)
-    names = [channel.name for channel in traces[:1].with_gaps().channels]
-    values = np.stack([found[name] for name in names], axis=1)
-    inside = np.arange(values.shape[2])[None] < lengths[:, None]
-    for c, channel in enumerate(traces.channels):
-        if channel.kind == "time":
-            values[:, c, 0] = 0.0  # times count from the first packet
-            values[:, c] = np.where(inside, np.cumsum(values[:, c], axis=1), 0.0)
-        kind = np.dtype(pa.type_for_alias(channel.dtype).to_pandas_dtype())
-        if kind.kind in "iu":  # a public range can be wider than the type
-            values[:, c] = np.clip(values[:, c], np.iinfo(kind).min, np.iinfo(kind).max)
-        values[:, c] = values[:, c].astype(kind)  # as a file would keep them
-    names = [f"private-{public.classes[k]}-{i}" for i, k in enumerate(labels.tolist())]
-    meta = {"trace_id": pa.array(names)}
-    meta |= {n: _cells(traces.meta[n].type, one, COLUMNS[n]) for n, one in codes.items()}
-    return Traces(
-        values=values[:, :, : int(lengths.max())],
-        lengths=lengths,
-        channels=traces.channels,
-        labels=labels,
-        classes=public.classes,
-        meta=pa.table(meta),
-        ledger=about,
-    )
-
-
-def _cells(kind: pa.DataType, codes: Ints, values: int) -> pa.Array:
-    """A column of the meta-data from its codes; other codes give empty cells."""
-    if pa.types.is_string(kind):
-        return pa.array([PROTOCOLS.get(code) for code in codes.tolist()], kind)
-    return pa.array([code if 0 <= code < values else None for code in codes.tolist()], kind)

@@ -78,8 +78,9 @@ def _read(path: Path, unit: str) -> list[dict[str, Any]]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         entries = found["releases"]
-        fits = found["form"] == FORM and all(0 < float(one["mu"]) < 1e6 for one in entries)
-    except (ValueError, KeyError, TypeError):
+        fits = found["form"] == FORM and isinstance(found["unit"], str)
+        fits = fits and all(_is_release(one) for one in entries)
+    except (ValueError, KeyError, TypeError, RecursionError):
         fits = False
     if not fits:
         raise InputError(
@@ -92,3 +93,7 @@ def _read(path: Path, unit: str) -> list[dict[str, Any]]:
             "up: use one ledger file for each unit"
         )
     return list(entries)
+
+
+def _is_release(entry: dict[str, Any]) -> bool:
+    return isinstance(entry["mu"], float | int) and 0 < entry["mu"] < 1e6

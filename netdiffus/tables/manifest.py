@@ -17,6 +17,7 @@ from netdiffus.files import write_text
 from netdiffus.ledger import Ledger
 from netdiffus.tables.columns.roles import declared, declared_ledger
 from netdiffus.tables.lists import SCHEMA_KEY
+from netdiffus.tables.store import Store
 
 MANIFEST, PLAN = "manifest.json", "plan.json"  # of a whole data set; of one that is being made
 FORMAT, VERSION = "netdiffus data set", 1
@@ -151,24 +152,25 @@ class Manifest:
         write_text(folder / MANIFEST, json.dumps(text, indent=1) + "\n")
 
     @classmethod
-    def read(cls, folder: Path) -> Manifest:
+    def read(cls, folder: Path | Store) -> Manifest:
         """The manifest of a folder, which must fit itself and the files that lie there.
 
         Raises:
             InputError: There is none, it is damaged or of another version, or a part is missing,
                 cut, there twice or not named in it.
         """
-        path = folder / MANIFEST
-        if not path.is_file():
-            raise InputError(_not_there(folder))
+        store = folder if isinstance(folder, Store) else Store.of(folder)
+        sizes, shown = store.sizes(), store.shown(MANIFEST)
+        if MANIFEST not in sizes:
+            raise InputError(_not_there(store, sizes))
         try:
-            found = _parsed(path.read_text(encoding="utf-8"))
+            found = _parsed(store.text(MANIFEST))
             manifest = cls._checked(found)
         except InputError as error:
-            raise InputError(f"{path}: {error}") from None
+            raise InputError(f"{shown}: {error}") from None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise InputError(f"{path}: damaged ({error!r}); {REMAKE}") from None
-        _check_files(folder, manifest.parts)
+            raise InputError(f"{shown}: damaged ({error!r}); {REMAKE}") from None
+        _check_files(store, sizes, manifest.parts)
         return manifest
 
     @classmethod
@@ -240,38 +242,37 @@ def _texts(name: str, found: Any) -> dict[str, str]:
     return dict(found)
 
 
-def _not_there(folder: Path) -> str:
-    if not folder.exists():
-        return f"{folder}: no such folder"
-    if (folder / PLAN).exists():
+def _not_there(store: Store, sizes: Mapping[str, int]) -> str:
+    if store.is_local and not Path(store.path).exists():
+        return f"{store.name}: no such folder"
+    if PLAN in sizes:
         return (
-            f"{folder}: the data set is incomplete: it has no {MANIFEST}; run the command that "
+            f"{store.name}: the data set is incomplete: it has no {MANIFEST}; run the command that "
             "makes it again, to make the missing parts"
         )
     return (
-        f"{folder}: no data set, because it has no {MANIFEST}; netdiffus import and sample write "
-        "one (-o FOLDER), and so does Dataset.write"
+        f"{store.name}: no data set, because it has no {MANIFEST}; netdiffus import and sample "
+        "write one (-o FOLDER), and so does Dataset.write"
     )
 
 
-def _check_files(folder: Path, parts: tuple[Part, ...]) -> None:
+def _check_files(store: Store, sizes: Mapping[str, int], parts: tuple[Part, ...]) -> None:
     """Refuses a folder whose files are not those of the manifest, by their names and sizes."""
     for part in parts:
-        path = folder / part.file
-        if not path.is_file():
-            raise InputError(f"{path}: the part is missing; {REMAKE_PART}")
-        size = path.stat().st_size
-        if size != part.bytes:
+        shown = store.shown(part.file)
+        if part.file not in sizes:
+            raise InputError(f"{shown}: the part is missing; {REMAKE_PART}")
+        if sizes[part.file] != part.bytes:
             raise InputError(
-                f"{path}: the part has {size} bytes, not {part.bytes} as the manifest says: it was "
-                f"cut or changed; {REMAKE_PART}"
+                f"{shown}: the part has {sizes[part.file]} bytes, not {part.bytes} as the manifest "
+                f"says: it was cut or changed; {REMAKE_PART}"
             )
     named = {part.file for part in parts}
-    others = sorted(path.name for path in folder.glob(f"*{SUFFIX}") if path.name not in named)
+    others = sorted(name for name in sizes if name.endswith(SUFFIX) and name not in named)
     others = [name for name in others if not name.startswith((".", "_"))]
     if others:
         raise InputError(
-            f"{folder / others[0]}: not in the manifest. If it is from an unfinished run, run "
+            f"{store.shown(others[0])}: not in the manifest. If it is from an unfinished run, run "
             "the command again; otherwise, move it away"
         )
 

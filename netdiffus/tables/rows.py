@@ -106,6 +106,10 @@ def _directions(name: str, column: pa.Array) -> pa.Array:
 def _numbers(by: str, column: pa.ChunkedArray) -> Ints:
     """The number of each row's trace, in the order in which they begin."""
     encoded = one_array(column)
+    if pa.types.is_nested(encoded.type) or pa.types.is_interval(encoded.type):
+        raise InputError(
+            f"column {by!r} (by) is of {encoded.type}; the name of a trace is a text or a number"
+        )
     if not pa.types.is_dictionary(encoded.type):
         encoded = encoded.dictionary_encode()
     if encoded.null_count:

@@ -110,7 +110,10 @@ def _without_formulas(table: pa.Table) -> pa.Table:
 
 
 def _write_parquet(table: pa.Table, path: Path) -> None:
-    pa.parquet.write_table(table, path, **_options(table.schema))
+    try:
+        pa.parquet.write_table(table, path, **_options(table.schema))
+    except pa.ArrowNotImplementedError as error:
+        raise InputError(f"a column cannot go into .parquet ({error}); leave it out") from None
 
 
 def _options(schema: pa.Schema) -> dict[str, Any]:
@@ -125,11 +128,20 @@ def _options(schema: pa.Schema) -> dict[str, Any]:
 
 
 def _write_csv(table: pa.Table, path: Path) -> None:
-    columns = [
-        _format_lists(column) if pa.types.is_list(column.type) else column
-        for column in table.columns
-    ]
+    columns = list(map(_cells, table.column_names, table.columns))
     pa.csv.write_csv(pa.table(columns, names=table.column_names), path)
+
+
+def _cells(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
+    """A column that CSV can hold."""
+    kind = column.type
+    is_plain = pa.types.is_primitive(kind) and not pa.types.is_interval(kind)
+    if is_plain or is_text(kind):
+        return column
+    try:
+        return _format_lists(column) if pa.types.is_list(kind) else column.cast(pa.string())
+    except pa.ArrowException:
+        raise InputError(f"column {name!r} of {kind} cannot go into .csv; use .parquet") from None
 
 
 def _format_lists(column: pa.ChunkedArray) -> pa.Array:

@@ -1,6 +1,7 @@
 """Traces in, a trained model out."""
 
+from netdiffus.training.private import train_private
 from netdiffus.training.recipe import Recipe
 from netdiffus.training.trainer import train
 
-__all__ = ["Recipe", "train"]
+__all__ = ["Recipe", "train", "train_private"]

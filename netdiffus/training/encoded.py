@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain
-from tempfile import TemporaryFile, gettempdir
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from netdiffus.arrays import temporary_array
 from netdiffus.codec import TokenCodec
+from netdiffus.codec.columns import Choice, counts_rows
 from netdiffus.codec.series import parts_of
 from netdiffus.errors import Note
 from netdiffus.model.model import Model
 from netdiffus.networks.build import Codec
 from netdiffus.parts import Dataset
+from netdiffus.parts.sketch import hashes, lowest
 from netdiffus.parts.splitting import point_hashes
 from netdiffus.traces.traces import Traces, concat
 
@@ -51,19 +53,22 @@ def fits(dataset: Dataset) -> bool:
     return len(dataset) * dataset.longest <= _points(dataset)
 
 
-def sample_of(dataset: Dataset, seed: int, length: int | None) -> Traces:
-    """As many traces as are read into memory, drawn at random, in their order.
+def sample_of(dataset: Dataset, seed: int, length: int | None, columns: Choice = None) -> Traces:
+    """As many random traces as are read into memory: a sketch, see `netdiffus.parts.sketch`.
+
+    They and their order do not depend on how the traces lie in the parts.
 
     Args:
         dataset: Is larger than memory.
         seed: Same seed, same traces.
         length: Points of a trace that are learned from, if that is known.
+        columns: Columns of the meta-data to learn. For `all`, those that count the rows are left
+            out here, as in the sample they no longer do.
 
     Warns:
-        Note: They are not all.
+        Note: They are not all; or a column counts the rows.
     """
-    most, length = _sample_size(dataset, length or dataset.longest)
-    rows = np.random.default_rng(seed).choice(len(dataset), most, replace=False, shuffle=False)
+    most, length = sample_size(dataset, length or dataset.longest)
     cut = f", of at most {length:,} points each" if length < dataset.longest else ""
     warnings.warn(
         Note(
@@ -73,10 +78,24 @@ def sample_of(dataset: Dataset, seed: int, length: int | None) -> Traces:
         ),
         stacklevel=4,
     )
-    return dataset.take(np.sort(rows), length=length)
+    rows = lowest(dataset.batches(), most, seed)
+    order = np.argsort(rows)
+    found = dataset.take(rows[order], length=length)
+    if columns == "all":
+        found = _without_counters(found)
+    return found[np.argsort(order)]
 
 
-def _sample_size(dataset: Dataset, length: int) -> tuple[int, int]:
+def _without_counters(traces: Traces) -> Traces:
+    """Without columns that count the rows; a note names them."""
+    names = [name for name in traces.meta.column_names if counts_rows(traces.meta[name])]
+    if names:
+        text = f"columns that are not learned: {', '.join(names)} (they count the rows)"
+        warnings.warn(Note(text), stacklevel=5)
+    return replace(traces, meta=traces.meta.drop_columns(names))
+
+
+def sample_size(dataset: Dataset, length: int) -> tuple[int, int]:
     """How many traces of how many points at most; a single long trace must not leave a few."""
     n, points = len(dataset), _points(dataset)
     length = min(length, dataset.longest, max(1, points // min(n, FEWEST)))
@@ -90,18 +109,24 @@ def _points(dataset: Dataset) -> int:
 def with_exceptions(sample: Traces, model: Model, dataset: Dataset) -> Traces | None:
     """The sample with traces in which a column is not the total that it is in all of the sample.
 
-    Of columns that are always in order, too. None where there are no such traces: what the model
-    takes for a rule then holds in all of the data set.
+    Of columns that are always in order, too. For each such rule it is the trace with the lowest
+    hash of those that break it. None where there are no such traces: what the model takes for a
+    rule then holds in all of the data set.
     """
     if not (model.columns.totals or model.columns.orders):
         return None
-    length, found = model.codec.length, []
-    for traces in dataset.batches(length=length):
-        rows = model.columns.exceptions(traces)
-        if len(rows):
-            found.append(traces[rows])
-            break  # the columns of these traces are looked at anew, with all others
-    return concat([sample, *found]) if found else None
+    found: dict[int, tuple[int, Traces]] = {}
+    for traces in dataset.batches(length=model.codec.length):
+        for rule, broken in enumerate(model.columns.exceptions(traces)):
+            if broken.any():
+                odd = traces[broken]
+                of = hashes(odd)
+                least = int(np.argmin(of))
+                one = int(of[least]), odd[[least]]
+                found[rule] = min(found.get(rule, one), one, key=lambda pair: pair[0])
+    # The columns of these traces are looked at anew, with all others.
+    added = dict(sorted(found.values(), key=lambda pair: pair[0]))
+    return concat([sample, *added.values()]) if added else None
 
 
 def encoded(model: Model, traces: Traces | Dataset) -> Encoded:
@@ -115,7 +140,8 @@ def _in_file(model: Model, dataset: Dataset) -> Encoded:
     """As `encoded`, batch by batch; the operating system keeps in memory what it has room for."""
     n, found = len(dataset), (_encoded(model, one, point_hashes) for one in dataset.batches())
     first = next(found)
-    arrays = [_file_of(n, one.numpy()) for one in first[:3]]
+    rows = [one.numpy() for one in first[:3]]
+    arrays = [temporary_array((n, *one.shape[1:]), one.dtype) for one in rows]
     same, longer, begin = np.empty(n, dtype=np.int64), 0, 0
     for one in chain([first], found):
         end = begin + len(one.labels)
@@ -138,21 +164,6 @@ def _encoded(model: Model, traces: Traces, numbers: Callable[[Traces], Ints]) ->
         numbers(kept),
         int((traces.lengths > (length or 0)).sum()),
     )
-
-
-def _file_of(n: int, like: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """An array of n such rows in a temporary file, which goes with the process."""
-    shape = (n, *like.shape[1:])
-    if 0 in shape:
-        return np.zeros(shape, like.dtype)
-    with TemporaryFile(prefix="netdiffus-") as file:
-        size = like.dtype.itemsize * int(np.prod(shape))
-        try:  # else a full disk ends the process when it writes there
-            os.posix_fallocate(file.fileno(), 0, size)
-        except OSError as error:
-            text = f"{error.strerror}: {size:,} bytes for a temporary file, see TMPDIR"
-            raise OSError(error.errno, text, gettempdir()) from None
-        return np.memmap(file, like.dtype, "r+", shape=shape)
 
 
 def _inputs(codec: Codec, traces: Traces) -> Tensor:

@@ -41,6 +41,28 @@ def target_device(accelerator: Accelerator, device: str | None) -> torch.device:
     return usable(device)
 
 
+@contextmanager
+def one_thread(is_asked: bool) -> Iterator[None]:
+    """Keeps torch to one thread, if that is asked: by their number it splits its sums."""
+    before = torch.get_num_threads()
+    if is_asked:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if is_asked:
+            torch.set_num_threads(before)
+
+
+def check_deterministic(is_asked: bool, target: torch.device) -> None:
+    """Refuses to promise the same bits on a GPU."""
+    if is_asked and target.type != "cpu":
+        raise InputError(
+            f"deterministic: not on {target.type}; give device='cpu' (--device cpu), or leave it "
+            "out"
+        )
+
+
 def check_batch(batch_size: int, processes: int) -> None:
     """Refuses batches that leave a process without a trace."""
     if batch_size < processes:

@@ -31,6 +31,9 @@ class Recipe:
             never ends early, and the temperature of the logits stays 1.
         checkpoint_seconds: Time between checkpoints.
         seed: Of initial weights, order of traces, dropout, diffusion times and noise.
+        deterministic: Train on one thread, so that the same seed gives the same weights, bit for
+            bit, whatever number of threads the process has. On the CPU only. It takes as much
+            processor time; on two or more idle cores a step takes longer.
 
     Raises:
         InputError: No budget is given, or a value is out of range.
@@ -46,6 +49,7 @@ class Recipe:
     validation_fraction: float = 0.1
     checkpoint_seconds: float = 60.0
     seed: int = 0
+    deterministic: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", checked_seed(self.seed))
@@ -75,7 +79,7 @@ class Recipe:
         return max(by_steps, by_time, by_cpu_time)
 
 
-MAY_BE_0 = ("seed", "validation_fraction", "weight_decay")
+MAY_BE_0 = ("seed", "validation_fraction", "weight_decay", "deterministic")
 
 
 def _is_above_0(value: object) -> bool:

@@ -22,6 +22,7 @@ SETTINGS = (
     "ema_width",
     "validation_fraction",
     "seed",
+    "deterministic",
 )
 
 

@@ -37,10 +37,12 @@ from netdiffus.training.encoded import fits, sample_of, with_exceptions
 from netdiffus.training.loop import learn
 from netdiffus.training.processes import (
     check_batch,
+    check_deterministic,
     interruptible,
     is_loss_of_a_process,
     joined,
     leave_group,
+    one_thread,
     refuse_others,
     target_device,
 )
@@ -116,13 +118,13 @@ def train(
     recipe = recipe or (recipe_of(before) if before else Recipe(minutes=2))
     recipe = _with_decay(recipe, preset)
     data = traces
-    traces = _to_fit_on(data, recipe.seed, codec.length if codec else None)
+    columns = before.columns.chosen if before and columns is None else columns
+    traces = _to_fit_on(data, recipe.seed, codec.length if codec else None, columns)
     if isinstance(data, Traces) or fits(data):
         data = traces = traces.without_empty_classes()
     if folder is not None:
         refuse_model(folder, force or resume)
     fresh = codec or default_codec(preset, default_size(traces))
-    columns = before.columns.chosen if before and columns is None else columns
     rare = rare or (before.about.get("rare", "drop") if before else "drop")
 
     def new_model(traces: Traces) -> Model:
@@ -137,7 +139,7 @@ def train(
             seed=recipe.seed,
         )
 
-    with owners_needed(_owners_needed(rare)):
+    with owners_needed(_owners_needed(rare)), one_thread(recipe.deterministic):
         model = new_model(traces)
         if isinstance(data, Dataset):
             while (more := with_exceptions(traces, model, data)) is not None:
@@ -162,7 +164,8 @@ def _train(
 ) -> Model:
     accelerator = joined()
     check_batch(recipe.batch_size, accelerator.num_processes)
-    with alone_in(folder if accelerator.is_main_process else None), interruptible() as interrupted:
+    alone = alone_in(folder if accelerator.is_main_process else None)
+    with alone, one_thread(recipe.deterministic), interruptible() as interrupted:
         run = _new_run(model, traces, recipe, accelerator, folder, device, progress)
         refuse_others(accelerator, run.fingerprint)
         if resume:
@@ -185,9 +188,11 @@ def _saved_alone(run: Run) -> InputError:
     """What to say where another process was lost; what was learned before is saved."""
     run.ended = "interrupted"
     save(run)
+    is_first = run.accelerator.is_main_process
+    kept = "the model is saved" if is_first else "process 0 saves the model, unless it is gone"
     return InputError(
-        f"another process of the training is gone at step {run.state.step}; the model is saved, so "
-        "start all again with resume (--resume)"
+        f"another process of the training is gone at step {run.state.step}; {kept}, so start all "
+        "again with resume (--resume)"
     )
 
 
@@ -202,6 +207,7 @@ def _new_run(
 ) -> Run:
     """A run before its first step."""
     target = target_device(accelerator, device)
+    check_deterministic(recipe.deterministic, target)
     settings = settings_of(recipe)
     state = State.new(model.network.to(target), recipe)
     place = accelerator.process_index, accelerator.num_processes, target
@@ -223,11 +229,11 @@ def _new_run(
     )
 
 
-def _to_fit_on(data: Traces | Dataset, seed: int, length: int | None) -> Traces:
+def _to_fit_on(data: Traces | Dataset, seed: int, length: int | None, columns: Choice) -> Traces:
     """The traces that vocabularies and columns are found in: all, or a sample of a data set."""
     if isinstance(data, Traces):
         return data
-    return data.load() if fits(data) else sample_of(data, seed, length)
+    return data.load() if fits(data) else sample_of(data, seed, length, columns)
 
 
 def _learned(model: Model, data: Batches) -> dict[str, int]:

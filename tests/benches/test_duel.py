@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import sem
 from small import packets
 
-from bench.duel import bars, figures, runs, worker
+from bench.duel import bars, figures, posterior, runs, worker
 from bench.duel.__main__ import main
 from bench.duel.membership import membership
 from bench.duel.rule import decide
@@ -58,6 +58,10 @@ def test_tiny_duel_gives_every_figure_and_goes_on(
     assert (run / "training.json").stat().st_mtime_ns == written
     again = json.loads((tmp_path / "results.json").read_text())[-1]["figures"]
     assert {name: again[name] for name in before} == before
+
+    assert posterior.main(["--out", str(tmp_path), "--models", run.name]) == 0
+    _, seeds, accuracy, _ = capfd.readouterr().out.splitlines()[-1].strip("| ").split(" | ")
+    assert (seeds, 0 <= float(accuracy) <= 100) == ("1", True)
 
     assert main([*command, "--data", "nowhere"]) == 0  # nothing is left to do
     (tmp_path / "judges.json").write_text('{"trees": 7}')

@@ -20,19 +20,24 @@ from mutants import places
 from safetensors.torch import save_file
 from small import packets
 
+from netdiffus.attacks.extraction import numbers_in
 from netdiffus.codec import GasfCodec, TokenCodec
+from netdiffus.completion import complete
 from netdiffus.diffusion import Diffusion
 from netdiffus.errors import InputError
 from netdiffus.model.checks import BOUNDS
+from netdiffus.model.files import refuse_model
 from netdiffus.model.model import Model
 from netdiffus.networks.build import IMAGES
 from netdiffus.networks.causal import CausalConfig
 from netdiffus.networks.image import ImageConfig
+from netdiffus.sampling import sample
 from netdiffus.traces.traces import Traces
 
 PRESETS = ("causal", "series", "masked", "image", "paper")
 MUTANTS = 120  # of a seed; more by NETDIFFUS_FUZZ_S, the seconds that it may take
 MB = 2**20
+FIRST = np.arange(8) < np.ones((6, 1))  # of six traces the first points
 
 
 def with_columns(n: int = 60) -> Traces:
@@ -168,6 +173,14 @@ def test_endless_text_is_refused(text: str, message: str, goods: Path, tmp_path:
     refused(folder, message)
 
 
+def test_a_log_of_endless_text_is_no_log(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text("[" * 100_000)
+    with pytest.raises(FileExistsError, match=r"log\.jsonl exists"):
+        refuse_model(tmp_path, False)
+    with pytest.raises(InputError, match=r"log\.jsonl: not readable"):
+        numbers_in(tmp_path)
+
+
 def test_a_header_without_end_is_refused(goods: Path, tmp_path: Path) -> None:
     folder = copied(goods / "causal", tmp_path)
     path = folder / "model.safetensors"
@@ -244,6 +257,30 @@ def test_on_the_command_line(goods: Path, tmp_path: Path) -> None:
     assert done.err.startswith(f"error: {folder / 'config.json'}: network: unknown setting x\\x1b[")
     assert len(done.err.splitlines()) == 1
     assert not (tmp_path / "s.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("preset", "use"),
+    [
+        ("causal", lambda model, traces: sample(model, 2, seed=0)),
+        ("masked", lambda model, traces: sample(model, 2, seed=0)),
+        ("series", lambda model, traces: sample(model, 2, seed=0)),
+        ("image", lambda model, traces: sample(model, 2, seed=0)),
+        ("causal", lambda model, traces: complete(model, traces, seed=0)),
+        ("masked", lambda model, traces: complete(model, traces, known=FIRST, seed=0)),
+        ("causal", lambda model, traces: model.log_prob(traces)),
+        ("causal", lambda model, traces: model.predict(traces)),
+    ],
+)
+def test_weights_whose_sums_overflow(
+    preset: str, use: Callable[[Model, Traces], Any], goods: Path
+) -> None:
+    """They are finite, so a folder with them is read."""
+    model = Model.load(goods / preset)
+    for parameter in model.network.parameters():
+        torch.nn.init.constant_(parameter, 1e20)
+    with pytest.raises(InputError, match=r"the model (makes|gives) .*numbers; train it again"):
+        use(model, with_columns()[:6])
 
 
 def test_a_card_shows_names_as_they_are(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def _same_answers(seen: Seen) -> Iterator[None]:
 def run(rows: list[Row], make: bool = False, **options: object) -> Seen:
     """Privatises traces with answers that do not depend on them; without `make` only counts."""
     seen = Seen()
-    made = module._made if make else mock.Mock()
-    with _same_answers(seen), mock.patch.object(module, "_made", made):
+    made = module.made if make else mock.Mock(return_value=[traces_of(rows)])
+    with _same_answers(seen), mock.patch.object(module, "made", made):
         seen.private = module.privatise(traces_of(rows), 4, anyway=True, **(PUBLIC | options))
     return seen

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from math import sqrt
 
+import dp_accounting as dp
 import pytest
+from dp_accounting import rdp
 from dp_accounting.pld import privacy_loss_distribution as pld
 
 from netdiffus.errors import InputError
@@ -15,6 +17,7 @@ from netdiffus.privacy.accounting import (
     epsilon_by_pld,
     epsilon_of,
     mu_of,
+    noise_for,
 )
 
 
@@ -61,3 +64,25 @@ def test_what_is_spent_keeps_epsilon_by_both() -> None:
 def test_a_budget_out_of_range_is_refused(epsilon: object, delta: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         check_budget(epsilon, delta, 100, "traces")
+
+
+def test_noise_of_steps_that_take_every_trace_is_that_of_the_closed_form() -> None:
+    # Each of k steps is 1 / noise Gaussian private, all together sqrt(k) / noise.
+    whole, before = mu_of(4.0, 1e-5), 0.4
+    noise = noise_for(4.0, 1e-5, before, 1.0, 9)
+    assert noise == pytest.approx(3 / sqrt(whole**2 - before**2), rel=0.01)
+
+
+def test_noise_falls_with_the_probability_of_a_trace() -> None:
+    rare, usual = (noise_for(4.0, 1e-5, 0.4, share, 9) for share in (0.05, 0.2))
+    assert rare < usual < noise_for(4.0, 1e-5, 0.4, 1.0, 9)
+
+
+def test_noise_is_that_of_another_accountant() -> None:
+    # Renyi accounting is looser than privacy loss distributions, by some percent (Mironov, 2017).
+    noise = noise_for(2.0, 1e-5, 1e-3, 0.05, 200)
+    event = dp.SelfComposedDpEvent(
+        dp.PoissonSampledDpEvent(0.05, dp.GaussianDpEvent(noise)), count=200
+    )
+    found = rdp.RdpAccountant().compose(event).get_epsilon(1e-5)
+    assert 2.0 <= found <= 2.0 * 1.2

@@ -10,6 +10,7 @@ from unittest import mock
 import numpy as np
 import pytest
 from command import run
+from small import users as real
 
 import netdiffus
 from netdiffus.channels import Channel
@@ -27,28 +28,6 @@ LENGTH = 6
 
 # Each call says what it takes as public; the tests of notes look for theirs among them.
 pytestmark = pytest.mark.filterwarnings("ignore::netdiffus.errors.Note")
-
-
-def real(n: int = 900, seed: int = 0) -> Traces:
-    """Two classes that a glance tells apart; times, protocol and port, three traces a user."""
-    rng = np.random.default_rng(seed)
-    label = np.arange(n) % 2
-    sizes = [rng.choice((100, 1400) if k else (60, 700), LENGTH - int(k)).tolist() for k in label]
-    gaps = [np.cumsum([0.0, *rng.exponential(0.01 if k else 1.0, len(s) - 1)]) for k, s in
-            zip(label, sizes, strict=True)]  # fmt: skip
-    return Traces.from_lists(
-        {
-            "packet_length": sizes,
-            "direction": [[1, -1] * (len(s) // 2) + [1] * (len(s) % 2) for s in sizes],
-            "timestamp": [one.tolist() for one in gaps],
-        },
-        ["video" if k else "chat" for k in label],
-        {
-            "protocol": ["tcp" if k else "udp" for k in label],
-            "server_port": [443 if k else 3478 for k in label],
-            "user": [f"u{i // 3}" for i in range(n)],
-        },
-    )
 
 
 @pytest.fixture(scope="module")
@@ -237,10 +216,13 @@ class TestLedgerFile:
 
     def test_other_files_and_other_units_are_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "ledger.json"
-        path.write_text("{}")
-        with pytest.raises(InputError, match="not a privacy ledger"), pytest.warns(Note):
-            privatise(real(60), 2, delta=1e-3, length=2, ledger=path)
-        text = {"form": "netdiffus privacy ledger 1", "unit": "one user", "releases": []}
+        form = {"form": "netdiffus privacy ledger 1"}
+        others = [{}, form | {"releases": []}, form | {"unit": "x", "releases": [{"mu": "1"}]}]
+        for damaged in ("[" * 10**5, *map(json.dumps, others)):
+            path.write_text(damaged)
+            with pytest.raises(InputError, match="not a privacy ledger"), pytest.warns(Note):
+                privatise(real(60), 2, delta=1e-3, length=2, ledger=path)
+        text = form | {"unit": "one user", "releases": []}
         path.write_text(json.dumps(text))
         with pytest.raises(InputError, match="counts for one user, this"), pytest.warns(Note):
             privatise(real(60), 2, delta=1e-3, length=2, ledger=path)

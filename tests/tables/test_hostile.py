@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.feather
 import pyarrow.parquet
 import pytest
 
@@ -198,6 +199,60 @@ def test_files_that_are_something_else(
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=f"{name}: .*({advice})"):
         Traces.load(tmp_path / name)
+
+
+NESTED = pa.list_(pa.list_(pa.null(), 3), 1)  # Arrow takes these apart into a damaged column
+LABELS = ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("column", "options", "message"),
+    [
+        ({"x": pa.array([[[None] * 3]] * 2, NESTED)}, {}, "column 'x' of fixed_size_list.* cannot"),
+        (
+            {"flow": pa.array([[1], [2]])},
+            {"by": "flow"},
+            "column 'flow' .by. is of list<item: int",
+        ),
+        ({"iat": pa.array(["[1, 2]", None])}, {}, "row 1: 'iat' is empty"),
+        ({"label": pa.array([b"a", b"\xff"])}, {}, "column 'label' holds bytes that are no text"),
+    ],
+)
+def test_columns_of_other_libraries(
+    column: dict[str, Any], options: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    table = pa.table({"label": LABELS, "packet_length": [[1, 2], [3, 4]]} | column)
+    pa.feather.write_feather(table, tmp_path / "t.feather")
+    with pytest.raises(InputError, match=rf"t\.feather: .*{message}"):
+        Traces.load(tmp_path / "t.feather", **options)
+
+
+def test_views_of_bytes_are_read(tmp_path: Path) -> None:
+    views = pa.array([b"1", b"1", b"2"], pa.binary_view())
+    packets = {"flow": [1, 1, 2], "packet_length": [40, 52, 60], "label": ["a", "a", "b"]}
+    pa.feather.write_feather(pa.table({**packets, "mark": views}), tmp_path / "t.feather")
+    traces = Traces.load(tmp_path / "t.feather", by="flow")
+    assert traces.meta["mark"].to_pylist() == [b"1", b"2"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "cells", "suffix"),
+    [
+        (pa.map_(pa.string(), pa.int8()), [[("a", 1)], []], ".csv"),
+        (pa.list_(pa.list_(pa.int8())), [[[1, 2]], [[3]]], ".csv"),
+        (pa.binary(), [b"a", b"\xff"], ".csv"),
+        (pa.month_day_nano_interval(), [(1, 2, 3)] * 2, ".csv"),
+        (pa.month_day_nano_interval(), [(1, 2, 3)] * 2, ".parquet"),
+    ],
+)
+def test_columns_that_a_file_cannot_hold(
+    kind: pa.DataType, cells: list[Any], suffix: str, tmp_path: Path
+) -> None:
+    table = pa.table({"label": LABELS, "value": [[1], [2]], "x": pa.array(cells, kind)})
+    traces = Traces.from_arrow(table)
+    with pytest.raises(InputError, match=rf"column .*cannot go into \{suffix}"):
+        traces.save(tmp_path / f"t{suffix}")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_offsets_that_run_backwards(tmp_path: Path) -> None:

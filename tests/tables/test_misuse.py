@@ -155,7 +155,7 @@ LEVELS = pd.MultiIndex.from_tuples([("label", ""), ("packet_length", 0)])
         (X, r"Traces\.from_arrays"),
         ("t.parquet", r"is a path: Traces\.load"),
         (pa.table({"label": Y, "x": TENSORS}), r"tensors of shape \(2, 2\)"),
-        (pa.table({"label": [b"a", b"\xff"], "x": LISTS}), "bytes that are no UTF-8"),
+        (pa.table({"label": [b"a", b"\xff"], "x": LISTS}), "bytes that are no text in UTF-8"),
     ],
 )
 def test_what_is_no_frame_of_traces(data: Any, message: str) -> None:

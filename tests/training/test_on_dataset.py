@@ -36,7 +36,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def from_a_file(most: int) -> Iterator[None]:
     """Data sets are not read into memory, but for samples of so many traces."""
     with (
-        mock.patch("netdiffus.training.encoded._sample_size", return_value=(most, 8)),
+        mock.patch("netdiffus.training.encoded.sample_size", return_value=(most, 8)),
         mock.patch("netdiffus.training.trainer.fits", return_value=False),
         pytest.warns(Note, match=f"fitted on {most:,} random"),
     ):
@@ -68,8 +68,9 @@ def test_from_a_file_it_goes_on_to_the_same_bits(dataset: Dataset, tmp_path: Pat
     assert same_weights(tmp_path / "once", tmp_path / "twice")
 
 
-def test_a_changed_part_is_another_data_set(dataset: Dataset, tmp_path: Path) -> None:
-    other = Dataset.write(tmp_path / "other", [TRACES[:50], TRACES[50:89]])
+def test_other_parts_are_another_data_set(dataset: Dataset, tmp_path: Path) -> None:
+    """What is fitted is the same, but not the order of the training."""
+    other = Dataset.write(tmp_path / "other", [TRACES[50:], TRACES[:50]])
     with from_a_file(60):
         run(tmp_path / "m", 2, traces=dataset)
         with pytest.raises(InputError, match="resume: traces was"):

@@ -66,6 +66,7 @@ def parse(name: str, column: pa.ChunkedArray, *, decimal_comma: bool = False) ->
         InputError: Names the column, the row and the cell that is no list.
     """
     text = _plain_signs(one_array(column).cast(pa.large_string()))
+    _refuse(name, text, pc.is_null(text), "is empty")
     if pc.all(pc.match_substring_regex(text, _NESTED)).as_py():
         return _nested(name, text)
     _refuse(name, text, pc.equal(pc.utf8_trim_whitespace(text), ""), "is not a list")
@@ -260,6 +261,6 @@ def _refuse(name: str, text: pa.Array, wrong: pa.Array, what: str) -> None:
 
 
 def _sentence(name: str, text: pa.Array, row: int, what: str) -> str:
-    cell = text[row].as_py()
+    cell = text[row].as_py() or ""
     shown = repr(cell) if len(cell) <= 80 else repr(cell[:77]) + "…"
     return f"row {row}: {name!r} {what}: {shown}. Mend the cell, or remove the row"

@@ -52,6 +52,8 @@ def _plain_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
         return pa.chunked_array(chunks, pa.dictionary(kind.index_type, pa.large_string()))
     if pa.types.is_string_view(kind):
         return column.cast(pa.large_string())
+    if pa.types.is_binary_view(kind):
+        return column.cast(pa.large_binary())
     if is_list(kind) and pa.types.is_string_view(kind.value_type):
         return column.cast(pa.large_list(pa.large_string()))
     return column

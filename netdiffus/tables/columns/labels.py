@@ -101,7 +101,7 @@ def _as_text(name: str, column: pa.ChunkedArray) -> pa.Array:
     if pa.types.is_boolean(kind):
         return pc.if_else(array, "True", "False")
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        array, kind = _decoded(name, array), pa.string()
+        array, kind = _utf8(name, array), pa.string()
     if pa.types.is_integer(kind):
         return array.cast(pa.string())
     if is_text(kind) or pa.types.is_string_view(kind):
@@ -112,12 +112,14 @@ def _as_text(name: str, column: pa.ChunkedArray) -> pa.Array:
     )
 
 
-def _decoded(name: str, array: pa.Array) -> pa.Array:
+def _utf8(name: str, array: pa.Array) -> pa.Array:
+    """Bytes as text."""
     try:
         return array.cast(pa.string())
     except pa.ArrowInvalid:
         raise InputError(
-            f"column {name!r} holds bytes that are no UTF-8; make the classes text"
+            f"column {name!r} holds bytes that are no text in UTF-8; a class is a text or a "
+            "number: choose another column (--label-column)"
         ) from None
 
 

@@ -26,13 +26,14 @@ def unnest(table: pa.Table) -> pa.Table:
       gaps in ms, directions, sizes.
 
     Raises:
-        InputError: A row of a PPI column does not hold these lists.
+        InputError: A row of a PPI column does not hold these lists, or Arrow cannot take a column
+            apart.
     """
     names: list[str] = []
     own: list[str] = []  # without the name of the struct
     columns: list[pa.ChunkedArray] = []
     for name, column in zip(table.column_names, table.columns, strict=True):
-        for inner, values in _parts(name, column):
+        for inner, values in _checked_parts(name, column):
             names.append(inner)
             is_field = is_list(values.type) and meaning(inner) is None
             own.append(inner.removeprefix(f"{name}_") if is_field else inner)
@@ -41,6 +42,22 @@ def unnest(table: pa.Table) -> pa.Table:
         if meaning(name) is not None and own.count(name) == 1 and name not in names:
             names[k] = name
     return pa.table(columns, names=names).replace_schema_metadata(table.schema.metadata)
+
+
+def _checked_parts(
+    name: str, column: pa.ChunkedArray
+) -> list[tuple[str, pa.ChunkedArray | pa.Array]]:
+    """The parts of a column. Of lists inside lists of fixed size Arrow makes damaged ones."""
+    try:
+        parts = list(_parts(name, column))
+        for _, values in parts:
+            values.validate()
+    except pa.ArrowException as error:
+        raise InputError(
+            f"column {name!r} of {column.type} cannot be read ({error}); write the table without "
+            "it, or with plain lists"
+        ) from None
+    return parts
 
 
 def _parts(name: str, column: pa.ChunkedArray) -> Iterator[tuple[str, pa.ChunkedArray | pa.Array]]:
