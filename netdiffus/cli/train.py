@@ -47,7 +47,8 @@ if TYPE_CHECKING:
 # Options of training with --epsilon, and those of `privatise` among them.
 PRIVATE = ("delta", "most", "classes", "ranges", "anyway")
 NOT_PRIVATE = ("minutes", "runs", "preset", "width", "size", "resize", "gamma", "scale", "rare",
-               "with_columns", "sessions", "validation", "device", "resume", "deterministic")  # fmt: skip
+               "with_columns", "sessions", "validation", "device", "resume",
+               "deterministic")  # fmt: skip
 IMAGE_PANEL = "Presets image and paper"
 LOOKED_AT = 1_000  # traces of a data set by which the size of images is chosen
 # Both networks of a model of sessions are the default one, with tokens of their own.
