@@ -523,3 +523,14 @@ def test_nanoseconds_that_are_called_microseconds_are_said(tmp_path: Path) -> No
     late = one[:28] + (999_999_000).to_bytes(4, "little") + one[32:]
     with pytest.warns(Note, match="1 packets have a second or more as the fraction"):
         import_captures(write(tmp_path / "all/a/1.pcap", late), label_from="=a")
+
+
+def test_a_damage_before_another_file_in_any_pieces() -> None:
+    """The packet between both is found wherever a piece ends, as in the next file's header."""
+    data = ONE + b"\xff" * 16 + ONE[24:] + ONE
+    for end in range(1, len(data)):
+        reader = Rules().reader()
+        reader.feed(data[:end])
+        reader.feed(data[end:])
+        reader.finish(9)
+        assert (reader.packets, reader.damages, reader.lost) == (3, 1, 16), end
