@@ -273,9 +273,7 @@ Container::Guess Container::record_begins(Bytes in, bool last) const {
     if (!last) return Guess::more;
     return in.has(next) ? Guess::yes : Guess::no;
   }
-  const bool follows =
-      is_record_header(in.from(next)) || file_begins(in.from(next), true) == Guess::yes;
-  return follows ? Guess::yes : Guess::no;
+  return is_record_header(in.from(next)) ? Guess::yes : file_begins(in.from(next), last);
 }
 
 bool Container::is_record_header(Bytes in) const {

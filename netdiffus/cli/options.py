@@ -63,7 +63,8 @@ class Reading:
         typer.Option(help="Read only these channels, comma-separated. Names those of an array."),
     ] = None
     label_column: Annotated[
-        str | None, typer.Option(help="Column of the classes, if its name is not recognised.")
+        str | None,
+        typer.Option(help="Column of the classes, if not recognised; =NAME: one class of all."),
     ] = None
     columns: Annotated[
         list[str] | None,

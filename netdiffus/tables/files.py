@@ -21,7 +21,7 @@ import pyarrow.ipc
 from netdiffus.errors import InputError
 from netdiffus.tables import bounds
 from netdiffus.tables.columns.names import is_label
-from netdiffus.tables.formats import arff, json_text, npz, parquet, text
+from netdiffus.tables.formats import arff, json_text, npz, parquet, text, time_series
 from netdiffus.tables.formats.encoding import as_utf8
 from netdiffus.tables.manifest import MANIFEST, PLAN, Manifest
 from netdiffus.tables.options import ReadOptions
@@ -40,6 +40,9 @@ MAX_TEXT = 2**31 - 1  # bytes that Arrow parses as one block
 _PARTS = (".parquet", ".pq")
 _NO_TEXT = (*_PARTS, ".npz", ".npy", ".feather", ".arrow")
 _NOTES = (".txt", ".log")
+# What Hugging Face's save_to_disk writes beside the tables, and folders that are no classes.
+_ABOUT = ("dataset_info.json", "state.json", "dataset_dict.json")
+_SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "holdout"}
 # What the readers raise where bytes are damaged.
 _DAMAGED = (
     pa.ArrowException, zipfile.BadZipFile, zlib.error, lzma.LZMAError, KeyError, ValueError,
@@ -64,6 +67,9 @@ _OTHERS = (
       b"\x0a\x0d\x0d\x0a"),
      _CAPTURE),
     ((b"version https://git-lfs",), "this is a pointer of Git LFS, not the file: git lfs pull"),
+    ((b"<?xml", b"<pdml", b"<psml"),
+     "this is XML; of Wireshark's run `netdiffus import` on the capture itself, else export CSV"),
+    ((b"Date first seen",), "this is what nfdump prints to be read: nfdump -o csv, which is read"),
     ((b"<!DOCTYPE", b"<!doctype", b"<html"), "this is a web page: download the file itself"),
     ((b"MATLAB 5.0",),
      "this is of MATLAB: numpy.savez('traces.npz', X=…, y=…) of scipy.io.loadmat(…)"),
@@ -72,7 +78,14 @@ _OTHERS = (
     ((b"\x89HDF\r\n",), "this is HDF5: in pandas, read_hdf(…).to_parquet('traces.parquet')"),
 )  # fmt: skip
 # A line of the text that tcpdump prints.
-_TCPDUMP = re.compile(rb"(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d\.\d+ (?:IP6? |ARP, )")
+_TCPDUMP = re.compile(
+    rb"\s*(?:(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d\.\d+|\d{9,10}\.\d{6,9}) "
+    rb"(?:IP6? |ARP, |(?:[0-9a-f]{2}:){5}[0-9a-f]{2} > )"
+)
+# Of the lists of packets and of conversations that tshark prints.
+_TSHARK = re.compile(
+    rb"\s*\d+\s+\d+\.\d+\s+[0-9a-f.:]+ (?:\xe2\x86\x92|->) |={70,}\r?\n\w+ Conversations"
+)
 _TAR = (
     "an archive: unpack it (tar -xf) and give the folder; one of captures `netdiffus import` reads"
 )
@@ -121,7 +134,7 @@ def read_file(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
     _check_file(path)
     try:
         with path.open("rb") as file:
-            start = file.read(64)
+            start = file.read(256)
         _refuse_others(path, start, suffix)
         suffix = _named_otherwise(suffix, start)
         if options.encoding is not None and suffix in _NO_TEXT:
@@ -162,6 +175,11 @@ def kind_of(path: Path) -> str:
         raise InputError(f"{path}: {_TORCH.format(path.name)}")
     if suffix in (".tar", ".tgz"):
         raise InputError(f"{path}: {_TAR}")
+    if suffix in (".yaml", ".yml"):
+        raise InputError(
+            f'{path}: YAML is not read; write JSON: python -c "import json, sys, yaml; '
+            'json.dump(yaml.safe_load(sys.stdin), sys.stdout)" < ' + path.name + " > traces.json"
+        )
     if suffix in _CAPTURES:
         raise InputError(f"{path}: {_CAPTURE}")
     if suffix in _PANDAS:
@@ -248,6 +266,10 @@ def _refuse_others(path: Path, start: bytes, suffix: str) -> None:
             "this is text that tcpdump printed: run `netdiffus import` on the capture itself "
             "(tcpdump -w writes one)"
         )
+    if _TSHARK.match(start):
+        raise InputError(
+            "this is text that tshark printed: run `netdiffus import` on the capture itself"
+        )
     if start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05" and suffix != ".npy":
         raise InputError(_PICKLE.format(path.name))
 
@@ -257,7 +279,7 @@ def _parts_of(folder: Path, findings: Findings) -> list[Path]:
     inside = sorted(
         path
         for path in folder.rglob("*")
-        if not path.name.startswith(("_", ".")) and path.is_file()
+        if not path.name.startswith(("_", ".")) and path.is_file() and path.name not in _ABOUT
     )
     tables = [path for path in inside if _is_table(path)]
     parts = [path for path in tables if path.suffix.lower() in _PARTS]
@@ -366,6 +388,12 @@ def _with_folders(
         return tables
     if any(is_label(name) for table in tables for name in table.column_names):
         return tables
+    names = sorted({parts[0] for parts in folders})
+    if {name.lower() for name in names} <= _SPLITS:
+        raise InputError(
+            f"{root}: the folders {', '.join(names)} are parts of a split, not classes, and no "
+            "table has a column of classes; read them one by one, with --label-column"
+        )
     findings.mended.append("the class of a trace is the folder just below the one that was given")
     return [
         table.append_column("label", pa.array([parts[0]] * table.num_rows, pa.string()))
@@ -479,4 +507,5 @@ READERS: dict[str, _Reader] = {
     ".log": _LOG,
     ".labeled": _LOG,  # Zeek's logs of IoT-23
     ".binetflow": _TEXT,  # Argus, of CTU-13
+    ".ts": _of_content(time_series.read_ts),
 }

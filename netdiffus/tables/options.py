@@ -16,7 +16,8 @@ class ReadOptions:
         length: Keep at most this many points of each trace; None keeps all.
         channels: Read only these channels, in this order. For an array they name its channels; a
             column of single numbers becomes a channel of one point. None reads all.
-        label_column: The column of the classes; None looks for the usual names.
+        label_column: The column of the classes; None looks for the usual names. `=NAME` is one
+            class of all traces.
         columns: Old name of a column to new name.
         by: Column that names the trace of each row, where one row is one packet.
         encoding: Of a file of text; None finds it, or raises where it is in doubt.
@@ -34,8 +35,18 @@ class ReadOptions:
             object.__setattr__(self, "length", whole("length", self.length, at_least=1))
         if self.channels is not None:
             object.__setattr__(self, "channels", _names(self.channels))
+        if self.by is not None and not isinstance(self.by, str):
+            raise InputError(
+                f"by must be the name of one column, got {self.by!r}; join several into one first"
+            )
         if self.encoding is not None:
             _check_encoding(self.encoding)
+
+    @property
+    def one_class(self) -> str | None:
+        """The class of all traces, if they have no column of classes."""
+        chosen = self.label_column
+        return chosen[1:] if chosen is not None and len(chosen) > 1 and chosen[0] == "=" else None
 
 
 def _check_encoding(name: str) -> None:

@@ -115,6 +115,7 @@ def mend(points: Points) -> None:
         _times(points, k)
     if times and gaps:
         _drop_gaps(points, times[0], gaps)
+    _doubt_times(points)
     _check_exact(points)
     _check_durations(points)
     _doubt_sizes(points)
@@ -302,6 +303,18 @@ def _times(points: Points, k: int) -> None:
             values=_since(one, first, points.lengths),
             per_second=1.0,
             channel=replace(one.channel, dtype="double"),
+        )
+
+
+def _doubt_times(points: Points) -> None:
+    """Says where no time goes on, as where a spreadsheet wrote all of them as 1.7E+09."""
+    timed = points.of_kind("time")
+    several = points.lengths > 1
+    if timed and several.sum() > 1 and not points.series[timed[0]].values.any():
+        points.note(
+            f"{points.series[timed[0]].channel.name}: all points of a trace have the same time, in "
+            "every trace; if the file lost digits, as in 1.7E+09, export it with all of them",
+            several,
         )
 
 

@@ -47,6 +47,9 @@ def read_table(
         table = texts.parse_known(table, options, findings)
     table = nested.unnest(table)
     _refuse_twins(table.column_names)
+    if options.one_class is not None:
+        table = _of_one_class(table, options.one_class)
+        options = replace(options, label_column="label")
     if options.by is not None:
         table = rows.gather(table, options, findings)
     label = labels.find_label(table.column_names, _renamed_to(options, options.label_column))
@@ -87,6 +90,14 @@ def read_table(
         meta=tuple(meta.column_names),
     )
     return fields, report
+
+
+def _of_one_class(table: pa.Table, name: str) -> pa.Table:
+    if "label" in table.column_names:
+        raise InputError(f"a column 'label' is there; leave label_column '={name}' out")
+    metadata = table.schema.metadata
+    column = pa.repeat(pa.scalar(name, pa.string()), table.num_rows)
+    return table.append_column("label", column).replace_schema_metadata(metadata)
 
 
 def _renamed(table: pa.Table, options: ReadOptions) -> pa.Table:

@@ -21,8 +21,9 @@ from netdiffus.channels import Channel, same_but_type
 from netdiffus.errors import InputError, Note, visible
 from netdiffus.tables import ReadOptions, ReadReport
 from netdiffus.tables import writing as formats
+from netdiffus.tables.columns.labels import class_of
 from netdiffus.tables.files import read_files
-from netdiffus.tables.formats.arrays import arrays_table
+from netdiffus.tables.formats.arrays import arrays_table, plain_list
 from netdiffus.tables.formats.frames import to_arrow
 from netdiffus.tables.lists import to_table
 from netdiffus.tables.reading import read_table
@@ -88,20 +89,27 @@ class Traces:
         Args:
             columns: For each channel (`packet_length`, `direction`, `timestamp`, `iat`, `value`,
                 or any name) one sequence of numbers per trace.
-            labels: The class of each trace.
+            labels: The class of each trace, none of them empty.
             meta: Further values, one per trace.
 
         Raises:
             InputError: Lists of one trace differ in length, or hold impossible values, or there is
                 not one of each for every label.
         """
-        for name, column in {**columns, **(meta or {})}.items():
+        meta = meta or {}
+        if isinstance(labels, str):
+            raise InputError(f"labels is the text {labels!r}; give a list with one for each trace")
+        if twice := set(columns) & set(meta):
+            raise InputError(
+                f"{min(twice)!r} is among the channels and in meta; name one otherwise"
+            )
+        for name, column in {**columns, **meta}.items():
             if name == "label":
                 raise InputError("'label' is the column of the classes; name it otherwise")
             if len(column) != len(labels):
                 raise InputError(f"{name} has {len(column)} traces and labels has {len(labels)}")
-        arrays: dict[str, Any] = {"label": [str(label) for label in labels], **(meta or {})}
-        arrays |= {name: [np.asarray(one).tolist() for one in c] for name, c in columns.items()}
+        arrays: dict[str, Any] = {"label": [class_of(label) for label in labels], **meta}
+        arrays |= {name: [plain_list(one) for one in c] for name, c in columns.items()}
         return cls.from_arrow(pa.table(arrays))
 
     @classmethod
@@ -131,7 +139,9 @@ class Traces:
         `Traces.from_frame(packets, by="flow_id")`.
 
         Args:
-            data: The frame, or anything else that gives Arrow (`__arrow_c_stream__`).
+            data: The frame, lazy ones of polars too; or anything else that gives Arrow
+                (`__arrow_c_stream__`), a data set or file of Arrow, record batches, a mapping of
+                columns, or a list of mappings, one per trace.
             length: Keep at most this many points of each trace.
             **options: `channels`, `label_column`, `columns` and `by`; see `load`.
 
@@ -156,16 +166,18 @@ class Traces:
         """Traces from arrays X and y, as classifiers take them.
 
         Args:
-            x: Numbers (N, L), (N, L, C) or (N, C, L), or one sequence of numbers per trace. NaN at
-                the end of a trace is padding, and so is 0 where 0 is no possible packet.
-            y: (N,), the class of each trace, or (N, K) one-hot.
+            x: Numbers (N, L), (N, L, C) or (N, C, L), or one sequence of numbers per trace; of
+                NumPy, torch (dense, sparse or nested, on any device) or Arrow. NaN, and what a mask
+                of NumPy hides, is padding at the end of a trace, and so is 0 where 0 is no possible
+                packet. Truth values of `direction` are +1 and -1.
+            y: (N,), the class of each trace, none of them empty; or (N, K) one-hot.
             channels: What the C channels are: `packet_length`, `direction`, `timestamp`, `iat`,
                 `value`, or names of your own.
-            lengths: Points of each trace, if they are known.
+            lengths: Points of each trace, whole numbers from 1 to L, if they are known.
             length: Keep at most this many points of each trace.
 
         Raises:
-            InputError: Shapes that do not fit, or impossible values.
+            InputError: Shapes that do not fit, classes that are empty, or impossible values.
 
         Warns:
             Note: Of each thing that was changed.
@@ -222,7 +234,8 @@ class Traces:
             path: The file.
             length: Keep at most this many points of each trace.
             channels: Read only these channels, in this order; for an array their names.
-            label_column: The column of the classes, if it has no usual name.
+            label_column: The column of the classes, if it has no usual name; `=NAME` is one class
+                of all traces.
             columns: Old name of a column to new name; `{"time": "timestamp_us"}` says that `time`
                 holds times in µs.
             by: Column of the trace, of a table with one row per packet.

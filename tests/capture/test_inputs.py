@@ -288,6 +288,10 @@ NO_CAPTURES = {
     "a table, not a capture": b"PAR1" + bytes(20),
     "a 7-Zip archive; unpack it: 7z x": b"7z\xbc\xaf\x27\x1c" + bytes(30),
     "a Network Monitor capture; convert it: editcap": b"GMBU" + bytes(30),
+    "a capture of AIX; convert it: editcap": b"iptrace 2.0" + bytes(30),
+    "a capture of Bluetooth": b"btsnoop\0" + bytes(30),
+    "a hex dump; make a capture of it: text2pcap": b"0000  45 00 00 28 00 01 00 00\n",
+    "no capture that is read.*if Wireshark opens it, convert it: editcap": bytes(40),
     "no capture that is read: it begins with 0x00010203": b"\0\1\2\3" + bytes(30),
 }
 
@@ -540,3 +544,14 @@ def test_nanoseconds_that_are_called_microseconds_are_said(tmp_path: Path) -> No
     late = one[:28] + (999_999_000).to_bytes(4, "little") + one[32:]
     with pytest.warns(Note, match="1 packets have a second or more as the fraction"):
         import_captures(write(tmp_path / "all/a/1.pcap", late), label_from="=a")
+
+
+def test_a_damage_before_another_file_in_any_pieces() -> None:
+    """The packet between both is found wherever a piece ends, as in the next file's header."""
+    data = ONE + b"\xff" * 16 + ONE[24:] + ONE
+    for end in range(1, len(data)):
+        reader = Rules().reader()
+        reader.feed(data[:end])
+        reader.feed(data[end:])
+        reader.finish(9)
+        assert (reader.packets, reader.damages, reader.lost) == (3, 1, 16), end

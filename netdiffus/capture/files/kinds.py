@@ -21,11 +21,14 @@ _OTHERS = {
     b"XCP\0": "a NetXRay capture; convert it: editcap -F pcap FILE OUT",
     b"RTSS": "a Network Monitor capture; convert it: editcap -F pcap FILE OUT",
     b"GMBU": "a Network Monitor capture; convert it: editcap -F pcap FILE OUT",
+    b"iptrace ": "a capture of AIX; convert it: editcap -F pcap FILE OUT",
+    b"btsnoop\0": "a capture of Bluetooth; packets in it that are IP export from Wireshark",
     b"TRSNIFF": "a Sniffer capture; convert it: editcap -F pcap FILE OUT",
     b"\xac\x01\x00\x1c": "an Ixia capture; convert it: editcap -F pcap FILE OUT",
     b"\x1c\x00\x01\xac": "an Ixia capture; convert it: editcap -F pcap FILE OUT",
 }
 _TABLES = (b"PAR1", b"ARROW1", b"\x93NUMPY", b"FEA1", b"\x89HDF")
+_HEX_DUMP = re.compile(rb"\s*0{3,8}:?(?:\s+[0-9a-fA-F]{2}){4}")
 _NAMES = re.compile(r"\.(pcap|pcapng|cap|ntar|snoop)\d*(\.[a-z0-9]+)?$", re.IGNORECASE)
 
 
@@ -58,12 +61,17 @@ def what_is(start: bytes) -> str:
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml")):
         return "a web page or XML, as servers send where a file is missing; download it again"
-    if _is_text(start):
+    if _HEX_DUMP.match(start):
+        return "a hex dump; make a capture of it: text2pcap IN OUT.pcap (-l 101 if it begins at IP)"
+    if _is_text(start) or text.startswith((b"{", b"[")):
         return (
             "text, not a capture; export packets as pcap (tshark -r IN -w OUT.pcap), or, if it is "
             "a table of traces, give it to train: tables need no import"
         )
-    return f"no capture that is read: it begins with 0x{start[:4].hex()}"
+    return (
+        f"no capture that is read: it begins with 0x{start[:4].hex()}; if Wireshark opens it, "
+        "convert it: editcap -F pcap IN OUT (of Windows, .etl: etl2pcapng IN OUT)"
+    )
 
 
 def _is_text(start: bytes) -> bool:

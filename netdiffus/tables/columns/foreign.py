@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from netdiffus.errors import InputError
 from netdiffus.tables.columns.arrow import is_list
 
 
@@ -15,13 +16,30 @@ def plain(table: pa.Table) -> pa.Table:
     """The table with plain texts, which Arrow can do more with, and with the names of classes."""
     names = _names_of_classes(table.schema)
     for k, field in enumerate(table.schema):
-        column = _plain_texts(table.column(k))
+        column = _plain_texts(_plain_items(field.name, table.column(k)))
         if field.name in names and pa.types.is_integer(field.type):
             column = _named(column, names[field.name])
         if column is not table.column(k):
             metadata = table.schema.metadata
             table = table.set_column(k, field.name, column).replace_schema_metadata(metadata)
     return table
+
+
+def _plain_items(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column without extension types and run ends."""
+    kind = column.type
+    if isinstance(kind, pa.FixedShapeTensorType) and sum(side > 1 for side in kind.shape) > 1:
+        raise InputError(
+            f"column {name!r} holds tensors of shape {tuple(kind.shape)}; a channel is a list of "
+            "numbers: give Traces.from_arrays the array, with the names of its channels"
+        )
+    if pa.types.is_run_end_encoded(kind):
+        return pa.chunked_array([pc.run_end_decode(chunk) for chunk in column.chunks])
+    if isinstance(kind, pa.JsonType):
+        return pa.chunked_array([chunk.storage for chunk in column.chunks], kind.storage_type)
+    if is_list(kind) and isinstance(kind.value_type, pa.Bool8Type):
+        return column.cast(pa.list_(pa.bool_()))
+    return column
 
 
 def _plain_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -37,7 +37,7 @@ def find_label(names: list[str], chosen: str | None) -> str:
     if not found:
         raise InputError(
             f"no column 'label'; columns: {shown(names)}. Add one that names the class of each "
-            "trace, or say which does: label_column=… (--label-column)"
+            "trace, or say which does: label_column=… (--label-column); =NAME is one class of all"
         )
     raise InputError(
         f"columns {' and '.join(map(repr, found))} could each be the class; say which is: "
@@ -53,6 +53,18 @@ def shown(names: list[str], most: int = 30) -> str:
     """The names, or the first of many."""
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + rest
+
+
+def is_missing(one: object) -> bool:
+    """Whether it says that there is no class, in Python or pandas."""
+    return one is None or type(one).__name__ in ("NAType", "NaTType")
+
+
+def class_of(one: object) -> str | None:
+    """The name of a class that is given as anything; None where there is none."""
+    if is_missing(one):
+        return None
+    return one.decode(errors="backslashreplace") if isinstance(one, bytes) else str(one)
 
 
 def encode_labels(name: str, column: pa.ChunkedArray) -> tuple[Ints, tuple[str, ...]]:

@@ -145,7 +145,7 @@ _FLOWS = {
     "CICFlowMeter of ISCX": ("duration", "flowpktspersecond", "flowbytespersecond"),
     "NetFlow": (
         "td", "ipkt", "ibyt", "opkt", "obyt", "in_bytes", "in_pkts", "out_bytes", "out_pkts",
-        "flow_duration_milliseconds",
+        "flow_duration_milliseconds", "in_packets", "out_packets",
     ),
     "NetFlow 5": ("dpkts", "doctets", "d_pkts", "d_octets"),
     # Information elements: https://www.iana.org/assignments/ipfix
@@ -173,6 +173,13 @@ _FLOWS = {
     "Suricata": (
         "flow_pkts_toserver", "flow_pkts_toclient", "flow_bytes_toserver", "flow_bytes_toclient",
     ),
+    # https://tools.netsa.cert.org/yaf/yafscii.html
+    "YAF": ("duration", "pkt", "oct", "rpkt", "roct"),
+    # https://tranalyzer.com/tutorial/basicflow, in the names of 0.8 and of 0.9
+    "Tranalyzer": (
+        "duration", "numpktssnt", "numpktsrcvd", "numbytessnt", "numbytesrcvd", "pktssnt",
+        "pktsrcvd", "bytessnt", "bytesrcvd",
+    ),
     # nfdump 1.7, SiLK, cloud providers
     "flow records": ("duration", "packets", "bytes"),
 }  # fmt: skip
@@ -189,7 +196,7 @@ META = {
     "dport": "server_port", "dest_port": "server_port", "id.resp_p": "server_port",
     "destinationtransportport": "server_port",
     "protocol": "protocol", "proto": "protocol", "pr": "protocol", "prot": "protocol",
-    "pro": "protocol", "protocolidentifier": "protocol",
+    "pro": "protocol", "protocolidentifier": "protocol", "l4proto": "protocol",
 }  # fmt: skip
 
 
@@ -250,8 +257,10 @@ def is_called(name: str, channels: Collection[str]) -> bool:
 def flow_table(names: list[str]) -> tuple[str, list[str]] | None:
     """The tool that writes flows with these columns, and its columns that become channels."""
     by_lower = {name.strip().lower(): name for name in names}
+    best: tuple[str, list[str]] | None = None  # of tools that share some names, that with most
     for tool, columns in _FLOWS.items():
         found = [by_lower[column] for column in columns if column in by_lower]
-        if len(found) >= 2 or (found and _TELLING & set(by_lower) & set(columns)):
-            return tool, found
-    return None
+        is_told = len(found) >= 2 or (found and _TELLING & set(by_lower) & set(columns))
+        if is_told and (best is None or len(found) > len(best[1])):
+            best = tool, found
+    return best

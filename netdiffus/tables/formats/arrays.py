@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import pyarrow as pa
 from netdiffus.channels import KINDS
 from netdiffus.errors import InputError
 from netdiffus.tables.columns.arrow import lists_of
+from netdiffus.tables.columns.labels import is_missing
 from netdiffus.tables.columns.names import channel_named
 from netdiffus.tables.report import Findings
 
@@ -19,6 +20,8 @@ ASK = (
     "say what the numbers are: channels=… (--channels), such as packet_length, direction, "
     "timestamp, iat, value, or a name of your own"
 )
+
+_SPARSE = ("torch.sparse_csr", "torch.sparse_csc", "torch.sparse_bsr", "torch.sparse_bsc")
 
 
 def arrays_table(
@@ -47,11 +50,9 @@ def arrays_table(
     Raises:
         InputError: Shapes that do not fit, or channels that are not named.
     """
-    x, y = _on_host(x), _on_host(y)
-    labels = np.asarray(y)
-    if labels.ndim == 2 and labels.shape[1] > 1:
-        labels = _one_hot(labels)
-    labels = labels.reshape(-1)
+    x, labels = _on_host(x), _labels(_on_host(y))
+    if isinstance(x, Mapping):
+        raise InputError("X is a mapping: give it to Traces.from_frame, with `label` as a column")
     if _is_ragged(x):
         return _ragged_table([np.asarray(one) for one in x], labels, channels)
     values = np.asarray(x)
@@ -60,28 +61,68 @@ def arrays_table(
     if values.ndim not in (2, 3):
         raise InputError(f"X has the shape {values.shape}; it must be (N, L), (N, L, C), (N, C, L)")
     _check_rows(len(values), len(labels))
+    if not values.shape[-1]:
+        raise InputError(f"X has the shape {values.shape}: its traces have no points")
     cube, names = _cube(values, channels)
+    if cube.dtype == bool and "direction" in map(channel_named, names):
+        findings.mended.append("X: true was read as +1, from the client, false as -1")
+        cube = np.where(cube, 1, -1)
     if not channels_last and values.ndim == 3 and values.shape[1] == values.shape[2] > 1:
         findings.mended.append(f"X of shape {values.shape} was read as (traces, points, channels)")
-    kept = _lengths(cube, names, findings) if lengths is None else np.asarray(lengths, np.int64)
-    _check_lengths(kept, cube)
+    kept = _lengths(cube, names, findings) if lengths is None else _checked(lengths, cube)
     columns = _split_signs(cube, names, findings)
     inside = np.arange(cube.shape[2])[None] < kept[:, None]
     lists = {name: lists_of(pa.array(one[inside]), kept) for name, one in columns.items()}
     return _table(labels, lists)
 
 
+def plain_list(one: Any) -> Any:
+    """The numbers of one trace as a list; what a mask hides is NaN."""
+    return np.asarray(_on_host(one)).tolist()
+
+
 def _on_host(array: Any) -> Any:
-    """A tensor of torch, or a list of them, for NumPy; anything else as it is."""
-    if isinstance(array, list | tuple) and any(hasattr(one, "detach") for one in array):
+    """A tensor of torch, an array of Arrow or with a mask, or a list of them, for NumPy.
+
+    Anything else is as it is; what a mask hides is NaN.
+    """
+    if isinstance(array, list | tuple) and any(map(_is_foreign, array)):
         return [_on_host(one) for one in array]
+    if isinstance(array, np.ma.MaskedArray):
+        hidden = np.ma.getmaskarray(array)
+        return np.where(hidden, np.nan, array.data) if hidden.any() else array.data
+    if hasattr(array, "to_pylist"):
+        return array.to_pylist()
     if not hasattr(array, "detach"):
         return array
+    if array.device.type == "meta":
+        raise InputError("X or y is a tensor on the device meta, which holds no numbers")
     plain = array.detach().cpu()
+    if plain.is_sparse or str(plain.layout) in _SPARSE:
+        plain = plain.to_dense()
     if plain.is_nested:
         return [_on_host(one) for one in plain.unbind()]
     # NumPy has no bfloat16.
     return plain.float().numpy() if str(plain.dtype) == "torch.bfloat16" else plain.numpy()
+
+
+def _is_foreign(one: Any) -> bool:
+    return hasattr(one, "detach") or isinstance(one, np.ma.MaskedArray)
+
+
+def _labels(y: Any) -> npt.NDArray[Any]:
+    """The class of each trace, (N,)."""
+    if y is None:
+        raise InputError("y is None: give the class of each trace, such as ['web', 'dns', …]")
+    labels = np.asarray(y)
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        labels = _one_hot(labels)
+    labels = labels.reshape(-1)
+    if labels.dtype == object:
+        for row, one in enumerate(labels):
+            if is_missing(one):
+                raise InputError(f"y has no class for trace {row}; name it, or leave the trace out")
+    return labels
 
 
 def _ragged_table(
@@ -119,7 +160,12 @@ def _one_hot(y: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def _is_ragged(x: Any) -> bool:
     if isinstance(x, np.ndarray):
         return bool(x.dtype == object)
-    return len({np.shape(one) for one in x}) > 1
+    try:
+        return len({np.shape(one) for one in x}) > 1
+    except (TypeError, ValueError):
+        raise InputError(
+            f"X is no array and no list of them, but {type(x).__name__}: give the numbers, (N, L)"
+        ) from None
 
 
 def _kind(lists: list[npt.NDArray[Any]]) -> pa.DataType:
@@ -209,9 +255,20 @@ def _check_rows(x: int, y: int) -> None:
         raise InputError(f"X has {x} traces and y has {y} classes; they must be as many")
 
 
-def _check_lengths(lengths: npt.NDArray[np.int64], cube: npt.NDArray[Any]) -> None:
-    if lengths.shape != (len(cube),) or lengths.max(initial=0) > cube.shape[2]:
-        raise InputError(f"lengths must be one number up to {cube.shape[2]} for each trace")
+def _checked(lengths: Any, cube: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    given = np.asarray(_on_host(lengths))
+    if given.dtype.kind in "iuf" and given.shape == (len(cube),):
+        wrong = (given < 1) | (given > cube.shape[2]) | (given != np.floor(given))
+        if not wrong.any():
+            return given.astype(np.int64)
+        row = int(wrong.argmax())
+        raise InputError(
+            f"lengths: {given[row]} for trace {row}; each must be a whole number from 1 to "
+            f"{cube.shape[2]}, the points of X"
+        )
+    raise InputError(
+        f"lengths must be {len(cube)} whole numbers, one for each trace, up to {cube.shape[2]}"
+    )
 
 
 def _split_signs(

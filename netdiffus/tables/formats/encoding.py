@@ -118,7 +118,8 @@ def _doubt(whole: bytes, at: int) -> str:
         except UnicodeDecodeError:
             continue
         begin = len(line[:near].decode(encoding, "ignore"))
-        readings.append(f"{encoding} {shortened(text[begin : begin + 12])}")
+        word = re.split(r"[,;\t|\"'\s]", text[begin : begin + 40])[0]
+        readings.append(f"{encoding} {shortened(word, 12)}")
     if not readings:
         readings = ["latin-1, which reads any bytes"]
     return (

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from os import PathLike
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from netdiffus.errors import InputError
@@ -23,7 +25,9 @@ def to_arrow(data: Any) -> pa.Table:
     """
     try:
         return _to_arrow(data)
-    except (pa.ArrowException, OverflowError, ValueError) as error:
+    except InputError:
+        raise
+    except (pa.ArrowException, OverflowError, ValueError, TypeError) as error:
         raise InputError(f"the frame cannot become an Arrow table: {error}") from error
 
 
@@ -34,15 +38,21 @@ def _to_arrow(data: Any) -> pa.Table:
         return pa.Table.from_batches([data])
     if isinstance(data, pa.RecordBatchReader):
         return data.read_all()
-    if type(data).__module__.startswith("pandas"):
-        # An index with a name is a column of the user's; one without is the number of the row.
-        named = any(name is not None for name in data.index.names)
-        return pa.Table.from_pandas(data, preserve_index=named).replace_schema_metadata(None)
+    if type(data).__module__.startswith("pandas") and hasattr(data, "columns"):
+        return _of_pandas(data)
     if hasattr(data, "with_format"):
         return _of_hugging_face(data)
     if type(data).__module__.startswith("polars") and hasattr(data, "collect"):
         data = data.collect()  # it was lazy
-    if hasattr(data, "__arrow_c_stream__"):
+    if type(data).__module__.startswith("polars"):
+        _refuse_objects(data)
+    if type(data).__module__.startswith("pyarrow") and hasattr(data, "to_table"):
+        return data.to_table()  # of a folder or a part of one
+    if type(data).__name__ == "ParquetFile":
+        return data.read()
+    if isinstance(data, list) and data and all(isinstance(one, pa.RecordBatch) for one in data):
+        return pa.Table.from_batches(data)
+    if hasattr(data, "__arrow_c_stream__") and not hasattr(data, "to_frame"):
         return pa.table(data)
     if hasattr(data, "__arrow_c_array__"):
         return pa.Table.from_batches([pa.record_batch(data)])
@@ -50,9 +60,60 @@ def _to_arrow(data: Any) -> pa.Table:
         return pa.table(dict(data))
     if isinstance(data, list) and data and all(isinstance(row, Mapping) for row in data):
         return pa.Table.from_pylist([dict(row) for row in data])
-    raise InputError(
-        f"a frame must be of pandas, polars, Arrow or Hugging Face, got {type(data).__name__}"
-    )
+    raise InputError(_advice(data))
+
+
+def _advice(data: Any) -> str:
+    name = type(data).__name__
+    if isinstance(data, str | PathLike):
+        return f"a frame is wanted, and {str(data)!r} is a path: Traces.load reads files"
+    if hasattr(data, "to_frame"):
+        return f"a {name} is one column: give a frame, with `label` and a column for each channel"
+    if "GroupBy" in name:
+        return f"{name}: give the frame itself, and by='…' for the column that names the trace"
+    if hasattr(data, "shape"):
+        return f"a frame is wanted, got {name}: Traces.from_arrays(X, y, channels=…) takes arrays"
+    return f"a frame must be of pandas, polars, Arrow or Hugging Face, got {name}"
+
+
+def _of_pandas(data: Any) -> pa.Table:
+    """An index with a name is a column of the user's; one without is the number of the row."""
+    if getattr(data.columns, "nlevels", 1) > 1:
+        raise InputError(
+            "the columns have several levels; join their names: df.columns = ['_'.join(map(str, "
+            "one)).strip('_') for one in df.columns]"
+        )
+    columns = {}
+    for name, kind in data.dtypes.items() if data.columns.is_unique else ():
+        if str(kind).startswith("Sparse"):
+            columns[name] = data[name].sparse.to_dense()
+        elif str(kind) == "object" and data[name].map(_is_sequence).any():
+            columns[name] = data[name].map(lambda one: _listed(one) if _is_sequence(one) else one)
+    named = any(name is not None for name in data.index.names)
+    table = pa.Table.from_pandas(data.assign(**columns), preserve_index=named)
+    return table.replace_schema_metadata(None)
+
+
+def _listed(cell: Any) -> list[Any]:
+    return list(np.asarray(cell).tolist() if hasattr(cell, "__array__") else cell)
+
+
+def _is_sequence(cell: Any) -> bool:
+    """Whether a cell holds numbers in a way that Arrow does not know: a tensor, Series or range."""
+    if isinstance(cell, Set):
+        raise InputError("a cell holds a set, which has no order; make it a list")
+    known = isinstance(cell, str | bytes | list | tuple | np.ndarray | Mapping)
+    return not known and hasattr(cell, "__len__") and hasattr(cell, "__getitem__")
+
+
+def _refuse_objects(data: Any) -> None:
+    """Polars gives Arrow the addresses of Python's objects, not what they hold."""
+    for name, kind in getattr(data, "schema", {}).items():
+        if str(kind) == "Object":
+            raise InputError(
+                f"column {name!r} holds objects of Python; make it lists: "
+                f"pl.Series({name!r}, [list(one) for one in df[{name!r}]])"
+            )
 
 
 def _of_hugging_face(data: Any) -> pa.Table:

@@ -136,7 +136,7 @@ def _clean(names: Sequence[str]) -> list[str]:
     if 2 * sum(typed) > len(typed):  # else `time (ms)` is a name
         found = pc.replace_substring_regex(found, kinds, "")
     found = pc.utf8_trim_whitespace(
-        pc.replace_substring_regex(found, r"^[\x{200b}\x{feff}]*#?:?", "")
+        pc.replace_substring_regex(found, r"^[\x{200b}\x{feff}]*[#%]?:?", "")
     )
     return [str(name) for name in found.to_pylist()]
 

@@ -64,9 +64,15 @@ def _is_header(found: list[Any]) -> bool:
 
 def _rows(found: Any, findings: Findings) -> list[Any]:
     if isinstance(found, list):
-        return found
+        return [_source(row) for row in found]
     if not isinstance(found, dict):
         return []
+    hits = found.get("hits")
+    if isinstance(hits, dict) and _is_rows(hits.get("hits")):  # Elasticsearch
+        return [_source(row) for row in hits["hits"]]
+    if _is_rows(found.get("meta")) and _are_lists(found.get("data")):  # ClickHouse, JSONCompact
+        names = [one.get("name") for one in found["meta"]]
+        return [dict(zip(names, row, strict=True)) for row in found["data"]]
     if all(isinstance(one, dict) and "packet_data" in one for one in found.values()):
         findings.form = "JSON of MIRAGE"
         return [{"trace_id": name, **one} for name, one in found.items()]
@@ -96,6 +102,16 @@ def _flows(rows: list[Any], findings: Findings) -> list[Any]:
         return rows
     findings.mended.append(f"{len(rows) - len(flows)} events that are no flows were left out")
     return flows
+
+
+def _source(row: Any) -> Any:
+    """Of a document of Elasticsearch what it holds; other rows as they are."""
+    inside = row.get("_source") if isinstance(row, dict) and "_index" in row else None
+    return inside if isinstance(inside, dict) else row
+
+
+def _are_lists(found: Any) -> bool:
+    return isinstance(found, list) and bool(found) and all(isinstance(one, list) for one in found)
 
 
 def _is_rows(found: Any) -> bool:

@@ -13,6 +13,8 @@ from netdiffus.tables.report import Findings
 LOOKED_AT = 1 << 16  # bytes in which the header must begin
 _EXCEL = re.compile(rb"sep=(.)\s*$", re.IGNORECASE)
 _ESCAPED = re.compile(rb"\\x([0-9a-fA-F]{2})")
+SUMMARY = 1 << 10  # bytes at the end in which a summary begins
+_SUMMARY = re.compile(rb"\nSummary\r?\nflows,bytes,packets,[^\n]*\r?\n[0-9., -]+\s*$")
 _NUMBER = re.compile(rb"(?:^|[,;\t|])[\"'\[( ]*[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?\b")
 
 
@@ -37,6 +39,8 @@ def body_of(data: pa.Buffer, findings: Findings) -> Body:
     if b"\r" in start and b"\n" not in start:
         whole = data.to_pybytes().replace(b"\r", b"\n")
         data, start = pa.py_buffer(whole), whole[:LOOKED_AT]
+    data = _without_summary(data, findings)
+    start = start[: len(data)]
     lines = start.split(b"\n")
     if any(line.startswith(b"#fields") for line in lines):
         return _zeek(data, lines)
@@ -51,6 +55,16 @@ def body_of(data: pa.Buffer, findings: Findings) -> Body:
     rest = start[offset:]
     offset += len(rest) - len(rest.lstrip(b"\r\n"))  # blank lines with other ends
     return Body(data.slice(min(offset, len(data))), separators[0] if separators else None)
+
+
+def _without_summary(data: pa.Buffer, findings: Findings) -> pa.Buffer:
+    """The text without the lines from `Summary` on, which nfdump writes below its rows."""
+    begin = max(0, len(data) - SUMMARY)
+    found = _SUMMARY.search(data.slice(begin).to_pybytes())
+    if found is None:
+        return data
+    findings.mended.append("the summary below the rows was left out")
+    return data.slice(0, begin + found.start() + 1)
 
 
 def _lines_before(lines: list[bytes]) -> int:
