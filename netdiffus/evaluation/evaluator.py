@@ -20,7 +20,7 @@ from netdiffus.evaluation.features.quantities import quantities, scales
 from netdiffus.evaluation.features.traits import traits
 from netdiffus.evaluation.large import prepare_large
 from netdiffus.evaluation.metrics.classification import FOLDS
-from netdiffus.evaluation.metrics.memorization import usual_exact
+from netdiffus.evaluation.metrics.memorization import Keys, usual_exact
 from netdiffus.evaluation.prepare import MOST_COMPARED, PreparedSets, TraceSet, Whole, prepare
 from netdiffus.evaluation.report.report import Report
 from netdiffus.evaluation.whole_sets import whole_figures
@@ -143,7 +143,7 @@ def _all_figures(
     comparison: PreparedSets, seed: int, repeats: int, cnn: bool, progress: Progress
 ) -> dict[str, Any]:
     """`sets`, `candidates` and `usual`."""
-    known = set(comparison.known_keys)
+    known = comparison.known_keys
     progress(0.0, "real")
     scorer = CandidateScorer(comparison, seed, repeats)
     floor = {**scorer.floor(), **_duplicates(comparison.train.whole, known)}
@@ -179,8 +179,8 @@ def _source(train: TraceSet, seed: int) -> Traces:
     return train.traces[draw_rows(train.traces.labels, counts, np.random.default_rng(seed))]
 
 
-def _sets(comparison: PreparedSets, known: set[bytes]) -> Figures:
-    train = set(comparison.train.whole.keys)
+def _sets(comparison: PreparedSets, known: Keys) -> Figures:
+    train = comparison.train.whole.keys
     classes = len(comparison.classes)
     return {
         "real": _set_figures(comparison.train.whole, train, classes),
@@ -195,7 +195,7 @@ def _usual(comparison: PreparedSets, near: Floats, near_labels: Ints) -> Figures
     For near copies it is the mix of the synthetic traces that are searched for them.
     """
     train, holdout = comparison.train.whole, comparison.holdout.whole
-    exact = usual_exact(train.keys + holdout.keys, len(comparison.known_keys))
+    exact = usual_exact(np.concatenate([train.keys, holdout.keys]), len(comparison.known_keys))
     labels = np.concatenate([train.labels, holdout.labels])
     mix = class_counts(comparison.synthetic.whole.labels, len(comparison.classes))
     near_mix = capped(comparison.synthetic.counts, MOST_COMPARED)
@@ -238,7 +238,7 @@ def _protocol(comparison: PreparedSets, by: str | None, seed: int, repeats: int)
     }
 
 
-def _set_figures(whole: Whole, known: set[bytes], classes: int) -> Figures:
+def _set_figures(whole: Whole, known: Keys, classes: int) -> Figures:
     sums = whole.sums or {
         "traces": len(whole.lengths),
         "per_class": class_counts(whole.labels, classes).tolist(),
@@ -250,9 +250,9 @@ def _set_figures(whole: Whole, known: set[bytes], classes: int) -> Figures:
     return {**sums, **_duplicates(whole, known)}
 
 
-def _duplicates(whole: Whole, known: set[bytes]) -> Figures:
+def _duplicates(whole: Whole, known: Keys) -> Figures:
     """Traces that are, point by point, one of the known traces or an earlier one of the set."""
     return {
-        "in_train": float(np.mean([key in known for key in whole.keys])),
-        "repeated": 1 - len(set(whole.keys)) / len(whole.keys),
+        "in_train": float(np.isin(whole.keys, known).mean()),
+        "repeated": 1 - len(np.unique(whole.keys)) / len(whole.keys),
     }

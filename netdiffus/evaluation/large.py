@@ -16,7 +16,7 @@ import numpy as np
 
 from netdiffus.channels import Channel
 from netdiffus.evaluation.draws import capped, class_counts
-from netdiffus.evaluation.metrics.memorization import point_keys
+from netdiffus.evaluation.metrics.memorization import point_keys, short_keys
 from netdiffus.evaluation.prepare import (
     MOST_COMPARED,
     MOST_TRACES,
@@ -188,7 +188,7 @@ class _Reading:
         return Whole(
             np.concatenate([one.lengths for one in kept]),
             np.concatenate([one.labels for one in kept]),
-            [key for one in kept for key in one.keys],
+            np.concatenate([one.keys for one in kept]),
             {
                 "traces": len(self.set),
                 "per_class": self._numbers.tolist(),
@@ -205,8 +205,9 @@ class _Reading:
         return np.array([one[0] % BLOCKS for one in hashes])
 
     def _keep(self, traces: Traces, keys: Sequence[bytes]) -> None:
-        low = [i for i, key in enumerate(keys) if int.from_bytes(key[:8], "big") < self._limit]
-        self._kept.append(Whole(traces.lengths[low], traces.labels[low], [keys[i] for i in low]))
+        short = short_keys(keys)
+        low = short < self._limit if self._limit < 2**64 else np.ones(len(short), dtype=bool)
+        self._kept.append(Whole(traces.lengths[low], traces.labels[low], short[low]))
 
     def _drawn(self, labels: Ints) -> Ints:
         """Rows of a batch whose place among all traces of their class was drawn."""

@@ -12,7 +12,7 @@ from netdiffus.channels import Channel
 from netdiffus.errors import InputError
 from netdiffus.evaluation.draws import FEWEST, capped, class_counts, draw_rows
 from netdiffus.evaluation.groups import group_numbers
-from netdiffus.evaluation.metrics.memorization import point_keys
+from netdiffus.evaluation.metrics.memorization import Keys, point_keys, short_keys
 from netdiffus.traces.traces import Ints, Traces
 
 MOST_TRACES = 5_000  # of each set
@@ -59,19 +59,19 @@ class TraceSet:
 class Whole:
     """All M traces of a set, or of a set that is larger than memory those whose keys are low.
 
-    `lengths` and `labels` are (M,), and `keys` those of `point_keys`. Where M are not all, `sums`
+    `lengths` and `labels` are (M,), and `keys` their `short_keys`. Where M are not all, `sums`
     has the number, classes and lengths of all.
     """
 
     lengths: Ints
     labels: Ints
-    keys: list[bytes]
+    keys: Keys
     sums: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, traces: Traces) -> Whole:
         """Of traces in their final form."""
-        return cls(traces.lengths, traces.labels, point_keys(traces))
+        return cls(traces.lengths, traces.labels, short_keys(point_keys(traces)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,10 +110,10 @@ class PreparedSets:
         return capped(np.minimum(self.train.counts, self.synthetic.counts), MOST_COMPARED)
 
     @property
-    def known_keys(self) -> list[bytes]:
+    def known_keys(self) -> Keys:
         """Keys of the real traces in which copies are looked for."""
         train, holdout = self.train.whole.keys, self.holdout.whole.keys
-        return train if self.holdout_is_unseen else train + holdout
+        return train if self.holdout_is_unseen else np.concatenate([train, holdout])
 
 
 def prepare(
@@ -272,7 +272,7 @@ def _whole(traces: Traces, channels: Sequence[Channel], classes: Sequence[str]) 
     return Whole(
         traces.lengths,
         np.concatenate([part.labels for part in wholes]),
-        [key for part in wholes for key in part.keys],
+        np.concatenate([part.keys for part in wholes]),
     )
 
 
