@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import warnings
 from collections.abc import Mapping, Sequence
 from math import sqrt
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 
 from netdiffus.codec import TokenCodec
-from netdiffus.errors import whole
+from netdiffus.errors import Note, whole
 from netdiffus.files import alone_in
 from netdiffus.ledger import Ledger
 from netdiffus.model.files import refuse_model
@@ -121,6 +122,7 @@ def train_private(
             rate=learning_rate,
         )
         model = _from_table(table, length, seed, shown)
+        _say_lost(table, model)
         done = _learn(model, *_bounded(traces, by, most), private, shown)
     ended = "budget used" if done == steps else "interrupted"
     model.about |= {"dp_sgd_steps": done, "ended": ended, "temperature": 1.0}
@@ -139,6 +141,14 @@ def _from_table(table: Traces, length: int | None, seed: int, shown: Progress) -
     """The default network, trained on private traces."""
     recipe, at = Recipe(steps=TABLE_STEPS, seed=seed), _part(shown, BEFORE, AFTER)
     return train(table, recipe=recipe, codec=TokenCodec(length), progress=at)
+
+
+def _say_lost(table: Traces, model: Model) -> None:
+    lost = [name for name in table.classes if name not in model.classes]
+    if lost:
+        shown = ", ".join(map(repr, lost[:8])) + (f" and {len(lost) - 8} more" if lost[8:] else "")
+        text = f"{len(lost)} class(es) have no private traces, and are not learned: {shown}"
+        warnings.warn(Note(text), stacklevel=3)
 
 
 def _bounded(traces: Traces, by: str | None, most: int) -> tuple[Traces, Ints]:

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from math import sqrt
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -91,6 +92,20 @@ def test_groups_are_protected_as_wholes() -> None:
         )
     assert model.ledger is not None
     assert model.ledger["unit"] == "one group of 'user' with at most 2 traces"
+
+
+def test_a_class_without_private_traces_is_named() -> None:
+    def without_video(*given: Any) -> Iterator[Traces]:
+        for one in real(*given):
+            yield one[one.labels != one.classes.index("video")]
+
+    real = module.private_batches
+    with (
+        mock.patch.object(module, "private_batches", without_video),
+        pytest.warns(Note, match=r"1 class\(es\) have no private traces, and are not .*'video'"),
+    ):
+        model = train_private(users(60), epsilon=50, delta=1e-3, length=2, anyway=True, steps=1)
+    assert model.classes == ("chat",)
 
 
 def test_noise_is_new_each_time() -> None:
