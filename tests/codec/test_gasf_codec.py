@@ -200,7 +200,7 @@ class TestDecode:
 
 def test_packets_out_of_order_come_back_so() -> None:
     times = [[0.0, 0.5, 0.4999, 2.0], [0.0, 0.25, 0.5, 3.0]]
-    ordered = Traces.from_lists({"timestamp": [[0.0] * 4] * 2}, ["a", "b"])
+    ordered = Traces.from_lists({"timestamp": [[0.0, 1.0, 2.0, 3.0]] * 2}, ["a", "b"])
     traces = replace(ordered, values=np.array(times)[:, None])
     assert_same(round_trip(GasfCodec(8).fit(traces), traces), traces)
 

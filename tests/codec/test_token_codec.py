@@ -123,7 +123,7 @@ def test_any_tokens_decode_to_possible_traces() -> None:
 
 def test_packets_out_of_order_never_run_backwards() -> None:
     """Their gaps below 0 are learned, but a time is never less than the one before."""
-    ordered = Traces.from_lists({"timestamp": [[0.0] * 4] * 6}, ["a"] * 6)
+    ordered = Traces.from_lists({"timestamp": [[0.0, 1.0, 2.0, 3.0]] * 6}, ["a"] * 6)
     traces = replace(ordered, values=np.array([[[0.0, 0.5, 0.25, 2.0]]] * 6))
     back = round_trip(TokenCodec().fit(traces), traces)
     np.testing.assert_allclose(back.values[:, 0], [[0.0, 0.5, 0.5, 2.0]] * 6, rtol=1e-12)
