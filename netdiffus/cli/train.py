@@ -156,7 +156,8 @@ def train(
     learning_rate: Annotated[
         float,
         typer.Option(
-            help="Highest learning rate of AdamW.", show_default="0.002; 0.015 with --epsilon"
+            help="Highest learning rate of AdamW.",
+            show_default="0.002; 0.015 or less with --epsilon",
         ),
     ] = 2e-3,
     validation: Annotated[

@@ -30,7 +30,8 @@ from netdiffus.training.recipe import Recipe
 from netdiffus.training.trainer import train
 
 TABLE = 0.3  # share of mu² that the private table takes
-STEPS, BATCH, RATE = 300, 1024, 1.5e-2  # of DP-SGD, if not given
+STEPS, BATCH = 300, 1024  # of DP-SGD, if not given
+RATE, NOISE_RATE = 1.5e-2, 3e-2  # highest learning rate; and as a multiple of 1 / noise
 LARGEST_SHARE = 0.5  # of the traces, for a step: with more, noise does not fall any more
 TABLE_STEPS = 600  # of the training with the private table, if not given
 BEFORE, AFTER = 0.1, 0.4  # shares of the time at which the table and its training end
@@ -50,7 +51,7 @@ def train_private(
     anyway: bool = False,
     steps: int = STEPS,
     batch_size: int = BATCH,
-    learning_rate: float = RATE,
+    learning_rate: float | None = None,
     seed: int = 0,
     force: bool = False,
     progress: Progress | None = None,
@@ -80,7 +81,8 @@ def train_private(
         anyway: Continue even if a class has too few traces to be useful.
         steps: Of DP-SGD.
         batch_size: Traces that a step of DP-SGD draws on average; at most half of all.
-        learning_rate: Of the first step of DP-SGD.
+        learning_rate: Of the first step of DP-SGD. None is 0.015, or 0.03 over the noise if that is
+            less: much noise and large steps would undo what was learned from the private traces.
         seed: See above.
         force: Replace a model that is there.
         progress: Called with (share done, a note).
@@ -93,7 +95,8 @@ def train_private(
         FileExistsError: The folder holds a model, and `force` is false.
     """
     steps, batch_size = whole("steps", steps, 1), whole("batch_size", batch_size, 1)
-    learning_rate = Recipe(learning_rate=learning_rate, steps=steps).learning_rate  # is checked
+    if learning_rate is not None:
+        Recipe(learning_rate=learning_rate, steps=steps)  # is checked there
     folder = None if path is None else Path(path)
     if folder is not None:
         refuse_model(folder, force)
@@ -119,7 +122,7 @@ def train_private(
             traces=share * len(table),
             noise=noise,
             most=1 if by is None else most,
-            rate=learning_rate,
+            rate=learning_rate or min(RATE, NOISE_RATE / noise),
         )
         model = _from_table(table, length, seed, shown)
         _say_lost(table, model)
