@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
+from bench.duel.figures import TIMES, of_generator
+from bench.duel.plan import BASELINES
 from bench.fidelity import sets
 from bench.fidelity.kept import ending_well
 from bench.fidelity.sets import FidelitySet
@@ -63,7 +65,9 @@ def _audit(fs: FidelitySet, attacked: str, asked: argparse.Namespace) -> Audit:
     if attacked == "copy":
         return audit(synthetic=fs.train, **given)
     if attacked == "counted":
-        return audit(synthetic=counted(fs.train, 5 * len(fs.train), asked.seed), **given)
+        return audit(synthetic=counted(fs.train, TIMES * len(fs.train), asked.seed), **given)
+    if attacked in BASELINES:
+        return audit(synthetic=of_generator(fs, attacked, TIMES, asked.seed), **given)
     epsilon = float(attacked.rpartition("-")[2])
     if attacked in PRIVATE_NETWORKS:
         return audit(_private_network(fs, epsilon), **given)
@@ -140,7 +144,7 @@ def _asked(words: Sequence[str] | None) -> argparse.Namespace:
     about = "All attacks on generators that leak, on networks and on privatised traces."
     reader = argparse.ArgumentParser(prog="bench.privacy attacks", description=about)
     reader.add_argument("sets", nargs="+", help=f"of {', '.join(sets.SETS)}")
-    known = (*LEAKS, *NETWORKS, *PRIVATE, *PRIVATE_NETWORKS)
+    known = (*LEAKS, *BASELINES, *NETWORKS, *PRIVATE, *PRIVATE_NETWORKS)
     reader.add_argument("--attacked", nargs="+", choices=known, default=known)
     reader.add_argument("--minutes", type=float, default=10.0, help="processor minutes to train")
     reader.add_argument("--refits", type=int, default=0, help="4 or more give LiRA")
