@@ -126,7 +126,9 @@ def train_private(
         )
         model = _from_table(table, length, seed, shown)
         _say_lost(table, model)
-        done = _learn(model, *_bounded(traces, by, most), private, shown)
+        done = 0
+        if model.about["ended"] != "interrupted":
+            done = _learn(model, *_bounded(traces, by, most), private, shown)
     ended = "budget used" if done == steps else "interrupted"
     model.about |= {"dp_sgd_steps": done, "ended": ended, "temperature": 1.0}
     model.ledger = _with_steps(ledger, model, private)

@@ -146,7 +146,7 @@ SCRIPTS = {
 def test_other_scripts_are_asked_for(
     encoding: str, names: tuple[str, str], suffix: str, tmp_path: Path
 ) -> None:
-    """They cannot be told from one another with certainty, so none is guessed."""
+    """No rule distinguishes them with certainty, so none is guessed."""
     rows = {
         "csv": 'label,value\n{},"[1,2]"\n{},"[3]"\n',
         "jsonl": '{{"label": "{}", "value": [1, 2]}}\n{{"label": "{}", "value": [3]}}\n',

@@ -153,6 +153,19 @@ def test_an_interrupted_one_is_saved_and_private(tmp_path: Path) -> None:
     assert Model.load(tmp_path / "m").ledger == model.ledger
 
 
+def test_an_interruption_before_dp_sgd_ends_the_training() -> None:
+    def progress(done: float, note: str) -> None:
+        if note.startswith("step 3 "):
+            signal.raise_signal(signal.SIGINT)
+
+    model = train_private(
+        users(120), epsilon=50, delta=1e-3, length=2, anyway=True, progress=progress
+    )
+    assert model.about["ended"] == "interrupted"
+    assert model.about["dp_sgd_steps"] == 0
+    assert model.ledger is not None
+
+
 def test_a_model_that_is_there_is_not_replaced(model: Model, tmp_path: Path) -> None:
     model.save(tmp_path / "m")
     with pytest.raises(FileExistsError):
