@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from netdiffus.codec import TokenCodec
-from netdiffus.errors import Note, whole
+from netdiffus.errors import InputError, Note, whole
 from netdiffus.files import alone_in
 from netdiffus.ledger import Ledger
 from netdiffus.model.files import refuse_model
@@ -33,7 +33,7 @@ TABLE = 0.3  # share of mu² that the private table takes
 STEPS, BATCH = 300, 1024  # of DP-SGD, if not given
 RATE, NOISE_RATE = 1.5e-2, 3e-2  # highest learning rate; and as a multiple of 1 / noise
 LARGEST_SHARE = 0.5  # of the traces, for a step: with more, noise does not fall any more
-TABLE_STEPS = 600  # of the training with the private table, if not given
+TABLE_STEPS = 600  # of the training with the private table
 BEFORE, AFTER = 0.1, 0.4  # shares of the time at which the table and its training end
 
 
@@ -68,7 +68,7 @@ def train_private(
     private. It cannot be resumed.
 
     Args:
-        traces: What to protect.
+        traces: What to protect, in memory.
         path: Folder for the model; None keeps it in memory.
         epsilon: Above 0; 1 is strong, 8 is weak.
         delta: Below 1 / N, N the number of traces or groups.
@@ -94,6 +94,11 @@ def train_private(
         InputError: An argument is out of its range, as in `privatise`.
         FileExistsError: The folder holds a model, and `force` is false.
     """
+    if not isinstance(traces, Traces):  # before anything is spent
+        raise InputError(
+            f"traces: {type(traces).__name__} is not in memory, which DP-SGD needs; give "
+            "Dataset.load(), or use privatise"
+        )
     steps, batch_size = whole("steps", steps, 1), whole("batch_size", batch_size, 1)
     if learning_rate is not None:
         Recipe(learning_rate=learning_rate, steps=steps)  # is checked there

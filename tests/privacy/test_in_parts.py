@@ -1,4 +1,4 @@
-"""What is counted of a data set is what is counted in memory, whatever its parts."""
+"""The counts of a data set equal those in memory, for any parts."""
 
 from __future__ import annotations
 

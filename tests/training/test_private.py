@@ -15,7 +15,7 @@ import pytest
 from command import run
 from small import users
 
-from netdiffus import Model, Traces, sample, train_private
+from netdiffus import Dataset, Model, Traces, sample, train_private
 from netdiffus.errors import InputError, Note
 from netdiffus.privacy.accounting import mu_of
 from netdiffus.training import private as module
@@ -164,6 +164,15 @@ def test_an_interruption_before_dp_sgd_ends_the_training() -> None:
     assert model.about["ended"] == "interrupted"
     assert model.about["dp_sgd_steps"] == 0
     assert model.ledger is not None
+
+
+def test_a_data_set_is_refused_before_anything_is_spent(tmp_path: Path) -> None:
+    data = Dataset.write(tmp_path / "parts", iter([users(60)]))
+    with (
+        mock.patch.object(module, "private_batches", side_effect=AssertionError),
+        pytest.raises(InputError, match=r"Dataset is not in memory.*Dataset.load"),
+    ):
+        train_private(data, epsilon=8)  # type: ignore[arg-type]
 
 
 def test_a_model_that_is_there_is_not_replaced(model: Model, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def plain_list(one: Any) -> Any:
 def _on_host(array: Any) -> Any:
     """A tensor of torch, an array of Arrow or with a mask, or a list of them, for NumPy.
 
-    Anything else is as it is; what a mask hides is NaN.
+    Other objects are returned unchanged. Masked values become NaN.
     """
     if isinstance(array, list | tuple) and any(map(_is_foreign, array)):
         return [_on_host(one) for one in array]
