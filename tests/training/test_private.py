@@ -77,15 +77,16 @@ def test_vocabularies_hold_no_value_of_the_traces() -> None:
     np.testing.assert_array_equal(model.shares, again.shares)
 
 
-@pytest.mark.parametrize(("epsilon", "rate"), [(100.0, 0.015), (0.2, None)])
-def test_much_noise_lowers_the_learning_rate(epsilon: float, rate: float | None) -> None:
-    with mock.patch.object(module, "learn_privately", return_value=1) as learn:
+@pytest.mark.parametrize(("noise", "rate"), [(0.5, 0.015), (2.0, 0.015), (6.0, 0.005)])
+def test_much_noise_lowers_the_learning_rate(noise: float, rate: float) -> None:
+    with (
+        mock.patch.object(module, "noise_for", return_value=noise),
+        mock.patch.object(module, "learn_privately", return_value=1) as learn,
+    ):
         train_private(
-            users(120), epsilon=epsilon, delta=1e-3, length=2, anyway=True, steps=1, batch_size=50
+            users(120), epsilon=100, delta=1e-3, length=2, anyway=True, steps=1, batch_size=50
         )
-    how = learn.call_args.args[3]
-    assert how.rate == (rate or pytest.approx(0.03 / how.noise))
-    assert how.rate <= 0.015
+    assert learn.call_args.args[3].rate == pytest.approx(rate)
 
 
 def test_groups_are_protected_as_wholes() -> None:
