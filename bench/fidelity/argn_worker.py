@@ -23,14 +23,14 @@ from mostlyai import engine
 MODEL = "MOSTLY_AI/Medium"
 
 
-def main(source: str, target: str, cpu_seconds: float, seed: int) -> None:
+def main(source: str, target: str, cpu_seconds: float, seed: int, times: int) -> None:
     """Reads training traces from `source` (.npz), writes made ones to `target`."""
     given = dict(np.load(source, allow_pickle=False))
     engine.set_random_state(seed)
     with tempfile.TemporaryDirectory() as scratch:
         spent = fit(table(given), Path(scratch), cpu_seconds)
         began = time.process_time()
-        made = generate(Path(scratch), given["labels"])
+        made = generate(Path(scratch), np.tile(given["labels"], times))
         ms = 1000 * (time.process_time() - began) / len(made)
         progress = pd.read_csv(next(Path(scratch).rglob("progress-messages.csv")))
     about = {
@@ -98,4 +98,4 @@ def arrays(made: pd.DataFrame, given: dict[str, np.ndarray]) -> dict[str, np.nda
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4]))
+    main(sys.argv[1], sys.argv[2], float(sys.argv[3]), *map(int, sys.argv[4:]))

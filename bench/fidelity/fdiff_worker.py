@@ -28,7 +28,7 @@ SAMPLING_STEPS = 200
 TRIED = 10  # steps that say how many fit into the time
 
 
-def main(source: str, target: str, cpu_seconds: float, seed: int) -> None:
+def main(source: str, target: str, cpu_seconds: float, seed: int, times: int) -> None:
     """Reads training traces from `source` (.npz), writes made ones to `target`."""
     torch.manual_seed(seed)
     given = dict(np.load(source, allow_pickle=False))
@@ -36,7 +36,7 @@ def main(source: str, target: str, cpu_seconds: float, seed: int) -> None:
     mean, sd = x.mean(dim=(0, 1)), x.std(dim=(0, 1)).clamp_min(1e-3)
     model, spent, steps = fit(dft((x - mean) / sd), cpu_seconds)
     began = time.process_time()
-    count = int(OVERSAMPLE * len(x))
+    count = int(OVERSAMPLE * times * len(x))
     made = idft(DiffusionSampler(model, count).sample(count, SAMPLING_STEPS)) * sd + mean
     about = {
         "package": f"freqdiff {version('freqdiff')}",
@@ -104,4 +104,4 @@ def arrays(made: np.ndarray, given: dict[str, np.ndarray]) -> dict[str, np.ndarr
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4]))
+    main(sys.argv[1], sys.argv[2], float(sys.argv[3]), *map(int, sys.argv[4:]))

@@ -24,7 +24,7 @@ class BudgetUsedError(Exception):
     """Ends the training, which knows no other end than a number of epochs."""
 
 
-def main(source: str, target: str, cpu_seconds: float, seed: int) -> None:
+def main(source: str, target: str, cpu_seconds: float, seed: int, times: int) -> None:
     """Reads training traces from `source` (.npz), writes made ones to `target`."""
     torch.manual_seed(seed)
     np.random.seed(seed)
@@ -32,8 +32,9 @@ def main(source: str, target: str, cpu_seconds: float, seed: int) -> None:
     model = DGAN(config(given))
     spent, batches = fit(model, given, cpu_seconds)
     began = time.process_time()
-    made = model.generate_dataframe(OVERSAMPLE * len(given["lengths"]))
-    ms = 1000 * (time.process_time() - began) / (OVERSAMPLE * len(given["lengths"]))
+    count = OVERSAMPLE * times * len(given["lengths"])
+    made = model.generate_dataframe(count)
+    ms = 1000 * (time.process_time() - began) / count
     about = {
         "package": f"gretel-synthetics {version('gretel-synthetics')}",
         "torch": torch.__version__,
@@ -108,4 +109,4 @@ def arrays(made: pd.DataFrame, given: dict[str, np.ndarray]) -> dict[str, np.nda
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4]))
+    main(sys.argv[1], sys.argv[2], float(sys.argv[3]), *map(int, sys.argv[4:]))

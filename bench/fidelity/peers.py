@@ -47,14 +47,15 @@ PEERS = {
 
 
 def trained_peer(
-    name: str, train: Traces, scratch: Path, *, cpu_seconds: float, seed: int
+    name: str, train: Traces, scratch: Path, kept: str, *, cpu_seconds: float, seed: int, times: int
 ) -> tuple[Traces, dict[str, Any]]:
-    """Traces of a peer trained on `train` for so much processor time, summed over threads.
+    """`times` as many traces as `train` has, of a peer trained on it for so much processor time.
 
-    What each does with class, channels and the trace's end is said in `NAME_worker.py`. One that
-    cannot be asked for a class makes more traces, of which those are kept that bring each class to
-    its number in `train`; a class that it seldom makes stays short. `scratch` is the folder for the
-    environment and for what is passed to and fro.
+    The processor time is that of all threads. What each peer does with class, channels and the
+    trace's end is said in `NAME_worker.py`. A peer that cannot be asked for a class makes more
+    traces, of which those are kept that bring each class to `times` its number in `train`; a class
+    that it seldom makes stays short. `scratch` is the folder of the environment, and of what was
+    made under the name `kept`, which is not made again.
 
     Returns:
         The traces; version, settings and cost, `ms_per_trace` too.
@@ -63,22 +64,29 @@ def trained_peer(
         InputError: This Python is too new for the package, or too old.
     """
     python = environment(scratch / "environment", name)
-    source, target = scratch / "train.npz", scratch / "made.npz"
+    target = scratch / f"{kept}.npz"
+    if not target.exists():
+        half = scratch / f"{kept}.part.npz"
+        source = _given(train, scratch / f"{kept}.train.npz")
+        worker = [python, "-Wignore", HERE / f"{name}_worker.py", source, half]
+        subprocess.run([str(part) for part in (*worker, cpu_seconds, seed, times)], check=True)
+        half.replace(target)
+    with np.load(target, allow_pickle=False) as made:
+        traces = as_traces(made["values"], made["lengths"], made["labels"], train)
+        return in_classes(traces, train, times), json.loads(str(made["about"]))
+
+
+def _given(train: Traces, path: Path) -> Path:
+    """The training traces as the workers read them."""
     np.savez(
-        source,
+        path,
         values=train.values,
         lengths=train.lengths,
         labels=train.labels,
         names=np.array([channel.name for channel in train.channels]),
         discrete=np.array([channel.kind == "direction" for channel in train.channels]),
     )
-    worker = [python, "-Wignore", HERE / f"{name}_worker.py", source, target, cpu_seconds, seed]
-    subprocess.run([str(part) for part in worker], check=True)
-    with np.load(target, allow_pickle=False) as made:
-        traces = in_classes(
-            as_traces(made["values"], made["lengths"], made["labels"], train), train
-        )
-        return traces, json.loads(str(made["about"]))
+    return path
 
 
 def environment(folder: Path, name: str) -> Path:
@@ -122,13 +130,15 @@ def as_traces(values: Floats, lengths: Ints, labels: Ints, train: Traces) -> Tra
     return Traces(values, lengths, train.channels, labels, train.classes)
 
 
-def in_classes(made: Traces, train: Traces) -> Traces:
-    """The first made traces of each class, at most as many as `train` has."""
-    return made[
-        np.concatenate(
-            [
-                np.flatnonzero(made.labels == label)[:n]
-                for label, n in enumerate(np.bincount(train.labels, minlength=len(train.classes)))
-            ]
-        )
+def in_classes(made: Traces, train: Traces, times: int = 1) -> Traces:
+    """The first made traces of each class, at most `times` as many as `train` has.
+
+    In `times` rounds, each with the classes of `train`, as far as there are enough.
+    """
+    counts = np.bincount(train.labels, minlength=len(train.classes))
+    rounds = [
+        np.flatnonzero(made.labels == label)[k * n : (k + 1) * n]
+        for k in range(times)
+        for label, n in enumerate(counts)
     ]
+    return made[np.concatenate(rounds)]

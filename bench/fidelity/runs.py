@@ -11,7 +11,7 @@ from bench.fidelity import sets
 from bench.fidelity.forests import Protocol, mean_figure
 from bench.fidelity.judging import copies_of_holdout, judge, membership, named
 from bench.fidelity.kept import Result, kept
-from bench.fidelity.peers import PEERS, trained_peer
+from bench.fidelity.peers import PEERS, in_classes, trained_peer
 from bench.fidelity.sets import FidelitySet
 from netdiffus import Model, Recipe, sample, train
 from netdiffus.evaluation.evaluator import BASELINES
@@ -30,13 +30,14 @@ class Plan:
     Attributes:
         out: Folder of models, parts and results.
         sets: Names of the sets.
-        minutes: Budgets; each is a training of its own, and the longest gets all figures: with the
-            first seed steps and the peers, too.
+        minutes: Budgets of processor time; each is a training of its own. The longest gets all
+            figures: with the first seed steps and the peers, too.
         seeds: Of the training.
         all_seeds: Names of the sets that are trained with every seed, at the longest budget; the
             others, and the shorter budgets, take the first.
         steps: Numbers of sampling steps to compare, for a preset that has any.
-        peers: Generators that are not ours, each trained for as much processor time.
+        peers: Generators that are not ours, each with the longest budget. The network often ends
+            earlier.
         preset: The kind of network.
         data: Folder of the public sets, None for the usual one.
         protocol: Of the forests.
@@ -100,7 +101,7 @@ def _baseline(fs: FidelitySet, kind: str, protocol: Protocol) -> Result:
 def _run(fs: FidelitySet, plan: Plan, out: Path, seed: int, minutes: float) -> Result:
     folder = out / f"seed{seed}-{minutes:g}min"
     print(f"{fs.name}: seed {seed}, {minutes:g} minutes", flush=True)
-    recipe = Recipe(minutes=minutes, seed=seed)
+    recipe = Recipe(cpu_minutes=minutes, seed=seed)
     cost = kept(folder / "training.json", lambda: _train(fs, plan.preset, folder / "model", recipe))
     model = Model.load(folder / "model")
     first = seed == plan.seeds[0] and minutes == plan.longest
@@ -115,9 +116,8 @@ def _run(fs: FidelitySet, plan: Plan, out: Path, seed: int, minutes: float) -> R
         kept(folder / f"steps-{n}.json", partial(_steps, fs, model, seed, n, plan.protocol))
         for n in (plan.steps if model.diffusion else ())
     ]
-    seconds = cost["cpu_seconds"]
     result["peers"] = {
-        peer: kept(folder / f"{peer}.json", partial(_peer, fs, plan, peer, seconds, seed))
+        peer: kept(folder / f"{peer}.json", partial(_peer, fs, plan, peer, seed))
         for peer in plan.peers
     }
     return result
@@ -153,12 +153,24 @@ def _steps(fs: FidelitySet, model: Model, seed: int, steps: int, protocol: Proto
     return {**judge(fs, made, protocol), "ms_per_trace": ms, "steps": steps}
 
 
-def _peer(fs: FidelitySet, plan: Plan, name: str, seconds: float, seed: int) -> Result:
-    scratch = plan.out / name
-    made, about = trained_peer(name, fs.train, scratch, cpu_seconds=seconds, seed=seed)
-    figures = judge(fs, made, plan.protocol)
-    ms = about["ms_per_trace"]
-    return {**figures, "membership": membership(fs, made), "ms_per_trace": ms, "about": about}
+def _peer(fs: FidelitySet, plan: Plan, name: str, seed: int) -> Result:
+    made, about = trained_peer(
+        name,
+        fs.train,
+        plan.out / name,
+        f"{fs.name}-split0-{plan.longest:g}min-seed{seed}",
+        cpu_seconds=60 * plan.longest,
+        seed=seed,
+        times=TIMES,
+    )
+    first = in_classes(made, fs.train)
+    return {
+        **judge(fs, first, plan.protocol),
+        "membership": membership(fs, first),
+        "more": mean_figure(named(fs, [made], plan.protocol), fs.files, plan.protocol),
+        "ms_per_trace": about["ms_per_trace"],
+        "about": about,
+    }
 
 
 def _sampled(

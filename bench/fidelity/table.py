@@ -67,7 +67,7 @@ def _candidates(result: Result) -> Rows:
 
 
 def _peers(result: Result) -> Rows:
-    """Ours and each peer, trained for as much processor time: a peer that copies does not win."""
+    """Ours and each peer, with the same budget: a peer that copies does not win."""
     run, floor = result["runs"][0], result["real"]["copies_floor"]
     ours = {**run["ours"], "about": run["training"]}
     peers = {PEERS[name].title: figures for name, figures in run.get("peers", {}).items()}
@@ -78,6 +78,7 @@ def _peers(result: Result) -> Rows:
             f"{one['about']['cpu_seconds']:.0f}",
             _interval(one["accuracy"]),
             _interval(one["auc"]),
+            f"{one['more']['mean']:.3f}",
             *(f"{one['copies'][key]:.3f} ({floor[key]:.3f})" for key in ("exact", "closer")),
             "-" if one["membership"] is None else f"{one['membership']:.2f}",
             f"{one['ms_per_trace']:.1f}",
@@ -118,7 +119,7 @@ def _notes(results: Sequence[Result]) -> Iterator[str]:
     used = {name: one["about"]["package"] for run in runs for name, one in run.items()}
     if used:
         told = ", ".join(f"{PEERS[name].title} of {package}" for name, package in used.items())
-        yield f"Peers, as much processor time as our training: {told}."
+        yield f"Peers, with the same budget of processor time: {told}."
     commits = {part["commit"] for r in results for part in (r["real"], r["runs"][0]["ours"])}
     yield f"Code: {', '.join(sorted(commits))}."
 
@@ -143,7 +144,8 @@ _TABLES: dict[str, tuple[str, Callable[[Result], Rows]]] = {
         _missed,
     ),
     "Beside peers": (
-        "set | traces from | s trained | →real | two-sample AUC | exact copies (real ones) | "
+        "set | traces from | s trained | →real | two-sample AUC | 5x →real | "
+        "exact copies (real ones) | "
         "closer to train (real ones) | members told by samples, AUC | ms a trace",
         _peers,
     ),

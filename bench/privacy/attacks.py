@@ -20,6 +20,7 @@ from bench.duel.figures import TIMES, of_generator
 from bench.duel.plan import BASELINES
 from bench.fidelity import sets
 from bench.fidelity.kept import ending_well
+from bench.fidelity.peers import PEERS, trained_peer
 from bench.fidelity.sets import FidelitySet
 from bench.tables import markdown
 from netdiffus import Audit, Model, Recipe, audit, privatise, train, train_private
@@ -68,6 +69,8 @@ def _audit(fs: FidelitySet, attacked: str, asked: argparse.Namespace) -> Audit:
         return audit(synthetic=counted(fs.train, TIMES * len(fs.train), asked.seed), **given)
     if attacked in BASELINES:
         return audit(synthetic=of_generator(fs, attacked, TIMES, asked.seed), **given)
+    if attacked in PEERS:
+        return audit(synthetic=_peer(fs, attacked, asked), **given)
     epsilon = float(attacked.rpartition("-")[2])
     if attacked in PRIVATE_NETWORKS:
         return audit(_private_network(fs, epsilon), **given)
@@ -116,6 +119,14 @@ def _model(fs: FidelitySet, preset: str, asked: argparse.Namespace) -> Path:
     return folder
 
 
+def _peer(fs: FidelitySet, name: str, asked: argparse.Namespace) -> Traces:
+    """Its traces, made in a separate environment, unless `bench.fidelity` left them in `--out`."""
+    kept = f"{fs.name}-split{asked.seed}-{asked.minutes:g}min-seed{asked.seed}"
+    seconds = 60 * asked.minutes
+    more: dict[str, Any] = {"cpu_seconds": seconds, "seed": asked.seed, "times": TIMES}
+    return trained_peer(name, fs.train, asked.out / name, kept, **more)[0]
+
+
 def bound(found: Audit) -> float | None:
     """The AUC that no attack on one trace can pass, Phi(mu / sqrt 2); None without a guarantee.
 
@@ -144,8 +155,9 @@ def _asked(words: Sequence[str] | None) -> argparse.Namespace:
     about = "All attacks on generators that leak, on networks and on privatised traces."
     reader = argparse.ArgumentParser(prog="bench.privacy attacks", description=about)
     reader.add_argument("sets", nargs="+", help=f"of {', '.join(sets.SETS)}")
-    known = (*LEAKS, *BASELINES, *NETWORKS, *PRIVATE, *PRIVATE_NETWORKS)
-    reader.add_argument("--attacked", nargs="+", choices=known, default=known)
+    ours = (*LEAKS, *BASELINES, *NETWORKS, *PRIVATE, *PRIVATE_NETWORKS)
+    known = (*ours, *PEERS)
+    reader.add_argument("--attacked", nargs="+", choices=known, default=ours)
     reader.add_argument("--minutes", type=float, default=10.0, help="processor minutes to train")
     reader.add_argument("--refits", type=int, default=0, help="4 or more give LiRA")
     reader.add_argument("--canaries", type=int, default=0, help="1000 give a bound of epsilon")
