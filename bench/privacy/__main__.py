@@ -5,9 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from bench.privacy import attacks, curve, rare
+from bench.privacy import attacks, canaries, curve, rare
 
-BENCHES = {"curve": curve.main, "attacks": attacks.main, "rare": rare.main}
+BENCHES = {
+    "curve": curve.main,
+    "attacks": attacks.main,
+    "canaries": canaries.main,
+    "rare": rare.main,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

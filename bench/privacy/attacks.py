@@ -71,10 +71,15 @@ def _audit(fs: FidelitySet, attacked: str, asked: argparse.Namespace) -> Audit:
         return audit(synthetic=of_generator(fs, attacked, TIMES, asked.seed), **given)
     if attacked in PEERS:
         return audit(synthetic=_peer(fs, attacked, asked), **given)
-    epsilon = float(attacked.rpartition("-")[2])
+    epsilon = epsilon_of(attacked)
     if attacked in PRIVATE_NETWORKS:
-        return audit(_private_network(fs, epsilon), **given)
-    return audit(synthetic=_private(fs, epsilon), **given)
+        return audit(private_network(fs.train, fs.points, epsilon), **given)
+    return audit(synthetic=private(fs.train, fs.points, epsilon), **given)
+
+
+def epsilon_of(name: str) -> float:
+    """Of a name of `PRIVATE` or `PRIVATE_NETWORKS`."""
+    return float(name.rpartition("-")[2])
 
 
 def counted(traces: Traces, n: int, seed: int) -> Traces:
@@ -95,17 +100,19 @@ def counted(traces: Traces, n: int, seed: int) -> Traces:
     return replace(base, values=np.where(base.mask[:, None], values, 0.0))
 
 
-def _private(fs: FidelitySet, epsilon: float) -> Traces:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Note)  # most classes of the sets are too small
-        return privatise(fs.train, epsilon, length=fs.points, anyway=True)
-
-
-def _private_network(fs: FidelitySet, epsilon: float) -> Model:
+def private(traces: Traces, points: int, epsilon: float) -> Traces:
+    """Private traces; most classes of the sets are smaller than the rule of 150 asks."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Note)
-        steps = {"batch_size": max(1, len(fs.train) // 8), "length": fs.points}
-        return train_private(fs.train, epsilon=epsilon, anyway=True, **steps)
+        return privatise(traces, epsilon, length=points, anyway=True)
+
+
+def private_network(traces: Traces, points: int, epsilon: float) -> Model:
+    """The default network by `train_private`, with batches of an eighth of the traces."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Note)
+        steps = {"batch_size": max(1, len(traces) // 8), "length": points}
+        return train_private(traces, epsilon=epsilon, anyway=True, **steps)
 
 
 def _model(fs: FidelitySet, preset: str, asked: argparse.Namespace) -> Path:

@@ -47,3 +47,14 @@ def test_equal_traces_are_not_told_apart() -> None:
     found = module.figures(judged, judged.holdout, Protocol(trees=10, repeats=1, resamples=2))
     assert found["accuracy"] > 0.9  # it has seen them
     assert found["auc"] < 0.6
+
+
+@pytest.mark.filterwarnings("ignore::netdiffus.errors.Note")
+def test_canaries_in_private_traces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of nine traces a class some classes get no private trace: their canaries have no score."""
+    assert main(["canaries", "lab", "--trained", "epsilon-1", "--canaries", "60",
+                 "--minutes", "0.02", "--out", str(tmp_path)]) == 0  # fmt: skip
+    found = json.loads((tmp_path / "lab" / "canaries-epsilon-1.json").read_text())
+    assert found["attack"]["auc"]["low"] < 0.7  # 4 sigma above the bound of epsilon 1
+    assert found["epsilon"]["epsilon"] is None  # so few canaries show nothing
+    assert "| lab | epsilon-1 |" in capsys.readouterr().out
