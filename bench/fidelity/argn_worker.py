@@ -1,9 +1,11 @@
 """Trains TabularARGN and makes traces; runs in the environment of `peers.py`.
 
 A trace is a row of a wide table: its class, and a column for each point of each channel, empty
-beyond its end. Columns keep their order, since points have one; no value is called rare, as these
-traces are no persons'; and epochs do not end the training, so that the processor time does, unless
-it ends early by its own validation loss. The class is asked for.
+beyond its end. A size and its direction are one signed number, of which each value is a category.
+These settings, and the large model, were the best of those tried (docs/benchmarks.md). Columns keep
+their order, since points have one; no value is called rare, as these traces are no persons'; and
+epochs do not end the training, so that the processor time does, unless it ends early by its own
+validation loss. The class is asked for.
 """
 
 from __future__ import annotations
@@ -20,15 +22,18 @@ import pandas as pd
 import torch
 from mostlyai import engine
 
-MODEL = "MOSTLY_AI/Medium"
+MODEL = "MOSTLY_AI/Large"
+SIGNED = "TABULAR_NUMERIC_DISCRETE"
 
 
 def main(source: str, target: str, cpu_seconds: float, seed: int, times: int) -> None:
     """Reads training traces from `source` (.npz), writes made ones to `target`."""
     given = dict(np.load(source, allow_pickle=False))
+    signed = given["names"].tolist() == ["packet_length", "direction"]
+    seen = joined(given) if signed else given
     engine.set_random_state(seed)
     with tempfile.TemporaryDirectory() as scratch:
-        spent = fit(table(given), Path(scratch), cpu_seconds)
+        spent = fit(table(seen), Path(scratch), cpu_seconds, SIGNED if signed else "AUTO")
         began = time.process_time()
         made = generate(Path(scratch), np.tile(given["labels"], times))
         ms = 1000 * (time.process_time() - began) / len(made)
@@ -41,12 +46,32 @@ def main(source: str, target: str, cpu_seconds: float, seed: int, times: int) ->
         "ms_per_trace": ms,
         "config": {"model": MODEL, "flexible_generation": False, "value_protection": False},
     }
-    np.savez(target, about=np.array(json.dumps(about)), **arrays(made, given))
+    found = arrays(made, seen)
+    np.savez(target, about=np.array(json.dumps(about)), **(apart(found) if signed else found))
 
 
-def fit(rows: pd.DataFrame, folder: Path, cpu_seconds: float) -> float:
+def joined(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Packet length and direction as one channel of signed sizes."""
+    size, direction = given["values"][:, :1], given["values"][:, 1:]
+    values = np.where(direction < 0, -size, size)
+    return {**given, "values": values, "discrete": np.array([False])}
+
+
+def apart(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The two channels of signed sizes."""
+    signed = found["values"]
+    return {**found, "values": np.concatenate([abs(signed), np.where(signed < 0, -1.0, 1.0)], 1)}
+
+
+def fit(rows: pd.DataFrame, folder: Path, cpu_seconds: float, encoding: str) -> float:
     """Trains for so much processor time, or until it ends by itself; returns the time."""
-    engine.split(tgt_data=rows, model_type="TABULAR", workspace_dir=folder)
+    types = {name: encoding for name in rows.columns if name != "label"}
+    engine.split(
+        tgt_data=rows,
+        model_type="TABULAR",
+        tgt_encoding_types={"label": "TABULAR_CATEGORICAL", **types},
+        workspace_dir=folder,
+    )
     engine.analyze(value_protection=False, workspace_dir=folder)
     engine.encode(workspace_dir=folder)
     began = time.process_time()

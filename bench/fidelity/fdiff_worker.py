@@ -16,11 +16,18 @@ from importlib.metadata import version
 
 import numpy as np
 import torch
-from fdiff.models.score_models import ScoreModule
-from fdiff.sampling.sampler import DiffusionSampler
-from fdiff.schedulers.sde import VPScheduler
-from fdiff.utils.dataclasses import DiffusableBatch
-from fdiff.utils.fourier import dft, idft
+
+# The CPU build of torch has other operators than the usual build of torchvision, which then does
+# not import; only layers in Python are used of it.
+VISION = torch.library.Library("torchvision", "FRAGMENT")
+for name in ("nms", "qnms"):
+    VISION.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+from fdiff.models.score_models import ScoreModule  # noqa: E402
+from fdiff.sampling.sampler import DiffusionSampler  # noqa: E402
+from fdiff.schedulers.sde import VPScheduler  # noqa: E402
+from fdiff.utils.dataclasses import DiffusableBatch  # noqa: E402
+from fdiff.utils.fourier import dft, idft  # noqa: E402
 
 BATCH = 64
 OVERSAMPLE = 1.2  # classes cannot be asked for, so more traces are made than are kept

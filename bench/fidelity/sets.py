@@ -120,16 +120,21 @@ def load(name: str, folder: Path | None = None, *, seed: int = 0) -> FidelitySet
     if name not in SETS:
         raise InputError(f"set {name!r} is not known; there are {', '.join(SETS)}")
     points, bars, read = SETS[name]
+    path = _path(name, folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Note)  # alexa_voice has packets that are not in order
+        train, holdout = read(path, points, seed)
+    return FidelitySet(name, train, holdout, points, bars)
+
+
+def _path(name: str, folder: Path | None) -> Path:
     path = (folder_of_data() if folder is None else folder) / f"{name}.parquet"
     if name != LAB and not path.is_file():
         raise InputError(
             f"{path}: no such file; name the folder of the public sets with --data or "
             "NETDIFFUS_DATA"
         )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Note)  # alexa_voice has packets that are not in order
-        train, holdout = read(path, points, seed)
-    return FidelitySet(name, train, holdout, points, bars)
+    return path
 
 
 def _web_doh(path: Path, points: int, seed: int) -> tuple[Traces, Traces]:
@@ -162,15 +167,32 @@ def _alexa_voice(path: Path, points: int, seed: int) -> tuple[Traces, Traces]:
     return _stratified(kept, seed)
 
 
+def all_of_mirage_appx(folder: Path | None = None) -> FidelitySet:
+    """mirage_appx with all training flows of the published split.
+
+    Raises:
+        InputError: Its file is missing.
+    """
+    points, _, _ = SETS["mirage_appx"]
+    path = _path("mirage_appx", folder)
+    return FidelitySet("mirage_appx", *_published_split(path, points), points)
+
+
 def _mirage_appx(path: Path, points: int, seed: int) -> tuple[Traces, Traces]:
     """The published split, of which 100 flows of each class are learned from (92 of KakaoTalk)."""
-    traces = Traces.load(path, length=points).select(["packet_length", "direction"])
+    train, holdout = _published_split(path, points)
     rng = np.random.default_rng(seed)
+    each = [np.flatnonzero(train.labels == label) for label in range(len(train.classes))]
+    return train[np.concatenate([rng.permutation(mine)[:100] for mine in each])], holdout
+
+
+def _published_split(path: Path, points: int) -> tuple[Traces, Traces]:
+    traces = Traces.load(path, length=points).select(["packet_length", "direction"])
     train, holdout = [], []
     for label in range(len(traces.classes)):
         mine = np.flatnonzero(traces.labels == label)
         rest, held = train_test_split(mine, test_size=HELD, random_state=PUBLISHED_SPLIT)
-        train.append(rng.permutation(rest)[:100])
+        train.append(rest)
         holdout.append(held)
     return traces[np.concatenate(train)], traces[np.concatenate(holdout)]
 

@@ -92,7 +92,7 @@ class CausalNetwork(nn.Module):
         shape = w, config.heads, config.expansion, config.dropout, config.window
         self.blocks = nn.ModuleList(Block(*shape) for _ in range(config.layers))
         self.norm = nn.LayerNorm(w)
-        self.logits = PointLogits(config.sizes, w)
+        self.logits = PointLogits(config.sizes, w, config.jittered)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean of -log p of points and columns of a batch of tokens, in nats a point."""

@@ -27,7 +27,7 @@ def validate(run: Run) -> None:
     if not (validation := data.validation()):
         return
     tried = {schedule.temperature}
-    if isinstance(run.state.net, CausalNetwork):
+    if _has_temperature(run):
         tried.add(min(HIGHEST, RAISE * schedule.temperature))
     least, schedule.temperature = min((_mean_loss(run, validation, t), t) for t in tried)
     schedule.losses.append(least)
@@ -37,6 +37,10 @@ def validate(run: Run) -> None:
 def calibrate(run: Run) -> None:
     """Fits the temperature of an autoregressive network, from 1 to 1.15, on validation traces.
 
+    It is that of all features but amounts, see `PointLogits`. Training moves amounts to nearby bins
+    (`Jitter`), which already makes their distributions wider: a temperature above 1 made totals and
+    bursts of whole traces vary too much.
+
     A network that is trained for many epochs is overconfident about the next token. The
     loss of validation traces is convex in 1/T; where it is least, p is calibrated (Guo et al.,
     2017). It takes about ten passes over these traces, before they are learned from.
@@ -44,7 +48,7 @@ def calibrate(run: Run) -> None:
     from scipy.optimize import minimize_scalar  # slow to import
 
     batches = run.data.validation()
-    if not isinstance(run.state.net, CausalNetwork) or not batches:
+    if not _has_temperature(run) or not batches:
         return
 
     def loss(inverse: float) -> float:
@@ -59,6 +63,10 @@ def set_temperature(run: Run) -> None:
     """Sets the fitted temperature in the network, which was trained at temperature 1."""
     if isinstance(run.state.net, CausalNetwork):
         run.state.net.logits.temperature.fill_(run.state.schedule.temperature)
+
+
+def _has_temperature(run: Run) -> bool:
+    return isinstance(run.state.net, CausalNetwork) and not all(run.state.net.logits.amounts)
 
 
 def _mean_loss(run: Run, batches: list[Batch], temperature: float) -> float:

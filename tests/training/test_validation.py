@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from runs import mean_loss, run, stops_at
-from small import packets
+from small import packets, volumes
 
 from netdiffus.codec import TokenCodec
 from netdiffus.errors import InputError
@@ -110,3 +110,32 @@ def test_logits_are_divided_by_it() -> None:
         uniforms = [torch.full((5,), u, dtype=torch.float64)] * len(network.config.sizes)
         wanted = (share <= u).sum(1)
         assert torch.equal(draw(x, uniforms, None)[:, 0], wanted)
+
+
+@torch.no_grad()
+def test_amounts_have_none() -> None:
+    """Gaps, the second feature of packets, keep their logits, for the loss and for what is drawn."""
+    network = Model.new(packets(40), TokenCodec(), width=8).network
+    assert isinstance(network, CausalNetwork)
+    sizes = network.config.sizes
+    assert network.config.jittered == (False, True)
+    torch.nn.init.normal_(network.logits.last[0].free.weight)
+    torch.nn.init.normal_(network.logits.last[1].free.weight)
+    x = torch.randn(200, 8)
+    tokens = torch.stack([torch.randint(size, (200,)) for size in sizes], 1)
+    uniforms = [torch.rand(200, dtype=torch.float64) for _ in sizes]
+    before = network.logits.losses(x, tokens)
+    drawn = network.logits.draws("torch")(x, uniforms, None)
+    network.logits.temperature.fill_(3.0)
+    after = network.logits.losses(x, tokens)
+    assert torch.equal(after[1], before[1])
+    assert not torch.equal(after[0], before[0])
+    again = network.logits.draws("torch")(x, uniforms, None)
+    same = again[:, 0] == drawn[:, 0]  # a gap depends on the size before it
+    assert 0 < same.sum() < 200
+    assert torch.equal(again[same, 1], drawn[same, 1])
+
+
+def test_volumes_alone_have_none() -> None:
+    model = run(None, 300, volumes(96), recipe=OVERFITTED)
+    assert model.about["temperature"] == 1.0

@@ -65,17 +65,20 @@ class PointLogits(nn.Module):
     are linear in one hidden layer, whose input is the sum of the features of the point and of the
     embeddings of the tokens before.
 
-    All logits are divided by a temperature, which is 1 while training.
+    The logits of features that are no amounts are divided by a temperature, which is 1 while
+    training.
 
     Args:
         sizes: Tokens of each feature.
         width: Features w of a point.
+        amounts: For each feature, whether its tokens are amounts; none are if it is empty.
     """
 
     temperature: Tensor
 
-    def __init__(self, sizes: Sequence[int], width: int) -> None:
+    def __init__(self, sizes: Sequence[int], width: int, amounts: Sequence[bool] = ()) -> None:
         super().__init__()
+        self.amounts = tuple(amounts) or (False,) * len(sizes)
         self.register_buffer("temperature", torch.ones(()))
         self.before = nn.ModuleList(TokenEmbedding(size, width) for size in sizes[:-1])
         self.mix = nn.ModuleList(nn.Linear(width, width) for _ in sizes[1:])
@@ -97,10 +100,13 @@ class PointLogits(nn.Module):
         return found
 
     def _loss(self, f: int, x: Tensor, tokens: Tensor) -> Tensor:
-        logits: Tensor = self.last[f](x) / self.temperature
+        logits: Tensor = self.last[f](x) / self._temperature(f)
         wanted = tokens[..., f]
         lost = F.cross_entropy(logits.flatten(0, -2), wanted.flatten(), reduction="none")
         return lost.view_as(wanted)
+
+    def _temperature(self, f: int) -> Tensor | float:
+        return 1.0 if self.amounts[f] else self.temperature
 
     def draws(self, backend: str) -> Callable[[Tensor, Sequence[Tensor], int | None], Tensor]:
         """A function that draws tokens (n, F) of points (n, w) by uniform numbers, (n,) for each f.
@@ -108,8 +114,8 @@ class PointLogits(nn.Module):
         Its last argument is a token of the first feature that is not drawn.
         """
         weights = [
-            tuple(part / self.temperature for part in logits.weight_and_bias())  # type: ignore[operator]
-            for logits in self.last
+            tuple(part / self._temperature(f) for part in logits.weight_and_bias())  # type: ignore[operator]
+            for f, logits in enumerate(self.last)
         ]
         tables = [embed.table() for embed in self.before]  # type: ignore[operator]
 
