@@ -29,12 +29,15 @@ class Peer:
             `NAME_requirements.txt`.
         licence: Of the package.
         pythons: Least and most version that it runs on.
+        times: How many times as many traces as there are for training it makes at most: one that
+            takes a second for a few traces makes them once.
     """
 
     title: str
     package: str
     licence: str
     pythons: tuple[tuple[int, int], tuple[int, int]]
+    times: int = 5
 
 
 PEERS = {
@@ -42,14 +45,16 @@ PEERS = {
         "GAN", "gretel-synthetics==0.22.20", "Gretel Source Available Licence", ((3, 10), (3, 11))
     ),
     "argn": Peer("TabularARGN", "mostlyai-engine==2.7.3", "Apache-2.0", ((3, 11), (3, 13))),
-    "fdiff": Peer("frequency diffusion", "freqdiff==0.1.0", "MIT", ((3, 10), (3, 13))),
+    "fdiff": Peer("frequency diffusion", "freqdiff==0.1.0", "MIT", ((3, 10), (3, 13)), times=1),
 }
 
 
 def trained_peer(
-    name: str, train: Traces, scratch: Path, kept: str, *, cpu_seconds: float, seed: int, times: int
+    name: str, train: Traces, scratch: Path, kept: str, *, cpu_seconds: float, seed: int
 ) -> tuple[Traces, dict[str, Any]]:
     """`times` as many traces as `train` has, of a peer trained on it for so much processor time.
+
+    `times` is that of the peer.
 
     The processor time is that of all threads. What each peer does with class, channels and the
     trace's end is said in `NAME_worker.py`. A peer that cannot be asked for a class makes more
@@ -63,7 +68,7 @@ def trained_peer(
     Raises:
         InputError: This Python is too new for the package, or too old.
     """
-    python = environment(scratch / "environment", name)
+    python, times = environment(scratch / "environment", name), PEERS[name].times
     target = scratch / f"{kept}.npz"
     if not target.exists():
         half = scratch / f"{kept}.part.npz"

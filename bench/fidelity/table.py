@@ -78,7 +78,7 @@ def _peers(result: Result) -> Rows:
             f"{one['about']['cpu_seconds']:.0f}",
             _interval(one["accuracy"]),
             _interval(one["auc"]),
-            f"{one['more']['mean']:.3f}",
+            f"{one['more']['mean']:.3f}" if "more" in one else "-",
             *(f"{one['copies'][key]:.3f} ({floor[key]:.3f})" for key in ("exact", "closer")),
             "-" if one["membership"] is None else f"{one['membership']:.2f}",
             f"{one['ms_per_trace']:.1f}",

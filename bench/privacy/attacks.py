@@ -129,9 +129,8 @@ def _model(fs: FidelitySet, preset: str, asked: argparse.Namespace) -> Path:
 def _peer(fs: FidelitySet, name: str, asked: argparse.Namespace) -> Traces:
     """Its traces, made in a separate environment, unless `bench.fidelity` left them in `--out`."""
     kept = f"{fs.name}-split{asked.seed}-{asked.minutes:g}min-seed{asked.seed}"
-    seconds = 60 * asked.minutes
-    more: dict[str, Any] = {"cpu_seconds": seconds, "seed": asked.seed, "times": TIMES}
-    return trained_peer(name, fs.train, asked.out / name, kept, **more)[0]
+    budget: dict[str, Any] = {"cpu_seconds": 60 * asked.minutes, "seed": asked.seed}
+    return trained_peer(name, fs.train, asked.out / name, kept, **budget)[0]
 
 
 def bound(found: Audit) -> float | None:
