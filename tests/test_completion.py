@@ -177,3 +177,18 @@ def test_the_command_continues_the_first_points(tmp_path: Path, model: Model) ->
     found = Traces.load(out)
     assert len(found) == 12
     assert set(found.meta["known_points"].to_pylist()) <= {1, 2}
+
+
+def test_completions_for_spreadsheets_hold_no_formula(tmp_path: Path) -> None:
+    traces = with_ports(fixed=False)
+    risky = replace(traces, classes=("=cmd|x", *traces.classes[1:]))
+    Model.new(risky, TokenCodec()).save(tmp_path / "m")
+    risky[:6].save(tmp_path / "t.parquet")
+    command = ("complete", tmp_path / "m", tmp_path / "t.parquet", "--first", 2, "--seed", 1)
+    done = run(*command, "--for-spreadsheets", "-o", tmp_path / "o.csv")
+    assert done.code == 0, done.err
+    text = (tmp_path / "o.csv").read_text()
+    assert "'=cmd|x" in text
+    assert text.count("=cmd|x") == text.count("'=cmd|x")
+    done = run(*command, "--for-spreadsheets", "-o", tmp_path / "o.npz")
+    assert "for_spreadsheets is for .csv" in done.err

@@ -37,10 +37,10 @@ def peak_of(work: Callable[[], object]) -> int:
 def write_random(path: Path) -> None:
     """As large a file as there are bytes of numbers; it must not be in memory as well."""
     rng = np.random.default_rng(0)
-    offsets = POINTS * np.arange(4 * TRACES + 1)
+    offsets = POINTS * np.arange(8 * TRACES + 1)
     columns = [pa.ListArray.from_arrays(offsets, rng.random(offsets[-1])) for _ in range(3)]
     names = ["packet_length", "volume_bytes", "iat"]
-    table = pa.table([*columns, pa.array(["a", "b"] * (2 * TRACES))], names=[*names, "label"])
+    table = pa.table([*columns, pa.array(["a", "b"] * (4 * TRACES))], names=[*names, "label"])
     pa.parquet.write_table(table, path, row_group_size=TRACES)
 
 
@@ -49,7 +49,7 @@ def test_loading_takes_half_as_much_again_as_the_traces(form: str, tmp_path: Pat
     if form == "not compressible":
         write_random(tmp_path / "t.parquet")
     else:
-        write_traces(tmp_path / "t.parquet", 4 * TRACES, POINTS, wide=form == "all doubles")
+        write_traces(tmp_path / "t.parquet", 8 * TRACES, POINTS, wide=form == "all doubles")
     write_traces(tmp_path / "few.parquet", 8, 8)
     code = (
         "import re, sys\n"
@@ -67,9 +67,10 @@ def test_loading_takes_half_as_much_again_as_the_traces(form: str, tmp_path: Pat
         [sys.executable, "-c", code, *files], capture_output=True, text=True, check=True
     )
     peak, data = map(int, done.stdout.split())
-    assert data == 8 * 4 * TRACES * 3 * POINTS
-    # 40 MB: what Arrow keeps of 2,048 traces that it decodes, however many there are.
-    assert peak < 1.5 * data + 40 * MB
+    assert data == 8 * 8 * TRACES * 3 * POINTS
+    # 20 MB: what Arrow keeps of 2,048 traces that it decodes, however many there are. Measured:
+    # 1.41 to 1.52 times the data; 1.75 and 1.84 where a channel is kept for longer than it need be.
+    assert peak < 1.5 * data + 20 * MB
 
 
 def test_training_begins_with_less_than_twice_the_traces_again(

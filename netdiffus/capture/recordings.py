@@ -47,7 +47,7 @@ def _first_time(capture: Capture) -> float:
     """The time of the first packet, ns since 1970; of a capture without any, beyond all others."""
     reader = Rules(packets=1).reader()
     with capture.path.open("rb") as file:
-        stream = decompressed(Stream(file.read))
+        stream = decompressed(Stream.of(file))
         try:
             if not kinds.is_capture(stream.peek(START)):
                 raise InputError(

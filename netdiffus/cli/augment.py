@@ -11,6 +11,7 @@ from netdiffus.cli.options import (
     TABLE_HELP,
     Device,
     Force,
+    ForSpreadsheets,
     Json,
     Length,
     Reading,
@@ -55,6 +56,7 @@ def augment(
     reading: Reading,
     seed: Seed = 0,
     device: Device = None,
+    for_spreadsheets: ForSpreadsheets = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -63,9 +65,11 @@ def augment(
     from netdiffus.augmentation import augment_with_report
     from netdiffus.files import claim
     from netdiffus.model.model import Model
-    from netdiffus.tables.writing import check_suffix
+    from netdiffus.tables.writing import check_is_csv, check_suffix
 
     check_suffix(out)
+    if for_spreadsheets:
+        check_is_csv(out)
     options = reading.options(length)
     multiples, recipe = _multiples(times), _recipe(model, minutes, steps)
     with claim(out, force=force):
@@ -85,7 +89,7 @@ def augment(
                 device=device,
                 progress=progress,
             )
-        traces.save(out, force=force)
+        traces.save(out, force=force, for_spreadsheets=for_spreadsheets)
     found = {"traces": str(out), "real": len(real), "made": sum(choice.made.values())}
     show(found | {"why": str(choice)} | ({"choice": choice.to_dict()} if as_json else {}), as_json)
 

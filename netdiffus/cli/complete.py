@@ -13,6 +13,7 @@ from netdiffus.cli.options import (
     Device,
     Fast,
     Force,
+    ForSpreadsheets,
     Json,
     ModelFolder,
     Reading,
@@ -36,6 +37,7 @@ def complete(
     fast: Fast = True,
     seed: ChanceSeed = None,
     device: Device = None,
+    for_spreadsheets: ForSpreadsheets = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -43,14 +45,16 @@ def complete(
     from netdiffus.completion import complete as run
     from netdiffus.files import claim
     from netdiffus.model.model import Model
-    from netdiffus.tables.writing import check_suffix
+    from netdiffus.tables.writing import check_is_csv, check_suffix
 
     check_suffix(out)
+    if for_spreadsheets:
+        check_is_csv(out)
     with claim(out, force=force):  # what cannot be written is refused before the work
         loaded = Model.load(model)
         options = reading.options(first)
         traces = load(partial, options)
         with bar("complete", float(len(traces) * n)) as progress:
             made = run(loaded, traces, n, seed=seed, fast=fast, device=device, progress=progress)
-        made.save(out, force=force)
+        made.save(out, force=force, for_spreadsheets=for_spreadsheets)
     show({"traces": str(out), "classes": made.counts()}, as_json)

@@ -13,6 +13,7 @@ from netdiffus.cli.options import (
     OF_FOLDERS,
     CaptureOptions,
     Force,
+    ForSpreadsheets,
     Json,
     Length,
     Ray,
@@ -62,6 +63,7 @@ def export(
     reading: Reading,
     shard: Shard = None,
     ray: Ray = None,
+    for_spreadsheets: ForSpreadsheets = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -72,16 +74,21 @@ def export(
     from netdiffus.export.parts import export_to_parts
     from netdiffus.files import claim
     from netdiffus.parts.building import is_folder
+    from netdiffus.tables.writing import check_is_csv
 
     options = reading.options(length)
+    if kind in ("capture", "arrays"):
+        refuse_unused(ctx, f"--as {kind}", ("for_spreadsheets",))
     if kind != "capture":
         refuse_unused(ctx, f"--as {kind}", (*OF_CAPTURES, *OF_FOLDERS, "start", "addresses"))
+        if for_spreadsheets:
+            check_is_csv(out)
         with claim(out, force=force):
             traces = load(data, options)
             if kind == "arrays":
                 write_arrays(traces, out, length, force=force)
             else:
-                write_flows(traces, out, kind, force=force)
+                write_flows(traces, out, kind, force=force, for_spreadsheets=for_spreadsheets)
         return show({"table": str(out), "traces": len(traces)}, as_json)
     of_capture: dict[str, Any] = {**asdict(capture), "start": start, "addresses": addresses}
     found = data_set(data, options) if is_folder(out) else None

@@ -37,6 +37,9 @@ Fast = Annotated[bool, typer.Option(help="Use native kernels, or the torch refer
 Sep = Annotated[str | None, typer.Option(help="Separator: group by the text before it.")]
 Length = Annotated[int | None, typer.Option(help="Keep at most this many points of each trace.")]
 Table = Annotated[Path, typer.Option("-o", "--out", help=".parquet, .csv or .npz.")]
+ForSpreadsheets = Annotated[
+    bool, typer.Option("--for-spreadsheets", help="For .csv: write no cell as a formula.")
+]
 Page = Annotated[
     Path, typer.Option("-o", "--out", help="HTML page; a .json beside it holds the figures.")
 ]

@@ -129,7 +129,12 @@ TABLES = {"flows": flow_table, "ppi": ppi_table, "splt": splt_table}
 
 
 def write_flows(
-    traces: Traces, path: str | Path, kind: str = "flows", *, force: bool = False
+    traces: Traces,
+    path: str | Path,
+    kind: str = "flows",
+    *,
+    force: bool = False,
+    for_spreadsheets: bool = False,
 ) -> None:
     """Writes a table of flows, whole or not at all.
 
@@ -140,9 +145,11 @@ def write_flows(
         path: A .csv or .parquet file.
         kind: `flows` (see `flow_table`), `ppi` (`ppi_table`) or `splt` (`splt_table`).
         force: Replace what is there.
+        for_spreadsheets: Of a CSV file: as of `Traces.save`.
 
     Raises:
-        InputError: An unknown kind or suffix, or not traces of packets.
+        InputError: An unknown kind or suffix, not traces of packets, or `for_spreadsheets` with
+            another kind of file than CSV.
         FileExistsError: The file is there and `force` is false.
     """
     path = Path(path)
@@ -155,7 +162,7 @@ def write_flows(
         for name in ("PPI_PKT_LENGTHS", "PPI_PKT_TIMES", "PPI_PKT_DIRECTIONS"):
             at = table.schema.get_field_index(name)
             table = table.set_column(at, name, _with_bars(table[name].combine_chunks()))
-    formats.write(table, path, force=force)
+    formats.write(table, path, force=force, for_spreadsheets=for_spreadsheets)
 
 
 def _names(traces: Traces) -> dict[str, pa.Array]:

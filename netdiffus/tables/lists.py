@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -37,7 +37,7 @@ def to_table(
     return pa.table(columns).replace_schema_metadata({SCHEMA_KEY: json.dumps(about)})
 
 
-def padded(lengths: Ints, channels: int, points: Iterable[npt.NDArray[Any]]) -> Floats:
+def padded(lengths: Ints, channels: int, points: Iterator[npt.NDArray[Any]]) -> Floats:
     """(N, C, L) from the flat points of each channel, zero beyond each trace's length.
 
     In memory a channel lies behind the other.
@@ -45,7 +45,7 @@ def padded(lengths: Ints, channels: int, points: Iterable[npt.NDArray[Any]]) -> 
     longest = int(lengths.max())
     values = np.zeros((channels, len(lengths), longest))
     inside = np.arange(longest)[None] < lengths[:, None]
-    for channel, flat in zip(values, points, strict=True):
-        channel[inside] = flat
+    for channel in values:
+        channel[inside] = next(points)  # in no variable, which would keep it for the next channel
     of_traces: Floats = values.transpose(1, 0, 2)
     return of_traces

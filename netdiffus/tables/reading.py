@@ -15,7 +15,15 @@ from netdiffus.channels import Channel
 from netdiffus.errors import InputError
 from netdiffus.tables import bounds, rows, wide
 from netdiffus.tables.columns import foreign, labels, nested, numbers, roles, texts
-from netdiffus.tables.columns.arrow import is_list, is_number, is_text, lists_of, one_array, said
+from netdiffus.tables.columns.arrow import (
+    is_list,
+    is_number,
+    is_text,
+    lists_of,
+    one_array,
+    release,
+    said,
+)
 from netdiffus.tables.columns.names import Meaning
 from netdiffus.tables.lists import padded
 from netdiffus.tables.options import ReadOptions
@@ -59,7 +67,7 @@ def read_table(
     columns = {name: table[name] for name in chosen.channels}
     ours = roles.declared(table.schema)
     del table
-    _release()
+    release()
     points = _points(columns, chosen, ours, findings)
     mend(points)
     if options.length is not None:
@@ -134,12 +142,13 @@ def _points(
         if not is_list(column.type):
             column = _one_point_lists(name, column)
         channel = roles.channel_of(name, known, column.type.value_type, ours)
+        held = [column]
+        del column
         flat = numbers.flatten(
-            name, column, exact=channel.kind != "time", first_may_miss=channel.kind == "gap"
+            name, held, exact=channel.kind != "time", first_may_miss=channel.kind == "gap"
         )
         found[name] = _series(channel, known, flat), flat.lengths
-        del column
-        _release()
+        release()
     # A plain number may be left out, so another channel says how many points there are; gaps may
     # be those between packets, one less.
     first = min(found, key=lambda name: ("number", "gap").count(found[name][0].channel.kind))
@@ -231,17 +240,13 @@ def _padded(points: Points) -> Floats:
     bounds.check_padding(
         len(lengths), channels, int(lengths.max()), int(lengths.sum()), int(np.argmax(lengths))
     )
-    return padded(lengths, channels, _released(points.series))
+    values = padded(lengths, channels, _released(points.series))
+    release()
+    return values
 
 
 def _released(series: list[ChannelSeries]) -> Iterator[npt.NDArray[Any]]:
     """The values of each series, which is taken out of the list."""
     while series:
-        _release()
+        release()
         yield series.pop(0).values
-    _release()
-
-
-def _release() -> None:
-    """Gives the memory back that Arrow keeps for what it no longer holds."""
-    pa.default_memory_pool().release_unused()

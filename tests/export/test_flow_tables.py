@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -210,3 +211,18 @@ def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("mine")
     with pytest.raises(FileExistsError):
         write_flows(packets(), tmp_path / "t.csv")
+
+
+def test_flows_for_spreadsheets_hold_no_formula(tmp_path: Path) -> None:
+    traces = lab_traffic(3)
+    risky = replace(traces, classes=("=cmd|x", *traces.classes[1:]))
+    risky.save(tmp_path / "t.parquet")
+    of_flows = ("export", tmp_path / "t.parquet", "--as", "flows", "--for-spreadsheets")
+    done = run(*of_flows, "-o", tmp_path / "f.csv")
+    assert done.code == 0, done.err
+    names = set(pd.read_csv(tmp_path / "f.csv")["label"])
+    assert "'=cmd|x" in names
+    assert "=cmd|x" not in names
+    assert "for_spreadsheets is for .csv" in run(*of_flows, "-o", tmp_path / "f.parquet").err
+    of_capture = ("export", tmp_path / "t.parquet", "--for-spreadsheets")
+    assert "--for-spreadsheets" in run(*of_capture, "-o", tmp_path / "c.pcap").err

@@ -200,7 +200,7 @@ def _look(path: Path) -> tuple[bool, str, bool]:
     """Whether a file may be read, else why not, and whether it may hide captures all the same."""
     try:
         with path.open("rb") as file:
-            stream = decompressed(Stream(file.read))
+            stream = decompressed(Stream.of(file))
             start = stream.peek(START)
     except OSError as error:
         return False, error.strerror or str(error), True
@@ -214,7 +214,7 @@ def is_capture(path: Path) -> bool:
     """Whether the first bytes, decompressed, are those of a capture."""
     try:
         with path.open("rb") as file:
-            return kinds.is_capture(decompressed(Stream(file.read)).peek(4))
+            return kinds.is_capture(decompressed(Stream.of(file)).peek(4))
     except OSError:
         return False
 
@@ -247,7 +247,7 @@ def opened(path: Path, advance: Callable[[int], None]) -> Iterator[Iterator[tupl
         advance: Called with the bytes of the file that each piece took.
     """
     with path.open("rb") as file:
-        yield parts(Stream(_counted(file, advance)), file)
+        yield parts(Stream.of(file, _counted(file, advance)), file)
 
 
 def _counted(file: IO[bytes], advance: Callable[[int], None]) -> Callable[[int], bytes]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import bz2
 import io
 import lzma
+import os
 import sys
 import tarfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from tempfile import TemporaryFile
 from typing import IO, Any
@@ -24,6 +26,11 @@ PIECE = 1 << 18  # bytes read at a time: what a core's cache holds
 CHUNK = 1 << 16  # bytes decompressed at a time: what a damage costs at most
 MOST_LAYERS = 4  # of compression and archives in one another
 WINDOW_LOG = 29  # of zstd: 512 MiB. A small file can ask for 2 GiB, and take them
+# What a file may expand to. Captures of floods are packed best: up to 150 bytes of them in one.
+MAX_RATIO = 250
+HARMLESS = 256 << 20  # bytes that any file may expand to: they are read in seconds
+MEMBER = 16 << 10  # bytes as which a file in an archive, or a part of a stream, counts: its time
+MAX_COPY = 4 << 30  # bytes of a packed zip archive, whose list stands at its end, on disk
 
 GZIP, XZ, BZ2, LZ4 = b"\x1f\x8b", b"\xfd7zXZ\0", b"BZh", b"\x04\x22\x4d\x18"
 ZSTD = {bytes([i, 0x2A, 0x4D, 0x18]) for i in range(0x50, 0x60)} | {b"\x28\xb5\x2f\xfd"}
@@ -35,12 +42,73 @@ DAMAGES: tuple[type[Exception], ...] = (
 )
 
 
-class Stream:
-    """Reads from a function, and can look at what comes next."""
+class TooMuch(OSError):
+    """A file expands to more than it may."""
 
-    def __init__(self, read: Callable[[int], bytes]) -> None:
+
+class Expansion:
+    """What a file has expanded to: the bytes at each depth of compression and archives.
+
+    Args:
+        stored: Bytes of the file.
+    """
+
+    def __init__(self, stored: int) -> None:
+        self._stored, self._most = stored, max(HARMLESS, MAX_RATIO * stored)
+        self._found: Counter[int] = Counter()
+
+    def add(self, depth: int, count: int) -> None:
+        """So many more bytes.
+
+        Raises:
+            TooMuch: They are more than the file may expand to.
+        """
+        self._found[depth] += count
+        if self._found[depth] > self._most:
+            raise TooMuch(
+                f"{self._stored} bytes of file expand to more than {self._most >> 20} MiB, the "
+                f"limit ({MAX_RATIO} times the file, at least {HARMLESS >> 20} MiB; each file in "
+                f"an archive counts as {MEMBER >> 10} KiB or more); if you trust it, unpack it "
+                "and give what was in it"
+            )
+
+
+class Stream:
+    """Reads from a function, and can look at what comes next.
+
+    Args:
+        read: Gives some of the next bytes, at most so many; none at the end.
+        expansion: What the file that it is of has expanded to.
+        depth: How many times it was unpacked.
+    """
+
+    def __init__(self, read: Callable[[int], bytes], expansion: Expansion, depth: int = 0) -> None:
         self._read, self._held = read, b""
+        self._expansion, self._depth = expansion, depth
         self.error: OSError | None = None  # met behind what is held
+
+    @classmethod
+    def of(cls, file: IO[bytes], read: Callable[[int], bytes] | None = None) -> Stream:
+        """The bytes of a file, by `read` if given."""
+        return cls(read or file.read, Expansion(os.fstat(file.fileno()).st_size))
+
+    def inside(self, read: Callable[[int], bytes]) -> Stream:
+        """What `read` unpacks from this stream, which counts."""
+
+        def counted(count: int) -> bytes:
+            piece = read(count)
+            self.count(len(piece))
+            return piece
+
+        return Stream(counted, self._expansion, self._depth + 1)
+
+    def count(self, unpacked: int) -> None:
+        """So many more bytes were unpacked from it.
+
+        Raises:
+            TooMuch: They are more than the file may expand to.
+        """
+        self._expansion.add(self._depth + 1, unpacked)
 
     def peek(self, count: int) -> bytes:
         """The next bytes, which stay; fewer at the end or before a damage."""
@@ -97,6 +165,7 @@ class _Decompressed:
 
     def _next_part(self) -> bool:
         """Goes on behind a part; zeros there are padding."""
+        self._raw.count(MEMBER)
         rest = self._part.unused_data.lstrip(b"\0")
         while not rest and (rest := self._raw.read(CHUNK)):
             rest = rest.lstrip(b"\0")
@@ -166,12 +235,12 @@ def decompressed(stream: Stream) -> Stream:
     """The stream without its compression, if it has any."""
     for _ in range(MOST_LAYERS):
         if stream.peek(6).startswith(LZ4):
-            stream = Stream(_lz4(stream))
+            stream = stream.inside(_lz4(stream))
             continue
         found = _decompressor(stream.peek(6))
         if found is None:
             break
-        stream = Stream(_Decompressed(stream, *found).read)
+        stream = stream.inside(_Decompressed(stream, *found).read)
     return stream
 
 
@@ -215,9 +284,12 @@ def _of_tar(stream: Stream, name: str, layers: int) -> Iterator[tuple[str, Strea
     try:
         with tarfile.open(fileobj=stream, mode="r|") as archive:  # type: ignore[call-overload]
             for member in archive:
+                stream.count(MEMBER)
                 if member.isreg():
-                    found = archive.extractfile(member)
-                    yield from parts(Stream(found.read), None, _join(name, member.name), layers + 1)
+                    found = stream.inside(archive.extractfile(member).read)
+                    yield from parts(found, None, _join(name, member.name), layers + 1)
+    except TooMuch as error:
+        yield name, error
     except DAMAGES as error:
         yield name, _unreadable("tar", error)
 
@@ -228,19 +300,34 @@ def _of_zip(
     with TemporaryFile() as copy:
         try:
             if file is None:  # the list of its files stands at its end
-                while piece := stream.read(PIECE):
-                    copy.write(piece)
+                _copy(stream, copy)
             archive = zipfile.ZipFile(file or copy)
+        except TooMuch as error:
+            yield name, error
+            return
         except DAMAGES as error:
             yield name, _unreadable("zip", error)
             return
         for member in archive.infolist():
             if not member.is_dir():
-                yield from _zipped(archive, member, _join(name, member.filename), layers)
+                try:
+                    stream.count(MEMBER)
+                except TooMuch as error:
+                    yield _join(name, member.filename), error
+                    return
+                yield from _zipped(stream, archive, member, _join(name, member.filename), layers)
+
+
+def _copy(stream: Stream, copy: IO[bytes]) -> None:
+    """An archive in a file; its list is looked at here, as it is held in memory later."""
+    while piece := stream.read(PIECE):
+        stream.count(MEMBER * piece.count(b"PK\1\2"))
+        if copy.write(piece) and copy.tell() > MAX_COPY:
+            raise OSError(f"more than {MAX_COPY >> 30} GiB, packed once more; unpack it first")
 
 
 def _zipped(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, layers: int
+    stream: Stream, archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, layers: int
 ) -> Iterator[tuple[str, Stream | OSError]]:
     try:
         opened = archive.open(member)
@@ -255,7 +342,7 @@ def _zipped(
             raise _unreadable("zip", error) from None
 
     with opened:
-        yield from parts(Stream(read), None, name, layers + 1)
+        yield from parts(stream.inside(read), None, name, layers + 1)
 
 
 def _unreadable(kind: str, error: Exception) -> OSError:

@@ -52,6 +52,43 @@ def one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     return column
 
 
+def joined_lists(held: list[pa.ChunkedArray | pa.Array]) -> pa.Array:
+    """A list column as one array, in little more memory than the column takes.
+
+    Args:
+        held: The column alone, which is taken out of the list: if nobody else has it, the memory of
+            each piece is free again as soon as it is copied.
+    """
+    column = held.pop()
+    if not isinstance(column, pa.ChunkedArray) or not _can_be_copied(column):
+        return one_array(column)
+    kind, pieces = column.type.value_type, column.chunks
+    lengths = pc.list_value_length(column).to_numpy()
+    del column
+    items, filled = np.empty(lengths.sum(), kind.to_pandas_dtype()), 0
+    while pieces:
+        own = pieces.pop(0).flatten()
+        items[filled : filled + len(own)] = own.to_numpy()
+        filled += len(own)
+        release()
+    return lists_of(pa.array(items), lengths)
+
+
+def _can_be_copied(column: pa.ChunkedArray) -> bool:
+    """Whether it is lists of plain numbers, of which none is missing, in several pieces."""
+    kind = column.type
+    if column.num_chunks < 2 or not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+        return False
+    if not (pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type)):
+        return False
+    return not any(piece.null_count or piece.flatten().null_count for piece in column.chunks)
+
+
+def release() -> None:
+    """Gives the memory back that Arrow keeps for what it no longer holds."""
+    pa.default_memory_pool().release_unused()
+
+
 def large_lists(name: str, column: pa.ChunkedArray | pa.Array) -> pa.LargeListArray:
     """A list column of any kind as large lists.
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from netdiffus.arrays import Ints
 from netdiffus.errors import InputError
-from netdiffus.tables.columns.arrow import is_text, large_lists
+from netdiffus.tables.columns.arrow import is_text, joined_lists, large_lists
 from netdiffus.tables.columns.directions import from_words
 from netdiffus.tables.columns.names import PER_SECOND
 
@@ -38,7 +38,7 @@ class Flat:
 
 def flatten(
     name: str,
-    column: pa.ChunkedArray | pa.Array,
+    held: list[pa.ChunkedArray | pa.Array],
     *,
     exact: bool = True,
     first_may_miss: bool = False,
@@ -47,7 +47,8 @@ def flatten(
 
     Args:
         name: The column's name, for errors.
-        column: Lists of any kind of numbers, or of texts that are numbers.
+        held: The column alone, lists of any kind of numbers, or of texts that are numbers. It is
+            taken out of the list, as by `joined_lists`.
         exact: Whether whole numbers that float64 cannot hold are refused; times are not, as only
             their differences are kept.
         first_may_miss: Whether the first number of a row may be missing; it is then NaN.
@@ -55,7 +56,7 @@ def flatten(
     Raises:
         InputError: Names the column, the row and the point.
     """
-    lists = large_lists(name, column)
+    lists = large_lists(name, joined_lists(held))
     lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False).astype(np.int64)
     items = lists.flatten()
     if items.null_count and not (first_may_miss and _only_first_are_null(items, lengths)):

@@ -12,7 +12,7 @@ import pyarrow.parquet
 
 from netdiffus.errors import InputError
 from netdiffus.tables import bounds
-from netdiffus.tables.columns.arrow import is_list
+from netdiffus.tables.columns.arrow import is_list, release
 from netdiffus.tables.columns.names import is_called
 from netdiffus.tables.formats.footer import chunks
 from netdiffus.tables.options import ReadOptions
@@ -55,6 +55,7 @@ def _batches(file: pa.parquet.ParquetFile, names: list[str]) -> Iterator[pa.Reco
     for batch in file.iter_batches(batch_size=ROWS, columns=names, use_threads=False):
         batch.validate(full=True)  # else text that is no UTF-8 fails later
         yield batch
+        release()
 
 
 def _source(path: Path, opened: IO[bytes]) -> Any:
