@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from netdiffus.attacks.audit import Audit as Audit
     from netdiffus.attacks.audit import audit as audit
     from netdiffus.augmentation import augment as augment
+    from netdiffus.augmentation import augment_to_parts as augment_to_parts
     from netdiffus.augmentation import augment_with_report as augment_with_report
     from netdiffus.capture import Rules as Rules
     from netdiffus.capture import convert_captures as convert_captures
@@ -78,6 +79,7 @@ _HOMES = {
     "Audit": "attacks.audit",
     "audit": "attacks.audit",
     "augment": "augmentation",
+    "augment_to_parts": "augmentation",
     "augment_with_report": "augmentation",
     "privatise": "privacy.privatise",
     "privatise_to_parts": "privacy.privatise",

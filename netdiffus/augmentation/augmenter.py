@@ -123,23 +123,37 @@ def augment_with_report(
 
     Args, errors: see `augment`.
     """
+    with given_or_bar(progress, "augment", 1.0) as shown:
+        asked = (recipe, times, classifier, by, sep, seed, device)
+        real = real.without_empty_classes()
+        work, choice = chosen(real, model, validation, shown, *asked)
+        made = work.made(choice.made, shown) if choice.plan else None
+        shown(1.0, "done")
+    return joined(real, made, validation), choice
+
+
+def chosen(
+    real: Traces,
+    model: Model | None,
+    validation: Traces | None,
+    shown: Progress,
+    recipe: Recipe | None = None,
+    times: Sequence[int] = TIMES,
+    classifier: str = "both",
+    by: str | None = None,
+    sep: str | None = None,
+    seed: int = 0,
+    device: str | None = None,
+) -> tuple[Rounds, Choice]:
+    """The trainings, and what they make of the plans; see `augment`. No class is empty."""
     seed, times, judges = checked_seed(seed), multiples(times), judges_of(classifier)
-    real = real.without_empty_classes()
     check(real, model, validation)
     counts = class_counts(real.labels, len(real.classes))
     names = plan_names(counts, times)
     work = Rounds(real, model, recipe, names, seed, device)
-    with given_or_bar(progress, "augment", 1.0) as shown:
-        rounds = (
-            work.given(validation, by, sep, shown) if validation else work.refits(by, sep, shown)
-        )
-        answers = {
-            name: [
-                named_rightly(one, names, name, seed + number) for number, one in enumerate(rounds)
-            ]
-            for name in judges
-        }
-        choice = choose(answers, rounds, real.classes, plans(names, counts))
-        made = work.made(choice.made, shown) if choice.plan else None
-        shown(1.0, "done")
-    return joined(real, made, validation), choice
+    rounds = work.given(validation, by, sep, shown) if validation else work.refits(by, sep, shown)
+    answers = {
+        name: [named_rightly(one, names, name, seed + number) for number, one in enumerate(rounds)]
+        for name in judges
+    }
+    return work, choose(answers, rounds, real.classes, plans(names, counts))

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from netdiffus.channels import Channel
 from netdiffus.errors import InputError, Note
-from netdiffus.evaluation.prepare import with_classes
+from netdiffus.ledger import Ledger
+from netdiffus.parts import Dataset
 from netdiffus.traces.traces import Traces, concat
 
 COLUMN = "is_synthetic"
 
 
-def check_unmarked(real: Traces) -> None:
+def check_unmarked(real: Traces, first: int = 0) -> None:
     """Refuses traces among which some are made already.
+
+    Args:
+        real: The traces.
+        first: The row of the first of them, for the error.
 
     Raises:
         InputError: The column `is_synthetic` marks some, or holds something else.
@@ -27,7 +32,7 @@ def check_unmarked(real: Traces) -> None:
     if any(mark is not False for mark in marks):
         row = next(i for i, mark in enumerate(marks) if mark is not False)
         raise InputError(
-            f"real: the column {COLUMN!r} is {marks[row]!r} in row {row}: synthetic traces "
+            f"real: the column {COLUMN!r} is {marks[row]!r} in row {first + row}: synthetic traces "
             "would be used as real ones; remove these rows, or the column"
         )
 
@@ -40,36 +45,63 @@ def joined(real: Traces, made: Traces | None, validation: Traces | None) -> Trac
     Warns:
         Note: The result has no privacy ledger, as that of one part is missing or another.
     """
-    names = [name for name in real.meta.column_names if name != COLUMN]
-    if made is None:
-        columns = {name: real.meta[name] for name in names}
-        return replace(real, meta=pa.table({**columns, COLUMN: [False] * len(real)}))
-    columns = {
-        name: _column(name, real.meta, made.meta)
-        for name in dict.fromkeys([*names, *made.meta.column_names])
-    }
-    is_made = [False] * len(real) + [True] * len(made)
-    parts = [real, with_classes(made, real.classes, "made")]
-    both = concat([replace(part, meta=part.meta.select([]), ledger=None) for part in parts])
-    ledger = _ledger([part for part in (real, made, validation) if part is not None])
-    return replace(both, meta=pa.table({**columns, COLUMN: is_made}), ledger=ledger)
+    form = Form.of(real, made, validation)
+    return (
+        form.marked(real) if made is None else concat([form.marked(real), form.marked(made, True)])
+    )
 
 
-def _column(name: str, real: pa.Table, made: pa.Table) -> pa.ChunkedArray:
-    """One column of both; as text where numbers on one side are text on the other."""
-    parts = [
-        part.select([name]) if name in part.column_names else pa.table({name: pa.nulls(len(part))})
-        for part in (real, made)
-    ]
+@dataclass(frozen=True)
+class Form:
+    """What real and made traces have in common once they are one set.
+
+    Attributes:
+        channels: With types that hold the numbers of both.
+        columns: Of the meta-data; text where numbers on one side are text on the other.
+        ledger: That of all, or None.
+    """
+
+    channels: tuple[Channel, ...]
+    columns: dict[str, pa.DataType]
+    ledger: Ledger | None
+
+    @classmethod
+    def of(cls, real: Traces, made: Traces | None, validation: Traces | Dataset | None) -> Form:
+        """The form of such traces, some of each are enough; without made ones that of the real.
+
+        Warns:
+            Note: As of `joined`.
+        """
+        metas = [real.meta.schema, *([] if made is None else [made.meta.schema])]
+        names = dict.fromkeys(name for one in metas for name in one.names if name != COLUMN)
+        columns = {name: _type([one for one in metas if name in one.names], name) for name in names}
+        if made is None:
+            return cls(real.channels, columns, real.ledger)
+        bare = [replace(one[:1], meta=one.meta.select([])[:1], ledger=None) for one in (real, made)]
+        held = [] if validation is None else [validation.ledger]
+        return cls(concat(bare).channels, columns, _ledger([real.ledger, made.ledger, *held]))
+
+    def marked(self, traces: Traces, is_made: bool = False) -> Traces:
+        """Traces in this form; columns that they lack are empty."""
+        meta, n = traces.meta, len(traces)
+        found = {
+            name: meta[name].cast(kind) if name in meta.column_names else pa.nulls(n, kind)
+            for name, kind in self.columns.items()
+        }
+        table = pa.table({**found, COLUMN: pa.array([is_made] * n, pa.bool_())})
+        return replace(traces, channels=self.channels, meta=table, ledger=self.ledger)
+
+
+def _type(schemas: list[pa.Schema], name: str) -> pa.DataType:
+    """Of a column that all of these have."""
+    alone = [pa.schema([one.field(name).remove_metadata()]) for one in schemas]
     try:
-        return pa.concat_tables(parts, promote_options="permissive")[name]
+        return pa.unify_schemas(alone, promote_options="permissive").field(name).type
     except (pa.ArrowTypeError, pa.ArrowInvalid):
-        texts = [pa.table({name: part[name].cast(pa.string())}) for part in parts]
-        return pa.concat_tables(texts)[name]
+        return pa.string()
 
 
-def _ledger(parts: list[Traces]) -> dict[str, Any] | None:
-    ledgers = [part.ledger for part in parts]
+def _ledger(ledgers: list[Ledger | None]) -> Ledger | None:
     if all(one == ledgers[0] for one in ledgers):
         return ledgers[0]
     warnings.warn(
@@ -77,6 +109,6 @@ def _ledger(parts: list[Traces]) -> dict[str, Any] | None:
             "augment: real, synthetic and validation traces have different privacy ledgers, so the "
             "result has none: train and validate on private traces of one ledger"
         ),
-        stacklevel=4,
+        stacklevel=5,
     )
     return None

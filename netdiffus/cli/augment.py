@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,13 +17,19 @@ from netdiffus.cli.options import (
     Reading,
     Seed,
     Sep,
-    Table,
+    data_set,
+    given,
     load,
 )
 from netdiffus.cli.output import show
 from netdiffus.cli.packages import need_eval
 from netdiffus.cli.progress import bar
 from netdiffus.errors import InputError
+
+if TYPE_CHECKING:
+    from netdiffus.augmentation import Choice
+    from netdiffus.parts import Dataset
+    from netdiffus.tables import ReadOptions
 
 
 def augment(
@@ -32,7 +38,9 @@ def augment(
         Path | None, typer.Argument(help="Model of these traces; trained now if not given.")
     ] = None,
     *,
-    out: Table,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Table to write, or a folder for a data set.")
+    ],
     validation: Annotated[
         Path | None,
         typer.Option(help="Real traces not used in training; without them 3 models are trained."),
@@ -62,36 +70,69 @@ def augment(
 ) -> None:
     """Add as many synthetic traces as raise classifier accuracy on validation traces."""
     need_eval()
-    from netdiffus.augmentation import augment_with_report
+    options = reading.options(length)
+    asked: dict[str, Any] = {
+        "recipe": _recipe(model, minutes, steps),
+        "times": _multiples(times),
+        "classifier": classifier,
+        "by": by,
+        "sep": sep,
+        "seed": seed,
+        "device": device,
+    }
+    number, choice = _run((data, model, validation), options, out, asked, force, for_spreadsheets)
+    found = {"traces": str(out), "real": number, "made": sum(choice.made.values())}
+    show(found | {"why": str(choice)} | ({"choice": choice.to_dict()} if as_json else {}), as_json)
+
+
+def _run(
+    paths: tuple[Path, Path | None, Path | None],
+    options: ReadOptions,
+    out: Path,
+    asked: dict[str, Any],
+    force: bool,
+    for_spreadsheets: bool,
+) -> tuple[int, Choice]:
+    """Traces, written; how many real ones there are, and the choice."""
+    from netdiffus.augmentation import augment_to_parts, augment_with_report
     from netdiffus.files import claim
     from netdiffus.model.model import Model
+    from netdiffus.parts.building import is_folder
     from netdiffus.tables.writing import check_is_csv, check_suffix
 
-    check_suffix(out)
     if for_spreadsheets:
         check_is_csv(out)
-    options = reading.options(length)
-    multiples, recipe = _multiples(times), _recipe(model, minutes, steps)
+    data, at, validation = paths
+    if is_folder(out):
+        whole = _data_set(data, options, out)
+        model = None if at is None else Model.load(at)
+        held = None if validation is None else given(validation, options)
+        with bar("augment", 1.0) as progress:
+            _, choice = augment_to_parts(
+                whole, out, model, validation=held, force=force, progress=progress, **asked
+            )
+        return len(whole), choice
+    check_suffix(out)
     with claim(out, force=force):
         real = load(data, options)
+        model = None if at is None else Model.load(at)
         held = None if validation is None else load(validation, options)
         with bar("augment", 1.0) as progress:
             traces, choice = augment_with_report(
-                real,
-                None if model is None else Model.load(model),
-                validation=held,
-                recipe=recipe,
-                times=multiples,
-                classifier=classifier,
-                by=by,
-                sep=sep,
-                seed=seed,
-                device=device,
-                progress=progress,
+                real, model, validation=held, progress=progress, **asked
             )
         traces.save(out, force=force, for_spreadsheets=for_spreadsheets)
-    found = {"traces": str(out), "real": len(real), "made": sum(choice.made.values())}
-    show(found | {"why": str(choice)} | ({"choice": choice.to_dict()} if as_json else {}), as_json)
+    return len(real), choice
+
+
+def _data_set(data: Path, options: ReadOptions, out: Path) -> Dataset:
+    """The data set whose traces go to the folder `out`."""
+    if (found := data_set(data, options)) is None:
+        raise InputError(
+            f"{out}: only a data set goes to a folder, and {data} is none, or is read with options "
+            f"for other columns; give -o a file, such as {out}.parquet"
+        )
+    return found
 
 
 def _recipe(model: Path | None, minutes: float | None, steps: int | None) -> Any:

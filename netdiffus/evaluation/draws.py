@@ -15,7 +15,7 @@ def capped(counts: Ints, most: int) -> Ints:
     Large classes are cut to one count, the largest that fits. Small classes are kept whole, and
     each class keeps at least 2 traces, even if that is more than `most` together.
     """
-    cuts = np.arange(counts.max(initial=0) + 1)
+    cuts = np.arange(min(int(counts.max(initial=0)), most) + 1)  # a higher cut never fits better
     ordered = np.sort(counts)
     below = np.searchsorted(ordered, cuts, side="right")
     kept = np.concatenate([[0], np.cumsum(ordered)])[below] + cuts * (len(counts) - below)
@@ -36,6 +36,35 @@ def draw_rows(labels: Ints, counts: Ints, rng: np.random.Generator) -> Ints:
     first = np.searchsorted(of_class, np.arange(len(counts)))
     place = np.arange(len(order)) - first[of_class]
     return order[place < counts[of_class]]
+
+
+class RandomOfEach:
+    """Random traces of each class of a set that is read once, batch by batch.
+
+    Args:
+        numbers: (K,), traces of each class in the set.
+        wanted: (K,), how many to draw of each, without replacement.
+        seed: Same seed, same traces, wherever the batches end.
+    """
+
+    def __init__(self, numbers: Ints, wanted: Ints, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        self._seen = np.zeros(len(numbers), np.int64)
+        self._ranks = np.concatenate(  # places among the traces of a class, which is in upper bits
+            [
+                k << 48 | rng.choice(n, count, replace=False, shuffle=False)
+                for k, (n, count) in enumerate(zip(numbers.tolist(), wanted.tolist(), strict=True))
+            ]
+        )
+
+    def rows(self, labels: Ints) -> Ints:
+        """The rows of the next batch, of these classes, that are drawn."""
+        order = np.argsort(labels, kind="stable")
+        of_class = labels[order]
+        first = np.searchsorted(of_class, np.arange(len(self._seen)))
+        place = np.arange(len(order)) - first[of_class] + self._seen[of_class]
+        self._seen += np.bincount(labels, minlength=len(self._seen))
+        return np.sort(order[np.isin(of_class << 48 | place, self._ranks)])
 
 
 def halves(labels: Ints, group: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:

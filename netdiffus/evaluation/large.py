@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from netdiffus.channels import Channel
-from netdiffus.evaluation.draws import capped, class_counts
+from netdiffus.evaluation.draws import RandomOfEach, capped, class_counts
 from netdiffus.evaluation.metrics.memorization import point_keys, short_keys
 from netdiffus.evaluation.prepare import (
     MOST_COMPARED,
@@ -162,8 +162,7 @@ class _Reading:
         self.cut = 0  # traces of the sample
         self._channels, self._limit = tuple(channels), int(min(1.0, lowest) * 2**64)
         self._numbers = np.array(list(one.numbers.values()))
-        self._wanted = _ranks(self._numbers, seed)
-        self._seen = np.zeros(len(classes), np.int64)
+        self._random = RandomOfEach(self._numbers, capped(self._numbers, MOST_TRACES), seed)
         self._kept: list[Whole] = []
 
     def read(self, sep: str | None) -> Traces:
@@ -177,7 +176,7 @@ class _Reading:
             self.counted.add(traces, self._blocks(traces, keys, sep))
             self.lengths.update(traces.lengths.tolist())
             self._keep(traces, keys)
-            rows = self._drawn(traces.labels)
+            rows = self._random.rows(traces.labels)
             if len(rows):
                 pieces.append(self._shortened(traces[rows]))
         return concat(pieces)
@@ -209,32 +208,10 @@ class _Reading:
         low = short < self._limit if self._limit < 2**64 else np.ones(len(short), dtype=bool)
         self._kept.append(Whole(traces.lengths[low], traces.labels[low], short[low]))
 
-    def _drawn(self, labels: Ints) -> Ints:
-        """Rows of a batch whose place among all traces of their class was drawn."""
-        order = np.argsort(labels, kind="stable")
-        of_class = labels[order]
-        first = np.searchsorted(of_class, np.arange(len(self._seen)))
-        place = np.arange(len(order)) - first[of_class] + self._seen[of_class]
-        self._seen += np.bincount(labels, minlength=len(self._seen))
-        drawn = np.isin(of_class << 48 | place, self._wanted)
-        return np.sort(order[drawn])
-
     def _shortened(self, traces: Traces) -> Traces:
         self.cut += int((traces.lengths > self.length).sum())
         longest = min(self.length, int(traces.lengths.max()))
         return traces.truncate(longest)
-
-
-def _ranks(numbers: Ints, seed: int) -> Ints:
-    """Random places among the traces of each class, with the class in the upper bits."""
-    rng = np.random.default_rng(seed)
-    wanted = capped(numbers, MOST_TRACES).tolist()
-    return np.concatenate(
-        [
-            k << 48 | rng.choice(n, count, replace=False, shuffle=False)
-            for k, (n, count) in enumerate(zip(numbers.tolist(), wanted, strict=True))
-        ]
-    )
 
 
 def _length_figures(lengths: Counter[int]) -> dict[str, Any]:

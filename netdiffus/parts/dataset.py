@@ -68,11 +68,12 @@ class Dataset:
             InputError: No parts, or parts that differ.
             FileExistsError: The folder holds a data set.
         """
-        return cls._written(Path(folder), ([traces] for traces in parts))
+        return cls.write_in_pieces(folder, ([traces] for traces in parts))
 
     @classmethod
-    def _written(cls, folder: Path, parts: Iterable[Iterable[Traces]]) -> Dataset:
+    def write_in_pieces(cls, folder: str | Path, parts: Iterable[Iterable[Traces]]) -> Dataset:
         """As `write`, of parts that come bit by bit; those without traces are left out."""
+        folder = Path(folder)
         refuse_existing(folder / MANIFEST, False)
         written: list[tuple[Part, PartColumns]] = []
         try:
@@ -148,6 +149,10 @@ class Dataset:
         for part in self.manifest.parts:
             yield from self._of_part(part, rows, length)
 
+    def parts(self) -> Iterator[Iterator[Traces]]:
+        """The traces of each part, some at a time."""
+        return (self._of_part(part, ROWS, None) for part in self.manifest.parts)
+
     def _of_part(self, part: Part, rows: int, length: int | None) -> Iterator[Traces]:
         fewer = max(1, min(rows, POINTS // self._most(min(part.longest, length or part.longest))))
         with self._open(part) as file:
@@ -221,12 +226,14 @@ class Dataset:
         """
         folders = [Path(folder) / name for name in ("train", "holdout")]
         for one in folders:
+            if isinstance(self.folder, Path):
+                refuse_source(one, self.folder)
             refuse_existing(one / MANIFEST, force)
         held, _ = holdout_mask(self.batches(), self.classes, fraction, by, sep, seed)
         for one in folders:
             remove(one)
         rest, holdout = (
-            self._written(one, self._parts_of(mask))
+            self.write_in_pieces(one, self._parts_of(mask))
             for one, mask in zip(folders, (~held, held), strict=True)
         )
         return rest, holdout
@@ -234,8 +241,8 @@ class Dataset:
     def _parts_of(self, mask: Bools) -> Iterator[Iterator[Traces]]:
         """The traces of these rows (N,), part by part."""
         begin = 0
-        for part in self.manifest.parts:
-            yield chosen(self._of_part(part, ROWS, None), mask[begin : begin + part.rows])
+        for part, traces in zip(self.manifest.parts, self.parts(), strict=True):
+            yield chosen(traces, mask[begin : begin + part.rows])
             begin += part.rows
 
     def check(self, progress: Progress | None = None) -> None:
@@ -321,6 +328,16 @@ def chosen(batches: Iterable[Traces], mask: Bools) -> Iterator[Traces]:
 def part_name(k: int) -> str:
     """The file name of the k-th part."""
     return f"part-{k:06d}.parquet"
+
+
+def refuse_source(folder: Path, source: Path) -> None:
+    """Refuses to write a data set where one that is read lies: `remove` would delete it first.
+
+    Raises:
+        InputError: Both are the same folder.
+    """
+    if folder.resolve() == source.resolve():
+        raise InputError(f"{folder}: the traces are read from there; choose another folder")
 
 
 def remove(folder: Path) -> None:

@@ -21,25 +21,28 @@ def holdout_mask(
 ) -> tuple[Bools, Ints]:
     """The rows that `Traces.split` holds out of the same traces in memory.
 
-    In memory are, for each trace, some 100 bytes and 8 for each class.
+    In memory are some 80 bytes for each trace, and with `by` the names of the groups.
 
     Returns:
         (N,), true for the traces held out; and (N,), their classes.
     """
-    labels: list[Ints] = []
-    hashes: list[Ints] = []
-    groups: list[Ints] = []
+    labels, same, *groups = _read(batches, by, sep)
+    return holdout_rows(labels, classes, [*groups, same], fraction, seed), labels
+
+
+def _read(batches: Iterable[Traces], by: str | None, sep: str | None) -> list[Ints]:
+    """(N,) each: classes, numbers of equal points and, with `by`, of groups."""
+    found: list[tuple[Ints, ...]] = []
     numbers: dict[str, int] = {}
     for traces in batches:
-        labels.append(traces.labels)
-        hashes.append(point_hashes(traces))
+        one: tuple[Ints, ...] = traces.labels, point_hashes(traces)
         if by is not None:
             names = group_names(traces.meta, by, sep).tolist()
-            groups.append(np.array([numbers.setdefault(one, len(numbers)) for one in names]))
-    same = np.unique(np.concatenate(hashes), return_inverse=True)[1].astype(np.int64)
-    tied = [np.concatenate(groups), same] if by is not None else [same]
-    of_class = np.concatenate(labels)
-    return holdout_rows(of_class, classes, tied, fraction, seed), of_class
+            one += (np.array([numbers.setdefault(name, len(numbers)) for name in names]),)
+        found.append(one)
+    labels, hashes, *groups = map(np.concatenate, zip(*found, strict=True))
+    found.clear()
+    return [labels, np.unique(hashes, return_inverse=True)[1].astype(np.int64, copy=False), *groups]
 
 
 def point_hashes(traces: Traces) -> Ints:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,8 @@ import pyarrow as pa
 
 from netdiffus.arrays import Bools, Floats, Ints
 from netdiffus.errors import InputError, checked_seed
+
+AT_ONCE = 1 << 12  # units that are looked at together
 
 
 def holdout_rows(
@@ -30,11 +33,11 @@ def holdout_rows(
     units = np.arange(len(labels))
     for ids in groups:
         units = _merge(units, ids)
-    table = _class_table(units, labels, len(classes))
-    total = table.sum(axis=0)
+    counts = UnitCounts.of(units, labels, len(classes))
+    total = counts.total
     target = np.clip(fraction * total, 1, np.maximum(total - 1, 1))
-    held = _mended(table, _choose(table, target, seed))
-    _check_sides(table, held, classes)
+    held = _mended(counts, _choose(counts, target, seed))
+    _check_sides(counts, held, classes)
     return held[units]
 
 
@@ -62,46 +65,93 @@ def _merge(units: Ints, groups: Ints) -> Ints:
             np.minimum.at(least, ids, lowest)
             lowest = least[ids]
         if np.array_equal(lowest, merged):
-            return np.unique(merged, return_inverse=True)[1].astype(np.int64)
+            is_used = np.zeros(merged.max() + 1, dtype=bool)
+            is_used[merged] = True
+            return (np.cumsum(is_used) - 1)[merged]
         merged = lowest
 
 
-def _class_table(units: Ints, labels: Ints, classes: int) -> Ints:
-    """(K, classes): how many traces of each class each unit holds."""
-    table = np.zeros((int(units.max()) + 1, classes), dtype=np.int64)
-    np.add.at(table, (units, labels), 1)
-    return table
+@dataclass(frozen=True, eq=False)
+class UnitCounts:
+    """How many traces of each class each of K units holds, where it holds any; P such pairs.
+
+    Most units are single traces, so that a table (K, classes) would be full of zeros.
+
+    Attributes:
+        unit: (P,), in rising order.
+        label: (P,), class.
+        count: (P,), traces.
+        first: (K + 1,), the first pair of each unit, and P.
+        total: (classes,), traces of each class.
+    """
+
+    unit: Ints
+    label: Ints
+    count: Ints
+    first: Ints
+    total: Ints
+
+    @classmethod
+    def of(cls, units: Ints, labels: Ints, classes: int) -> UnitCounts:
+        """Of each row the unit, 0..K-1, and the class."""
+        pairs = units * classes
+        pairs += labels
+        pairs, count = np.unique(pairs, return_counts=True)
+        unit = pairs // classes
+        pairs %= classes
+        first = np.append(0, np.cumsum(np.bincount(unit)))
+        return cls(unit, pairs, count, first, np.bincount(labels, minlength=classes))
+
+    def on_side(self, mask: Bools) -> Ints:
+        """(classes,): traces in the units for which the mask (K,) is true."""
+        mine = mask[self.unit]
+        found = np.zeros(len(self.total), np.int64)
+        np.add.at(found, self.label[mine], self.count[mine])
+        return found
 
 
-def _choose(table: Ints, target: Floats, seed: int) -> Bools:
+def _choose(counts: UnitCounts, target: Floats, seed: int) -> Bools:
     """Takes units in random order, each only if it brings every class's count nearer to target."""
-    held = np.zeros(len(table), dtype=bool)
-    missing = target.copy()
-    for unit in np.random.default_rng(seed).permutation(len(table)):
-        counts = table[unit]
-        gain = np.sum(counts * (2 * missing - counts) / target)  # drop of sum(missing²/target)
-        if gain > 0:
-            held[unit] = True
-            missing -= counts
+    held = np.zeros(len(counts.first) - 1, dtype=bool)
+    missing, wanted = target.tolist(), target.tolist()
+    order = np.random.default_rng(seed).permutation(len(held))
+    for begin in range(0, len(order), AT_ONCE):  # Python's numbers take four times the memory
+        units = order[begin : begin + AT_ONCE]
+        for unit, pairs in zip(units.tolist(), _pairs(counts, units), strict=True):
+            # Drop of the sum of missing² / target.
+            if sum(n * (2 * missing[k] - n) / wanted[k] for k, n in pairs) > 0:
+                held[unit] = True
+                for k, n in pairs:
+                    missing[k] -= n
     return held
 
 
-def _mended(table: Ints, held: Bools) -> Bools:
+def _pairs(counts: UnitCounts, units: Ints) -> Iterator[list[tuple[int, int]]]:
+    """The classes of each of these units, and how many traces it has of each."""
+    first, last = counts.first[units], counts.first[units + 1]
+    single = zip(counts.label[first].tolist(), counts.count[first].tolist(), strict=True)
+    for pair, begin, end in zip(single, first.tolist(), last.tolist(), strict=True):
+        more = range(begin + 1, end)
+        yield [pair, *((int(counts.label[i]), int(counts.count[i])) for i in more)]
+
+
+def _mended(counts: UnitCounts, held: Bools) -> Bools:
     """Gives each class that has several units, all on one side, its smallest one on the other."""
-    for label in range(table.shape[1]):
-        mine = np.flatnonzero(table[:, label])
-        if len(mine) > 1 and len(set(held[mine].tolist())) == 1:
-            smallest = mine[np.argmin(table[mine].sum(axis=1))]
+    sizes = np.add.reduceat(counts.count, counts.first[:-1])
+    for label in range(len(counts.total)):
+        mine = counts.unit[counts.label == label]
+        if len(mine) > 1 and held[mine].all() == held[mine].any():
+            smallest = mine[np.argmin(sizes[mine])]
             held[smallest] = not held[smallest]
     return held
 
 
-def _check_sides(table: Ints, held: Bools, classes: Sequence[str]) -> None:
-    for label in np.flatnonzero(table.sum(axis=0)).tolist():
-        if table[held, label].sum() == 0 or table[~held, label].sum() == 0:
-            units = np.count_nonzero(table[:, label])
-            raise InputError(
-                f"class {classes[label]!r} has {table[:, label].sum()} trace(s) in {units} "
-                "independent group(s), too few to stand on both sides of a split; "
-                "add traces, drop the class, or split by a finer column"
-            )
+def _check_sides(counts: UnitCounts, held: Bools, classes: Sequence[str]) -> None:
+    out, total = counts.on_side(held), counts.total
+    for label in np.flatnonzero((total > 0) & ((out == 0) | (out == total))).tolist():
+        units = np.count_nonzero(counts.label == label)
+        raise InputError(
+            f"class {classes[label]!r} has {total[label]} trace(s) in {units} "
+            "independent group(s), too few to stand on both sides of a split; "
+            "add traces, drop the class, or split by a finer column"
+        )

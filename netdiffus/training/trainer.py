@@ -31,6 +31,7 @@ from netdiffus.parts import Dataset
 from netdiffus.progress import given_or_bar
 from netdiffus.traces.splitting import group_names
 from netdiffus.traces.traces import Ints, Traces
+from netdiffus.training.allocator import kept_memory
 from netdiffus.training.batches import Batches
 from netdiffus.training.checkpoint import State, start_folder
 from netdiffus.training.encoded import fits, sample_of, with_exceptions
@@ -173,7 +174,8 @@ def _train(
         if run.folder is not None:
             run.log = start_folder(run.folder, run.state)
         try:
-            learn(run, interrupted)
+            with kept_memory():
+                learn(run, interrupted)
         except RuntimeError as error:
             if not is_loss_of_a_process(error):
                 raise

@@ -9,6 +9,7 @@ import pytest
 from command import run
 from small import volumes
 
+from netdiffus.parts import Dataset
 from netdiffus.traces.traces import Traces
 
 QUICK = ("--times", "1", "--classifier", "forest")
@@ -62,3 +63,18 @@ def test_what_cannot_be_used_is_said_before_any_work(work: Path, tmp_path: Path)
     done = run("augment", work / "real.parquet", work / "model", "-o", tmp_path / "x.pcap")
     assert done.code == 2
     assert ".pcap" in done.err
+
+
+def test_a_data_set_becomes_a_data_set(work: Path, tmp_path: Path) -> None:
+    real = Traces.load(work / "real.parquet")
+    Dataset.write(tmp_path / "real", [real[:10], real[10:]])
+    given = (tmp_path / "real", work / "model", "--validation", work / "rest.parquet")
+    done = run("augment", *given, *QUICK, "-o", tmp_path / "more", "--json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert found["real"] == 24
+    assert len(Dataset(tmp_path / "more")) == 24 + found["made"]
+    assert run("augment", *given, *QUICK, "-o", tmp_path / "more").code == 2  # it is there
+    done = run("augment", work / "real.parquet", work / "model", *QUICK, "-o", tmp_path / "other")
+    assert done.code == 2
+    assert "only a data set goes to a folder" in done.err

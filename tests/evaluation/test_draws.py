@@ -28,3 +28,8 @@ def test_draws_have_the_counts_and_no_row_twice():
     assert (np.diff(labels[rows]) >= 0).all()
     other = draw_rows(labels, counts, np.random.default_rng(2))
     assert set(rows.tolist()) != set(other.tolist())
+
+
+def test_a_large_class_takes_no_memory() -> None:
+    """A terabyte, if each of its traces took one byte."""
+    assert capped(np.array([10**12, 3, 10**11]), 100).tolist() == [48, 3, 48]

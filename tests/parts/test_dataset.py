@@ -300,3 +300,12 @@ def test_force_begins_anew_where_the_plan_is_damaged(tmp_path: Path) -> None:
     (tmp_path / PLAN).write_text("{")
     begin(tmp_path, {"seed": 1}, force=True)
     assert json.loads((tmp_path / PLAN).read_text()) == {"seed": 1}
+
+
+def test_a_split_is_not_written_over_its_source(folder: Path, tmp_path: Path) -> None:
+    source = tmp_path / "out" / "train"
+    shutil.copytree(folder, source)
+    n = len(Dataset(source))
+    with pytest.raises(InputError, match="the traces are read from there"):
+        Dataset(source).split(tmp_path / "out", force=True)
+    assert sum(map(len, Dataset(source))) == n
