@@ -114,7 +114,7 @@ def test_logits_are_divided_by_it() -> None:
 
 @torch.no_grad()
 def test_amounts_have_none() -> None:
-    """Gaps, the second feature of packets, keep their logits, for the loss and for what is drawn."""
+    """Gaps, the second feature of packets, keep their logits, for the loss and for the draws."""
     network = Model.new(packets(40), TokenCodec(), width=8).network
     assert isinstance(network, CausalNetwork)
     sizes = network.config.sizes
