@@ -23,17 +23,19 @@ import torch
 from mostlyai import engine
 
 MODEL = "MOSTLY_AI/Large"
-SIGNED = "TABULAR_NUMERIC_DISCRETE"
+SIZES, OTHERS = "TABULAR_NUMERIC_DISCRETE", "TABULAR_NUMERIC_AUTO"
 
 
 def main(source: str, target: str, cpu_seconds: float, seed: int, times: int) -> None:
     """Reads training traces from `source` (.npz), writes made ones to `target`."""
     given = dict(np.load(source, allow_pickle=False))
-    signed = given["names"].tolist() == ["packet_length", "direction"]
+    names = given["names"].tolist()
+    signed = names == ["packet_length", "direction"]
+    encoding = SIZES if signed or names == ["packet_length"] else OTHERS
     seen = joined(given) if signed else given
     engine.set_random_state(seed)
     with tempfile.TemporaryDirectory() as scratch:
-        spent = fit(table(seen), Path(scratch), cpu_seconds, SIGNED if signed else "AUTO")
+        spent = fit(table(seen), Path(scratch), cpu_seconds, encoding)
         began = time.process_time()
         made = generate(Path(scratch), np.tile(given["labels"], times))
         ms = 1000 * (time.process_time() - began) / len(made)
