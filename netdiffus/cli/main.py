@@ -43,6 +43,11 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
 )
 for _name, _command, _example in _COMMANDS:
     app.command(_name, epilog=f"Example: netdiffus {_name} {_example}")(with_groups(_command))
+# Of torch on the CPU, of oneDNN (it gives no reason), of Python's threads, of a library's loading.
+_WORDS = (
+    *("can't allocate memory", "could not create a primitive"),
+    *("can't start new thread", "failed to map segment"),
+)
 
 
 def main() -> None:
@@ -57,15 +62,15 @@ def main() -> None:
         fail(error, 1)
     except MemoryError as error:
         _fail_of_memory(error)
-    except RuntimeError as error:
+    except (RuntimeError, ImportError) as error:
         if not _is_of_memory(error):
             raise
         _fail_of_memory(error)
 
 
-def _is_of_memory(error: RuntimeError) -> bool:
-    """Whether torch says so: on a GPU by a class, on the CPU by words alone."""
-    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+def _is_of_memory(error: Exception) -> bool:
+    """Whether torch says so, on a GPU by a class; others by words alone."""
+    return type(error).__name__ == "OutOfMemoryError" or any(one in str(error) for one in _WORDS)
 
 
 def _fail_of_memory(error: Exception) -> None:

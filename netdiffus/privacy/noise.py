@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from math import ceil, sqrt
@@ -15,6 +14,9 @@ from netdiffus.errors import InputError
 
 UNIT = 256  # counts are whole multiples of 1 / UNIT, so that noise on whole numbers is fine enough
 THREADS, BLOCK = 2, 1 << 14  # OpenDP draws without Python's lock
+# Bytes of addresses that must be free. A thread takes 8 MiB of stack and 64 MiB of heap, for whose
+# alignment glibc takes 128 MiB for a moment; the rest is for the blocks.
+ROOM = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,11 @@ def add_noise(counts: Ints, sensitivity: float, sigma: float) -> Floats:
         counts: Whole numbers of any shape.
         sensitivity: Largest L2 norm of what one unit of privacy adds to the counts, in units of 1.
         sigma: Standard deviation of the noise, in units of 1.
+
+    Raises:
+        MemoryError: Less than `ROOM` bytes are free.
     """
+    _check_room()
     dp = library()
     space = dp.vector_domain(dp.atom_domain(T="i64")), dp.l2_distance(T="f64")
     gaussian = dp.m.make_gaussian(*space, scale=sigma * UNIT)
@@ -76,10 +82,18 @@ def add_noise(counts: Ints, sensitivity: float, sigma: float) -> Floats:
         raise RuntimeError(f"OpenDP promises rho {promised:.6g} for {sensitivity} / {sigma}")
     flat = np.ascontiguousarray(counts, dtype=np.int64).reshape(-1)
     blocks = np.array_split(flat, max(1, ceil(len(flat) / BLOCK)))
+
+    def noisy(block: Ints) -> Floats:
+        return np.asarray(gaussian(block), dtype=np.float64)
+
     with ThreadPoolExecutor(THREADS) as threads:
-        noisy: Iterable[Any] = threads.map(gaussian, blocks)
-        found = np.concatenate([np.asarray(one, dtype=np.float64) for one in noisy])
+        found = np.concatenate(list(threads.map(noisy, blocks)))
     return found.reshape(counts.shape) / UNIT
+
+
+def _check_room() -> None:
+    """Fails in time: without memory OpenDP ends the process, and Python's threads never start."""
+    np.empty(ROOM, np.uint8)  # is not written to, so it takes no time
 
 
 def library() -> Any:

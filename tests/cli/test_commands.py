@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow.parquet
@@ -561,3 +562,20 @@ def test_an_allocation_that_torch_refuses_is_said_in_one_line(
     assert (done.code, done.out, len(done.err.splitlines())) == (1, "", 1)
     assert done.err.startswith("error: not enough memory: ")
     assert "in smaller batches (--batch-size)" in done.err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("could not create a primitive"),
+        RuntimeError("can't start new thread"),
+        ImportError("x.so: failed to map segment from shared object"),
+    ],
+)
+def test_other_words_for_no_memory_are_known(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("netdiffus.cli.split.load", Mock(side_effect=error))
+    done = run("split", tmp_path / "t.parquet", "-o", tmp_path / "p")
+    assert (done.code, done.out, len(done.err.splitlines())) == (1, "", 1)
+    assert done.err.startswith(f"error: not enough memory: {error}; ")

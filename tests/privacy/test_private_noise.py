@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from math import sqrt
 from unittest import mock
 
@@ -121,3 +123,31 @@ def test_a_missing_package_names_the_extra() -> None:
         pytest.raises(InputError, match=r"not installed; run: pip install 'netdiffus\[privacy\]'"),
     ):
         noise.library()
+
+
+# A process of its own for each limit, as OpenDP would end it and a thread might never start.
+LIMITED = """
+import os, re, resource, signal
+from pathlib import Path
+import numpy as np
+from netdiffus.privacy.noise import add_noise, library
+
+library()
+size = 1024 * int(re.findall(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[0])
+for free in (0, 20, 100, 200):  # MiB
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        resource.setrlimit(resource.RLIMIT_AS, (size + (free << 20),) * 2)
+        try:
+            add_noise(np.zeros(100_000, np.int64), 1.0, 3.0)
+        except MemoryError:
+            os._exit(3)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_no_memory_is_an_error_and_ends_no_process() -> None:
+    done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True)
+    assert done.stdout.split() == ["3"] * 4, done.stderr
