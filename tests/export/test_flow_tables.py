@@ -214,7 +214,7 @@ def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_flows_for_spreadsheets_hold_no_formula(tmp_path: Path) -> None:
-    traces = lab_traffic(3)
+    traces = lab_traffic("packets")[:3]
     risky = replace(traces, classes=("=cmd|x", *traces.classes[1:]))
     risky.save(tmp_path / "t.parquet")
     of_flows = ("export", tmp_path / "t.parquet", "--as", "flows", "--for-spreadsheets")
