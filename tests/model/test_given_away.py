@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -32,6 +33,7 @@ from netdiffus.model.files import identity
 from netdiffus.model.model import Model
 from netdiffus.networks.build import IMAGES
 from netdiffus.sampling import sample
+from netdiffus.sessions import train_sessions
 from netdiffus.traces.lab import lab_traffic
 from netdiffus.traces.traces import Traces
 from netdiffus.training import Recipe, train
@@ -130,6 +132,25 @@ def test_nor_of_a_data_set_in_parts(tmp_path: Path) -> None:
     folder = given_away(tmp_path / "m", tmp_path / "given")
     assert leaked(folder, kept) == {}
     assert "browser" in texts_in(folder)
+
+
+def test_nor_of_sessions(tmp_path: Path) -> None:
+    """Names, starts and columns of twelve sessions, of two flows each, and the points of these."""
+    traces = packets_of(8)
+    gaps = (1e9 * larger(np.random.default_rng(1), len(traces))).astype(np.int64)
+    starts = 1_700_000_000_000_000_000 + np.cumsum(gaps)
+    names = [f"session number {i // 2}" for i in range(len(traces))]
+    meta = traces.meta.append_column("session", pa.array(names))
+    flows = replace(traces, meta=meta.append_column("start", pa.array(starts)))
+    recipe = Recipe(steps=3, batch_size=4)
+    model = train_sessions(flows, tmp_path / "m", recipe=recipe, columns="all")
+    kept = flows.truncate(model.traces.codec.length)
+    folder = given_away(tmp_path / "m", tmp_path / "given")
+    assert leaked(folder, kept) == {}
+    for part in ("traces", "sessions"):
+        assert not {float(np.float32(one / 1e9)) for one in gaps} & set(numbers_in(folder / part))
+        assert "session number" not in texts_in(folder / part)
+    assert "browser" in texts_in(folder / "traces") + texts_in(folder / "sessions")
 
 
 @pytest.mark.parametrize("preset", ["causal", "paper"])
