@@ -101,13 +101,18 @@ def library() -> Any:
 
     Raises:
         InputError: It, or dp-accounting, is not installed.
+        MemoryError: There is no memory to load it.
     """
     try:
         import dp_accounting  # noqa: F401
         import opendp.prelude as dp
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise InputError(
             f"{error.name} is not installed; run: pip install 'netdiffus[privacy]'"
         ) from None
+    except Exception as error:  # OpenDP says so by a plain Exception
+        if any(words in str(error) for words in ("failed to map", "annot allocate memory")):
+            raise MemoryError(f"OpenDP cannot be loaded: {error}") from None
+        raise
     dp.enable_features("contrib")
     return dp

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from math import sqrt
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -122,6 +123,21 @@ def test_a_missing_package_names_the_extra() -> None:
         mock.patch.dict("sys.modules", {"opendp.prelude": None}),
         pytest.raises(InputError, match=r"not installed; run: pip install 'netdiffus\[privacy\]'"),
     ):
+        noise.library()
+
+
+def test_a_library_without_memory_is_an_error_of_memory() -> None:
+    """As OpenDP says it: a plain Exception with the loader's error inside."""
+    found = OSError("libopendp.so: failed to map segment from shared object")
+    error = Exception("Unable to load OpenDP shared library", Path("libopendp.so"), found)
+
+    def load(name: str, *given: object) -> object:
+        if name == "opendp.prelude":
+            raise error
+        return real(name, *given)  # type: ignore[arg-type]
+
+    real = __import__
+    with mock.patch("builtins.__import__", load), pytest.raises(MemoryError, match="failed to map"):
         noise.library()
 
 
