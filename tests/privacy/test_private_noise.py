@@ -141,7 +141,7 @@ def test_a_library_without_memory_is_an_error_of_memory() -> None:
         noise.library()
 
 
-# A process of its own for each limit, as OpenDP would end it and a thread might never start.
+# A new process for each limit: without memory OpenDP ends it, and threads may never start.
 LIMITED = """
 import os, re, resource, signal
 from pathlib import Path
