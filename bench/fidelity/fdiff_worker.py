@@ -17,8 +17,8 @@ from importlib.metadata import version
 import numpy as np
 import torch
 
-# The CPU build of torch has other operators than the usual build of torchvision, which then does
-# not import; only layers in Python are used of it.
+# The import of the usual build of torchvision fails with the CPU build of torch, which lacks these
+# two operators. They are never called: only layers in Python are used.
 VISION = torch.library.Library("torchvision", "FRAGMENT")
 for name in ("nms", "qnms"):
     VISION.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")

@@ -145,7 +145,7 @@ def chosen(
     seed: int = 0,
     device: str | None = None,
 ) -> tuple[Rounds, Choice]:
-    """The trainings, and what they make of the plans; see `augment`. No class is empty."""
+    """The rounds of training, and the plan chosen by them, see `augment`; each class has traces."""
     seed, times, judges = checked_seed(seed), multiples(times), judges_of(classifier)
     check(real, model, validation)
     counts = class_counts(real.labels, len(real.classes))

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 # heap's end are given back at once.
 TRIMMED, MAPPED = -1, -3
 MOST, LESS = (1 << 30, 1 << 25), (1 << 25,)  # glibc before 2.35 refuses more than 32 MiB
-USUAL = 1 << 26  # that TRIMMED reaches by itself where blocks of 32 MiB are freed
+USUAL = 1 << 26  # glibc raises TRIMMED to this when it frees a block of 32 MiB
 
 
 @contextmanager

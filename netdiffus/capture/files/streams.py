@@ -319,7 +319,7 @@ def _of_zip(
 
 
 def _copy(stream: Stream, copy: IO[bytes]) -> None:
-    """An archive in a file; its list is looked at here, as it is held in memory later."""
+    """Copies a zip archive, and counts the entries of its list, which `zipfile` keeps in memory."""
     while piece := stream.read(PIECE):
         stream.count(MEMBER * piece.count(b"PK\1\2"))
         if copy.write(piece) and copy.tell() > MAX_COPY:
