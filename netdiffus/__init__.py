@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from netdiffus.sampling import sample as sample
     from netdiffus.sampling import sample_to_parquet as sample_to_parquet
     from netdiffus.sampling_parts import sample_to_parts as sample_to_parts
+    from netdiffus.segments import SegmentModel as SegmentModel
+    from netdiffus.segments import sample_segments as sample_segments
+    from netdiffus.segments import train_segments as train_segments
     from netdiffus.sessions import SessionModel as SessionModel
     from netdiffus.sessions import compare_sessions as compare_sessions
     from netdiffus.sessions import sample_sessions as sample_sessions
@@ -86,6 +89,9 @@ _HOMES = {
     "sample": "sampling",
     "sample_to_parquet": "sampling",
     "sample_to_parts": "sampling_parts",
+    "SegmentModel": "segments",
+    "sample_segments": "segments",
+    "train_segments": "segments",
     "SessionModel": "sessions",
     "compare_sessions": "sessions",
     "sample_sessions": "sessions",

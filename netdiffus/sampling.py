@@ -22,6 +22,7 @@ from netdiffus.device import usable
 from netdiffus.errors import InputError, checked_seed, whole
 from netdiffus.files import refuse_existing
 from netdiffus.model.model import Model
+from netdiffus.networks.batch import Given
 from netdiffus.networks.draws import (
     CELL_DRAW,
     LABEL_DRAW,
@@ -130,6 +131,8 @@ def sample_rows(
     cells: Ints,
     *,
     seed: int,
+    numbers: Ints | None = None,
+    first: Traces | None = None,
     fast: bool = True,
     device: str | torch.device | None = None,
     progress: Progress | None = None,
@@ -141,27 +144,43 @@ def sample_rows(
         labels: (N,), index into the model's classes.
         cells: (N, J), tokens of the model's columns; -1 for those that are drawn.
         seed: Of the draws.
+        numbers: (N,), each another number, which a trace depends on; None are 0 to N - 1, and the
+            traces of a class are then spread evenly.
+        first: The first points of each trace, if they are known; the rest is drawn given them.
         fast: As for `sample`.
         device: As for `sample`.
         progress: As for `sample`.
     """
     _check_weights(model)
     target, backend, parts = usable(device), "auto" if fast else "torch", []
-    index = torch.arange(len(labels))
-    rows = (index, *_in_turn(labels)(index))
+    if numbers is None:
+        index = torch.arange(len(labels))
+        rows = (index, *_in_turn(labels)(index))
+    else:
+        index = torch.from_numpy(numbers)
+        rows = (index, torch.from_numpy(labels), index)
     size = _usual_batch(model, target)
+    known = None if first is None else given_first(model, first)
     model.network.to(target).eval()
     try:
         with given_or_bar(progress, "sample", float(len(labels))) as shown:
-            for first in range(0, len(labels), size):
-                some = slice(first, first + size)
+            for begin in range(0, len(labels), size):
+                some = slice(begin, begin + size)
                 draws = Draws(seed, *(part[some] for part in rows)).to(target)
                 given = torch.from_numpy(cells[some]).to(target)
-                parts.append(_made(model, draws, _plan(model, None, None), backend, cells=given))
-                shown(float(min(first + size, len(labels))), f"{len(labels)} traces")
+                before = None if known is None else Given(*(one[some].to(target) for one in known))
+                parts.append(_made(model, draws, None, backend, cells=given, given=before))
+                shown(float(min(begin + size, len(labels))), f"{len(labels)} traces")
     finally:
         model.network.to("cpu")
     return _gathered(iter(parts), len(labels), model)
+
+
+def given_first(model: Model, first: Traces) -> Given:
+    """The first points of traces, as the network is given them."""
+    assert isinstance(model.codec, TokenCodec)
+    tokens = model.codec.encode(first).long()
+    return Given(tokens, torch.arange(tokens.shape[1]) < torch.from_numpy(first.lengths)[:, None])
 
 
 def sample_to_parquet(
@@ -308,6 +327,7 @@ def _made(
     asked: Mapping[str, Asked] | None = None,
     drawn: Ints | None = None,
     cells: Tensor | None = None,
+    given: Given | None = None,
 ) -> Traces:
     """One batch of traces.
 
@@ -319,11 +339,13 @@ def _made(
         asked: By column what is asked for.
         drawn: Classes of which one is drawn with the columns; None takes those of `draws`.
         cells: Tokens of columns that are given, -1 for others; None draws all.
+        given: Points that are known, of a network that goes on from them.
     """
     asked = asked or {}
     weights = _weights(model, asked, drawn)
     label = draws.label if drawn is None else torch.full_like(draws.label, UNKNOWN)
-    how = (backend,) if plan is None else (plan, backend)
+    how: tuple[Any, ...] = (backend,) if plan is None else (plan, backend)
+    how = how if given is None else (*how, given)
     with torch.inference_mode(), overflow_refused():
         label, columns = model.network.conditions.draw(label, draws, weights, backend, cells)
         draws = replace(draws, label=label)

@@ -39,7 +39,13 @@ BUDGETS: dict[str, dict[str, str]] = {
         "-n 1000": "-n 9",
         "model, 100": "model, 4",
     },
-    "long_series": {"Recipe(minutes=5)": "Recipe(steps=2), width=8"},
+    "long_series": {
+        "Recipe(minutes=5)": "Recipe(steps=2), width=8",
+        "--segments 0": "--segments 16 --steps 2",
+        "Recipe(minutes=10)": "Recipe(steps=2)",
+        "model, 100": "model, 4",
+        "-n 100": "-n 4",
+    },
     "parts": {"steps=60": "steps=2", "recipe=recipe": "recipe=recipe, width=8"},
     "presets": {
         "Recipe(minutes=5)": "Recipe(steps=2), width=8",

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 QUOTED = r'"(?:[^"]|"")*"'  # as in CSV: a quote in it stands twice
 OF_SESSIONS = ("where", "seed", "fast", "device")  # and of traces
+OF_SEGMENTS = (*OF_SESSIONS, "mix", "start")
+NOT_OF_SEGMENTS = ("sampler", "steps", "batch_size", "part_size", "over", *OF_FOLDERS)
 NOT_OF_SESSIONS = ("n", "mix", "sampler", "steps", "start", "batch_size", "part_size", *OF_FOLDERS)
 
 
@@ -109,6 +111,7 @@ def sample(
 ) -> None:
     """Generate synthetic traces of chosen classes, as a table or as a capture."""
     from netdiffus.parts.building import is_folder
+    from netdiffus.segments.model import is_segment_model
     from netdiffus.sessions.model import is_session_model
 
     choices: dict[str, Any] = {
@@ -130,6 +133,11 @@ def sample(
         return show(_sample_sessions(model, sessions, label, file, choices), as_json)
     if is_session_model(model):
         raise InputError(f"{model} is a model of sessions: --sessions says how many")
+    if is_segment_model(model):
+        refuse_unused(ctx, f"{model}: a model of long traces", NOT_OF_SEGMENTS)
+        file = _File(ctx, out, of_capture, for_spreadsheets, force)
+        choices = {name: choices[name] for name in OF_SEGMENTS}
+        return show(_sample_segments(model, n, label, file, choices), as_json)
     refuse_unused(ctx, f"{model}: a model of traces", ("over",))
     if is_folder(out):
         unused = (*OF_CAPTURES, "starts", "for_spreadsheets")
@@ -222,6 +230,24 @@ def _sample_sessions(
             flows = sample_sessions(loaded, n, label=asked, progress=progress, **choices)
         addresses = {"addresses": "meta"} if "client" in flows.meta.column_names else {}
         return {"sessions": n, **file.write(flows, **addresses)}
+
+
+def _sample_segments(
+    model: Path, n: int | None, label: list[str] | None, file: _File, choices: dict[str, Any]
+) -> dict[str, Any]:
+    """Whole long traces in a table or a capture."""
+    from netdiffus.export.packets import check_channels
+    from netdiffus.sampling import number_of
+    from netdiffus.segments import SegmentModel, sample_segments
+
+    with file.claimed():
+        loaded = SegmentModel.load(model)
+        if file.is_capture:
+            check_channels(loaded.segments.codec.channels)
+        n, asked = _asked(n, label, loaded.classes)
+        with bar("sample", float(number_of(n, asked))) as progress:
+            traces = sample_segments(loaded, n, label=asked, progress=progress, **choices)
+        return file.write(traces)
 
 
 def _sample_parts(

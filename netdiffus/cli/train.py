@@ -47,12 +47,12 @@ if TYPE_CHECKING:
 # Options of training with --epsilon, and those of `privatise` among them.
 PRIVATE = ("delta", "most", "classes", "ranges", "anyway")
 NOT_PRIVATE = ("minutes", "runs", "preset", "width", "size", "resize", "gamma", "scale", "rare",
-               "with_columns", "sessions", "validation", "device", "resume",
+               "with_columns", "sessions", "segments", "validation", "device", "resume",
                "deterministic")  # fmt: skip
 IMAGE_PANEL = "Presets image and paper"
 LOOKED_AT = 1_000  # traces of a data set by which the size of images is chosen
-# Both networks of a model of sessions are the default one, with tokens of their own.
-NOT_OF_SESSIONS = ("length", "runs", "preset", "width", "size", "resize", "gamma", "scale", "rare")
+# Both networks of a model of sessions or of segments are the default one, with other tokens.
+OF_TWO_MODELS = ("length", "runs", "preset", "width", "size", "resize", "gamma", "scale", "rare")
 
 
 def train(
@@ -136,6 +136,13 @@ def train(
             "--keep-flows writes.",
         ),
     ] = False,
+    segments: Annotated[
+        int | None,
+        typer.Option(
+            help="Learn whole long traces: sums over segments of this many points first, then the "
+            "points of each segment; 0: choose the number.",
+        ),
+    ] = None,
     epsilon: Annotated[
         float | None,
         typer.Option(
@@ -194,24 +201,28 @@ def train(
         choices |= {"classes": named(classes), "length": length, "ranges": bounds(ranges)}
         choices |= {"anyway": anyway, "seed": seed, "force": force}
         return _train_private(load(data, reading.options()), out, choices, as_json)
-    if sessions:
-        refuse_unused(ctx, "--sessions", NOT_OF_SESSIONS)
-    if steps is None and minutes is None and not sessions:
+    of_two = _of_two_models(sessions, segments)
+    if of_two:
+        refuse_unused(ctx, of_two, OF_TWO_MODELS)
+    if steps is None and minutes is None and not of_two:
         budget = Model.load(out).about.get("budget", {}) if resume else {}
         steps, minutes = budget.get("steps"), budget.get("minutes", None if budget else 5.0)
     recipe = Recipe(
         steps=steps,
-        minutes=5.0 if sessions and steps is minutes is None else minutes,
+        minutes=5.0 if of_two and steps is minutes is None else minutes,
         batch_size=batch_size,
         learning_rate=learning_rate,
         validation_fraction=validation,
         seed=seed,
         deterministic=deterministic,
     )
-    if sessions:
-        flows = load(data, reading.options())
+    if of_two:
+        loaded = load(data, reading.options())
         chosen = {"columns": _chosen(with_columns), "by": by, "resume": resume, "force": force}
-        return _train_sessions(flows, out, recipe, {**chosen, "device": device}, as_json)
+        chosen["device"] = device
+        if sessions:
+            return _train_sessions(loaded, out, recipe, chosen, as_json)
+        return _train_segments(loaded, out, recipe, {"points": segments or None, **chosen}, as_json)
     refuse_model(out, force or resume)  # before the traces are read
     traces = given(data, reading.options())
     images = {"size": size, "resize": resize, "gamma": gamma, "scale": scale or None}
@@ -263,6 +274,28 @@ def _train_sessions(
     show({"model": str(out), **about, "privacy": statement(model.traces.ledger)}, as_json)
     if model.sessions.about["ended"] == "interrupted":
         raise typer.Exit(130)
+
+
+def _train_segments(
+    traces: Traces, out: Path, recipe: Recipe, choices: dict[str, Any], as_json: bool
+) -> None:
+    """A model of long traces, in a folder of two models."""
+    from netdiffus.ledger import statement
+    from netdiffus.segments import train_segments
+
+    with bar("train", 1.0) as progress:
+        model = train_segments(traces, out, recipe=recipe, progress=progress, **choices)
+    about = {"coarse": model.coarse.about, "segments": model.segments.about}
+    show({"model": str(out), **about, "privacy": statement(model.segments.ledger)}, as_json)
+    if model.segments.about["ended"] == "interrupted":
+        raise typer.Exit(130)
+
+
+def _of_two_models(sessions: bool, segments: int | None) -> str:
+    """The option that asks for a model of two networks; none is empty."""
+    if sessions and segments is not None:
+        raise InputError("--sessions and --segments are models of different things; give one")
+    return "--sessions" if sessions else "" if segments is None else "--segments"
 
 
 def _chosen(names: str | None) -> Choice:

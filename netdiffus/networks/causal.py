@@ -93,13 +93,16 @@ class CausalNetwork(nn.Module):
         self.blocks = nn.ModuleList(Block(*shape) for _ in range(config.layers))
         self.norm = nn.LayerNorm(w)
         self.logits = PointLogits(config.sizes, w, config.jittered)
+        self.hidden_columns = HIDDEN_COLUMNS
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean of -log p of points and columns of a batch of tokens, in nats a point."""
         tokens = batch.data
         given = self._jittered(tokens, GIVEN_JITTER) if self.training else None
         wanted = self._jittered(tokens, WANTED_JITTER) if self.training else tokens
-        columns = _some_unknown(batch.columns) if self.training else batch.columns
+        columns = batch.columns
+        if self.training:
+            columns = _some_unknown(columns, self.hidden_columns)
         points, inside = self.log_loss(wanted, batch.label, columns, given)
         total = points.sum() + self.conditions.loss(batch).sum()
         return total / inside.sum()
@@ -321,13 +324,10 @@ class RunningTotals(nn.Module):
         return projected
 
 
-def _some_unknown(columns: Tensor) -> Tensor:
-    """Columns (B, J) of which a share is unknown, uniform on [0, 0.6] for each trace.
-
-    Several columns together identify a training trace, and the network would memorise its points.
-    """
-    if not columns.shape[1]:
+def _some_unknown(columns: Tensor, most: float) -> Tensor:
+    """Columns (B, J) of which a share is unknown, uniform on [0, most] for each trace."""
+    if not columns.shape[1] or not most:
         return columns
-    share = HIDDEN_COLUMNS * torch.rand(len(columns), 1, device=columns.device)
+    share = most * torch.rand(len(columns), 1, device=columns.device)
     hidden = torch.rand(columns.shape, device=columns.device) < share
     return torch.where(hidden, UNKNOWN, columns)

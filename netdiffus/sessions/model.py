@@ -153,7 +153,7 @@ def train_sessions(
             refuses.
         FileExistsError: The folder holds a model, and neither `resume` nor `force` is given.
     """
-    recipe = _halved(recipe or Recipe(minutes=4))
+    recipe = (recipe or Recipe(minutes=4)).halved()
     folders = [None if path is None else Path(path) / name for name in (TRACES, SESSIONS)]
     for folder in folders:
         if folder is not None:
@@ -199,15 +199,6 @@ def _disown(folder: Path) -> None:
     nobody would notice.
     """
     (folder / CONFIG).unlink(missing_ok=True)
-
-
-def _halved(recipe: Recipe) -> Recipe:
-    halves = {
-        name: getattr(recipe, name) / 2
-        for name in ("minutes", "cpu_minutes")
-        if getattr(recipe, name) is not None
-    }
-    return replace(recipe, **halves)
 
 
 def _with_peers(flows: Flows, by: str | None, columns: Choice) -> tuple[Flows, list[str]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from netdiffus.errors import InputError, checked_seed, whole
+from netdiffus.networks.causal import HIDDEN_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,9 @@ class Recipe:
             the budget, and calibrate the logits (`training.validation`). Once the learning rate
             falls, they are learned from, too. With 0 all traces are learned from at once, training
             never ends early, and the temperature of the logits stays 1.
+        hidden_columns: Largest share of a trace's columns that training does not show to the
+            points, drawn uniformly for each trace. Several columns together identify a trace, and
+            the network would memorise its points. Only for `causal`.
         checkpoint_seconds: Time between checkpoints.
         seed: Of initial weights, order of traces, dropout, diffusion times and noise.
         deterministic: Train on one thread, so that the same seed gives the same weights, bit for
@@ -47,6 +51,7 @@ class Recipe:
     weight_decay: float | None = None
     ema_width: float = 0.1
     validation_fraction: float = 0.1
+    hidden_columns: float = HIDDEN_COLUMNS
     checkpoint_seconds: float = 60.0
     seed: int = 0
     deterministic: bool = False
@@ -62,6 +67,8 @@ class Recipe:
             raise InputError(
                 f"validation_fraction must lie in 0..0.5, got {self.validation_fraction}"
             )
+        if not 0 <= self.hidden_columns <= 1:
+            raise InputError(f"hidden_columns must lie in 0..1, got {self.hidden_columns}")
         for name, value in asdict(self).items():
             if name not in MAY_BE_0 and value is not None and not _is_above_0(value):
                 raise InputError(f"{name} must be a number above 0, got {value!r}")
@@ -71,6 +78,11 @@ class Recipe:
         ends = {name: getattr(self, name) for name in ("steps", "minutes", "cpu_minutes")}
         return {name: end for name, end in ends.items() if end is not None}
 
+    def halved(self) -> Recipe:
+        """Half of the minutes, for each of two trainings."""
+        minutes, cpu = (None if m is None else m / 2 for m in (self.minutes, self.cpu_minutes))
+        return replace(self, minutes=minutes, cpu_minutes=cpu)
+
     def share_done(self, step: int, seconds: float, cpu_seconds: float) -> float:
         """0 at the start, 1 or more at the end."""
         by_steps = step / self.steps if self.steps else 0.0
@@ -79,7 +91,7 @@ class Recipe:
         return max(by_steps, by_time, by_cpu_time)
 
 
-MAY_BE_0 = ("seed", "validation_fraction", "weight_decay", "deterministic")
+MAY_BE_0 = ("seed", "validation_fraction", "hidden_columns", "weight_decay", "deterministic")
 
 
 def _is_above_0(value: object) -> bool:

@@ -21,6 +21,7 @@ SETTINGS = (
     "weight_decay",
     "ema_width",
     "validation_fraction",
+    "hidden_columns",
     "seed",
     "deterministic",
 )

@@ -27,6 +27,7 @@ from netdiffus.files import alone_in
 from netdiffus.model.files import refuse_model
 from netdiffus.model.model import Model, shares_of
 from netdiffus.networks.build import IMAGES, Codec, check_preset, default_codec
+from netdiffus.networks.causal import CausalNetwork
 from netdiffus.parts import Dataset
 from netdiffus.progress import given_or_bar
 from netdiffus.traces.splitting import group_names
@@ -211,6 +212,8 @@ def _new_run(
     target = target_device(accelerator, device)
     check_deterministic(recipe.deterministic, target)
     settings = settings_of(recipe)
+    if isinstance(model.network, CausalNetwork):
+        model.network.hidden_columns = recipe.hidden_columns
     state = State.new(model.network.to(target), recipe)
     place = accelerator.process_index, accelerator.num_processes, target
     shares = recipe.batch_size, recipe.validation_fraction, recipe.seed

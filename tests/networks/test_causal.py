@@ -269,10 +269,7 @@ class TestTraining:
         with torch.no_grad():
             return [float(net.loss(Batch(tokens, label, columns, label))) for _ in range(2)]
 
-    def test_dropout_hiding_and_jitter_each_make_the_loss_vary(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(causal, "HIDDEN_COLUMNS", 0.0)
+    def test_dropout_hiding_and_jitter_each_make_the_loss_vary(self) -> None:
         still = {"dropout": 0.0, "hidden": 0.0}
         for more, traces in (
             ({"dropout": 0.3}, tiny()),
@@ -280,11 +277,14 @@ class TestTraining:
             ({}, amounts()),
         ):
             net = network(traces, **{**still, **more})
+            net.hidden_columns = 0.0
             first, again = self.loss(net.train(), traces)
             assert first != again, more
             first, again = self.loss(net.eval(), traces)
             assert first == again
-        first, again = self.loss(network(tiny(), **still).train())
+        net = network(tiny(), **still).train()
+        net.hidden_columns = 0.0
+        first, again = self.loss(net)
         assert first == again
 
     def test_what_a_network_is_given_is_dropped(self) -> None:
@@ -314,22 +314,20 @@ class TestTraining:
         """Even from 0 to 0.6, by SciPy; columns that are known stay."""
         torch.manual_seed(0)
         columns = torch.arange(400).repeat(2000, 1)
-        seen = _some_unknown(columns)
+        seen = _some_unknown(columns, 0.6)
         known = seen >= 0
         assert torch.equal(seen[known], columns[known])
         share = 1 - known.float().mean(1)
         # As above: shares of 400 columns blur the ends of the law.
         assert stats.kstest(share / 0.6, "uniform").statistic < 0.06
 
-    def test_training_alone_does_not_show_all_columns(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_training_alone_does_not_show_all_columns(self) -> None:
         net = network(tiny(), dropout=0.0, hidden=0.0)
         first, again = self.loss(net.train())
         assert first != again
         first, again = self.loss(net.eval())
         assert first == again
-        monkeypatch.setattr(causal, "HIDDEN_COLUMNS", 0.0)
+        net.hidden_columns = 0.0
         first, again = self.loss(net.train())
         assert first == again
 

@@ -1,0 +1,227 @@
+"""A model of long traces: one model draws sums over segments, another the points of a segment."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from netdiffus.codec import TokenCodec
+from netdiffus.codec.columns import Choice
+from netdiffus.codec.series import shared_length
+from netdiffus.errors import InputError, Note, whole
+from netdiffus.model.files import CONFIG, refuse_model
+from netdiffus.model.model import Model
+from netdiffus.progress import Progress, given_or_bar
+from netdiffus.segments.cutting import (
+    NUMBER,
+    OVERLAP,
+    PLACE,
+    as_coarse,
+    as_segments,
+    coarse_channels,
+    points_for,
+)
+from netdiffus.traces.splitting import group_names
+from netdiffus.traces.traces import Ints, Traces
+from netdiffus.training import Recipe, train
+
+COARSE, SEGMENTS = "coarse", "segments"  # the two models in the folder
+OWNER = "owner of the segment"  # column of the owner of each segment, while the model is trained
+COARSE_OWNER = "owner of the trace"
+
+
+@dataclass(eq=False)
+class SegmentModel:
+    """Everything that sampling of long traces needs.
+
+    Attributes:
+        coarse: Draws class, columns, and the sums of segment after segment.
+        segments: Draws the points of a segment given its class, its sums, its place in the trace
+            and the points before it.
+    """
+
+    coarse: Model
+    segments: Model
+
+    def __post_init__(self) -> None:
+        wanted = coarse_channels(self.segments.codec.channels)
+        named = [channel.name for channel in wanted]
+        if (
+            [channel.name for channel in self.coarse.codec.channels] != named
+            or set(self.segments.columns.names) != {*named, NUMBER, PLACE}
+            or self.coarse.classes != self.segments.classes
+            or (self.segments.codec.length or 0) <= OVERLAP
+        ):
+            raise InputError(
+                f"{COARSE} and {SEGMENTS} are not of one model of long traces; train both again"
+            )
+
+    @property
+    def points(self) -> int:
+        """Points of a segment."""
+        return (self.segments.codec.length or 0) - OVERLAP
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.coarse.classes
+
+    @classmethod
+    def load(cls, path: str | Path) -> SegmentModel:
+        """Reads the folder of a model of long traces, which may come from a stranger.
+
+        Raises:
+            InputError: One of its two models is missing or damaged, or they do not go together.
+        """
+        folder = Path(path)
+        if not is_segment_model(folder):
+            raise InputError(
+                f"{folder}: no model of long traces: it needs the folders {COARSE} and {SEGMENTS}; "
+                "train --segments makes them, and --resume ends a training that was interrupted"
+            )
+        return cls(Model.load(folder / COARSE), Model.load(folder / SEGMENTS))
+
+    def save(self, path: str | Path, *, force: bool = False) -> None:
+        """Writes the folder: the coarse model, then that of the segments.
+
+        Raises:
+            FileExistsError: A model is there and `force` is false.
+        """
+        for name in (COARSE, SEGMENTS):
+            refuse_model(Path(path) / name, force)
+        _disown(Path(path) / SEGMENTS)
+        self.coarse.save(Path(path) / COARSE, force=force)
+        self.segments.save(Path(path) / SEGMENTS, force=force)
+
+
+def is_segment_model(path: str | Path) -> bool:
+    """Whether a folder holds a model of long traces."""
+    return all((Path(path) / name / CONFIG).is_file() for name in (COARSE, SEGMENTS))
+
+
+def train_segments(
+    traces: Traces,
+    path: str | Path | None = None,
+    *,
+    points: int | None = None,
+    recipe: Recipe | None = None,
+    columns: Choice = None,
+    by: str | None = None,
+    resume: bool = False,
+    force: bool = False,
+    device: str | None = None,
+    progress: Progress | None = None,
+) -> SegmentModel:
+    """Trains a model of whole long traces, coarse to fine.
+
+    A trace is cut into segments. One model learns the sums over its segments (see
+    `netdiffus.segments.cutting.as_coarse`), another the points of a segment, given its class, its
+    sums, its place in the trace, and the 8 points before it. Every value that is kept is shared by
+    5 traces, or by 5 groups of `by`. Memory: the traces and about (points + 8) / points times as
+    much.
+
+    Args:
+        traces: Traces of points or of volumes, of any length.
+        path: Folder for the model; None keeps it in memory.
+        points: Of a segment, at least 9; None takes 16, or as many as give 512 segments.
+        recipe: Budget and settings of each of the two trainings, of which each has half of the
+            minutes.
+        columns: Columns of the meta-data, as of `train`; they are drawn with the sums.
+        by: Column of groups of traces, such as a user.
+        resume: Go on from the folder's last checkpoints, with the same traces and points.
+        force: Replace a model that is there.
+        device: `cpu` or `cuda`; None takes CUDA if there is one.
+        progress: Called with (share done, a note); None shows a bar.
+
+    Raises:
+        InputError: Traces that are not longer than a segment, or what `train` refuses.
+        FileExistsError: The folder holds a model, and neither `resume` nor `force` is given.
+    """
+    recipe = (recipe or Recipe(minutes=10)).halved()
+    traces = traces.without_empty_classes()
+    folders = [None if path is None else Path(path) / name for name in (COARSE, SEGMENTS)]
+    for folder in folders:
+        if folder is not None:
+            refuse_model(folder, force or resume)
+    owners = _owners(traces, by)
+    points = _points(traces, points, shared_length(traces, owners))
+    coarse = _with_owners(as_coarse(traces, points), COARSE_OWNER, owners)
+    segments, row = as_segments(traces, coarse, points)
+    segments = _with_owners(segments, OWNER, owners[row])
+    if folders[1] is not None and not resume:
+        _disown(folders[1])
+    resumed = [resume and f is not None and (f / CONFIG).is_file() for f in folders]
+    with given_or_bar(progress, "train", 1.0) as shown:
+        of_coarse = train(
+            coarse,
+            folders[0],
+            recipe=recipe,
+            codec=TokenCodec(_kept_segments(coarse, owners)),
+            by=COARSE_OWNER,
+            columns=columns,
+            resume=resumed[0],
+            force=force or resume,
+            device=device,
+            progress=lambda share, note: shown(share / 2, f"sums, {note}"),
+        )
+        if of_coarse.about.get("ended") == "interrupted":
+            raise KeyboardInterrupt(f"interrupted before {SEGMENTS} were learned; --resume goes on")
+        of_segments = train(
+            segments,
+            folders[1],
+            recipe=replace(recipe, hidden_columns=0.0),  # sampling gives all of them
+            codec=TokenCodec(points + OVERLAP),
+            by=OWNER,
+            columns=[name for name in segments.meta.column_names if name != OWNER],
+            resume=resumed[1],
+            force=force or resume,
+            device=device,
+            progress=lambda share, note: shown((1 + share) / 2, f"segments, {note}"),
+        )
+    return SegmentModel(of_coarse, of_segments)
+
+
+def _disown(folder: Path) -> None:
+    """Takes a model of long traces away before that of its sums is replaced.
+
+    Beside other sums the segments would be of other traces, and nobody would notice.
+    """
+    (folder / CONFIG).unlink(missing_ok=True)
+
+
+def _owners(traces: Traces, by: str | None) -> Ints:
+    if by is None:
+        return np.arange(len(traces))
+    return np.unique(group_names(traces.meta, by, None), return_inverse=True)[1].astype(np.int64)
+
+
+def _points(traces: Traces, points: int | None, shared: int) -> int:
+    """Points of a segment; refuses what makes no sense."""
+    points = points_for(shared) if points is None else whole("points", points, OVERLAP + 1)
+    if shared <= points:
+        raise InputError(
+            f"points: a segment of {points} points is a whole trace, as 5 traces share no length "
+            f"above {shared}; train without segments"
+        )
+    return points
+
+
+def _kept_segments(coarse: Traces, owners: Ints) -> int:
+    """Segments of a trace that are learned; says how many traces are cut."""
+    kept = shared_length(coarse, owners)
+    if cut := int((coarse.lengths > kept).sum()):
+        warnings.warn(
+            f"{cut} of {len(coarse)} traces have more than {kept} segments, which 5 traces reach; "
+            "the rest is not learned",
+            Note,
+            stacklevel=3,
+        )
+    return kept
+
+
+def _with_owners(traces: Traces, name: str, owners: Ints) -> Traces:
+    return replace(traces, meta=traces.meta.append_column(name, pa.array(owners)))
