@@ -155,7 +155,16 @@ def check_config(config: Mapping[str, Any]) -> None:
 def read_config(path: Path) -> dict[str, Any]:
     """The settings in `config.json`, checked."""
     if not path.is_file():
-        raise InputError(f"{path.parent}: not a netdiffus model folder, it has no {path.name}")
+        inside = " and ".join(sorted(one.parent.name for one in path.parent.glob(f"*/{path.name}")))
+        raise InputError(
+            f"{path.parent}: not a netdiffus model folder, it has no {path.name}"
+            + (
+                f", but {inside} have: of sessions or long traces `sample` makes traces, and other "
+                "commands can be given these"
+                if " and " in inside
+                else ""
+            )
+        )
     with path.open("rb") as file:
         content = file.read(MOST_CONFIG + 1)
     if len(content) > MOST_CONFIG:

@@ -13,6 +13,7 @@ from command import run
 
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError, Note
+from netdiffus.model.model import Model
 from netdiffus.sampling import sample
 from netdiffus.segments import SegmentModel, sample_segments, train_segments
 from netdiffus.segments.cutting import (
@@ -216,6 +217,10 @@ class TestModel:
             SegmentModel(model.segments, model.segments)
         with pytest.raises(InputError, match="train both again"):
             SegmentModel(model.coarse, model.coarse)
+
+    def test_is_not_taken_for_a_model_of_traces(self, folder: Path) -> None:
+        with pytest.raises(InputError, match="coarse and segments have: of sessions or long"):
+            Model.load(folder)
 
     def test_no_model_of_long_traces(self, folder: Path) -> None:
         with pytest.raises(InputError, match="--segments makes them"):
