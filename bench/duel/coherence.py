@@ -34,6 +34,7 @@ def main(words: Sequence[str] | None = None) -> int:
     reader.add_argument("--models", default="causal-10min", help="folders of the preset")
     reader.add_argument("--lab", nargs="*", choices=LAB, default=list(LAB))
     reader.add_argument("--minutes", type=float, default=10.0, help="of a training on the lab's")
+    reader.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="on the lab's")
     reader.add_argument("--data", type=Path, help="folder of the public sets")
     asked = reader.parse_args(words)
     print(markdown("set | seeds | times the floor | standard error", []), end="", flush=True)
@@ -41,7 +42,7 @@ def main(words: Sequence[str] | None = None) -> int:
         seeds = sorted(folder.glob(f"seed*/{asked.models}/model"))
         _print(folder.name, [_of_set(folder.name, one, asked.data) for one in seeds])
     for kind in asked.lab:
-        _print(f"lab, {kind}", [_of_lab(kind, asked.minutes)])
+        _print(f"lab, {kind}", [_of_lab(kind, asked.minutes, seed) for seed in asked.seeds])
     return 0
 
 
@@ -57,10 +58,11 @@ def _of_set(name: str, folder: Path, data: Path | None) -> float:
     return times_the_floor(model, fs.train, fs.holdout)
 
 
-def _of_lab(kind: str, minutes: float) -> float:
+def _of_lab(kind: str, minutes: float, seed: int) -> float:
     traces = lab_traffic(kind).truncate(LAB[kind] or 10**6)
-    learn, holdout = traces.split(1 / 3, seed=0)
-    return times_the_floor(train(learn, recipe=Recipe(cpu_minutes=minutes)), learn, holdout)
+    learn, holdout = traces.split(1 / 3, seed=seed)
+    model = train(learn, recipe=Recipe(cpu_minutes=minutes, seed=seed))
+    return times_the_floor(model, learn, holdout)
 
 
 def times_the_floor(model: Model, learned: Traces, holdout: Traces) -> float:
