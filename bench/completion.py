@@ -1,22 +1,28 @@
-"""How well a model continues traces, beside baselines: `python -m bench.completion --help`.
+"""How well a model completes traces, beside baselines: `python -m bench.completion --help`.
 
-The first 25, 50 and 75 % of a set's points are known of held-out traces that have so many, and 20
-draws continue each. What is drawn are the values of volumes; of packets it is the size with the
-sign of its direction, at each place up to the set's last, 0 behind the end of a trace. So a draw
-that ends too early or too late is judged as one of the wrong size is. Nothing else is known of the
-end: a trace may end right behind the known points.
+Of held-out traces 25, 50 and 75 % of the points are known, and 20 draws complete each. What is
+drawn are the values of volumes; of packets it is the size with the sign of its direction.
+
+The default network continues: the first so many points of the set's length are known, of traces
+that have so many. All places behind them are judged, up to the set's last, with 0 behind the end
+of a trace. So a draw that ends too early or too late is judged as one of the wrong size is. Nothing
+else is known of the end: a trace may end right behind the known points.
+
+`--preset masked` fills in: each point is known with this probability, at least one of a trace; the
+unknown ones are judged. The length is known.
 
 CRPS: E|x - y| - E|x - x'| / 2 for draws x, x' of a point and the real y, divided by the mean
 absolute value of the real points. Coverage: the share of real points between the 10th and 90th
 percentile of the draws (0.80, and more where many points are alike). Sum: the CRPS of the sum of
 the absolute values of all drawn points of a trace, for which the points have to fit together.
 
-The baselines know class and known points, too:
+The baselines are given the class and the known points, too:
 - last value: the last known point, repeated.
 - Markov chain: each next point is one that followed a like one in a training trace of the class.
-- nearest: the rest of one of the k nearest training traces of the class, by their known points or
-  by the logarithms or square roots of these; each draw is any of the k. k and the scale are those
-  of the lowest CRPS for training traces, each continued by the others.
+- interpolation: straight lines between known points; level before the first and behind the last.
+- nearest: one of the k nearest training traces of the class, by their known points or by the
+  logarithms or square roots of these; each draw is any of the k. k and the scale are those of the
+  lowest CRPS for training traces, each completed by the others.
 """
 
 from __future__ import annotations
@@ -30,14 +36,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.distance import cdist
 
 from bench.fidelity import sets
 from bench.tables import markdown
-from netdiffus import Recipe, complete, train
+from netdiffus import Model, Recipe, complete, train
 from netdiffus.files import write_text
 from netdiffus.traces.lab import lab_traffic
-from netdiffus.traces.traces import Floats, Ints, Traces
+from netdiffus.traces.traces import Bools, Floats, Ints, Traces
 
 DRAWS, CENTRAL = 20, (0.1, 0.9)
 SHARES = (0.25, 0.5, 0.75)
@@ -47,26 +52,36 @@ NEIGHBOURS = (1, 2, 3, 5, 10, 20, 40)
 SCALES: dict[str, Callable[[Floats], Floats]] = {"log": np.log1p, "root": np.sqrt, "as is": np.abs}
 LAB_PACKETS, LAB_POINTS = "lab_packets", 32
 NAMES = (*sets.SETS, LAB_PACKETS)
+CAUSAL, MASKED = "causal", "masked"
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What is judged of traces: values (N, C, T), 0 behind the end; class of each; lengths."""
+    """What is judged of traces.
+
+    Attributes:
+        values: (N, C, T), 0 behind the end.
+        names: (N,) the classes.
+        known: (N, T) which points are known.
+        fits: (N,) which traces have the known points, and others.
+    """
 
     values: Floats
     names: npt.NDArray[np.str_]
-    lengths: Ints
+    known: Bools
+    fits: Bools
 
-    @classmethod
-    def of(cls, traces: Traces, points: int) -> Seen:
-        """Sizes with the sign of their direction, where traces have both; else all channels."""
-        values = sets.signed(traces).values[:, :, :points]
-        padded = np.pad(values, ((0, 0), (0, 0), (0, points - values.shape[2])))
-        return cls(padded, traces.label_names, traces.lengths)
+    def __getitem__(self, rows: Bools) -> Seen:
+        return Seen(self.values[rows], self.names[rows], self.known[rows], self.fits[rows])
+
+    @property
+    def truth(self) -> Floats:
+        """(N, C, T): what is to be drawn, 0 at known points."""
+        return np.where(self.known[:, None], 0.0, self.values)
 
 
-Rest = Callable[[Seen, Seen, int], Floats]
-"""Training and held-out traces, and how many points are known, to draws (R, N, C, T - known)."""
+Rest = Callable[[Seen, Seen], Floats]
+"""Training and held-out traces to draws (R, N, C, T); known points of draws do not matter."""
 Figures = dict[str, dict[str, dict[str, float]]]  # by share known, who, and what
 
 
@@ -76,20 +91,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("set", choices=NAMES)
+    parser.add_argument("--preset", choices=[CAUSAL, MASKED], default=CAUSAL)
     parser.add_argument("--data", type=Path, default=sets.folder_of_data())
     parser.add_argument("--out", type=Path, default=Path("build/completion"))
     parser.add_argument("--minutes", type=float, default=3.0, help="of processor time")
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--traces", type=int, default=MOST)
+    parser.add_argument("--traces", type=int, default=MOST, help="held-out ones, at most")
     parser.add_argument("--seed", type=int, default=0, help="of split, training and draws")
     chosen = parser.parse_args(arguments)
     real, held = _read(chosen.set, chosen.data, chosen.seed)
     some = np.random.default_rng(chosen.seed).permutation(len(held))[: chosen.traces]
     budget = {"steps": chosen.steps} if chosen.steps else {"cpu_minutes": chosen.minutes}
-    figures = measured(real, held[some], Recipe(**budget, seed=chosen.seed))
+    recipe = Recipe(**budget, seed=chosen.seed)
+    model = train(real, recipe=recipe, preset=chosen.preset, columns=[])
+    figures = measured(model, real, held[some], chosen.seed)
     text = table(chosen.set, figures)
-    write_text(chosen.out / f"{chosen.set}.json", json.dumps(figures, indent=1) + "\n")
-    write_text(chosen.out / f"{chosen.set}.md", text)
+    name = f"{chosen.set}-{chosen.preset}"
+    write_text(chosen.out / f"{name}.json", json.dumps(figures, indent=1) + "\n")
+    write_text(chosen.out / f"{name}.md", text)
     print(text)
     return 0
 
@@ -101,43 +120,71 @@ def _read(name: str, data: Path, seed: int) -> tuple[Traces, Traces]:
     if name == LAB_PACKETS:
         packets = lab_traffic("packets").select(["packet_length", "direction"])
         # Short first parts of different links are often equal, and may stand on both sides.
-        return packets.truncate(LAB_POINTS).split(by="group", seed=seed, keep_duplicates=False)
+        split = packets.truncate(LAB_POINTS).split(by="group", seed=seed, keep_duplicates=False)
+        return split
     found = sets.load(name, data, seed=seed)
     return found.train, found.holdout
 
 
-def measured(real: Traces, held: Traces, recipe: Recipe, draws: int = DRAWS) -> Figures:
+def measured(model: Model, real: Traces, held: Traces, seed: int) -> Figures:
     """The figures of the model and of each baseline."""
-    model, points = train(real, recipe=recipe, columns=[]), real.values.shape[2]
-    learned, found = Seen.of(real, points), {}
+    points, found = real.values.shape[2], {}
+    cut = in_part if model.preset == MASKED else at_first
+    baselines = FILLING if model.preset == MASKED else CONTINUING
     for share in SHARES:
-        known = round(share * points)
-        going = held[held.lengths >= known]
-
-        def by_model(real: Seen, held: Seen, known: int, going: Traces = going) -> Floats:
-            begun = going.truncate(known)
-            made = complete(model, begun, draws, seed=recipe.seed, progress=lambda *_: None)
-            values = Seen.of(made, points).values
-            by_trace = values.reshape(len(begun), draws, *values.shape[1:])
-            rest: Floats = by_trace.swapaxes(0, 1)[..., known:]
-            return rest
-
-        who: dict[str, Rest] = {"model": by_model, **BASELINES}
-        judged_by = Seen.of(going, points)
-        drawn = {name: rest(learned, judged_by, known) for name, rest in who.items()}
-        found[f"{share:.0%}"] = compared(drawn, judged_by.values[:, :, known:])
+        learned, every = cut(real, points, share, seed), cut(held, points, share, seed + 1)
+        judging = every[every.fits]
+        drawn = {"model": by_model(model, held[every.fits], judging, seed)}
+        drawn |= {name: rest(learned, judging) for name, rest in baselines.items()}
+        found[f"{share:.0%}"] = compared(drawn, judging)
     return found
 
 
-def compared(drawn: dict[str, Floats], truth: Floats) -> dict[str, dict[str, float]]:
+def at_first(traces: Traces, points: int, share: float, seed: int) -> Seen:
+    """The first points are known, of traces that have so many."""
+    count = round(share * points)
+    known = np.broadcast_to(np.arange(points) < count, (len(traces), points))
+    fits = traces.lengths >= count
+    return Seen(in_places(traces, points), traces.label_names, known, fits)
+
+
+def in_part(traces: Traces, points: int, share: float, seed: int) -> Seen:
+    """Random points are known, and all places behind the end."""
+    inside = np.arange(points) < traces.lengths[:, None]
+    drawn = np.where(inside, np.random.default_rng(seed).random(inside.shape), 0.0)
+    least = np.where(inside, drawn, 1.0).min(axis=1, keepdims=True)
+    known = (drawn < share) | (drawn == least)
+    return Seen(in_places(traces, points), traces.label_names, known, ~known.all(axis=1))
+
+
+def in_places(traces: Traces, points: int) -> Floats:
+    """(N, C, T): sizes with the sign of their direction, where traces have both; else all channels.
+
+    Behind the end they are 0.
+    """
+    values = sets.signed(traces).values[:, :, :points]
+    return np.pad(values, ((0, 0), (0, 0), (0, points - values.shape[2])))
+
+
+def by_model(model: Model, held: Traces, seen: Seen, seed: int) -> Floats:
+    """Draws (R, N, C, T) of the model."""
+    points = seen.known.shape[1]
+    begun = held if model.preset == MASKED else held.truncate(int(seen.known[0].sum()))
+    known = seen.known[:, : begun.values.shape[2]]
+    made = complete(model, begun, DRAWS, known=known, seed=seed, progress=lambda *_: None)
+    values = in_places(made, points)
+    return values.reshape(len(held), DRAWS, *values.shape[1:]).swapaxes(0, 1)
+
+
+def compared(drawn: dict[str, Floats], seen: Seen) -> dict[str, dict[str, float]]:
     """The figures of each; and how far its CRPS is above the first one's, with standard error."""
-    by_trace = {name: scores(one, truth) for name, one in drawn.items()}
+    by_trace = {name: scores(one, seen) for name, one in drawn.items()}
     first = next(iter(by_trace.values()))
     found = {}
     for name, one in drawn.items():
         above = by_trace[name] - first
         error = above.std() / np.sqrt(len(above))
-        found[name] = judged(one, truth) | {
+        found[name] = judged(one, seen) | {
             "traces": len(above),
             "above": float(above.mean()),
             "error": float(error),
@@ -145,22 +192,28 @@ def compared(drawn: dict[str, Floats], truth: Floats) -> dict[str, dict[str, flo
     return found
 
 
-def judged(drawn: Floats, truth: Floats) -> dict[str, float]:
-    """Figures of draws (R, N, C, T) beside what was (N, C, T).
+def judged(drawn: Floats, seen: Seen) -> dict[str, float]:
+    """Figures of draws (R, N, C, T).
 
     A real point lies between two percentiles as often as draws of it do.
     """
     low, high = np.quantile(drawn, CENTRAL, axis=0, method="weibull")
-    inside = (truth >= low) & (truth <= high)
-    sums = [np.abs(one).sum(-1, keepdims=True) for one in (drawn, truth)]
+    inside = (seen.values >= low) & (seen.values <= high)
+    wanted = ~seen.known[:, None] & np.ones_like(inside)
+    sums = [np.abs(one).sum(-1, keepdims=True) for one in (drawn * wanted, seen.truth)]
     return {
-        "crps": float(scores(drawn, truth).mean()),
-        "sum": float(scores(*sums).mean()),
-        "coverage": float(inside.mean()),
+        "crps": float(scores(drawn, seen).mean()),
+        "sum": float(_crps(*sums).mean()),
+        "coverage": float(inside[wanted].mean()),
     }
 
 
-def scores(drawn: Floats, truth: Floats) -> Floats:
+def scores(drawn: Floats, seen: Seen) -> Floats:
+    """(N,) the CRPS of draws (R, N, C, T) of each trace, as a share of its mean real value."""
+    return _crps(np.where(seen.known[:, None], 0.0, drawn), seen.truth)
+
+
+def _crps(drawn: Floats, truth: Floats) -> Floats:
     """(N,) the CRPS of draws (R, N, C, T) of each trace, by pairs of different draws.
 
     It estimates the CRPS of what draws are drawn from without bias, if they are independent. The
@@ -194,23 +247,28 @@ def table(name: str, figures: Figures) -> str:
     return markdown(" | ".join(["set, known", *who, "best baseline less model", *sums]), rows)
 
 
-def _last_value(real: Seen, held: Seen, known: int) -> Floats:
-    last = held.values[:, :, known - 1 : known]
-    rest: Floats = np.repeat(last[None], held.values.shape[2] - known, axis=3)
-    return rest
+def _last_value(real: Seen, held: Seen) -> Floats:
+    last = held.known.sum(1)[0]
+    drawn: Floats = np.repeat(held.values[None, :, :, last - 1, None], held.known.shape[1], axis=3)
+    return drawn
 
 
-def _markov(real: Seen, held: Seen, known: int) -> Floats:
-    rng = np.random.default_rng(0)
-    steps = held.values.shape[2] - known
-    out = np.zeros((DRAWS, *held.values.shape[:2], steps))
+def _interpolation(real: Seen, held: Seen) -> Floats:
+    out, places = np.zeros_like(held.values), np.arange(held.known.shape[1])
+    for i, known in enumerate(held.known):
+        for c, values in enumerate(held.values[i]):
+            out[i, c] = np.interp(places, places[known], values[known])
+    return out[None]
+
+
+def _markov(real: Seen, held: Seen) -> Floats:
+    rng, known = np.random.default_rng(0), int(held.known.sum(1)[0])
+    out = np.repeat(held.values[None], DRAWS, axis=0)
     for name in np.unique(held.names):
-        mine, points = held.names == name, real.values[real.names == name]
-        chain = _Chain(points)
-        now = np.repeat(held.values[mine][None, :, :, known - 1], DRAWS, axis=0)
-        for t in range(steps):
-            now = chain.next(now.reshape(-1, now.shape[2]), rng).reshape(now.shape)
-            out[..., t][:, mine] = now
+        mine, chain = held.names == name, _Chain(real.values[real.names == name])
+        for t in range(known, out.shape[3]):
+            now = out[:, mine, :, t - 1]
+            out[:, mine, :, t] = chain.next(now.reshape(-1, now.shape[2]), rng).reshape(now.shape)
     return out
 
 
@@ -248,15 +306,13 @@ def _edges(values: Floats) -> Floats:
     return np.unique([*spread, 0.0, np.nextafter(0.0, 1.0)])
 
 
-def _nearest(real: Seen, held: Seen, known: int) -> Floats:
-    rest, going = real.values[:, :, known:], real.lengths >= known
-
+def _nearest(real: Seen, held: Seen) -> Floats:
     def lost(scale: str, k: int) -> float:
-        return float(scores(rest[_any_of(near[scale][:k])], rest[going]).mean())
+        return float(scores(real.values[_any_of(near[scale][:k])], real[real.fits]).mean())
 
-    near = {scale: neighbours(real, real, known, scale)[:, going] for scale in SCALES}
+    near = {scale: neighbours(real, real, scale)[:, real.fits] for scale in SCALES}
     scale, k = min(itertools.product(SCALES, NEIGHBOURS), key=lambda one: lost(*one))
-    return rest[_any_of(neighbours(real, held, known, scale)[:k])]
+    return real.values[_any_of(neighbours(real, held, scale)[:k])]
 
 
 def _any_of(rows: Ints) -> Ints:
@@ -268,16 +324,15 @@ def _any_of(rows: Ints) -> Ints:
     return np.take_along_axis(rows, rng.integers(len(rows), size=(DRAWS, rows.shape[1])), axis=0)
 
 
-def neighbours(real: Seen, held: Seen, known: int, scale: str) -> Ints:
-    """(K, N): the nearest real traces of the class, nearest first; no trace is its own.
+def neighbours(real: Seen, held: Seen, scale: str) -> Ints:
+    """(K, N): by the known points, the nearest real traces of the class, nearest first.
 
-    Where a class has fewer than K, they are repeated.
+    No trace is its own. Where a class has fewer than K, they are repeated.
     """
     found = np.zeros((max(NEIGHBOURS), len(held.names)), dtype=np.int64)
-    a, b = (_scaled(one.values[:, :, :known], scale) for one in (held, real))
     for name in np.unique(held.names):
         rows, mine = (np.flatnonzero(one.names == name) for one in (held, real))
-        far = cdist(a[rows], b[mine], "sqeuclidean")
+        far = _distances(held[held.names == name], real.values[mine], scale)
         if held is real:
             np.fill_diagonal(far, np.inf)
         others = max(1, len(mine) - (held is real))
@@ -286,17 +341,22 @@ def neighbours(real: Seen, held: Seen, known: int, scale: str) -> Ints:
     return found
 
 
-def _scaled(values: Floats, scale: str) -> Floats:
-    """(N, C * T), with the sign of the values."""
-    found: Floats = (np.sign(values) * SCALES[scale](np.abs(values))).reshape(len(values), -1)
-    return found
+def _distances(held: Seen, others: Floats, scale: str) -> Floats:
+    """(N, M): sums over known points of squared differences to others (M, C, T)."""
+    a, b = (np.sign(v) * SCALES[scale](np.abs(v)) for v in (held.values, others))
+    known = np.broadcast_to(held.known[:, None], a.shape).reshape(len(a), -1).astype(float)
+    a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
+    far: Floats = known @ (b**2).T - 2 * (known * a) @ b.T + (known * a**2).sum(1, keepdims=True)
+    return far
 
 
-BASELINES: dict[str, Rest] = {
+NEAREST = "nearest"
+CONTINUING: dict[str, Rest] = {
     "last value": _last_value,
     "Markov chain": _markov,
-    "nearest": _nearest,
+    NEAREST: _nearest,
 }
+FILLING: dict[str, Rest] = {"interpolation": _interpolation, NEAREST: _nearest}
 
 if __name__ == "__main__":
     raise SystemExit(main())
