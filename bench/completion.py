@@ -1,6 +1,6 @@
 """How well a model completes traces, beside baselines: `python -m bench.completion --help`.
 
-Of held-out traces 25, 50 and 75 % of the points are known, and 20 draws complete each. What is
+Of held-out traces 25, 50 and 75 % of the points are known, and 100 draws complete each. What is
 drawn are the values of volumes; of packets it is the size with the sign of its direction.
 
 The default network continues: the first so many points of the set's length are known, of traces
@@ -44,7 +44,7 @@ from netdiffus.files import write_text
 from netdiffus.traces.lab import lab_traffic
 from netdiffus.traces.traces import Bools, Floats, Ints, Traces
 
-DRAWS, CENTRAL = 20, (0.1, 0.9)
+DRAWS, CENTRAL = 100, (0.1, 0.9)
 SHARES = (0.25, 0.5, 0.75)
 MOST = 1_000  # held-out traces
 STATES = 32  # of each channel, with about as many points each
@@ -87,6 +87,21 @@ Figures = dict[str, dict[str, dict[str, float]]]  # by share known, who, and wha
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the table, and writes it with the figures beside it."""
+    chosen = _options().parse_args(arguments)
+    real, held = _read(chosen.set, chosen.data, chosen.seed)
+    some = np.random.default_rng(chosen.seed).permutation(len(held))[: chosen.traces]
+    budget = {"steps": chosen.steps} if chosen.steps else {"cpu_minutes": chosen.minutes}
+    recipe = Recipe(**budget, validation_fraction=chosen.validation, seed=chosen.seed)
+    model = train(real, recipe=recipe, preset=chosen.preset, columns=[])
+    figures = measured(model, real, held[some], chosen.seed, chosen.draws)
+    text, name = table(chosen.set, figures), f"{chosen.set}-{chosen.preset}"
+    write_text(chosen.out / f"{name}.json", json.dumps(figures, indent=1) + "\n")
+    write_text(chosen.out / f"{name}.md", text)
+    print(text)
+    return 0
+
+
+def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -96,21 +111,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("build/completion"))
     parser.add_argument("--minutes", type=float, default=3.0, help="of processor time")
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--validation", type=float, default=0.1, help="share of traces; see Recipe")
     parser.add_argument("--traces", type=int, default=MOST, help="held-out ones, at most")
+    parser.add_argument("--draws", type=int, default=DRAWS, help="of the model")
     parser.add_argument("--seed", type=int, default=0, help="of split, training and draws")
-    chosen = parser.parse_args(arguments)
-    real, held = _read(chosen.set, chosen.data, chosen.seed)
-    some = np.random.default_rng(chosen.seed).permutation(len(held))[: chosen.traces]
-    budget = {"steps": chosen.steps} if chosen.steps else {"cpu_minutes": chosen.minutes}
-    recipe = Recipe(**budget, seed=chosen.seed)
-    model = train(real, recipe=recipe, preset=chosen.preset, columns=[])
-    figures = measured(model, real, held[some], chosen.seed)
-    text = table(chosen.set, figures)
-    name = f"{chosen.set}-{chosen.preset}"
-    write_text(chosen.out / f"{name}.json", json.dumps(figures, indent=1) + "\n")
-    write_text(chosen.out / f"{name}.md", text)
-    print(text)
-    return 0
+    return parser
 
 
 def _read(name: str, data: Path, seed: int) -> tuple[Traces, Traces]:
@@ -120,13 +125,13 @@ def _read(name: str, data: Path, seed: int) -> tuple[Traces, Traces]:
     if name == LAB_PACKETS:
         packets = lab_traffic("packets").select(["packet_length", "direction"])
         # Short first parts of different links are often equal, and may stand on both sides.
-        split = packets.truncate(LAB_POINTS).split(by="group", seed=seed, keep_duplicates=False)
-        return split
+        begin = packets.truncate(LAB_POINTS)
+        return begin.split(by="group", seed=seed, keep_duplicates=False)
     found = sets.load(name, data, seed=seed)
     return found.train, found.holdout
 
 
-def measured(model: Model, real: Traces, held: Traces, seed: int) -> Figures:
+def measured(model: Model, real: Traces, held: Traces, seed: int, draws: int) -> Figures:
     """The figures of the model and of each baseline."""
     points, found = real.values.shape[2], {}
     cut = in_part if model.preset == MASKED else at_first
@@ -134,7 +139,7 @@ def measured(model: Model, real: Traces, held: Traces, seed: int) -> Figures:
     for share in SHARES:
         learned, every = cut(real, points, share, seed), cut(held, points, share, seed + 1)
         judging = every[every.fits]
-        drawn = {"model": by_model(model, held[every.fits], judging, seed)}
+        drawn = {"model": by_model(model, held[every.fits], judging, seed, draws)}
         drawn |= {name: rest(learned, judging) for name, rest in baselines.items()}
         found[f"{share:.0%}"] = compared(drawn, judging)
     return found
@@ -166,14 +171,14 @@ def in_places(traces: Traces, points: int) -> Floats:
     return np.pad(values, ((0, 0), (0, 0), (0, points - values.shape[2])))
 
 
-def by_model(model: Model, held: Traces, seen: Seen, seed: int) -> Floats:
+def by_model(model: Model, held: Traces, seen: Seen, seed: int, draws: int) -> Floats:
     """Draws (R, N, C, T) of the model."""
     points = seen.known.shape[1]
     begun = held if model.preset == MASKED else held.truncate(int(seen.known[0].sum()))
     known = seen.known[:, : begun.values.shape[2]]
-    made = complete(model, begun, DRAWS, known=known, seed=seed, progress=lambda *_: None)
+    made = complete(model, begun, draws, known=known, seed=seed, progress=lambda *_: None)
     values = in_places(made, points)
-    return values.reshape(len(held), DRAWS, *values.shape[1:]).swapaxes(0, 1)
+    return values.reshape(len(held), draws, *values.shape[1:]).swapaxes(0, 1)
 
 
 def compared(drawn: dict[str, Floats], seen: Seen) -> dict[str, dict[str, float]]:
