@@ -209,8 +209,10 @@ def test_tiny_bench_prints_its_table(
     baselines: dict[str, Rest],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    small = ["--steps", "2", "--traces", "12", "--draws", "10"]
+    monkeypatch.setattr("bench.completion.DRAWS", 10)
+    small = ["--steps", "2", "--traces", "12"]
     assert main([name, "--preset", preset, *small, "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert (tmp_path / f"{name}-{preset}.md").read_text() in printed
