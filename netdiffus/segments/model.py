@@ -128,8 +128,9 @@ def train_segments(
         traces: Traces of points or of volumes, of any length.
         path: Folder for the model; None keeps it in memory.
         points: Of a segment, at least 9; None takes 16, or as many as give 512 segments.
-        recipe: Budget and settings of each of the two trainings, of which each has half of the
-            minutes.
+        recipe: Budget and settings. The sums have half of the minutes, the segments what is left:
+            more than half, if the network of the sums was overfitting before. Steps are those of
+            each training. None is ten minutes.
         columns: Columns of the meta-data, as of `train`; they are drawn with the sums.
         by: Column of groups of traces, such as a user.
         resume: Go on from the folder's last checkpoints, with the same traces and points.
@@ -141,7 +142,7 @@ def train_segments(
         InputError: Traces that are not longer than a segment, or what `train` refuses.
         FileExistsError: The folder holds a model, and neither `resume` nor `force` is given.
     """
-    recipe = (recipe or Recipe(minutes=10)).halved()
+    recipe = recipe or Recipe(minutes=10)
     traces = traces.without_empty_classes()
     folders = [None if path is None else Path(path) / name for name in (COARSE, SEGMENTS)]
     for folder in folders:
@@ -159,7 +160,7 @@ def train_segments(
         of_coarse = train(
             coarse,
             folders[0],
-            recipe=recipe,
+            recipe=recipe.halved(),
             codec=TokenCodec(_kept_segments(coarse, owners)),
             by=COARSE_OWNER,
             columns=columns,
@@ -173,7 +174,8 @@ def train_segments(
         of_segments = train(
             segments,
             folders[1],
-            recipe=replace(recipe, hidden_columns=0.0),  # sampling gives all of them
+            # Sampling gives all columns.
+            recipe=replace(_rest(recipe, of_coarse), hidden_columns=0.0),
             codec=TokenCodec(points + OVERLAP),
             by=OWNER,
             columns=[name for name in segments.meta.column_names if name != OWNER],
@@ -183,6 +185,18 @@ def train_segments(
             progress=lambda share, note: shown((1 + share) / 2, f"segments, {note}"),
         )
     return SegmentModel(of_coarse, of_segments)
+
+
+def _rest(recipe: Recipe, before: Model) -> Recipe:
+    """The budget without what a model was trained for."""
+    spent = {"minutes": "seconds", "cpu_minutes": "cpu_seconds"}
+    left = {
+        name: getattr(recipe, name) - before.about[of] / 60
+        for name, of in spent.items()
+        if getattr(recipe, name) is not None
+    }
+    least = recipe.halved()  # a step may end after the budget
+    return replace(recipe, **{name: max(m, getattr(least, name)) for name, m in left.items()})
 
 
 def _disown(folder: Path) -> None:

@@ -232,6 +232,15 @@ class TestModel:
         with pytest.raises(InputError, match="points"):
             train_segments(long_traces(), points=OVERLAP, recipe=QUICK)
 
+    def test_minutes_that_the_sums_leave_are_the_segments(self) -> None:
+        """Three steps take less than the minute that the sums may take."""
+        model = train_segments(
+            long_traces(), points=POINTS, recipe=Recipe(minutes=2, steps=3, seed=0)
+        )
+        spent = model.coarse.about["seconds"] / 60
+        assert spent < 1  # three steps end before half of the minutes
+        assert model.segments.about["budget"]["minutes"] == pytest.approx(2 - spent)
+
     def test_interrupted_between_both_and_resumed(self, tmp_path: Path) -> None:
         """The same weights as of a run that was not interrupted."""
         few = replace(QUICK, steps=3)
