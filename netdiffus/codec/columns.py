@@ -28,7 +28,7 @@ LENGTHS = "columns.lengths"  # tensor of the lengths, beside those of columns by
 # Names of columns that say who or what a single trace is.
 _IDENTIFIERS = re.compile(
     r"(^|_)(id|ids|uuid|uid|name|user|host|hostname|mac|ip|addr|address|src|dst|session|file|path"
-    r"|capture|group|seed|label|sni|url|domain)($|_)|trace_id",
+    r"|capture|group|seed|label|sni|url|domain|(s|d|src|dst)(ip|addr|mac))($|_)|trace_id",
     re.IGNORECASE,
 )
 _MAC = re.compile(r"([0-9a-f]{2}[:-]){5}[0-9a-f]{2}", re.IGNORECASE)

@@ -334,3 +334,11 @@ def test_a_run_with_other_columns_is_not_resumed(tmp_path: Path) -> None:
         train(plain, tmp_path, recipe=recipe, width=8, resume=True)
     with pytest.raises(InputError, match="resume: columns was"):
         train(traces, tmp_path, recipe=recipe, width=8, resume=True, columns=["protocol"])
+
+
+@pytest.mark.parametrize("name", ["srcip", "dstip", "sip", "saddr", "dstaddr", "srcmac", "src_ip"])
+def test_addresses_written_as_numbers_are_not_learned(name: str) -> None:
+    """NetShare writes those of UGR'16 so; the name alone says what they are."""
+    traces = of_ports([443] * 9, **{name: [719036359] * 9})
+    with pytest.warns(Note, match=rf"{name} \(its name is that of an identifier\)"):
+        assert fitted(traces, "all").names == ("server_port",)
