@@ -336,9 +336,18 @@ def test_a_run_with_other_columns_is_not_resumed(tmp_path: Path) -> None:
         train(traces, tmp_path, recipe=recipe, width=8, resume=True, columns=["protocol"])
 
 
-@pytest.mark.parametrize("name", ["srcip", "dstip", "sip", "saddr", "dstaddr", "srcmac", "src_ip"])
-def test_addresses_written_as_numbers_are_not_learned(name: str) -> None:
-    """NetShare writes those of UGR'16 so; the name alone says what they are."""
+@pytest.mark.parametrize(
+    "name",
+    ["srcip", "dstip", "sip", "SrcAddr", "dstaddr", "srcmac", "src_ip", "Flow ID", "flowId", "src"],
+)
+def test_identifiers_are_recognised_by_name_alone(name: str) -> None:
+    """NetShare writes the addresses of UGR'16 as numbers; a flow ID of CICFlowMeter holds two."""
     traces = of_ports([443] * 9, **{name: [719036359] * 9})
     with pytest.warns(Note, match=rf"{name} \(its name is that of an identifier\)"):
         assert fitted(traces, "all").names == ("server_port",)
+
+
+def test_source_ports_and_the_bytes_of_an_end_are_no_identifiers() -> None:
+    names = "src_port", "Src Port", "id.orig_p", "dst_bytes", "idle", "Idle Mean"
+    traces = of_ports([443] * 9, **{name: [7] * 9 for name in names})
+    assert fitted(traces, "all").names == ("server_port", *names)
