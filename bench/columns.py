@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,12 +20,15 @@ import numpy as np
 import pyarrow as pa
 
 from bench.fidelity import sets
+from bench.fidelity.kept import ending_well
 from netdiffus import Model, Recipe, Traces, evaluate, sample, train
+from netdiffus.errors import InputError
 from netdiffus.files import write_text
 from netdiffus.sessions.flows import with_meta
 from netdiffus.traces.lab import lab_traffic
 from netdiffus.traces.traces import Bools, Floats
 
+SETS = (sets.LAB, "mirage_appx", "flows")
 MOST = 2_000  # traces of each side
 FEWEST = 10  # traces of a class
 POINTS = 32  # of the flows
@@ -36,10 +40,11 @@ OF_A_TRACE = ("packets", "bytes_up", "mean_size", "duration", "answered", "large
 BOUNDS = {"small": 128, "medium": 600, "large": 1_400}  # of the largest packet, B
 
 
+@ending_well
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the table, and writes it with the figures beside it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("set", choices=[sets.LAB, "mirage_appx", "flows"])
+    """Prints the table of each set, and writes it with the figures beside it."""
+    parser = argparse.ArgumentParser(prog="bench.columns", description=__doc__)
+    parser.add_argument("sets", nargs="*", metavar="SET", help=f"{', '.join(SETS)}; all if none")
     parser.add_argument("--flows", type=Path, help="the table of `flows`")
     parser.add_argument("--data", type=Path, help="folder of the public sets")
     parser.add_argument("--out", type=Path, default=Path("build/columns"))
@@ -48,17 +53,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--traces", type=int, default=MOST, help="of each side, at most")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
-    real, held, names = _read(chosen.set, chosen.flows, chosen.data, chosen.seed)
+    if unknown := set(chosen.sets) - set(SETS):
+        parser.error(f"unknown set {min(unknown)!r}; there are: {', '.join(SETS)}")
+    asked = chosen.sets or SETS
+    missing = [name for name in asked if not _measure_set(name, chosen)]
+    if len(missing) == len(asked):
+        raise InputError(f"no set was measured; left out: {', '.join(missing)}")
+    return 0
+
+
+def _measure_set(name: str, chosen: argparse.Namespace) -> bool:
+    """Whether there is such a set; if so, prints and writes its table."""
+    try:
+        real, held, names = _read(name, chosen.flows, chosen.data, chosen.seed)
+    except InputError as error:
+        print(f"{name} left out: {error}", file=sys.stderr)
+        return False
     rng = np.random.default_rng(chosen.seed)
     some = [one[np.sort(rng.permutation(len(one))[: chosen.traces])] for one in (real, held)]
     both = [replace(one, meta=one.meta.select(list(names))) for one in some]
     real, held = (one[_frequent(both, one)].without_empty_classes() for one in both)
     budget = {"steps": chosen.steps} if chosen.steps else {"cpu_minutes": chosen.minutes}
     figures = measured(real, held, names, Recipe(**budget, seed=chosen.seed), chosen.seed)
-    write_text(chosen.out / f"{chosen.set}.json", json.dumps(figures, indent=1) + "\n")
-    print(text := table(chosen.set, figures))
-    write_text(chosen.out / f"{chosen.set}.md", text)
-    return 0
+    write_text(chosen.out / f"{name}.json", json.dumps(figures, indent=1) + "\n")
+    print(text := table(name, figures))
+    write_text(chosen.out / f"{name}.md", text)
+    return True
 
 
 def measured(
@@ -117,7 +137,7 @@ def _read(
         return _with_link(real), _with_link(held), OF_A_LINK
     if name == "flows":
         if flows is None:
-            raise SystemExit("name the table with --flows")
+            raise InputError("name its table with --flows")
         real, held = Traces.load(flows).split(0.5, by="session", keep_duplicates=False, seed=seed)
         return _flows(real), _flows(held), OF_A_FLOW
     folder = sets.folder_of_data() if data is None else data

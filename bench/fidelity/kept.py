@@ -38,7 +38,7 @@ def ending_well(command: Command) -> Command:
             print(f"error: {error}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
-            print("Stopped; the same command goes on from here.", file=sys.stderr)
+            print("Stopped; the same command uses what is kept in its folder.", file=sys.stderr)
             return 130
 
     return main

@@ -27,10 +27,11 @@ OURS = ("label", "trace_id", "seed")  # columns that all traces that are made ha
 LENGTHS = "columns.lengths"  # tensor of the lengths, beside those of columns by number
 # Names of columns that say who or what a single trace is.
 _IDENTIFIERS = re.compile(
-    r"(^|_)(id|ids|uuid|uid|name|user|host|hostname|mac|ip|addr|address|src|dst|session|file|path"
-    r"|capture|group|seed|label|sni|url|domain)($|_)|trace_id",
+    r"(^|_)(id|ids|uuid|uid|name|user|host|hostname|mac|ip|addr|address|session|file|path"
+    r"|capture|group|seed|label|sni|url|domain|(s|d|src|dst)(ip|addr|mac))($|_)|^(src|dst)$",
     re.IGNORECASE,
 )
+_WORD_ENDS = re.compile(r"(?<=[a-z])(?=[A-Z])|[\s-]+")  # of `Flow ID`, `SrcIP`
 _MAC = re.compile(r"([0-9a-f]{2}[:-]){5}[0-9a-f]{2}", re.IGNORECASE)
 LOOKED_AT = 1_000  # cells of a text that may be addresses
 
@@ -294,7 +295,7 @@ def _unsafe(name: str, cells: pa.ChunkedArray) -> str | None:
     """Why a column is left out where all are asked for; None where it is not."""
     if name in CODES:
         return None
-    if _IDENTIFIERS.search(name):
+    if _IDENTIFIERS.search(_WORD_ENDS.sub("_", name.strip())):
         return "its name is that of an identifier"
     try:
         there = plain(name, cells).drop_null()

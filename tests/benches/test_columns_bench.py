@@ -39,3 +39,24 @@ def test_columns_that_are_counted_from_traces(tmp_path: Path) -> None:
     assert row.pop("duration").total_seconds() == 0.75
     assert row.pop("mean_size") == pytest.approx((first + 1560) / 3)
     assert row == {"packets": 3, "bytes_up": first + 60, "answered": True, "largest": "full"}
+
+
+def test_sets_that_are_missing_are_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[int] = []
+
+    def measure(real: Traces, *_: object) -> dict[str, dict[str, float]]:
+        measured.append(len(real))
+        return {"steps": {"with": 1.0, "without": 1.0}}
+
+    monkeypatch.setattr("bench.columns.measured", measure)
+    command = ["--traces", "90", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert main(command) == 0
+    assert len(measured) == 1
+    assert [path.name for path in sorted((tmp_path / "out").iterdir())] == ["lab.json", "lab.md"]
+    said = capsys.readouterr().err
+    assert "flows left out: name its table with --flows" in said
+    assert "mirage_appx left out" in said
+    assert main(["flows", *command]) == 2
+    assert "no set was measured; left out: flows" in capsys.readouterr().err

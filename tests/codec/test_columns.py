@@ -334,3 +334,20 @@ def test_a_run_with_other_columns_is_not_resumed(tmp_path: Path) -> None:
         train(plain, tmp_path, recipe=recipe, width=8, resume=True)
     with pytest.raises(InputError, match="resume: columns was"):
         train(traces, tmp_path, recipe=recipe, width=8, resume=True, columns=["protocol"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["srcip", "dstip", "sip", "SrcAddr", "dstaddr", "srcmac", "src_ip", "Flow ID", "flowId", "src"],
+)
+def test_identifiers_are_recognised_by_name_alone(name: str) -> None:
+    """NetShare writes the addresses of UGR'16 as numbers; a flow ID of CICFlowMeter holds two."""
+    traces = of_ports([443] * 9, **{name: [719036359] * 9})
+    with pytest.warns(Note, match=rf"{name} \(its name is that of an identifier\)"):
+        assert fitted(traces, "all").names == ("server_port",)
+
+
+def test_source_ports_and_the_bytes_of_an_end_are_no_identifiers() -> None:
+    names = "src_port", "Src Port", "id.orig_p", "dst_bytes", "idle", "Idle Mean"
+    traces = of_ports([443] * 9, **{name: [7] * 9 for name in names})
+    assert fitted(traces, "all").names == ("server_port", *names)

@@ -162,6 +162,19 @@ def test_netflow(tmp_path: Path) -> None:
     assert traces.meta["protocol"].to_pylist() == ["UDP"]
 
 
+def test_netflow_of_ugr16(tmp_path: Path) -> None:
+    """As NetShare names its columns, with addresses as numbers."""
+    found, traces, said = flows(
+        tmp_path / "raw.csv",
+        "srcip,dstip,srcport,dstport,proto,ts,td,pkt,byt,type\n"
+        "1730436467,719036359,55987,443,TCP,1458298072364000.0,305.6,62,1736,background\n",
+        label_column="type",
+    )
+    assert found == {"td": [305.6], "pkt": [62], "byt": [1736]}
+    assert {"srcport", "server_port", "protocol"} < set(traces.meta.column_names)
+    assert "one row is one flow (NetFlow)" in said
+
+
 def flows(path: Path, text: str, **options: Any) -> tuple[dict[str, list[float]], Traces, str]:
     """The channels of a table of flows, its traces, and what was said."""
     path.write_text(text)

@@ -22,7 +22,7 @@ ORDER_DRAW = 2**30  # of training: which cells are given
 LENGTH_DRAW = 2**31  # of the place of a length inside its bin
 LABEL_SCALE = 0.5  # standard deviation of a class's first features: classes differ from the start
 BLOCKS = 2
-ORDERS = 16  # of the cells of a trace in one step of training: cells cost little beside points
+ORDERS = 8  # random ones of a trace's cells in one step of training, besides their own order
 TRIES = 64  # of which one is taken, where several columns have ranges
 
 
@@ -32,9 +32,9 @@ class Conditions(nn.Module):
     The cells of a trace are its class and its columns. An unknown cell has a token of its own. The
     sum s of the embeddings of all cells is the condition of the rest of the network. The
     distribution of a cell, given the known ones, is softmax(W_j norm(x) + b_j), where x is s after
-    residual blocks, x + W gelu(V norm(x)). Training gives a random number of random cells, and
-    learns the others (Uria et al., 2014); so any cells can be given, and the rest is drawn one
-    after another.
+    residual blocks, x + W gelu(V norm(x)). Half of the training loss gives a random number of
+    random cells, and learns the others (Uria et al., 2014); so any cells can be given. The other
+    half learns each cell from those before it, as cells are drawn where none of them is given.
 
     Args:
         classes: Number of classes.
@@ -70,16 +70,30 @@ class Conditions(nn.Module):
         return self._sum(torch.cat([label.unsqueeze(1), columns], 1))
 
     def loss(self, batch: Batch) -> Tensor:
-        """What training lowers, (B,): its mean is that of -log p(class, columns) over all orders.
+        """What training lowers, (B,): -log p(class, columns), half of it over random orders.
 
-        Cells that are not known are left out. Which are given depends on `batch.draws` alone.
+        The other half is in the order of the columns. Cells that are not known are left out. Which
+        are given depends on `batch.draws` alone.
         """
-        b, n = len(batch.label), 1 + len(self.columns)
         if not self.columns:
-            return self.label.weight.new_zeros(b)
+            return self.label.weight.new_zeros(len(batch.label))
         cells = torch.cat([batch.label.unsqueeze(1), batch.columns], 1)
+        return (self._loss_in_order(cells) + self._loss_of_orders(cells, batch.draws)) / 2
+
+    def _loss_in_order(self, cells: Tensor, first: int = 0) -> Tensor:
+        """-log p (B,) of cells (B, n) from the `first` on, each given those before it."""
+        n = cells.shape[1]
+        before = torch.ones(n, n, dtype=torch.bool, device=cells.device).tril(-1)[first:]
+        prefixes = torch.where(before.unsqueeze(1), cells, UNKNOWN)
+        x = self._features(prefixes.flatten(0, 1)).view(n - first, len(cells), -1)
+        lost = [self._losses(j, x[j - first], cells[:, j]) for j in range(first, n)]
+        return torch.stack(lost).sum(0)
+
+    def _loss_of_orders(self, cells: Tensor, draws: Tensor) -> Tensor:
+        """An estimate of -log p (B,) of cells (B, n), from `ORDERS` random orders."""
+        b, n = cells.shape
         cells = cells.repeat_interleave(ORDERS, 0)
-        drawn = uniforms(0, batch.draws, ORDER_DRAW, ORDERS * (n + 1)).view(-1, n + 1)
+        drawn = uniforms(0, draws, ORDER_DRAW, ORDERS * (n + 1)).view(-1, n + 1)
         place = drawn[:, :n].argsort(1).argsort(1)
         given = (drawn[:, n:] * n).long()
         x = self._features(torch.where(place < given, cells, UNKNOWN))
@@ -92,12 +106,9 @@ class Conditions(nn.Module):
 
         Cells that are not known are left out.
         """
-        cells = torch.cat([label.unsqueeze(1), columns], 1)
-        lost = self.label.weight.new_zeros(len(label))
-        for j in range(1, cells.shape[1]):
-            before = torch.cat([cells[:, :j], torch.full_like(cells[:, j:], UNKNOWN)], 1)
-            lost = lost + self._losses(j, self._features(before), cells[:, j])
-        return lost
+        if not self.columns:
+            return self.label.weight.new_zeros(len(label))
+        return self._loss_in_order(torch.cat([label.unsqueeze(1), columns], 1), first=1)
 
     def draw(
         self,

@@ -145,7 +145,7 @@ _FLOWS = {
     "CICFlowMeter of ISCX": ("duration", "flowpktspersecond", "flowbytespersecond"),
     "NetFlow": (
         "td", "ipkt", "ibyt", "opkt", "obyt", "in_bytes", "in_pkts", "out_bytes", "out_pkts",
-        "flow_duration_milliseconds", "in_packets", "out_packets",
+        "flow_duration_milliseconds", "in_packets", "out_packets", "pkt", "byt",
     ),
     "NetFlow 5": ("dpkts", "doctets", "d_pkts", "d_octets"),
     # Information elements: https://www.iana.org/assignments/ipfix
