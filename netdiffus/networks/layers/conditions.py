@@ -147,11 +147,15 @@ class Conditions(nn.Module):
                 ranged.append(j)
         if len(ranged) > 1:
             cells = self._tried(cells, ranged, weights, draws, backend)
+        tables = self._tables()
+        s = self._sum(cells, tables)
         for j in [*ranged, *range(len(weights))]:
-            if bool((cells[:, j] == UNKNOWN).any()):
+            is_open = cells[:, j] == UNKNOWN
+            if bool(is_open.any()):
                 u = draws.uniforms(COLUMN_DRAW + j, 1)[:, 0]
-                drawn, _ = self._draw(j, cells, weights[j], u, backend)
-                cells[:, j] = torch.where(cells[:, j] == UNKNOWN, drawn, cells[:, j])
+                drawn, _ = self._draw(j, s, weights[j], u, backend)
+                cells[:, j] = torch.where(is_open, drawn, cells[:, j])
+                s = s + is_open.unsqueeze(1) * (F.embedding(drawn, tables[j]) - self.unknown[j])
         return cells[:, 0], cells[:, 1:]
 
     def _tried(
@@ -169,45 +173,55 @@ class Conditions(nn.Module):
         importance = torch.zeros(b, TRIES, dtype=torch.float64, device=cells.device)
         for k, j in enumerate(ranged):
             u = uniforms[:, k * TRIES : (k + 1) * TRIES].reshape(-1)
-            tries[:, j], share = self._draw(j, tries, weights[j], u, backend)
+            s = self._sum(tries, self._tables())
+            tries[:, j], share = self._draw(j, s, weights[j], u, backend)
             if k:  # the share of the first is the same in all tries
                 importance += share.view(b, TRIES)
         chosen = draw_tokens(importance, uniforms[:, -1].contiguous(), backend=backend)
         return tries.view(b, TRIES, n)[torch.arange(b, device=cells.device), chosen]
 
     def _draw(
-        self, j: int, cells: Tensor, weight: Tensor | None, uniforms: Tensor, backend: str
+        self, j: int, s: Tensor, weight: Tensor | None, uniforms: Tensor, backend: str
     ) -> tuple[Tensor, Tensor]:
-        """Tokens (B,) of cell j, and the log of the probability of what is asked for."""
-        logits = self.logits[j](self._features(cells))
-        everything = logits.double().logsumexp(1)
+        """Tokens (B,) of cell j, and the log of the probability of what is asked for.
+
+        s: (B, w), the sum of the embeddings of all cells.
+        """
+        logits = self.logits[j](self._mixed(s))
+        share = logits.new_zeros(len(s), dtype=torch.float64)
         if weight is not None:
-            logits = logits + weight.to(logits).log()
-        tokens = draw_tokens(logits, uniforms.contiguous(), backend=backend)
-        return tokens, logits.double().logsumexp(1) - everything
+            asked = logits + weight.to(logits).log()
+            share = asked.double().logsumexp(1) - logits.double().logsumexp(1)
+            logits = asked
+        return draw_tokens(logits, uniforms.contiguous(), backend=backend), share
 
     def _losses(self, j: int, x: Tensor, tokens: Tensor) -> Tensor:
         """-log p of tokens (B,) of cell j; 0 where there is none."""
         return F.cross_entropy(self.logits[j](x), tokens, ignore_index=UNKNOWN, reduction="none")
 
-    def _sum(self, cells: Tensor) -> Tensor:
+    def _tables(self) -> list[Tensor]:
+        """The embeddings of the tokens of each cell."""
+        return [self.label.weight, *(one.table() for one in self.columns)]  # type: ignore[operator]
+
+    def _sum(self, cells: Tensor, tables: list[Tensor] | None = None) -> Tensor:
         """Sum (B, w) of the embeddings of cells (B, J + 1)."""
         if not self.columns:
             s: Tensor = self.label(cells[:, 0])
             return s
-        tables = [self.label.weight, *(one.table() for one in self.columns)]  # type: ignore[operator]
         parts = [
             torch.where(
                 (cells[:, j] == UNKNOWN).unsqueeze(1),
                 self.unknown[j],
                 F.embedding(cells[:, j].clamp(min=0), table),
             )
-            for j, table in enumerate(tables)
+            for j, table in enumerate(tables or self._tables())
         ]
         return torch.stack(parts).sum(0)
 
     def _features(self, cells: Tensor) -> Tensor:
-        x = self._sum(cells)
+        return self._mixed(self._sum(cells))
+
+    def _mixed(self, x: Tensor) -> Tensor:
         for block in self.blocks:
             x = x + block(x)
         normed: Tensor = self.norm(x)
