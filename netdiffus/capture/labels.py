@@ -18,6 +18,7 @@ import pyarrow as pa
 from netdiffus.capture.files.finding import Capture, legible
 from netdiffus.capture.label_lists import ENDS, SUFFIXES, LabelList, read_label_list
 from netdiffus.errors import InputError
+from netdiffus.files import without_number
 from netdiffus.protocols import NUMBERS, PROTOCOLS
 
 NONE = "unlabelled"
@@ -79,7 +80,7 @@ def file_label(path: str | Path) -> str:
     """The label in a file's name."""
     name = os.path.basename(path)
     name = _SUFFIXES.sub("", name) or name
-    return re.sub(r"[-_ #.]*\d+$", "", name) or name
+    return without_number(name)
 
 
 def _same(label: str, table: pa.Table) -> pa.Array:

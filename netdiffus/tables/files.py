@@ -19,10 +19,11 @@ import pyarrow.compute as pc
 import pyarrow.ipc
 
 from netdiffus.errors import InputError
-from netdiffus.tables import bounds
+from netdiffus.tables import bounds, flow_files
 from netdiffus.tables.columns.names import is_label
 from netdiffus.tables.formats import arff, json_text, npz, parquet, text, time_series
 from netdiffus.tables.formats.encoding import as_utf8
+from netdiffus.tables.formats.header import headless
 from netdiffus.tables.manifest import MANIFEST, PLAN, Manifest
 from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.report import Findings
@@ -121,7 +122,7 @@ def read_files(path: Path, options: ReadOptions, findings: Findings) -> pa.Table
         if not found:
             raise InputError(f"{path}: no file has such a name")
         return _read_parts(path, found, options, findings)
-    return read_file(path, options, findings)
+    return flow_files.with_names([path], [read_file(path, options, findings)], options, findings)[0]
 
 
 def read_file(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
@@ -282,6 +283,7 @@ def _parts_of(folder: Path, findings: Findings) -> list[Path]:
         if not path.name.startswith(("_", ".")) and path.is_file() and path.name not in _ABOUT
     )
     tables = [path for path in inside if _is_table(path)]
+    tables = tables or [path for path in inside if headless(_start(path))]  # 0-1, 0-1.cell
     parts = [path for path in tables if path.suffix.lower() in _PARTS]
     what = "those of Parquet"
     if not parts:  # notes lie beside tables
@@ -297,6 +299,12 @@ def _parts_of(folder: Path, findings: Findings) -> list[Path]:
     return parts or tables
 
 
+def _start(path: Path) -> bytes:
+    """The first bytes of a file."""
+    with path.open("rb") as file:
+        return file.read(4096)
+
+
 def _is_table(path: Path) -> bool:
     """Whether a file in a folder holds traces; y.npy stands beside those of X.npy."""
     kind = _suffix(path)
@@ -306,10 +314,12 @@ def _is_table(path: Path) -> bool:
 def _read_parts(
     whole: Path, paths: list[Path], options: ReadOptions, findings: Findings
 ) -> pa.Table:
+    options = flow_files.of_files(options, len(paths), _start(paths[0]))
     tables = [_with_partition(path, read_file(path, options, findings)) for path in paths]
     if whole.is_dir():
         tables = _with_folders(whole, paths, tables, options, findings)
     tables = _with_own_traces(paths, tables, options, findings)
+    tables = flow_files.with_names(paths, tables, options, findings)
     return _joined_tables(whole, paths, tables, findings)
 
 

@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -155,3 +156,44 @@ def test_an_archive_of_tables_is_to_be_unpacked(tmp_path: Path) -> None:
         archive.add(write(tmp_path, "t.csv", PACKETS), "t.csv")
     with pytest.raises(InputError, match="unpack it"):
         read(tmp_path / "t.tar.gz")
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        ("2024-01-01 23:59:59.5", "2024-01-02 00:00:00.25"),
+        ("2024-01-01T23:59:59.5+01:00", "2024-01-02T00:00:00.25+01:00"),
+        ("23:59:59.5", "00:00:00.25"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::netdiffus.errors.Note")
+def test_times_that_are_texts(times: tuple[str, str], tmp_path: Path) -> None:
+    rows = f"1,a,{times[0]},0x28\n2,b,{times[0]},60\n1,a,{times[1]},50\n"
+    path = tmp_path / "a.csv"
+    path.write_text("flow,label,time,size\n" + rows)
+    traces = Traces.load(path, by="flow")
+    np.testing.assert_array_equal(traces.values[0], [[0, 0.75], [40, 50]])
+
+
+def test_named_numbers_of_other_libraries() -> None:
+    """Dictionaries of Arrow, as of Categorical in pandas and polars: texts, lists, in lists."""
+    words = pa.array(["up", "down", "up"]).dictionary_encode()
+    table = pa.table(
+        {
+            "flow": [1, 1, 2],
+            "label": words.cast(pa.dictionary(pa.uint32(), pa.string())),
+            "direction": words,
+        }
+    )
+    with pytest.raises(InputError, match="has the class 'down' beside another"):
+        Traces.from_arrow(table, by="flow")
+    label = pa.array(["a", "a", "b"]).dictionary_encode()
+    label = label.cast(pa.dictionary(pa.uint32(), pa.string()))
+    traces = Traces.from_arrow(table.set_column(1, "label", label), by="flow")
+    assert traces.values[0, 0].tolist() == [1, -1]
+    lists = pa.ListArray.from_arrays([0, 2, 3], words)
+    sizes = pa.DictionaryArray.from_arrays(pa.array([1, 0]), pa.array([[40], [50, 60]]))
+    columns = {"label": ["a", "b"], "direction": lists, "packet_length": sizes}
+    traces = Traces.from_arrow(pa.table(columns))
+    assert traces.values[0].tolist() == [[1, -1], [50, 60]]
+    assert traces.values[1, :, 0].tolist() == [1, 40]

@@ -78,6 +78,18 @@ def parse(name: str, column: pa.ChunkedArray, *, decimal_comma: bool = False) ->
     return _lists(name, text, bare, separator, decimal_comma and separator in "|;")
 
 
+def items(name: str, column: pa.Array, lengths: Ints) -> pa.Array:
+    """Cells of single numbers, times or directions, so many of each trace.
+
+    Raises:
+        InputError: One is empty, or none of these.
+    """
+    text = _plain_signs(column.cast(pa.large_string()))
+    _refuse(name, text, pc.is_null(text), "is empty")
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return _typed(_Column(name, text, offsets), _without_types(text))
+
+
 def _plain_signs(text: pa.Array) -> pa.Array:
     """Cells with plain blanks, commas and minus signs."""
     for sign, plain in (("\u00a0", " "), ("\uff0c", ","), ("\u2212", "-")):
