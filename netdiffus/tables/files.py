@@ -314,6 +314,7 @@ def _is_table(path: Path) -> bool:
 def _read_parts(
     whole: Path, paths: list[Path], options: ReadOptions, findings: Findings
 ) -> pa.Table:
+    paths = _without_empty(paths, findings)
     options = flow_files.of_files(options, len(paths), _start(paths[0]))
     tables = [_with_partition(path, read_file(path, options, findings)) for path in paths]
     if whole.is_dir():
@@ -321,6 +322,15 @@ def _read_parts(
     tables = _with_own_traces(paths, tables, options, findings)
     tables = flow_files.with_names(paths, tables, options, findings)
     return _joined_tables(whole, paths, tables, findings)
+
+
+def _without_empty(paths: list[Path], findings: Findings) -> list[Path]:
+    """The files that are not empty; if all are, all."""
+    filled = [path for path in paths if not path.is_file() or path.stat().st_size]
+    if filled and len(filled) < len(paths):
+        empty = next(path for path in paths if path not in filled)
+        findings.mended.append(f"{len(paths) - len(filled)} empty files: not read: {empty}")
+    return filled or paths
 
 
 def _with_own_traces(

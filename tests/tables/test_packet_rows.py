@@ -197,3 +197,22 @@ def test_named_numbers_of_other_libraries() -> None:
     traces = Traces.from_arrow(pa.table(columns))
     assert traces.values[0].tolist() == [[1, -1], [50, 60]]
     assert traces.values[1, :, 0].tolist() == [1, 40]
+
+
+def test_decimal_commas_of_single_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("flow;label;time;size;rate\n007;0,1;0,0;40;2,5\n007;0,1;0,5;50;2,5\n")
+    traces = Traces.load(path, by="flow")
+    np.testing.assert_array_equal(traces.values[0], [[0, 0.5], [40, 50]])
+    assert traces.classes == ("0,1",)  # as it is written
+    assert traces.meta.to_pylist() == [{"trace_id": "007", "rate": 2.5}]
+
+
+def test_empty_files_beside_others_are_said(tmp_path: Path) -> None:
+    for name, text in {"a": "label,packet_length\nx,[40]\n", "b": ""}.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+    _, said = read(tmp_path)
+    assert any("1 empty files" in one and "b.csv" in one for one in said)
+    (tmp_path / "a.csv").write_text("")
+    with pytest.raises(InputError, match=r"a\.csv: the file is empty"):
+        Traces.load(tmp_path)

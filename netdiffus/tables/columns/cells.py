@@ -78,6 +78,17 @@ def parse(name: str, column: pa.ChunkedArray, *, decimal_comma: bool = False) ->
     return _lists(name, text, bare, separator, decimal_comma and separator in "|;")
 
 
+def with_decimals(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
+    """A column of texts that are single numbers, some with a decimal comma, as numbers."""
+    text = pc.utf8_trim_whitespace(one_array(column).cast(pa.large_string()))
+    if not pc.any(pc.match_substring(text, ",")).as_py():
+        return column
+    try:
+        return _with_points(pc.if_else(pc.equal(text, ""), None, text)).cast(pa.float64())
+    except pa.ArrowInvalid:
+        return column
+
+
 def items(name: str, column: pa.Array, lengths: Ints) -> pa.Array:
     """Cells of single numbers, times or directions, so many of each trace.
 
