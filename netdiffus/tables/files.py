@@ -20,6 +20,7 @@ import pyarrow.ipc
 
 from netdiffus.errors import InputError
 from netdiffus.tables import bounds, flow_files
+from netdiffus.tables.columns.arrow import is_text
 from netdiffus.tables.columns.names import is_label
 from netdiffus.tables.formats import arff, json_text, npz, parquet, text, time_series
 from netdiffus.tables.formats.encoding import as_utf8
@@ -377,6 +378,7 @@ def _joined_tables(
             f"{paths[other]}: other columns than {paths[0]}: {', '.join(sorted(differ[other]))}; "
             "read the files one by one, or make them alike"
         )
+    tables = _as_text_where_differing(tables, findings)
     try:
         return pa.concat_tables(
             [table.replace_schema_metadata(tables[0].schema.metadata) for table in tables],
@@ -384,6 +386,22 @@ def _joined_tables(
         )
     except pa.ArrowException as error:
         raise InputError(f"{whole}: the files do not fit together: {error}") from None
+
+
+def _as_text_where_differing(tables: list[pa.Table], findings: Findings) -> list[pa.Table]:
+    """Tables whose columns are text in all, if they are in some and plain values in others."""
+    for name in tables[0].column_names:
+        kinds = {table.schema.field(name).type for table in tables}
+        plain = all(is_text(kind) or pa.types.is_primitive(kind) for kind in kinds)
+        if len(kinds) < 2 or not plain or not any(map(is_text, kinds)):
+            continue
+        findings.mended.append(f"{name!r} is text in some files, and was read as text in all")
+        tables = [
+            table.set_column(k, name, table[name].cast(pa.large_string()))
+            for table in tables
+            for k in [table.column_names.index(name)]
+        ]
+    return tables
 
 
 def _with_partition(path: Path, table: pa.Table) -> pa.Table:

@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from netdiffus.errors import InputError
+from netdiffus.errors import InputError, Note
+from netdiffus.tables.formats.text import read_text
+from netdiffus.tables.options import ReadOptions
+from netdiffus.tables.report import Findings
 from netdiffus.traces.traces import Traces
 
 PACKETS = """tcp.stream,frame.time_epoch,frame.len,ip.src,label
@@ -216,3 +220,32 @@ def test_empty_files_beside_others_are_said(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("")
     with pytest.raises(InputError, match=r"a\.csv: the file is empty"):
         Traces.load(tmp_path)
+
+
+@pytest.mark.parametrize("write", [json.dumps, repr])
+def test_packets_with_names_in_cells(write: Any) -> None:
+    """As pandas writes columns of lists of dictionaries."""
+    packets = [
+        [{"ts": 0.0, "len": 40, "dir": "up"}, {"ts": 0.5, "len": 50, "dir": "down"}],
+        [{"ts": 0.0, "len": 60, "dir": "up"}],
+    ]
+    frame = pd.DataFrame({"label": ["a", "b"], "packets": list(map(write, packets))})
+    lists = [{"len": [40, 50], "dir": ["up", "down"]}, {"len": [60], "dir": ["up"]}]
+    other = pd.DataFrame({"label": ["a", "b"], "flow": list(map(write, lists)), "info": '{"k": 1}'})
+    for one, first in ((frame, [[0, 0.5], [40, 50], [1, -1]]), (other, [[40, 50], [1, -1]])):
+        text = pa.py_buffer(one.to_csv(index=False).encode())
+        table = read_text(text, ReadOptions(), Findings())
+        traces = Traces.from_arrow(table)
+        assert traces.values[0].tolist() == first
+        assert traces.lengths.tolist() == [2, 1]
+    assert traces.meta["info"].to_pylist() == ['{"k": 1}'] * 2
+
+
+def test_a_column_that_is_text_in_one_file_is_text_in_all(tmp_path: Path) -> None:
+    for name, port in {"a": "80", "b": "http"}.items():
+        (tmp_path / f"{name}.csv").write_text(f"label,port,packet_length\nx,{port},[40]\n")
+    _, said = read(tmp_path)
+    with pytest.warns(Note):
+        traces = Traces.load(tmp_path)
+    assert traces.meta["port"].to_pylist() == ["80", "http"]
+    assert any("'port' is text in some files" in one for one in said)

@@ -74,6 +74,9 @@ def _column(
         column = cells.with_decimals(column)
         if not is_text(column.type):
             return column
+    packets = cells.packets(column)
+    if packets is not None:
+        return packets
     lists = cells.looks_like_lists(column)
     if options.by is None and _must_be_lists(options, name):
         if not lists and cells.are_dates(column):
