@@ -108,7 +108,8 @@ def _named(path: Path, tables: list[pa.Table], findings: Findings) -> list[pa.Ta
         row = ", ".join(str(tables[0][place][0]) for place in places)
         raise InputError(
             f"{path}: no names of columns, and the values do not say which is what ({row}); name "
-            "them by their numbers: columns={'0': 'timestamp'} (--columns 0=timestamp)"
+            "them by their numbers: columns={'0': 'timestamp'} (--columns 0=timestamp); if "
+            "each line is a class and then a series, name that: channels=… (--channels value)"
         )
     said = ", ".join(f"{place} as {role}" for place, role in found.items())
     findings.mended.append(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,8 @@ def texts(form: str) -> dict[str, str]:
         "{epoch:f} {size} {direction}",
         "{direction},{size},{time}",
         "{size};{direction};{epoch}",
+        "{time}\t{size}\t{direction}\t",
+        "   {time}   {size}  {direction} ",
     ],
 )
 def test_files_without_a_header(form: str, tmp_path: Path) -> None:
@@ -111,3 +115,26 @@ def test_one_file_is_one_trace_if_asked(tmp_path: Path) -> None:
     np.testing.assert_array_equal(traces.values[0], [[0, 0.5], [40, 50], [1, -1]])
     with pytest.raises(InputError, match="file"):
         Traces.load(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize(
+    "pack",
+    [gzip.compress, lambda text: b"\xef\xbb\xbf" + text, lambda text: b"# of a run\n" + text],
+)
+def test_files_without_a_header_that_begin_otherwise(
+    pack: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    for name, text in texts("{time}\t{size}\t{direction}").items():
+        path = tmp_path / f"{name}{'.gz' if pack is gzip.compress else ''}"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(pack(text.encode()))
+    (tmp_path / "README.txt").write_text("flows of two services\n")
+    traces = Traces.load(tmp_path)
+    assert rows(traces, "packet_length") == [[1350, 60, 1350], [1350, 80], [1350]]
+
+
+@pytest.mark.parametrize("text", ["0.0\t60\n", "some\tother\ttext\n"])
+def test_a_file_that_is_not_like_the_others_is_named(text: str, tmp_path: Path) -> None:
+    write(tmp_path, texts("{time}\t{size}\t{direction}") | {"Youtube/c.txt": text})
+    with pytest.raises(InputError, match=r"c\.txt: other columns than .*a-1\.txt"):
+        Traces.load(tmp_path)

@@ -23,7 +23,7 @@ RARE = {
     " ": "blank", ":": "colon", "^": "caret", "~": "tilde", "#": "hash", "\x01": "control-A",
 }  # fmt: skip
 SAMPLE = 1 << 16  # characters after the header from which the separator is found
-_ROW = re.compile(rb"\s*[-+0-9.eE]+(?:(?:\s+|\s*[,;|]\s*)[-+0-9.eE]+)+\s*")  # of numbers alone
+_ROW = re.compile(rb"\s*[-+0-9.eE]+(?:(?:\s+|\s*[,;|]\s*)[-+0-9.eE]+)+[\s,;|]*")  # of numbers alone
 _VALUE = re.compile(
     r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[\[(].*[\])]", re.DOTALL
 )
@@ -89,9 +89,10 @@ def headless(start: bytes) -> bool:
 
 def numbered(sample: bytes) -> Header:
     """A header for a text without one, in which columns are called by their numbers from 0."""
-    line = sample.strip().splitlines()[0].decode()
+    line = sample.lstrip().splitlines()[0].decode()
     mark = next((mark for mark in SEPARATORS if mark in line), " ")
-    return Header(b"", [str(k) for k in range(len(line.split(mark)))], mark)
+    cells = line.split() if mark == " " else line.split(mark)
+    return Header(b"", [f"{k}" if cell.strip() else "" for k, cell in enumerate(cells)], mark)
 
 
 def _separator(text: str, body: str, quote: str) -> str:
