@@ -249,3 +249,15 @@ def test_a_column_that_is_text_in_one_file_is_text_in_all(tmp_path: Path) -> Non
         traces = Traces.load(tmp_path)
     assert traces.meta["port"].to_pylist() == ["80", "http"]
     assert any("'port' is text in some files" in one for one in said)
+
+
+@pytest.mark.filterwarnings("ignore::netdiffus.errors.Note")
+def test_arff_says_what_is_missing_by_a_question_mark(tmp_path: Path) -> None:
+    head = "@relation x\n@attribute packet_length_1 numeric\n@attribute packet_length_2 numeric\n"
+    text = head + "@attribute class1 {a?,b}\n@data\n40,50,a?\n% a comment\n60, ? ,b\r\n"
+    traces = Traces.load(write(tmp_path, "a.arff", text))
+    assert traces.values[:, 0, 0].tolist() == [40, 60]
+    assert traces.lengths.tolist() == [2, 1]
+    assert traces.counts() == {"a?": 1, "b": 1}
+    with pytest.raises(InputError, match="column 'class1' is empty in row 0"):
+        Traces.load(write(tmp_path, "b.arff", text.replace("50,a?", "50,?")))
