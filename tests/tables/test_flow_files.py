@@ -138,3 +138,16 @@ def test_a_file_that_is_not_like_the_others_is_named(text: str, tmp_path: Path) 
     write(tmp_path, texts("{time}\t{size}\t{direction}") | {"Youtube/c.txt": text})
     with pytest.raises(InputError, match=r"c\.txt: other columns than .*a-1\.txt"):
         Traces.load(tmp_path)
+
+
+def test_arrays_of_channels_in_folders_of_classes(tmp_path: Path) -> None:
+    sizes = {"web/a": [[40, 50, 60]], "dns/a": [[70, 80, 90], [44, 45, 46]], "dns/b": [1, 2, 3]}
+    for name, values in sizes.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        np.savez(tmp_path / f"{name}.npz", packet_length=values, iat=np.ones_like(values))
+    traces = Traces.load(tmp_path)
+    assert rows(traces, "packet_length") == [[70, 80, 90], [44, 45, 46], [1, 2, 3], [40, 50, 60]]
+    assert traces.counts() == {"dns": 3, "web": 1}
+    with pytest.raises(InputError, match="no column 'label'"):
+        Traces.load(tmp_path / "web/a.npz")
+    assert Traces.load(tmp_path / "web/a.npz", label_column="=web").classes == ("web",)
