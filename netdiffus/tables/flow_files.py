@@ -54,9 +54,10 @@ def with_names(
             tables = _named(paths[0], tables, findings)
         findings.by = "trace_id"
         findings.mended.append(f"each of the {len(paths)} files was read as one trace")
-        tables = [
-            _with(one, "trace_id", str(path)) for one, path in zip(tables, paths, strict=True)
-        ]
+        if "trace_id" in tables[0].column_names:
+            tables = [one.drop_columns(["trace_id"]) for one in tables]
+        names = map(str, paths)
+        tables = [_with(one, "trace_id", name) for one, name in zip(tables, names, strict=True)]
     return tables
 
 
@@ -77,11 +78,7 @@ def _are_packets(tables: list[pa.Table], options: ReadOptions) -> bool:
     Nothing tells traces apart in them, so each is one.
     """
     fields = [field for field in tables[0].schema if field.name != FILE]
-    channels = [
-        field
-        for field in fields
-        if meaning(options.columns.get(field.name, field.name)) is not None
-    ]
+    channels = [one for one in fields if meaning(options.columns.get(one.name, one.name))]
     rest = [field.name for field in fields if field not in channels]
     return (
         options.by is None
@@ -124,13 +121,15 @@ def _named(path: Path, tables: list[pa.Table], findings: Findings) -> list[pa.Ta
 
 
 def _role(columns: list[pa.ChunkedArray]) -> str | None:
-    """The channel that a column is beyond doubt."""
+    """The channel that a column is beyond doubt; nothing for the numbers of the packets."""
     if not all(is_number(one.type) and not one.null_count for one in columns):
         return None
     parts = [_floats(one) for one in columns]
     values = np.concatenate(parts)
     if np.isin(values, (-1, 1)).all() or np.isin(values, (0, 1)).all():
         return "direction"
+    if all(one[0] in (0, 1) and (np.diff(one) == 1).all() for one in parts):
+        return ""
     if (values == np.floor(values)).all() and np.abs(values).max() <= LARGEST:
         return "packet_length"
     in_seconds = (values != np.floor(values)).any() or values.min() > SINCE_1970

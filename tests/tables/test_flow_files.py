@@ -151,3 +151,16 @@ def test_arrays_of_channels_in_folders_of_classes(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no column 'label'"):
         Traces.load(tmp_path / "web/a.npz")
     assert Traces.load(tmp_path / "web/a.npz", label_column="=web").classes == ("web",)
+
+
+def test_numbers_of_packets_are_no_sizes(tmp_path: Path) -> None:
+    text = {"web/1.txt": "0 0.0 1\n1 0.5 -1\n2 0.75 1\n", "dns/1.txt": "0 0.0 1\n1 0.25 -1\n"}
+    traces = Traces.load(write(tmp_path, text))
+    assert [one.name for one in traces.channels] == ["timestamp", "direction"]
+    assert rows(traces, "timestamp") == [[0, 0.25], [0, 0.5, 0.75]]
+
+
+def test_a_column_of_traces_does_not_count_where_files_do(tmp_path: Path) -> None:
+    head = "trace_id,time,size\n"
+    write(tmp_path, {"web/1.csv": head + "1,0,40\n2,0.5,50\n", "dns/1.csv": head + "1,0,60\n"})
+    assert Traces.load(tmp_path, by="file").lengths.tolist() == [1, 2]
