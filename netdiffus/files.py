@@ -47,6 +47,11 @@ def refuse_existing(path: Path, force: bool) -> None:
         raise FileExistsError(f"{path} exists; choose another name, or pass force=True (--force)")
 
 
+def without_number(name: str) -> str:
+    """A name without a number at its end: `web-12` is `web`."""
+    return re.sub(r"[-_ #.]*\d+$", "", name) or name
+
+
 def url_of(path: str | Path) -> str | None:
     """The URL that a path is, such as `s3://bucket/made`; None if it is a file or a folder."""
     found = URL.fullmatch(str(path))

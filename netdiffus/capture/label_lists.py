@@ -15,6 +15,8 @@ import pyarrow.csv
 
 from netdiffus.errors import InputError
 from netdiffus.tables.formats.encoding import is_western
+from netdiffus.tables.formats.preamble import body_of
+from netdiffus.tables.report import Findings
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson")
 ENDS = ("src_ip", "src_port", "dst_ip", "dst_port")
@@ -24,14 +26,15 @@ SNIFFED = 1 << 16  # bytes that tell encoding and separator
 # What each of our columns is called elsewhere, the first found counting: Wireshark, Zeek, Argus,
 # NetFlow tools, CICFlowMeter, nfstream. Compared in lower case, with _ for all that is no letter.
 NAMES = {
-    "label": "label labels class classes category application application_name app traffic_type",
+    "label": "label labels class classes category application application_name app traffic_type "
+    "attack_category attack_cat attack",
     "file": "file filename file_name path file_path pcap pcap_file capture",
     "src_ip": "src_ip source_ip srcip sourceip src_addr src_address source_address saddr srcaddr "
-    "source ip_src id_orig_h src client client_ip sa",
+    "source ip_src id_orig_h src client client_ip sa sip",
     "src_port": "src_port source_port srcport sourceport sport id_orig_p l4_src_port client_port "
     "src_p sp",
     "dst_ip": "dst_ip destination_ip dest_ip dstip destinationip dst_addr dst_address "
-    "destination_address daddr dstaddr destination ip_dst id_resp_h dst server server_ip da",
+    "destination_address daddr dstaddr destination ip_dst id_resp_h dst server server_ip da dip",
     "dst_port": "dst_port destination_port dest_port dstport destinationport dport id_resp_p "
     "l4_dst_port server_port dst_p dp",
     "protocol": "protocol proto ip_proto ip_protocol protocol_number l4_protocol pr",
@@ -79,6 +82,8 @@ def read_label_list(path: Path) -> LabelList:
     said = [f"{path}: read as {encoding}"] if encoding == "cp1252" else []
     if text.startswith(("{", "[")):
         names, found = _json(path, encoding)
+    elif "\n#fields" in text:
+        names, found = _zeek(path)
     else:
         names, found = _csv(path, encoding, text.split("\n", 1)[0])
     ours = _ours(names)
@@ -133,13 +138,25 @@ def _csv(path: Path, encoding: str, head: str) -> tuple[list[str], Iterator[Any]
     return names, enumerate(table.to_pylist() if table else [], 2)
 
 
+def _zeek(path: Path) -> tuple[list[str], Iterator[Any]]:
+    """A log of Zeek, such as those with labels of IoT-23."""
+    body = body_of(pa.py_buffer(path.read_bytes()), Findings())
+    lines = body.data.to_pybytes().decode("utf-8", "replace").splitlines()
+    mark, missing = body.separator or "\t", ("", *body.missing)
+    names, *rows = [line.split(mark) for line in lines if line]
+    cells = (dict(zip(names, row, strict=False)) for row in rows)
+    return names, enumerate(
+        ({k: v for k, v in row.items() if v not in missing} for row in cells), 1
+    )
+
+
 def _json(path: Path, encoding: str) -> tuple[list[str], Iterator[Any]]:
     try:
         made = _values(path.read_text(encoding=encoding).lstrip("\ufeff"))
     except (ValueError, RecursionError) as error:  # the former where bytes are no text, too
         raise InputError(f"{path}: neither JSON nor lines of JSON: {error}") from None
     if isinstance(made, dict) and not any(isinstance(v, (dict, list)) for v in made.values()):
-        is_one = {"file", "label"} <= set(_ours(list(made)))
+        is_one = len(_ours(list(made))) > 1
         made = [made] if is_one else [{"file": k, "label": v} for k, v in made.items()]
     if not isinstance(made, list) or not all(isinstance(row, dict) for row in made):
         raise InputError(f"{path}: give an array of objects, each with a label")

@@ -18,6 +18,7 @@ import pyarrow as pa
 from netdiffus.capture.files.finding import Capture, legible
 from netdiffus.capture.label_lists import ENDS, SUFFIXES, LabelList, read_label_list
 from netdiffus.errors import InputError
+from netdiffus.files import without_number
 from netdiffus.protocols import NUMBERS, PROTOCOLS
 
 NONE = "unlabelled"
@@ -79,7 +80,7 @@ def file_label(path: str | Path) -> str:
     """The label in a file's name."""
     name = os.path.basename(path)
     name = _SUFFIXES.sub("", name) or name
-    return re.sub(r"[-_ #.]*\d+$", "", name) or name
+    return without_number(name)
 
 
 def _same(label: str, table: pa.Table) -> pa.Array:
@@ -102,7 +103,7 @@ def _from_list(path: Path) -> Labeller:
         flows = _FlowLabels(found)
         return Labeller(flows, lambda: found.said + flows.hints())
     files = _FileLabels(found)
-    return Labeller(files, lambda: found.said, files.unused)
+    return Labeller(files, lambda: found.said + files.hints(), files.unused)
 
 
 def _names(capture: Capture) -> list[str]:
@@ -124,9 +125,12 @@ class _FileLabels:
         self.path = found.path
         self.labels: dict[str, str] = {}
         self.used: set[str] = set()
+        self.moved: set[str] = set()
+        self.by_name: dict[str, set[str]] = {}
         for number, row in found.rows:
             name = row.get("file", "").replace("\\", "/").removeprefix("./")
             label = row.get("label", "")
+            self.by_name.setdefault(name.rpartition("/")[2], set()).add(name)
             if label and self.labels.setdefault(name, label) != label:
                 raise InputError(
                     f"{found.path}, line {number}: {name} is {label!r} here and "
@@ -134,7 +138,8 @@ class _FileLabels:
                 )
 
     def __call__(self, table: pa.Table, capture: Capture) -> pa.Array:
-        name = next((one for one in _names(capture) if one in self.labels), None)
+        called = _names(capture)
+        name = next((one for one in called if one in self.labels), None) or self._moved(called)
         if name is None:
             such = f", such as {next(iter(self.labels))}" if self.labels else ""
             raise InputError(
@@ -143,6 +148,21 @@ class _FileLabels:
             )
         self.used.add(name)
         return _same(self.labels[name], table)
+
+    def _moved(self, called: list[str]) -> str | None:
+        """The only file of the list with this name, if it lies in a folder that is not here."""
+        found = {path for one in called for path in self.by_name.get(one, ())}
+        self.moved |= found if len(found) == 1 else set()
+        return found.pop() if len(found) == 1 else None
+
+    def hints(self) -> list[str]:
+        """What is to be said of files whose folders are not those of the list."""
+        if not self.moved:
+            return []
+        return [
+            f"{self.path}: {len(self.moved)} files were found by their names alone, as their "
+            f"folders differ from those of the list, such as {min(self.moved)}"
+        ]
 
     def unused(self) -> list[str]:
         """What is to be said of files of the list that were not read."""

@@ -74,7 +74,8 @@ class Reading:
         typer.Option(help="OLD=NEW renames a column, as in time=timestamp_us; repeatable."),
     ] = None
     flow_column: Annotated[
-        str | None, typer.Option(help="Column that identifies the trace, if a row is a packet.")
+        str | None,
+        typer.Option(help="Column of the trace, if a row is a packet; file: a trace per file."),
     ] = None
     encoding: Annotated[
         str | None, typer.Option(help="Of text that is not UTF-8, as in gb18030.")

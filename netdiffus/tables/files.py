@@ -19,10 +19,13 @@ import pyarrow.compute as pc
 import pyarrow.ipc
 
 from netdiffus.errors import InputError
-from netdiffus.tables import bounds
+from netdiffus.tables import bounds, flow_files
+from netdiffus.tables.columns.arrow import is_text
 from netdiffus.tables.columns.names import is_label
 from netdiffus.tables.formats import arff, json_text, npz, parquet, text, time_series
 from netdiffus.tables.formats.encoding import as_utf8
+from netdiffus.tables.formats.header import headless
+from netdiffus.tables.formats.preamble import body_of
 from netdiffus.tables.manifest import MANIFEST, PLAN, Manifest
 from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.report import Findings
@@ -40,6 +43,8 @@ MAX_TEXT = 2**31 - 1  # bytes that Arrow parses as one block
 _PARTS = (".parquet", ".pq")
 _NO_TEXT = (*_PARTS, ".npz", ".npy", ".feather", ".arrow")
 _NOTES = (".txt", ".log")
+_README = re.compile(r"(?:readme|licen[cs]e|notes?|citation|changelog)\b.*", re.IGNORECASE)
+_LOOKED_INTO = 64 << 20  # bytes of a file that is looked into before it is read
 # What Hugging Face's save_to_disk writes beside the tables, and folders that are no classes.
 _ABOUT = ("dataset_info.json", "state.json", "dataset_dict.json")
 _SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "holdout"}
@@ -121,7 +126,7 @@ def read_files(path: Path, options: ReadOptions, findings: Findings) -> pa.Table
         if not found:
             raise InputError(f"{path}: no file has such a name")
         return _read_parts(path, found, options, findings)
-    return read_file(path, options, findings)
+    return flow_files.with_names([path], [read_file(path, options, findings)], options, findings)[0]
 
 
 def read_file(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
@@ -282,10 +287,12 @@ def _parts_of(folder: Path, findings: Findings) -> list[Path]:
         if not path.name.startswith(("_", ".")) and path.is_file() and path.name not in _ABOUT
     )
     tables = [path for path in inside if _is_table(path)]
+    tables = tables or [path for path in inside if headless(_first_bytes(path))]  # 0-1, 0-1.cell
     parts = [path for path in tables if path.suffix.lower() in _PARTS]
     what = "those of Parquet"
     if not parts:  # notes lie beside tables
         parts, what = [path for path in tables if _suffix(path) not in _NOTES], "tables"
+        parts = parts or [path for path in tables if not _README.fullmatch(path.name)]
     if not tables:
         raise InputError(f"{folder}: a folder without tables of traces; name a file")
     if parts and len(parts) < len(tables):
@@ -297,6 +304,23 @@ def _parts_of(folder: Path, findings: Findings) -> list[Path]:
     return parts or tables
 
 
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(4096)
+
+
+def _start(path: Path, options: ReadOptions) -> bytes:
+    """The first bytes of a text, from its header on; none of another file."""
+    if _suffix(path) in _NO_TEXT or path.stat().st_size > _LOOKED_INTO:
+        return b""
+    try:
+        data = body_of(as_utf8(content(path), options, Findings()), Findings()).data
+    except (InputError, *_DAMAGED):
+        return b""  # which is said when it is read
+    start: bytes = data.slice(0, min(len(data), 4096)).to_pybytes()
+    return start
+
+
 def _is_table(path: Path) -> bool:
     """Whether a file in a folder holds traces; y.npy stands beside those of X.npy."""
     kind = _suffix(path)
@@ -306,11 +330,24 @@ def _is_table(path: Path) -> bool:
 def _read_parts(
     whole: Path, paths: list[Path], options: ReadOptions, findings: Findings
 ) -> pa.Table:
+    paths = _without_empty(paths, findings)
+    options = flow_files.of_files(options, len(paths), _start(paths[0], options))
     tables = [_with_partition(path, read_file(path, options, findings)) for path in paths]
     if whole.is_dir():
         tables = _with_folders(whole, paths, tables, options, findings)
     tables = _with_own_traces(paths, tables, options, findings)
+    _check_alike(paths, tables)
+    tables = flow_files.with_names(paths, tables, options, findings)
     return _joined_tables(whole, paths, tables, findings)
+
+
+def _without_empty(paths: list[Path], findings: Findings) -> list[Path]:
+    """The files that are not empty; if all are, all."""
+    filled = [path for path in paths if not path.is_file() or path.stat().st_size]
+    if filled and len(filled) < len(paths):
+        empty = next(path for path in paths if path not in filled)
+        findings.mended.append(f"{len(paths) - len(filled)} empty files: not read: {empty}")
+    return filled or paths
 
 
 def _with_own_traces(
@@ -349,14 +386,8 @@ def _joined_tables(
     whole: Path, paths: list[Path], tables: list[pa.Table], findings: Findings
 ) -> pa.Table:
     findings.form += f", {len(paths)} files"
-    if len({frozenset(table.column_names) for table in tables}) > 1:
-        first = set(tables[0].column_names)
-        differ = [first ^ set(table.column_names) for table in tables]
-        other = next(k for k, names in enumerate(differ) if names)
-        raise InputError(
-            f"{paths[other]}: other columns than {paths[0]}: {', '.join(sorted(differ[other]))}; "
-            "read the files one by one, or make them alike"
-        )
+    _check_alike(paths, tables)
+    tables = _as_text_where_differing(tables, findings)
     try:
         return pa.concat_tables(
             [table.replace_schema_metadata(tables[0].schema.metadata) for table in tables],
@@ -364,6 +395,32 @@ def _joined_tables(
         )
     except pa.ArrowException as error:
         raise InputError(f"{whole}: the files do not fit together: {error}") from None
+
+
+def _check_alike(paths: list[Path], tables: list[pa.Table]) -> None:
+    first = set(tables[0].column_names)
+    for path, table in zip(paths, tables, strict=True):
+        if differ := first ^ set(table.column_names):
+            raise InputError(
+                f"{path}: other columns than {paths[0]}: {', '.join(sorted(differ))}; read the "
+                "files one by one, or make them alike"
+            )
+
+
+def _as_text_where_differing(tables: list[pa.Table], findings: Findings) -> list[pa.Table]:
+    """Tables whose columns are text in all, if they are in some and plain values in others."""
+    for name in tables[0].column_names:
+        kinds = {table.schema.field(name).type for table in tables}
+        plain = all(is_text(kind) or pa.types.is_primitive(kind) for kind in kinds)
+        if len(kinds) < 2 or not plain or not any(map(is_text, kinds)):
+            continue
+        findings.mended.append(f"{name!r} is text in some files, and was read as text in all")
+        tables = [
+            table.set_column(k, name, table[name].cast(pa.large_string()))
+            for table in tables
+            for k in [table.column_names.index(name)]
+        ]
+    return tables
 
 
 def _with_partition(path: Path, table: pa.Table) -> pa.Table:

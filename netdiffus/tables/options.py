@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from netdiffus.errors import InputError, whole
 
+FILE = "file"  # stands for a column of the names of files, where there is none
+
 
 @dataclass(frozen=True)
 class ReadOptions:
@@ -17,9 +19,10 @@ class ReadOptions:
         channels: Read only these channels, in this order. For an array they name its channels; a
             column of single numbers becomes a channel of one point. None reads all.
         label_column: The column of the classes; None looks for the usual names. `=NAME` is one
-            class of all traces.
+            class of all traces, `file` the name of the file without a number at its end.
         columns: Old name of a column to new name.
-        by: Column that names the trace of each row, where one row is one packet.
+        by: Column that names the trace of each row, where one row is one packet; with `file` each
+            file is a trace.
         encoding: Of a file of text; None finds it, or raises where it is in doubt.
     """
 

@@ -49,6 +49,7 @@ def read_table(
     table = held.pop()
     if table.num_rows == 0:
         raise InputError("no traces: the table has no rows")
+    options = replace(options, by=findings.by or options.by)
     ledger = roles.declared_ledger(table.schema)
     table = _renamed(foreign.plain(table), options)
     if ledger is None and not roles.declared(table.schema):

@@ -18,6 +18,7 @@ class Findings:
     Attributes:
         form: Kind of the file: format, separator, encoding.
         encoding: Of a file of text.
+        by: The column of the traces, where one row is one packet and it was not asked for.
         label: The column of the classes.
         origins: The column that each channel was read from.
         left_out: Columns that were not read, and why.
@@ -26,6 +27,7 @@ class Findings:
 
     form: str = "table"
     encoding: str = "UTF-8"
+    by: str | None = None
     label: str = "label"
     origins: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)

@@ -8,8 +8,8 @@ import pyarrow.compute as pc
 
 from netdiffus.arrays import Ints
 from netdiffus.errors import InputError
-from netdiffus.tables.columns.arrow import is_number, lists_of, one_array, said
-from netdiffus.tables.columns.directions import from_words
+from netdiffus.tables.columns import cells
+from netdiffus.tables.columns.arrow import is_number, is_text, lists_of, one_array, said
 from netdiffus.tables.columns.labels import find_label, shown
 from netdiffus.tables.columns.names import channel_named, is_called
 from netdiffus.tables.options import ReadOptions
@@ -45,9 +45,10 @@ def gather(table: pa.Table, options: ReadOptions, findings: Findings) -> pa.Tabl
     table = _with_directions(table, trace, first, options, findings)
     columns: dict[str, pa.Array] = {"trace_id": one_array(table[by]).take(pa.array(first))}
     for name in (one for one in table.column_names if one != by):
-        column = _directions(name, one_array(table[name]))
-        if _is_channel(name, column.type, options):
-            columns[name] = lists_of(column.take(pa.array(order)), lengths)
+        column = one_array(table[name])
+        items = _items(name, column.take(pa.array(order)), lengths)
+        if _is_channel(name, items.type, options):
+            columns[name] = lists_of(items, lengths)
             continue
         differs = _differs(column, trace, first)
         if differs < 0:
@@ -97,10 +98,15 @@ def _with_directions(
     return table.append_column("direction", pa.array(values))
 
 
-def _directions(name: str, column: pa.Array) -> pa.Array:
-    """A column of directions as numbers, where they are words."""
-    words = from_words(column) if channel_named(name) == "direction" else None
-    return column if words is None else words
+def _items(name: str, column: pa.Array, lengths: Ints) -> pa.Array:
+    """The values of all traces, one trace after the other; texts of a channel as numbers."""
+    text = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    if channel_named(name) is None or not is_text(text.type):
+        return column
+    try:
+        return cells.items(name, text, lengths)
+    except InputError:
+        return column  # no channel
 
 
 def _numbers(by: str, column: pa.ChunkedArray) -> Ints:
@@ -136,6 +142,6 @@ def _differs(column: pa.Array, trace: Ints, first: Ints) -> int:
         if pa.types.is_nested(column.type):
             return 0
         column = column.dictionary_encode(null_encoding="encode")
-    codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    codes = column.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
     wrong = codes != codes[first][trace]
     return int(np.argmax(wrong)) if wrong.any() else -1

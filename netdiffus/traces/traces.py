@@ -23,7 +23,7 @@ from netdiffus.tables import ReadOptions, ReadReport
 from netdiffus.tables import writing as formats
 from netdiffus.tables.columns.labels import class_of
 from netdiffus.tables.files import read_files
-from netdiffus.tables.formats.arrays import arrays_table, plain_list
+from netdiffus.tables.formats.arrays import arrays_table, on_host, plain_list
 from netdiffus.tables.formats.frames import to_arrow
 from netdiffus.tables.lists import to_table
 from netdiffus.tables.reading import read_table
@@ -99,10 +99,16 @@ class Traces:
         meta = meta or {}
         if isinstance(labels, str):
             raise InputError(f"labels is the text {labels!r}; give a list with one for each trace")
+        if not isinstance(columns, Mapping):
+            raise InputError(
+                f"columns is a {type(columns).__name__}; give a mapping of each channel to its "
+                "lists, such as {'packet_length': [[40, 1500], [90]]}"
+            )
         if twice := set(columns) & set(meta):
             raise InputError(
                 f"{min(twice)!r} is among the channels and in meta; name one otherwise"
             )
+        columns = {name: on_host(column) for name, column in columns.items()}
         for name, column in {**columns, **meta}.items():
             if name == "label":
                 raise InputError("'label' is the column of the classes; name it otherwise")
@@ -110,7 +116,7 @@ class Traces:
                 raise InputError(f"{name} has {len(column)} traces and labels has {len(labels)}")
         arrays: dict[str, Any] = {"label": [class_of(label) for label in labels], **meta}
         arrays |= {name: [plain_list(one) for one in c] for name, c in columns.items()}
-        return cls.from_arrow(pa.table(arrays))
+        return cls.from_arrow(to_arrow(arrays))
 
     @classmethod
     def from_arrow(cls, table: Any, length: int | None = None, **options: Any) -> Traces:

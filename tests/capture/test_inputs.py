@@ -327,6 +327,14 @@ LISTS = {
     "lines.csv": b'{"file": "a.pcap", "label": "voip"}\n',
     "flows.csv": b"Src IP, Source Port ,Label,Flow Bytes\n192.168.1.5,,voip,9\n",
     "zeek.tsv": b"id.orig_h\tproto\tlabel\n203.0.113.9\t\tvoip\n",
+    "short.csv": b"sip,dip,label\n203.0.113.9,192.168.1.5,voip\n192.0.2.1,192.0.2.2,no\n",
+    "unsw.csv": b"Source IP,Attack category\n192.168.1.5,voip\n",
+    "one.json": b'{"src_ip": "192.168.1.5", "label": "voip"}',
+    # of IoT-23, with three blanks before its labels
+    "conn.log": b"#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n"
+    b"#path\tconn\n#fields\tuid\tid.orig_h\tid.orig_p\tid.resp_h   label   detailed-label\n"
+    b"#types\tstring\taddr\tport\taddr   string   string\n"
+    b"C1\t192.168.1.5\t-\t203.0.113.9   voip   -\n#close\t2024-01-01-00-00-00\n",
     "blank.csv": b"src_ip,label\n,\n192.168.1.5,voip\n,\n",
 }
 
@@ -518,6 +526,17 @@ def test_a_list_may_name_files_without_suffix_and_its_others_are_said(tmp_path: 
     with pytest.warns(Note, match=r"1 of 2 files of the list are none .* such as b\.pcap"):
         traces, _ = import_captures(path, label_from=labels)
     assert traces.counts() == {"web": 1}
+
+
+def test_a_list_may_come_from_another_machine(tmp_path: Path) -> None:
+    path = write(tmp_path / "c/a.pcap", ONE)
+    labels = write(tmp_path / "l.csv", b"file,label\nC:\\data\\web\\a.pcap,web\n/data/b.pcap,ssh\n")
+    with pytest.warns(Note, match=r"1 files were found by their names alone, .*web/a\.pcap"):
+        traces, _ = import_captures(path, label_from=labels)
+    assert traces.counts() == {"web": 1}
+    labels = write(tmp_path / "m.csv", b"file,label\n/data/web/a.pcap,web\n/data/ssh/a.pcap,ssh\n")
+    with pytest.raises(InputError, match=r"no label for a\.pcap"):
+        import_captures(path, label_from=labels)
 
 
 def test_lines_of_a_list_that_contradict_each_other_are_said(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pyarrow.dataset
 import pyarrow.parquet
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 
 from netdiffus import Traces
 from netdiffus.errors import InputError, Note
@@ -191,3 +192,37 @@ def test_parts_of_a_split_are_no_classes(tmp_path: Path) -> None:
         pa.parquet.write_table(pa.table({"packet_length": LISTS}), tmp_path / part / "0.parquet")
     with pytest.raises(InputError, match="Test, train are parts of a split, not classes"):
         Traces.load(tmp_path)
+
+
+def test_structured_arrays_are_frames() -> None:
+    kind = [("label", "U5"), ("flow", ">i4"), ("packet_length", "<i4")]
+    rows = [("web", 1, 60), ("dns", 2, 90), ("web", 1, 1500), ("web", 1, 52), ("dns", 2, 120)]
+    packets = np.array(rows, dtype=kind)
+    for form in (packets, packets.view(np.recarray)):
+        assert points(Traces.from_frame(form, by="flow")) == LISTS
+    kind = [("label", "S5"), ("packet_length", ">i4", 3)]
+    whole = np.array([("web", [60, 1500, 52]), ("dns", [90, 120, 44])], dtype=kind)
+    assert points(Traces.from_frame(whole)) == [[60, 1500, 52], [90, 120, 44]]
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_nested_tensors_are_lists() -> None:
+    lists = [torch.tensor(one) for one in LISTS]
+    for layout in (torch.strided, torch.jagged):
+        nested = torch.nested.as_nested_tensor(lists, layout=layout)
+        assert points(Traces.from_lists({"packet_length": nested}, Y)) == LISTS
+
+
+@pytest.mark.parametrize(
+    ("do", "message"),
+    [
+        (lambda: Traces.from_lists([X], Y), "columns is a list; give a mapping"),  # type: ignore[arg-type]
+        (lambda: Traces.from_lists({"packet_length": [b"ab", [1]]}, Y), "cannot become an Arrow"),
+        (lambda: Traces.from_frame([("web", [60])]), r"got list: .*pandas.DataFrame\(rows\)"),
+        (lambda: Traces.from_frame({} for _ in X), r"got generator: .*pandas.DataFrame\(rows\)"),
+        (lambda: Traces.from_arrays(csr_matrix(X), Y), r"X is a csr_matrix, .*X.toarray\(\)"),
+    ],
+)
+def test_what_is_near_to_what_is_read_says_how_to_go_on(do: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        do()

@@ -53,6 +53,9 @@ def lists(traces: Traces) -> dict[str, Any]:
         ("ipds", "iat", 1),
         ("udps.splt_piat_ms", "iat", 1e3),
         ("payload_lengths", "packet_length", 1),
+        ("packet_length_sequence", "packet_length", 1),
+        ("iatList", "iat", 1),
+        ("dir_seq", "direction", 1),
     ],
 )
 def test_units_and_words_in_names(name: str, channel: str, per_second: float) -> None:

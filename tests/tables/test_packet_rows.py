@@ -8,11 +8,16 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from netdiffus.errors import InputError
+from netdiffus.errors import InputError, Note
+from netdiffus.tables.formats.text import read_text
+from netdiffus.tables.options import ReadOptions
+from netdiffus.tables.report import Findings
 from netdiffus.traces.traces import Traces
 
 PACKETS = """tcp.stream,frame.time_epoch,frame.len,ip.src,label
@@ -155,3 +160,104 @@ def test_an_archive_of_tables_is_to_be_unpacked(tmp_path: Path) -> None:
         archive.add(write(tmp_path, "t.csv", PACKETS), "t.csv")
     with pytest.raises(InputError, match="unpack it"):
         read(tmp_path / "t.tar.gz")
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        ("2024-01-01 23:59:59.5", "2024-01-02 00:00:00.25"),
+        ("2024-01-01T23:59:59.5+01:00", "2024-01-02T00:00:00.25+01:00"),
+        ("23:59:59.5", "00:00:00.25"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::netdiffus.errors.Note")
+def test_times_that_are_texts(times: tuple[str, str], tmp_path: Path) -> None:
+    rows = f"1,a,{times[0]},0x28\n2,b,{times[0]},60\n1,a,{times[1]},50\n"
+    path = tmp_path / "a.csv"
+    path.write_text("flow,label,time,size\n" + rows)
+    traces = Traces.load(path, by="flow")
+    np.testing.assert_array_equal(traces.values[0], [[0, 0.75], [40, 50]])
+
+
+def test_named_numbers_of_other_libraries() -> None:
+    """Dictionaries of Arrow, as of Categorical in pandas and polars: texts, lists, in lists."""
+    words = pa.array(["up", "down", "up"]).dictionary_encode()
+    table = pa.table(
+        {
+            "flow": [1, 1, 2],
+            "label": words.cast(pa.dictionary(pa.uint32(), pa.string())),
+            "direction": words,
+        }
+    )
+    with pytest.raises(InputError, match="has the class 'down' beside another"):
+        Traces.from_arrow(table, by="flow")
+    label = pa.array(["a", "a", "b"]).dictionary_encode()
+    label = label.cast(pa.dictionary(pa.uint32(), pa.string()))
+    traces = Traces.from_arrow(table.set_column(1, "label", label), by="flow")
+    assert traces.values[0, 0].tolist() == [1, -1]
+    lists = pa.ListArray.from_arrays([0, 2, 3], words)
+    sizes = pa.DictionaryArray.from_arrays(pa.array([1, 0]), pa.array([[40], [50, 60]]))
+    columns = {"label": ["a", "b"], "direction": lists, "packet_length": sizes}
+    traces = Traces.from_arrow(pa.table(columns))
+    assert traces.values[0].tolist() == [[1, -1], [50, 60]]
+    assert traces.values[1, :, 0].tolist() == [1, 40]
+
+
+def test_decimal_commas_of_single_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("flow;label;time;size;rate\n007;0,1;0,0;40;2,5\n007;0,1;0,5;50;2,5\n")
+    traces = Traces.load(path, by="flow")
+    np.testing.assert_array_equal(traces.values[0], [[0, 0.5], [40, 50]])
+    assert traces.classes == ("0,1",)  # as it is written
+    assert traces.meta.to_pylist() == [{"trace_id": "007", "rate": 2.5}]
+
+
+def test_empty_files_beside_others_are_said(tmp_path: Path) -> None:
+    for name, text in {"a": "label,packet_length\nx,[40]\n", "b": ""}.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+    _, said = read(tmp_path)
+    assert any("1 empty files" in one and "b.csv" in one for one in said)
+    (tmp_path / "a.csv").write_text("")
+    with pytest.raises(InputError, match=r"a\.csv: the file is empty"):
+        Traces.load(tmp_path)
+
+
+@pytest.mark.parametrize("write", [json.dumps, repr])
+def test_packets_with_names_in_cells(write: Any) -> None:
+    """As pandas writes columns of lists of dictionaries."""
+    packets = [
+        [{"ts": 0.0, "len": 40, "dir": "up"}, {"ts": 0.5, "len": 50, "dir": "down"}],
+        [{"ts": 0.0, "len": 60, "dir": "up"}],
+    ]
+    frame = pd.DataFrame({"label": ["a", "b"], "packets": list(map(write, packets))})
+    lists = [{"len": [40, 50], "dir": ["up", "down"]}, {"len": [60], "dir": ["up"]}]
+    other = pd.DataFrame({"label": ["a", "b"], "flow": list(map(write, lists)), "info": '{"k": 1}'})
+    for one, first in ((frame, [[0, 0.5], [40, 50], [1, -1]]), (other, [[40, 50], [1, -1]])):
+        text = pa.py_buffer(one.to_csv(index=False).encode())
+        table = read_text(text, ReadOptions(), Findings())
+        traces = Traces.from_arrow(table)
+        assert traces.values[0].tolist() == first
+        assert traces.lengths.tolist() == [2, 1]
+    assert traces.meta["info"].to_pylist() == ['{"k": 1}'] * 2
+
+
+def test_a_column_that_is_text_in_one_file_is_text_in_all(tmp_path: Path) -> None:
+    for name, port in {"a": "80", "b": "http"}.items():
+        (tmp_path / f"{name}.csv").write_text(f"label,port,packet_length\nx,{port},[40]\n")
+    _, said = read(tmp_path)
+    with pytest.warns(Note):
+        traces = Traces.load(tmp_path)
+    assert traces.meta["port"].to_pylist() == ["80", "http"]
+    assert any("'port' is text in some files" in one for one in said)
+
+
+@pytest.mark.filterwarnings("ignore::netdiffus.errors.Note")
+def test_arff_says_what_is_missing_by_a_question_mark(tmp_path: Path) -> None:
+    head = "@relation x\n@attribute packet_length_1 numeric\n@attribute packet_length_2 numeric\n"
+    text = head + "@attribute class1 {a?,b}\n@data\n40,50,a?\n% a comment\n60, ? ,b\r\n"
+    traces = Traces.load(write(tmp_path, "a.arff", text))
+    assert traces.values[:, 0, 0].tolist() == [40, 60]
+    assert traces.lengths.tolist() == [2, 1]
+    assert traces.counts() == {"a?": 1, "b": 1}
+    with pytest.raises(InputError, match="column 'class1' is empty in row 0"):
+        Traces.load(write(tmp_path, "b.arff", text.replace("50,a?", "50,?")))

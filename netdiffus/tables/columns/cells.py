@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +39,7 @@ _DATE = (
     r"(?:[T ]+[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?)?"
     r"\s*(?:[AaPp][Mm]|Z|[-+][0-9:]+)?\s*$"
 )
+_RECORDS = r"""(?s)^\s*(?:\[\s*)?\{\s*["'].*\}\s*\]?\s*$"""
 _MISSING = ("", "None", "null", "NA", "NULL", "<NA>")
 _CLOCK = r"^[0-9]{1,2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]*)?$"
 _SEPARATORS = ("|", ";", ",", " ")
@@ -76,6 +79,55 @@ def parse(name: str, column: pa.ChunkedArray, *, decimal_comma: bool = False) ->
     bare = pc.utf8_trim_whitespace(pc.utf8_trim(bare, "[]()"))
     separator = _separator(bare)
     return _lists(name, text, bare, separator, decimal_comma and separator in "|;")
+
+
+def packets(column: pa.ChunkedArray) -> pa.Array | None:
+    """A column of texts that are lists of packets, or packets of lists, with named values.
+
+    As JSON or Python writes them, such as `[{"size": 40, "dir": 1}]` or `{'size': [40, 1500]}`.
+    None where it is none, or no name is that of a channel.
+    """
+    if not pc.all(pc.match_substring_regex(column, _RECORDS)).as_py():
+        return None
+    try:
+        found = pa.array([_record(one) for one in column.to_pylist()])
+    except (ValueError, SyntaxError, RecursionError, MemoryError, pa.ArrowException):
+        return None
+    kind = found.type.value_type if pa.types.is_list(found.type) else found.type
+    if not pa.types.is_struct(kind):
+        return None
+    lists = kind is not found.type or any(pa.types.is_list(one.type) for one in kind)
+    return found if lists and any(channel_named(one.name) for one in kind) else None
+
+
+def _record(cell: str) -> object:
+    try:
+        return json.loads(cell)
+    except ValueError:
+        return ast.literal_eval(cell)
+
+
+def with_decimals(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
+    """A column of texts that are single numbers, some with a decimal comma, as numbers."""
+    text = pc.utf8_trim_whitespace(one_array(column).cast(pa.large_string()))
+    if not pc.any(pc.match_substring(text, ",")).as_py():
+        return column
+    try:
+        return _with_points(pc.if_else(pc.equal(text, ""), None, text)).cast(pa.float64())
+    except pa.ArrowInvalid:
+        return column
+
+
+def items(name: str, column: pa.Array, lengths: Ints) -> pa.Array:
+    """Cells of single numbers, times or directions, so many of each trace.
+
+    Raises:
+        InputError: One is empty, or none of these.
+    """
+    text = _plain_signs(column.cast(pa.large_string()))
+    _refuse(name, text, pc.is_null(text), "is empty")
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return _typed(_Column(name, text, offsets), _without_types(text))
 
 
 def _plain_signs(text: pa.Array) -> pa.Array:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from netdiffus.errors import InputError
-from netdiffus.tables.columns.arrow import is_list
+from netdiffus.tables.columns.arrow import is_list, large_lists, lists_of
 
 
 def plain(table: pa.Table) -> pa.Table:
@@ -26,13 +26,19 @@ def plain(table: pa.Table) -> pa.Table:
 
 
 def _plain_items(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column without extension types and run ends."""
+    """A column without extension types, run ends and numbers of lists or of their items."""
     kind = column.type
     if isinstance(kind, pa.FixedShapeTensorType) and sum(side > 1 for side in kind.shape) > 1:
         raise InputError(
             f"column {name!r} holds tensors of shape {tuple(kind.shape)}; a channel is a list of "
             "numbers: give Traces.from_arrays the array, with the names of its channels"
         )
+    if pa.types.is_dictionary(kind) and is_list(kind.value_type):
+        return _plain_items(name, pa.chunked_array(list(map(_decoded, column.chunks))))
+    if is_list(kind) and pa.types.is_dictionary(kind.value_type) and not column.null_count:
+        lists = large_lists(name, column)
+        lengths = pc.list_value_length(lists).to_numpy()
+        return pa.chunked_array([lists_of(_decoded(lists.flatten()), lengths)])
     if pa.types.is_run_end_encoded(kind):
         return pa.chunked_array([pc.run_end_decode(chunk) for chunk in column.chunks])
     if isinstance(kind, pa.JsonType):
@@ -40,6 +46,13 @@ def _plain_items(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     if is_list(kind) and isinstance(kind.value_type, pa.Bool8Type):
         return column.cast(pa.list_(pa.bool_()))
     return column
+
+
+def _decoded(column: pa.DictionaryArray) -> pa.Array:
+    values = column.dictionary
+    if pa.types.is_string_view(values.type):  # which Arrow cannot take from
+        values = values.cast(pa.large_string())
+    return values.take(column.indices)
 
 
 def _plain_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:

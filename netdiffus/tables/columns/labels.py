@@ -37,7 +37,8 @@ def find_label(names: list[str], chosen: str | None) -> str:
     if not found:
         raise InputError(
             f"no column 'label'; columns: {shown(names)}. Add one that names the class of each "
-            "trace, or say which does: label_column=… (--label-column); =NAME is one class of all"
+            "trace, or say which does: label_column=… (--label-column); =NAME is one class of all, "
+            "file the name of the file"
         )
     raise InputError(
         f"columns {' and '.join(map(repr, found))} could each be the class; say which is: "

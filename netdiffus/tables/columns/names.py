@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netdiffus.channels import KINDS
 
@@ -222,7 +222,7 @@ def meaning(name: str) -> Meaning | None:
         return Meaning(_SYNONYMS[lower], sure=False)
     if lower in _SIDES:
         return Meaning("direction", zero_is_client=_SIDES[lower], sure=False)
-    return _with_unit(lower) or _of_words(name.strip())
+    return _with_unit(lower) or _of_words(name.strip()) or _of_series(lower)
 
 
 def _with_unit(lower: str) -> Meaning | None:
@@ -241,6 +241,13 @@ def _of_words(name: str) -> Meaning | None:
     """The meaning of a name whose words are set apart by capitals, or by other signs than _."""
     words = plain(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)).replace(".", "_")
     return meaning(words) if words != name.lower() else None
+
+
+def _of_series(lower: str) -> Meaning | None:
+    """The meaning of a name that says that it is of lists: packet_length_sequence, iat_list."""
+    stem = re.sub(r"_(?:lists?|seqs?|sequences?|arrays?|vector)$", "", lower)
+    known = meaning(stem) if stem != lower else None
+    return None if known is None else replace(known, sure=False)
 
 
 def channel_named(name: str) -> str | None:

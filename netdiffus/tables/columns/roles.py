@@ -180,8 +180,8 @@ def _refuse_scalars(table: pa.Table, scalars: dict[str, pa.DataType]) -> None:
         cell = table[name][0].as_py()
         raise InputError(
             f"row 0: column {name!r} has the name of a channel, but {cell!r} is no list of "
-            "numbers. If one row is one packet, name the column of the trace: by=… "
-            "(--flow-column); if it is no channel, rename it (--columns "
+            "numbers. If one row is one packet, name the column of the trace, or `file` for a "
+            "trace per file: by=… (--flow-column); if it is no channel, rename it (--columns "
             f"{name}=other) or choose the channels (--channels)"
         )
 

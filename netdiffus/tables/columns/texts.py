@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from netdiffus.errors import InputError
 from netdiffus.tables.columns import cells
 from netdiffus.tables.columns.arrow import is_text
-from netdiffus.tables.columns.names import meaning
+from netdiffus.tables.columns.names import is_label, meaning
 from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.report import Findings
 
@@ -70,6 +70,13 @@ def _column(
     """A column as lists where it holds lists."""
     if not is_text(column.type):
         return column
+    if decimal_comma and _may_be_number(options, name):
+        column = cells.with_decimals(column)
+        if not is_text(column.type):
+            return column
+    packets = cells.packets(column)
+    if packets is not None:
+        return packets
     lists = cells.looks_like_lists(column)
     if options.by is None and _must_be_lists(options, name):
         if not lists and cells.are_dates(column):
@@ -87,6 +94,15 @@ def _column(
             findings.mended.append(f"column {name!r} was kept as text: {error}")
         return column
     return column if unsure and pc.max(pc.list_value_length(found)).as_py() < 2 else found
+
+
+def _may_be_number(options: ReadOptions, name: str) -> bool:
+    """Whether single numbers may stand in a column: no classes, names of traces or lists."""
+    ours = _ours(options, name)
+    named = (*TEXT_COLUMNS, options.by, options.label_column)
+    if is_label(ours) or ours in named or name in named:
+        return False
+    return options.by is not None or meaning(ours) is None
 
 
 def _ours(options: ReadOptions, name: str) -> str:

@@ -12,6 +12,8 @@ from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.report import Findings
 
 _ATTRIBUTE = re.compile(r"""@attribute\s+(?:'([^']*)'|"([^"]*)"|(\S+))\s""", re.IGNORECASE)
+_COMMENT = re.compile(rb"^%[^\n]*\n?", re.MULTILINE)
+_MISSING = re.compile(rb"(?:(?<=^)|(?<=,))[ \t]*\?[ \t]*(?=,|\r?$)", re.MULTILINE)
 _DATA = re.compile(rb"^@data[^\n]*\n", re.IGNORECASE | re.MULTILINE)
 
 
@@ -32,6 +34,7 @@ def read_arff(data: pa.Buffer, options: ReadOptions, findings: Findings) -> pa.T
         raise InputError("an ARFF file has a line @attribute for each column")
     if body.lstrip().startswith(b"{"):
         raise InputError("sparse ARFF; convert it to CSV with Weka: Save as, CSV")
+    body = _MISSING.sub(b"", _COMMENT.sub(b"", body))
     header = ",".join('"' + name.replace('"', '""') + '"' for name in names)
     table = read_text(pa.py_buffer(header.encode() + b"\n" + body.lstrip()), options, findings)
     findings.form = "ARFF"

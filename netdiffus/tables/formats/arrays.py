@@ -50,12 +50,14 @@ def arrays_table(
     Raises:
         InputError: Shapes that do not fit, or channels that are not named.
     """
-    x, labels = _on_host(x), _labels(_on_host(y))
+    x, labels = on_host(x), _labels(on_host(y))
     if isinstance(x, Mapping):
         raise InputError("X is a mapping: give it to Traces.from_frame, with `label` as a column")
     if _is_ragged(x):
         return _ragged_table([np.asarray(one) for one in x], labels, channels)
     values = np.asarray(x)
+    if values.dtype == object and hasattr(x, "toarray"):
+        raise InputError(f"X is a {type(x).__name__}, a sparse matrix: give X.toarray()")
     if values.dtype.kind not in "iufb":
         raise InputError(f"X holds {values.dtype}, not numbers")
     if values.ndim not in (2, 3):
@@ -78,16 +80,16 @@ def arrays_table(
 
 def plain_list(one: Any) -> Any:
     """The numbers of one trace as a list; what a mask hides is NaN."""
-    return np.asarray(_on_host(one)).tolist()
+    return np.asarray(on_host(one)).tolist()
 
 
-def _on_host(array: Any) -> Any:
+def on_host(array: Any) -> Any:
     """A tensor of torch, an array of Arrow or with a mask, or a list of them, for NumPy.
 
     Other objects are returned unchanged. Masked values become NaN.
     """
     if isinstance(array, list | tuple) and any(map(_is_foreign, array)):
-        return [_on_host(one) for one in array]
+        return [on_host(one) for one in array]
     if isinstance(array, np.ma.MaskedArray):
         hidden = np.ma.getmaskarray(array)
         return np.where(hidden, np.nan, array.data) if hidden.any() else array.data
@@ -101,7 +103,7 @@ def _on_host(array: Any) -> Any:
     if plain.is_sparse or str(plain.layout) in _SPARSE:
         plain = plain.to_dense()
     if plain.is_nested:
-        return [_on_host(one) for one in plain.unbind()]
+        return [on_host(one) for one in plain.unbind()]
     # NumPy has no bfloat16.
     return plain.float().numpy() if str(plain.dtype) == "torch.bfloat16" else plain.numpy()
 
@@ -256,7 +258,7 @@ def _check_rows(x: int, y: int) -> None:
 
 
 def _checked(lengths: Any, cube: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    given = np.asarray(_on_host(lengths))
+    given = np.asarray(on_host(lengths))
     if given.dtype.kind in "iuf" and given.shape == (len(cube),):
         wrong = (given < 1) | (given > cube.shape[2]) | (given != np.floor(given))
         if not wrong.any():

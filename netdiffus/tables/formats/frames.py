@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from os import PathLike
 from typing import Any
 
@@ -18,7 +18,7 @@ def to_arrow(data: Any) -> pa.Table:
     Args:
         data: A pandas or polars frame, an Arrow table, record batch or stream, whatever offers
             Arrow as a PyCapsule (`__arrow_c_stream__`), a data set of Hugging Face, a mapping of
-            columns, or a list of mappings, one per trace.
+            columns, a structured array of NumPy, or a list of mappings, one per trace.
 
     Raises:
         InputError: It is none of these, or Arrow cannot hold one of its columns.
@@ -58,9 +58,17 @@ def _to_arrow(data: Any) -> pa.Table:
         return pa.Table.from_batches([pa.record_batch(data)])
     if isinstance(data, Mapping):
         return pa.table(dict(data))
+    if isinstance(data, np.ndarray) and data.dtype.names and data.ndim == 1:
+        return pa.table({name: _numpy_column(data[name]) for name in data.dtype.names})
     if isinstance(data, list) and data and all(isinstance(row, Mapping) for row in data):
         return pa.Table.from_pylist([dict(row) for row in data])
     raise InputError(_advice(data))
+
+
+def _numpy_column(field: Any) -> pa.Array:
+    """A field of a structured array; of one with a shape each row is a list."""
+    native = field.astype(field.dtype.newbyteorder("="))
+    return pa.array(native if field.ndim == 1 else native.reshape(len(field), -1).tolist())
 
 
 def _advice(data: Any) -> str:
@@ -73,6 +81,8 @@ def _advice(data: Any) -> str:
         return f"{name}: give the frame itself, and by='…' for the column that names the trace"
     if hasattr(data, "shape"):
         return f"a frame is wanted, got {name}: Traces.from_arrays(X, y, channels=…) takes arrays"
+    if isinstance(data, Sequence | Iterator):
+        return f"a frame is wanted, got {name}: of rows make one: pandas.DataFrame(rows)"
     return f"a frame must be of pandas, polars, Arrow or Hugging Face, got {name}"
 
 

@@ -23,6 +23,7 @@ RARE = {
     " ": "blank", ":": "colon", "^": "caret", "~": "tilde", "#": "hash", "\x01": "control-A",
 }  # fmt: skip
 SAMPLE = 1 << 16  # characters after the header from which the separator is found
+_ROW = re.compile(rb"\s*[-+0-9.eE]+(?:(?:\s+|\s*[,;|]\s*)[-+0-9.eE]+)+[\s,;|]*")  # of numbers alone
 _VALUE = re.compile(
     r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[\[(].*[\])]", re.DOTALL
 )
@@ -70,11 +71,28 @@ def header_of(sample: bytes, separator: str | None, findings: Findings) -> Heade
         raise InputError(
             f"the first line holds values ({shown(cells, 3)}), not the names of the columns; add "
             "a line of names above it, such as label,packet_length,direction; if each line is a "
-            "class and then the points of one series, name that: channels=… (--channels value)"
+            "class and then the points of one series, name that: channels=… (--channels value); if "
+            "the file is one trace, a line per packet: by='file' (--flow-column file)"
         )
     padded = separator == "|" and any(cell != cell.strip() for cell in cells)
     whole = re.split(rb"\r?\n|\r", sample, maxsplit=1)[0]
     return Header(whole, _unique(_clean(cells), findings), separator, quote, padded)
+
+
+def headless(start: bytes) -> bool:
+    """Whether a text begins with rows of as many numbers each, and no names of columns."""
+    lines = [line for line in start.splitlines()[:20] if line.strip()]
+    lines = lines[:-1] or lines  # the last may be cut off
+    counts = {len(re.findall(rb"[^\s,;|]+", line)) for line in lines}
+    return len(counts) == 1 and all(map(_ROW.fullmatch, lines))
+
+
+def numbered(sample: bytes) -> Header:
+    """A header for a text without one, in which columns are called by their numbers from 0."""
+    line = sample.lstrip().splitlines()[0].decode()
+    mark = next((mark for mark in SEPARATORS if mark in line), " ")
+    cells = line.split() if mark == " " else line.split(mark)
+    return Header(b"", [f"{k}" if cell.strip() else "" for k, cell in enumerate(cells)], mark)
 
 
 def _separator(text: str, body: str, quote: str) -> str:

@@ -49,9 +49,10 @@ def read_npz(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
         stems = [name.removesuffix(".npy") for name in archive.namelist()]
         x, y = _found(stems, _X), _found(stems, _Y)
         named = [stem for stem in stems if channel_named(stem) is not None]
-        if x is None and y is not None and named:
+        if x is None and named:
             arrays = {stem: _array(archive, f"{stem}.npy") for stem in named}
-            return _named_table(arrays, _array(archive, f"{y}.npy"), findings)
+            classes = None if y is None else _array(archive, f"{y}.npy")
+            return _named_table(arrays, classes, findings)
         if x is None or y is None:
             raise InputError(
                 "an .npz file of traces has arrays X (traces) and y (classes), or one array for "
@@ -100,9 +101,14 @@ def classes_beside(path: Path) -> Path | None:
 
 
 def _named_table(
-    arrays: dict[str, npt.NDArray[Any]], y: npt.NDArray[Any], findings: Findings
+    arrays: dict[str, npt.NDArray[Any]], y: npt.NDArray[Any] | None, findings: Findings
 ) -> pa.Table:
-    """A table of arrays (N, L), each of one channel."""
+    """A table of arrays (N, L), or (L,) of one trace, each of one channel.
+
+    Without classes it has no column of them: those of a folder may be the names of its folders.
+    """
+    if y is None and all(array.ndim == 1 for array in arrays.values()):
+        arrays = {name: array[None] for name, array in arrays.items()}
     findings.form = f"NPZ of {', '.join(arrays)}"
     shapes = {array.shape for array in arrays.values()}
     if len(shapes) > 1 or len(next(iter(shapes))) != 2:
@@ -111,7 +117,9 @@ def _named_table(
             "(traces, points)"
         )
     cube = np.stack(list(arrays.values()), axis=2)
-    return arrays_table(cube, y, list(arrays), findings, channels_last=True)
+    labels = np.zeros(len(cube), np.int8) if y is None else y
+    table = arrays_table(cube, labels, list(arrays), findings, channels_last=True)
+    return table.drop_columns(["label"]) if y is None else table
 
 
 def _found(names: list[str], usual: tuple[str, ...]) -> str | None:

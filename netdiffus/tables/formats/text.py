@@ -13,9 +13,18 @@ import pyarrow.csv
 from netdiffus.errors import InputError
 from netdiffus.tables.columns.names import is_label
 from netdiffus.tables.columns.texts import TEXT_COLUMNS, parse_lists
-from netdiffus.tables.formats.header import RARE, SAMPLE, SEPARATORS, Header, are_values, header_of
+from netdiffus.tables.formats.header import (
+    RARE,
+    SAMPLE,
+    SEPARATORS,
+    Header,
+    are_values,
+    header_of,
+    headless,
+    numbered,
+)
 from netdiffus.tables.formats.preamble import body_of
-from netdiffus.tables.options import ReadOptions
+from netdiffus.tables.options import FILE, ReadOptions
 from netdiffus.tables.report import Findings
 
 
@@ -31,9 +40,12 @@ def read_text(data: pa.Buffer, options: ReadOptions, findings: Findings) -> pa.T
     if not sample.strip():
         raise InputError("the file has no names of columns, only blank lines or comments")
     first = re.split(r"[,;|\t ]+", sample.splitlines()[0].decode(errors="ignore").strip())
-    if options.channels and len(options.channels) == 1 and are_values(first):
+    if options.by == FILE and headless(sample):
+        header = numbered(sample)
+    elif options.channels and len(options.channels) == 1 and are_values(first):
         return _lines(body.data, options, findings)
-    header = header_of(sample, body.separator, findings)
+    else:
+        header = header_of(sample, body.separator, findings)
     form = _Form(header, body.missing)
     separator = (SEPARATORS | RARE).get(header.separator, repr(header.separator))
     findings.form = f"CSV, separator {separator}, {findings.encoding}"
@@ -144,7 +156,9 @@ def _read_csv(
         pa.BufferReader(data),
         # One block, as a row may not lie in more than two.
         read_options=pa.csv.ReadOptions(
-            block_size=min(len(data) + 1, 2**31 - 1), column_names=places, skip_rows=1
+            block_size=min(len(data) + 1, 2**31 - 1),
+            column_names=places,
+            skip_rows=1 if header.line else 0,
         ),
         parse_options=pa.csv.ParseOptions(
             newlines_in_values=True, delimiter=header.separator, quote_char=header.quote
