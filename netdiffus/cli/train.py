@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from netdiffus.networks.build import Codec
     from netdiffus.parts import Dataset
     from netdiffus.traces.traces import Traces
-    from netdiffus.training import Recipe
 
 # Options of training with --epsilon, and those of `privatise` among them.
 PRIVATE = ("delta", "most", "classes", "ranges", "anyway")
@@ -217,12 +217,20 @@ def train(
         deterministic=deterministic,
     )
     if of_two:
-        loaded = load(data, reading.options())
-        chosen = {"columns": _chosen(with_columns), "by": by, "resume": resume, "force": force}
-        chosen["device"] = device
+        from netdiffus.segments import train_segments
+        from netdiffus.sessions import train_sessions
+
+        chosen: dict[str, Any] = {
+            "columns": _chosen(with_columns),
+            "by": by,
+            "resume": resume,
+            "force": force,
+        }
+        chosen |= {"recipe": recipe, "device": device, "traces": load(data, reading.options())}
         if sessions:
-            return _train_sessions(loaded, out, recipe, chosen, as_json)
-        return _train_segments(loaded, out, recipe, {"points": segments or None, **chosen}, as_json)
+            return _train_two(train_sessions, ("sessions", "traces"), out, as_json, **chosen)
+        chosen["points"] = segments or None
+        return _train_two(train_segments, ("coarse", "segments"), out, as_json, **chosen)
     refuse_model(out, force or resume)  # before the traces are read
     traces = given(data, reading.options())
     images = {"size": size, "resize": resize, "gamma": gamma, "scale": scale or None}
@@ -261,33 +269,18 @@ def _train_private(traces: Traces, out: Path, choices: dict[str, Any], as_json: 
         raise typer.Exit(130)
 
 
-def _train_sessions(
-    traces: Traces, out: Path, recipe: Recipe, choices: dict[str, Any], as_json: bool
+def _train_two(
+    learn: Callable[..., Any], names: tuple[str, str], out: Path, as_json: bool, **choices: Any
 ) -> None:
-    """A model of sessions, in a folder of two models."""
+    """A model of two networks, in a folder of two models."""
     from netdiffus.ledger import statement
-    from netdiffus.sessions import train_sessions
 
     with bar("train", 1.0) as progress:
-        model = train_sessions(traces, out, recipe=recipe, progress=progress, **choices)
-    about = {"sessions": model.sessions.about, "traces": model.traces.about}
-    show({"model": str(out), **about, "privacy": statement(model.traces.ledger)}, as_json)
-    if model.sessions.about["ended"] == "interrupted":
-        raise typer.Exit(130)
-
-
-def _train_segments(
-    traces: Traces, out: Path, recipe: Recipe, choices: dict[str, Any], as_json: bool
-) -> None:
-    """A model of long traces, in a folder of two models."""
-    from netdiffus.ledger import statement
-    from netdiffus.segments import train_segments
-
-    with bar("train", 1.0) as progress:
-        model = train_segments(traces, out, recipe=recipe, progress=progress, **choices)
-    about = {"coarse": model.coarse.about, "segments": model.segments.about}
-    show({"model": str(out), **about, "privacy": statement(model.segments.ledger)}, as_json)
-    if model.segments.about["ended"] == "interrupted":
+        found = learn(path=out, progress=progress, **choices)
+    models = {name: getattr(found, name) for name in names}
+    about = {name: model.about for name, model in models.items()}
+    show({"model": str(out), **about, "privacy": statement(models[names[0]].ledger)}, as_json)
+    if any(one["ended"] == "interrupted" for one in about.values()):
         raise typer.Exit(130)
 
 

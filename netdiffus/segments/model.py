@@ -13,8 +13,8 @@ from netdiffus.codec import TokenCodec
 from netdiffus.codec.columns import Choice
 from netdiffus.codec.series import shared_length
 from netdiffus.errors import InputError, Note, whole
-from netdiffus.model.files import CONFIG, refuse_model
 from netdiffus.model.model import Model
+from netdiffus.model.pair import ModelPair
 from netdiffus.progress import Progress, given_or_bar
 from netdiffus.segments.cutting import (
     NUMBER,
@@ -25,11 +25,12 @@ from netdiffus.segments.cutting import (
     coarse_channels,
     points_for,
 )
-from netdiffus.traces.splitting import group_names
+from netdiffus.traces.splitting import owners_of
 from netdiffus.traces.traces import Ints, Traces
 from netdiffus.training import Recipe, train
 
-COARSE, SEGMENTS = "coarse", "segments"  # the two models in the folder
+COARSE, SEGMENTS = "coarse", "segments"
+PAIR = ModelPair("model of long traces", COARSE, SEGMENTS, "--segments")
 OWNER = "owner of the segment"  # column of the owner of each segment, while the model is trained
 COARSE_OWNER = "owner of the trace"
 
@@ -77,13 +78,7 @@ class SegmentModel:
         Raises:
             InputError: One of its two models is missing or damaged, or they do not go together.
         """
-        folder = Path(path)
-        if not is_segment_model(folder):
-            raise InputError(
-                f"{folder}: no model of long traces: it needs the folders {COARSE} and {SEGMENTS}; "
-                "train --segments makes them, and --resume ends a training that was interrupted"
-            )
-        return cls(Model.load(folder / COARSE), Model.load(folder / SEGMENTS))
+        return cls(*PAIR.load(path))
 
     def save(self, path: str | Path, *, force: bool = False) -> None:
         """Writes the folder: the coarse model, then that of the segments.
@@ -91,16 +86,12 @@ class SegmentModel:
         Raises:
             FileExistsError: A model is there and `force` is false.
         """
-        for name in (COARSE, SEGMENTS):
-            refuse_model(Path(path) / name, force)
-        _disown(Path(path) / SEGMENTS)
-        self.coarse.save(Path(path) / COARSE, force=force)
-        self.segments.save(Path(path) / SEGMENTS, force=force)
+        PAIR.save(path, self.coarse, self.segments, force)
 
 
 def is_segment_model(path: str | Path) -> bool:
     """Whether a folder holds a model of long traces."""
-    return all((Path(path) / name / CONFIG).is_file() for name in (COARSE, SEGMENTS))
+    return PAIR.is_in(path)
 
 
 def train_segments(
@@ -144,27 +135,25 @@ def train_segments(
     """
     recipe = recipe or Recipe(minutes=10)
     traces = traces.without_empty_classes()
-    folders = [None if path is None else Path(path) / name for name in (COARSE, SEGMENTS)]
-    for folder in folders:
-        if folder is not None:
-            refuse_model(folder, force or resume)
-    owners = _owners(traces, by)
+    PAIR.refuse(path, force or resume)
+    found = owners_of(traces.meta, by)
+    owners = np.arange(len(traces)) if found is None else found
     points = _points(traces, points, shared_length(traces, owners))
     coarse = _with_owners(as_coarse(traces, points), COARSE_OWNER, owners)
     segments, row = as_segments(traces, coarse, points)
     segments = _with_owners(segments, OWNER, owners[row])
-    if folders[1] is not None and not resume:
-        _disown(folders[1])
-    resumed = [resume and f is not None and (f / CONFIG).is_file() for f in folders]
+    if not resume:
+        PAIR.disown(path)
+    (of_first, goes_on), (of_second, goes_on_too) = PAIR.folders(path, resume)
     with given_or_bar(progress, "train", 1.0) as shown:
         of_coarse = train(
             coarse,
-            folders[0],
+            of_first,
             recipe=recipe.halved(),
             codec=TokenCodec(_kept_segments(coarse, owners)),
             by=COARSE_OWNER,
             columns=columns,
-            resume=resumed[0],
+            resume=goes_on,
             force=force or resume,
             device=device,
             progress=lambda share, note: shown(share / 2, f"sums, {note}"),
@@ -173,13 +162,13 @@ def train_segments(
             raise KeyboardInterrupt(f"interrupted before {SEGMENTS} were learned; --resume goes on")
         of_segments = train(
             segments,
-            folders[1],
+            of_second,
             # Sampling gives all columns.
             recipe=replace(_rest(recipe, of_coarse), hidden_columns=0.0),
             codec=TokenCodec(points + OVERLAP),
             by=OWNER,
             columns=[name for name in segments.meta.column_names if name != OWNER],
-            resume=resumed[1],
+            resume=goes_on_too,
             force=force or resume,
             device=device,
             progress=lambda share, note: shown((1 + share) / 2, f"segments, {note}"),
@@ -197,20 +186,6 @@ def _rest(recipe: Recipe, before: Model) -> Recipe:
     }
     least = recipe.halved()  # a step may end after the budget
     return replace(recipe, **{name: max(m, getattr(least, name)) for name, m in left.items()})
-
-
-def _disown(folder: Path) -> None:
-    """Takes a model of long traces away before that of its sums is replaced.
-
-    Beside other sums the segments would be of other traces, and nobody would notice.
-    """
-    (folder / CONFIG).unlink(missing_ok=True)
-
-
-def _owners(traces: Traces, by: str | None) -> Ints:
-    if by is None:
-        return np.arange(len(traces))
-    return np.unique(group_names(traces.meta, by, None), return_inverse=True)[1].astype(np.int64)
 
 
 def _points(traces: Traces, points: int | None, shared: int) -> int:

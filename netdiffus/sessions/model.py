@@ -13,8 +13,8 @@ from netdiffus.codec.column import CODES, Column
 from netdiffus.codec.columns import Choice, safe_columns
 from netdiffus.codec.series import MOST_PACKETS, shared_length
 from netdiffus.errors import InputError
-from netdiffus.model.files import CONFIG, refuse_model
 from netdiffus.model.model import Model
+from netdiffus.model.pair import ModelPair
 from netdiffus.progress import Progress, given_or_bar
 from netdiffus.sessions.flows import (
     BEGIN,
@@ -30,11 +30,13 @@ from netdiffus.sessions.flows import (
     with_meta,
 )
 from netdiffus.sessions.peers import PEER, peers_of
-from netdiffus.traces.splitting import group_names
+from netdiffus.traces.splitting import owners_of
 from netdiffus.traces.traces import Ints, Traces
 from netdiffus.training import Recipe, train
 
-TRACES, SESSIONS = "traces", "sessions"  # the two models in the folder
+TRACES, SESSIONS = "traces", "sessions"
+# Rows of sessions are numbers of columns of those traces.
+PAIR = ModelPair("model of sessions", TRACES, SESSIONS, "--sessions")
 OWNER = "session owner"  # column of the owner of each flow, while the models are trained
 OURS = (SESSION, START, PEER, OWNER, "client", "server")
 
@@ -89,13 +91,8 @@ class SessionModel:
         Raises:
             InputError: One of its two models is missing or damaged, or they do not go together.
         """
-        folder = Path(path)
-        if not is_session_model(folder):
-            raise InputError(
-                f"{folder}: no model of sessions: it needs the folders {SESSIONS} and {TRACES}; "
-                "train --sessions makes them, and --resume ends a training that was interrupted"
-            )
-        return cls(Model.load(folder / SESSIONS), Model.load(folder / TRACES))
+        traces, sessions = PAIR.load(path)
+        return cls(sessions, traces)
 
     def save(self, path: str | Path, *, force: bool = False) -> None:
         """Writes the folder: the model of traces, then that of sessions.
@@ -103,16 +100,12 @@ class SessionModel:
         Raises:
             FileExistsError: A model is there and `force` is false.
         """
-        for name in (TRACES, SESSIONS):
-            refuse_model(Path(path) / name, force)
-        _disown(Path(path) / SESSIONS)
-        self.traces.save(Path(path) / TRACES, force=force)
-        self.sessions.save(Path(path) / SESSIONS, force=force)
+        PAIR.save(path, self.traces, self.sessions, force)
 
 
 def is_session_model(path: str | Path) -> bool:
     """Whether a folder holds a model of sessions."""
-    return all((Path(path) / name / "config.json").is_file() for name in (TRACES, SESSIONS))
+    return PAIR.is_in(path)
 
 
 def train_sessions(
@@ -154,22 +147,19 @@ def train_sessions(
         FileExistsError: The folder holds a model, and neither `resume` nor `force` is given.
     """
     recipe = (recipe or Recipe(minutes=4)).halved()
-    folders = [None if path is None else Path(path) / name for name in (TRACES, SESSIONS)]
-    for folder in folders:
-        if folder is not None:
-            refuse_model(folder, force or resume)
+    PAIR.refuse(path, force or resume)
     flows, chosen = _with_peers(Flows.of(traces), by, columns)
-    if folders[1] is not None and not resume:
-        _disown(folders[1])
-    resumed = [resume and f is not None and (f / "config.json").is_file() for f in folders]
+    if not resume:
+        PAIR.disown(path)
+    (of_first, goes_on), (of_second, goes_on_too) = PAIR.folders(path, resume)
     with given_or_bar(progress, "train", 1.0) as shown:
         of_traces = train(
             flows.traces,
-            folders[0],
+            of_first,
             recipe=recipe,
             by=OWNER,
             columns=chosen,
-            resume=resumed[0],
+            resume=goes_on,
             force=force or resume,
             device=device,
             progress=lambda share, note: shown(share / 2, f"traces, {note}"),
@@ -179,12 +169,12 @@ def train_sessions(
         sessions, owners = _sessions(flows, of_traces)
         of_sessions = train(
             sessions,
-            folders[1],
+            of_second,
             recipe=recipe,
             codec=TokenCodec(min(MOST_PACKETS, shared_length(sessions, owners))),
             by=OWNER,
             columns=[name for name in sessions.meta.column_names if name != OWNER],
-            resume=resumed[1],
+            resume=goes_on_too,
             force=force or resume,
             device=device,
             progress=lambda share, note: shown((1 + share) / 2, f"sessions, {note}"),
@@ -192,25 +182,14 @@ def train_sessions(
     return SessionModel(of_sessions, of_traces)
 
 
-def _disown(folder: Path) -> None:
-    """Takes a model of sessions away before that of its traces is replaced.
-
-    Its rows are numbers of columns of those traces. Beside other traces they would be others, and
-    nobody would notice.
-    """
-    (folder / CONFIG).unlink(missing_ok=True)
-
-
 def _with_peers(flows: Flows, by: str | None, columns: Choice) -> tuple[Flows, list[str]]:
     """Flows with their peers and owners, and the columns of them to learn."""
-    groups = None
-    if by is not None:
-        groups = np.unique(group_names(flows.traces.meta, by, None), return_inverse=True)[1]
-        if not flows.is_constant(groups.tolist()):
-            raise InputError(
-                f"by={by!r}: a session has two values of it, but a group holds whole sessions"
-            )
-    owners: Ints = flows.session if groups is None else groups.astype(np.int64)
+    groups = owners_of(flows.traces.meta, by)
+    if groups is not None and not flows.is_constant(groups.tolist()):
+        raise InputError(
+            f"by={by!r}: a session has two values of it, but a group holds whole sessions"
+        )
+    owners = flows.session if groups is None else groups
     added = {OWNER: pa.array(owners)}
     peers = peers_of(flows, owners)
     if peers is not None:

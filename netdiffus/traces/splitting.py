@@ -55,6 +55,13 @@ def group_names(meta: pa.Table, by: str, sep: str | None) -> npt.NDArray[np.str_
     return np.array([text if sep is None else text.split(sep)[0] for text in texts], dtype=np.str_)
 
 
+def owners_of(meta: pa.Table, by: str | None) -> Ints | None:
+    """(N,): the number of each trace's group, or None where each trace is its own."""
+    if by is None:
+        return None
+    return np.unique(group_names(meta, by, None), return_inverse=True)[1].astype(np.int64)
+
+
 def _merge(units: Ints, groups: Ints) -> Ints:
     """Numbers 0..K-1 for the connected components of `same unit or same group`."""
     merged = units

@@ -30,8 +30,8 @@ from netdiffus.networks.build import IMAGES, Codec, check_preset, default_codec
 from netdiffus.networks.causal import CausalNetwork
 from netdiffus.parts import Dataset
 from netdiffus.progress import given_or_bar
-from netdiffus.traces.splitting import group_names
-from netdiffus.traces.traces import Ints, Traces
+from netdiffus.traces.splitting import owners_of
+from netdiffus.traces.traces import Traces
 from netdiffus.training.allocator import kept_memory
 from netdiffus.training.batches import Batches
 from netdiffus.training.checkpoint import State, start_folder
@@ -136,7 +136,7 @@ def train(
             diffusion,
             preset=preset,
             width=width,
-            owners=_owners(traces, by),
+            owners=owners_of(traces.meta, by),
             columns=columns,
             seed=recipe.seed,
         )
@@ -246,13 +246,6 @@ def _learned(model: Model, data: Batches) -> dict[str, int]:
     length, cut = model.codec.length or 0, data.longer
     counts = {"traces": len(data.labels), "length": length, "points": model.codec.points}
     return counts | ({"longer_traces": cut} if cut else {})
-
-
-def _owners(traces: Traces, by: str | None) -> Ints | None:
-    """(N,): the number of each trace's group, or None where each trace is its own."""
-    if by is None:
-        return None
-    return np.unique(group_names(traces.meta, by, None), return_inverse=True)[1].astype(np.int64)
 
 
 def _owners_needed(rare: str) -> int:
