@@ -15,7 +15,7 @@ from netdiffus.codec.series import as_gaps, in_units, mask_of
 from netdiffus.codec.token_codec import from_zero
 from netdiffus.errors import checked_seed
 from netdiffus.model.model import Model
-from netdiffus.progress import Progress, given_or_bar
+from netdiffus.progress import Progress, given_or_bar, silent
 from netdiffus.sampling import Label, sample, sample_rows
 from netdiffus.segments.cutting import MOST_SEGMENTS, OVERLAP, columns_of, sums_of
 from netdiffus.segments.model import SegmentModel
@@ -40,7 +40,7 @@ def sample_segments(
     """Samples whole long traces: their sums first, then segment after segment.
 
     A segment that ends before its last point is followed by the next one at once, so a trace may
-    have a few points fewer than its sums say. O(points) time, 20 to 60 us a point on one core.
+    have a few points fewer than its sums say. O(points) time, 10 to 20 us a point on one core.
 
     Args:
         model: Of long traces.
@@ -61,7 +61,7 @@ def sample_segments(
         InputError: What `sample` refuses.
     """
     seed = secrets.randbits(48) if seed is None else checked_seed(seed)
-    how: dict[str, Any] = {"seed": seed, "fast": fast, "device": device, "progress": _silent}
+    how: dict[str, Any] = {"seed": seed, "fast": fast, "device": device, "progress": silent}
     coarse = sample(model.coarse, n, label=label, where=where, mix=mix, start=start, **how)
     total = float(len(coarse))
     with given_or_bar(progress, "sample", total) as shown:
@@ -136,7 +136,3 @@ def _append(gaps: Floats, lengths: Ints, rows: Ints, made: Traces, known: int) -
     lengths[rows] += new
     sums: Floats = sums_of(values, inside, made.channels).sum(2)
     return sums
-
-
-def _silent(done: float, note: str) -> None:
-    """No bar for a part of the work."""
