@@ -83,12 +83,13 @@ sbom:
 		-o build/sbom.cdx.json $(BIN)/python
 
 # Readers of files from strangers, each so many seconds; CPython 3.11 to 3.13, for which atheris is.
-# Then the C++ of the capture reader, under sanitizers; it needs clang++.
+# Beside them the C++ of the capture reader, under sanitizers; it needs clang++.
 SECONDS ?= 600
 fuzz:
 	$(BIN)/pip install --require-hashes --no-deps --only-binary :all: -r tests/fuzz/requirements.txt
-	$(BIN)/python tests/fuzz/fuzz.py $(SECONDS) $(READERS)
-	$(BIN)/python tests/cpp/libfuzzer.py $(SECONDS)
+	$(BIN)/python tests/cpp/libfuzzer.py $(SECONDS) & native=$$!; \
+	$(BIN)/python tests/fuzz/fuzz.py $(SECONDS) $(READERS); python=$$?; \
+	wait $$native && exit $$python
 
 # The tests under each instruction set that this processor has, and with one and two threads.
 TESTS ?= tests

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from netdiffus.model.files import LOG, STATE, save_together
-from netdiffus.networks.causal import CausalNetwork
 from netdiffus.training.run import Run
+from netdiffus.training.validation import logits_of
 
 
 def save(run: Run) -> None:
@@ -45,6 +45,6 @@ def _about(run: Run) -> dict[str, Any]:
             "learned_loss": round(schedule.learned_loss, 5),
             "least_validation_loss": round(schedule.least_loss, 5),
         }
-    if isinstance(state.net, CausalNetwork):
-        about["temperature"] = round(float(state.net.logits.temperature), 4)
+    if logits := logits_of(state.net):
+        about["temperature"] = round(float(logits.temperature), 4)
     return about | ({"ended": run.ended} if run.ended else {})

@@ -8,6 +8,8 @@ from torch.func import functional_call
 
 from netdiffus.networks.batch import Batch
 from netdiffus.networks.causal import CausalNetwork
+from netdiffus.networks.layers.tokens import PointLogits
+from netdiffus.networks.masked import MaskedNetwork
 from netdiffus.training.processes import summed
 from netdiffus.training.run import Run
 from netdiffus.training.step import Loss
@@ -20,7 +22,7 @@ NAME = "net.logits.temperature"
 def validate(run: Run) -> None:
     """Measures the loss of the averaged weights on validation traces and on learned ones.
 
-    An autoregressive network is measured at its best temperature so far, which only rises: the
+    A network with a temperature is measured at its best one so far, which only rises: the
     temperature corrects overconfidence, so overconfidence alone does not end the training.
     """
     data, schedule = run.data, run.state.schedule
@@ -35,11 +37,11 @@ def validate(run: Run) -> None:
 
 
 def calibrate(run: Run) -> None:
-    """Fits the temperature of an autoregressive network, from 1 to 1.15, on validation traces.
+    """Fits the temperature of `causal` and `masked`, from 1 to 1.15, on validation traces.
 
-    It is that of all features but amounts, see `PointLogits`. Training moves amounts to nearby bins
-    (`Jitter`), which already makes their distributions wider: a temperature above 1 made totals and
-    bursts of whole traces vary too much.
+    In `causal` it is that of all features but amounts, see `PointLogits`. Its training moves
+    amounts to nearby bins (`Jitter`), which already makes their distributions wider: a temperature
+    above 1 made totals and bursts of whole traces vary too much.
 
     A network that is trained for many epochs is overconfident about the next token. The
     loss of validation traces is convex in 1/T; where it is least, p is calibrated (Guo et al.,
@@ -61,12 +63,18 @@ def calibrate(run: Run) -> None:
 
 def set_temperature(run: Run) -> None:
     """Sets the fitted temperature in the network, which was trained at temperature 1."""
-    if isinstance(run.state.net, CausalNetwork):
-        run.state.net.logits.temperature.fill_(run.state.schedule.temperature)
+    if logits := logits_of(run.state.net):
+        logits.temperature.fill_(run.state.schedule.temperature)
+
+
+def logits_of(net: torch.nn.Module) -> PointLogits | None:
+    """The logits that have a temperature, if the network has any."""
+    return net.logits if isinstance(net, CausalNetwork | MaskedNetwork) else None
 
 
 def _has_temperature(run: Run) -> bool:
-    return isinstance(run.state.net, CausalNetwork) and not all(run.state.net.logits.amounts)
+    logits = logits_of(run.state.net)
+    return logits is not None and not all(logits.amounts)
 
 
 def _mean_loss(run: Run, batches: list[Batch], temperature: float) -> float:
@@ -78,8 +86,8 @@ def _mean_loss(run: Run, batches: list[Batch], temperature: float) -> float:
     mine = batches[accelerator.process_index :: accelerator.num_processes]
     names = (f"net.{name}" for name, _ in state.net.named_parameters())
     tensors = dict(zip(names, state.ema, strict=True))
-    if isinstance(state.net, CausalNetwork):
-        tensors[NAME] = torch.full_like(state.net.logits.temperature, temperature)
+    if logits := logits_of(state.net):
+        tensors[NAME] = torch.full_like(logits.temperature, temperature)
     loss = Loss(state.net.eval())
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         losses = [float(functional_call(loss, tensors, tuple(batch))) for batch in mine]

@@ -33,7 +33,17 @@ def model() -> Model:
     return run(None, 300, TRACES, recipe=OVERFITTED)
 
 
-def test_it_is_that_of_the_least_loss(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def masked() -> Model:
+    """The same, trained by masks."""
+    return run(None, 300, TRACES, preset="masked", recipe=OVERFITTED)
+
+
+@pytest.mark.parametrize("name", ["model", "masked"])
+def test_it_is_that_of_the_least_loss(
+    name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model: Model = request.getfixturevalue(name)
     monkeypatch.setattr(validation, "HIGHEST", 2.0)
     data = Batches(model, TRACES, 4, 0.25, 0)
     averaged = [p.detach() for p in model.network.parameters()]
@@ -48,8 +58,9 @@ def test_it_is_that_of_the_least_loss(model: Model, monkeypatch: pytest.MonkeyPa
     assert state.schedule.temperature == pytest.approx(least, rel=0.01)
 
 
-def test_it_has_a_bound(model: Model) -> None:
-    assert model.about["temperature"] <= validation.HIGHEST
+def test_it_has_a_bound(model: Model, masked: Model) -> None:
+    for one in (model, masked):
+        assert 1.01 < one.about["temperature"] <= validation.HIGHEST
 
 
 def test_it_is_found_before_its_traces_are_learned_from(model: Model) -> None:
