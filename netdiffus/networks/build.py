@@ -15,6 +15,7 @@ from netdiffus.networks.causal import CausalConfig, CausalNetwork
 from netdiffus.networks.denoiser import DenoiserConfig
 from netdiffus.networks.image import ImageConfig, ImageNetwork
 from netdiffus.networks.layers.image_unet import GROUPS
+from netdiffus.networks.layers.tokens import PointLogits
 from netdiffus.networks.masked import MaskedNetwork
 from netdiffus.networks.series import SPREAD, SeriesNetwork
 
@@ -114,6 +115,11 @@ def check_preset(preset: str) -> None:
     """Refuses an unknown preset."""
     if preset not in PRESETS:
         raise InputError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
+
+
+def logits_of(network: nn.Module) -> PointLogits | None:
+    """The logits that have a temperature, if the network has any."""
+    return network.logits if isinstance(network, CausalNetwork | MaskedNetwork) else None
 
 
 def parameters(network: nn.Module) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from netdiffus.model.files import LOG, STATE, save_together
+from netdiffus.networks.build import logits_of
 from netdiffus.training.run import Run
-from netdiffus.training.validation import logits_of
 
 
 def save(run: Run) -> None:

@@ -7,9 +7,7 @@ import torch
 from torch.func import functional_call
 
 from netdiffus.networks.batch import Batch
-from netdiffus.networks.causal import CausalNetwork
-from netdiffus.networks.layers.tokens import PointLogits
-from netdiffus.networks.masked import MaskedNetwork
+from netdiffus.networks.build import logits_of
 from netdiffus.training.processes import summed
 from netdiffus.training.run import Run
 from netdiffus.training.step import Loss
@@ -65,11 +63,6 @@ def set_temperature(run: Run) -> None:
     """Sets the fitted temperature in the network, which was trained at temperature 1."""
     if logits := logits_of(run.state.net):
         logits.temperature.fill_(run.state.schedule.temperature)
-
-
-def logits_of(net: torch.nn.Module) -> PointLogits | None:
-    """The logits that have a temperature, if the network has any."""
-    return net.logits if isinstance(net, CausalNetwork | MaskedNetwork) else None
 
 
 def _has_temperature(run: Run) -> bool:
