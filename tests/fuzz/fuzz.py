@@ -24,10 +24,12 @@ LONGEST = 65_536  # bytes of an input
 def fuzz(reader: str, seconds: str) -> None:
     """Never returns."""
     import atheris
-    import torch  # noqa: F401  # whose code is not looked at
 
     with atheris.instrument_imports(include=["netdiffus"]):
         from guard import Guard
+        from readers import warm_up
+
+        warm_up(reader)
     found, grown = OUT / reader / "found", OUT / reader / "corpus"
     for folder in (found, grown):
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,8 @@
-"""Each reader of files from strangers as a function of bytes: it returns, or raises InputError."""
+"""Each reader of files from strangers as a function of bytes: it returns, or raises InputError.
+
+What only some readers need is imported by them, because a process fuzzes one reader and torch takes
+seconds to import.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +10,22 @@ import io
 import shutil
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-import torch._dynamo  # the first step of an optimiser imports it, for seconds
-from torch import nn
 
-from netdiffus import Model, Recipe, Traces, import_captures, sample
+from netdiffus import Traces, import_captures
 from netdiffus.capture.labels import labeller
+from netdiffus.errors import InputError
 from netdiffus.model.files import CONFIG, LOG, STATE, WEIGHTS
-from netdiffus.training.checkpoint import State, read_log
+
+if TYPE_CHECKING:
+    from torch import nn
 
 CORPUS = Path(__file__).with_name("corpus")
 
@@ -37,6 +42,8 @@ def trained() -> Path:
 @cache
 def network() -> nn.Module:
     """Its network."""
+    from netdiffus import Model
+
     return Model.load(trained()).network
 
 
@@ -75,12 +82,19 @@ def label_list(data: bytes, folder: Path) -> None:
 
 
 def model(data: bytes, folder: Path) -> None:
+    from netdiffus import Model, sample
+
     put_model(data, folder)
     sample(Model.load(folder), 2, seed=0)
 
 
 def training_state(data: bytes, folder: Path) -> None:
     """What is read is used for a step, as the optimiser writes where tensors say."""
+    import torch
+
+    from netdiffus import Recipe
+    from netdiffus.training.checkpoint import State
+
     beside = shutil.copytree(trained(), folder / "m")
     (beside / STATE).write_bytes(data)
     state = State.new(deepcopy(network()), Recipe(steps=1, weight_decay=0.1))
@@ -91,6 +105,8 @@ def training_state(data: bytes, folder: Path) -> None:
 
 
 def log(data: bytes, folder: Path) -> None:
+    from netdiffus.training.checkpoint import read_log
+
     beside = shutil.copytree(trained(), folder / "m")
     (beside / LOG).write_bytes(data)
     read_log(beside)
@@ -117,3 +133,10 @@ READERS: dict[str, Callable[[bytes, Path], None]] = {
     "log": log,
     "capture": capture,
 }
+
+
+def warm_up(reader: str) -> None:
+    """Reads the first inputs of its corpus, which imports all that it needs: it takes seconds."""
+    for path in sorted((CORPUS / reader).iterdir())[:3]:
+        with suppress(InputError):
+            READERS[reader](path.read_bytes(), Path(mkdtemp()))

@@ -16,7 +16,9 @@ CODE = """
 import json, tempfile
 from pathlib import Path
 import guard
-from readers import CORPUS, READERS
+from readers import CORPUS, READERS, warm_up
+for reader in READERS:
+    warm_up(reader)
 look = guard.Guard()
 found = {reader: {} for reader in READERS}
 for path in sorted(CORPUS.glob("*/*")):
