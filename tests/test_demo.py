@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -121,6 +123,19 @@ def test_the_first_page_answers_three_questions(demo: Demo) -> None:
     report.feed((demo.folder / "report.html").read_text())
     assert report.outside == []
     assert page.pictures == 2  # the third is of the report, which quick judges do not draw
+
+
+def test_the_command_that_the_first_page_names_runs(
+    demo: Demo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (command,) = re.findall(
+        r"<code>netdiffus (.*?)</code>", (demo.folder / "demo.html").read_text()
+    )
+    shutil.copy(demo.folder / "train.parquet", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    done = run(*command.split(), "--steps", 1)
+    assert done.code == 0, done.err
+    assert Model.load(tmp_path / "images").preset == "image"
 
 
 def test_figures_are_of_what_was_trained(demo: Demo) -> None:
