@@ -15,7 +15,7 @@ from netdiffus.codec.series import shared_length
 from netdiffus.errors import InputError, Note, whole
 from netdiffus.model.model import Model
 from netdiffus.model.pair import ModelPair
-from netdiffus.progress import Progress, given_or_bar
+from netdiffus.progress import Progress
 from netdiffus.segments.cutting import (
     NUMBER,
     OVERLAP,
@@ -27,7 +27,8 @@ from netdiffus.segments.cutting import (
 )
 from netdiffus.traces.splitting import owners_of
 from netdiffus.traces.traces import Ints, Traces
-from netdiffus.training import Recipe, train
+from netdiffus.training import Recipe
+from netdiffus.training.pair import Training, train_pair
 
 COARSE, SEGMENTS = "coarse", "segments"
 PAIR = ModelPair("model of long traces", COARSE, SEGMENTS, "--segments")
@@ -142,38 +143,26 @@ def train_segments(
     coarse = _with_owners(as_coarse(traces, points), COARSE_OWNER, owners)
     segments, row = as_segments(traces, coarse, points)
     segments = _with_owners(segments, OWNER, owners[row])
-    if not resume:
-        PAIR.disown(path)
-    (of_first, goes_on), (of_second, goes_on_too) = PAIR.folders(path, resume)
-    with given_or_bar(progress, "train", 1.0) as shown:
-        of_coarse = train(
-            coarse,
-            of_first,
-            recipe=recipe.halved(),
-            codec=TokenCodec(_kept_segments(coarse, owners)),
-            by=COARSE_OWNER,
-            columns=columns,
-            resume=goes_on,
-            force=force or resume,
-            device=device,
-            progress=lambda share, note: shown(share / 2, f"sums, {note}"),
-        )
-        if of_coarse.about.get("ended") == "interrupted":
-            raise KeyboardInterrupt(f"interrupted before {SEGMENTS} were learned; --resume goes on")
-        of_segments = train(
-            segments,
-            of_second,
-            # Sampling gives all columns.
-            recipe=replace(_rest(recipe, of_coarse), hidden_columns=0.0),
-            codec=TokenCodec(points + OVERLAP),
-            by=OWNER,
-            columns=[name for name in segments.meta.column_names if name != OWNER],
-            resume=goes_on_too,
-            force=force or resume,
-            device=device,
-            progress=lambda share, note: shown((1 + share) / 2, f"segments, {note}"),
-        )
-    return SegmentModel(of_coarse, of_segments)
+
+    def of_segments(of_coarse: Model) -> Training:
+        # Sampling gives all columns.
+        left = replace(_rest(recipe, of_coarse), hidden_columns=0.0)
+        names = [name for name in segments.meta.column_names if name != OWNER]
+        return Training(segments, left, OWNER, names, TokenCodec(points + OVERLAP))
+
+    kept = TokenCodec(_kept_segments(coarse, owners))
+    first = Training(coarse, recipe.halved(), COARSE_OWNER, columns, kept)
+    both = train_pair(
+        PAIR,
+        path,
+        first,
+        of_segments,
+        resume=resume,
+        force=force,
+        device=device,
+        progress=progress,
+    )
+    return SegmentModel(*both)
 
 
 def _rest(recipe: Recipe, before: Model) -> Recipe:

@@ -15,7 +15,7 @@ from netdiffus.codec.series import MOST_PACKETS, shared_length
 from netdiffus.errors import InputError
 from netdiffus.model.model import Model
 from netdiffus.model.pair import ModelPair
-from netdiffus.progress import Progress, given_or_bar
+from netdiffus.progress import Progress
 from netdiffus.sessions.flows import (
     BEGIN,
     GAP,
@@ -32,7 +32,8 @@ from netdiffus.sessions.flows import (
 from netdiffus.sessions.peers import PEER, peers_of
 from netdiffus.traces.splitting import owners_of
 from netdiffus.traces.traces import Ints, Traces
-from netdiffus.training import Recipe, train
+from netdiffus.training import Recipe
+from netdiffus.training.pair import Training, train_pair
 
 TRACES, SESSIONS = "traces", "sessions"
 # Rows of sessions are numbers of columns of those traces.
@@ -149,37 +150,25 @@ def train_sessions(
     recipe = (recipe or Recipe(minutes=4)).halved()
     PAIR.refuse(path, force or resume)
     flows, chosen = _with_peers(Flows.of(traces), by, columns)
-    if not resume:
-        PAIR.disown(path)
-    (of_first, goes_on), (of_second, goes_on_too) = PAIR.folders(path, resume)
-    with given_or_bar(progress, "train", 1.0) as shown:
-        of_traces = train(
-            flows.traces,
-            of_first,
-            recipe=recipe,
-            by=OWNER,
-            columns=chosen,
-            resume=goes_on,
-            force=force or resume,
-            device=device,
-            progress=lambda share, note: shown(share / 2, f"traces, {note}"),
-        )
-        if of_traces.about.get("ended") == "interrupted":
-            raise KeyboardInterrupt(f"interrupted before {SESSIONS} were learned; --resume goes on")
+
+    def of_sessions(of_traces: Model) -> Training:
         sessions, owners = _sessions(flows, of_traces)
-        of_sessions = train(
-            sessions,
-            of_second,
-            recipe=recipe,
-            codec=TokenCodec(min(MOST_PACKETS, shared_length(sessions, owners))),
-            by=OWNER,
-            columns=[name for name in sessions.meta.column_names if name != OWNER],
-            resume=goes_on_too,
-            force=force or resume,
-            device=device,
-            progress=lambda share, note: shown((1 + share) / 2, f"sessions, {note}"),
-        )
-    return SessionModel(of_sessions, of_traces)
+        names = [name for name in sessions.meta.column_names if name != OWNER]
+        codec = TokenCodec(min(MOST_PACKETS, shared_length(sessions, owners)))
+        return Training(sessions, recipe, OWNER, names, codec)
+
+    first = Training(flows.traces, recipe, OWNER, chosen)
+    of_flows, sessions = train_pair(
+        PAIR,
+        path,
+        first,
+        of_sessions,
+        resume=resume,
+        force=force,
+        device=device,
+        progress=progress,
+    )
+    return SessionModel(sessions, of_flows)
 
 
 def _with_peers(flows: Flows, by: str | None, columns: Choice) -> tuple[Flows, list[str]]:
