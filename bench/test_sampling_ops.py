@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from conftest import Ratio
 
 from netdiffus.ops.cached_attention import cached_attention
 from netdiffus.ops.draw_tokens import draw_tokens
+from netdiffus.ops.noise import uniforms
+from netdiffus.ops.strata import spread_uniforms
 
 BATCH, HEADS, POINTS, WIDTH, TOKENS = 512, 4, 32, 32, 256
 
@@ -38,3 +41,17 @@ def test_draw_tokens_beside_float32(ratio: Ratio) -> None:
         torch.searchsorted(sums, uniforms.float().unsqueeze(1), right=True)
 
     ratio(lambda: draw_tokens(logits, uniforms), plain, bar=1, guard=0.6)
+
+
+def test_uniforms_beside_torch(ratio: Ratio) -> None:
+    """Those of the masks of a batch."""
+    run = lambda backend: uniforms(0, torch.arange(64), 0, 64, backend=backend)  # noqa: E731
+    ratio(lambda: run("auto"), lambda: run("torch"), bar=10, guard=8)
+
+
+@pytest.mark.parametrize("count", [1, POINTS])
+def test_spread_uniforms_beside_torch(ratio: Ratio, count: int) -> None:
+    """Those of a column, and of all points of a batch."""
+    traces = torch.arange(BATCH), torch.arange(BATCH) % 9, torch.arange(BATCH) // 9
+    run = lambda backend: spread_uniforms(0, *traces, 0, count, backend=backend)  # noqa: E731
+    ratio(lambda: run("auto"), lambda: run("torch"), bar=20, guard=12)

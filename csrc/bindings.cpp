@@ -55,7 +55,9 @@ PYBIND11_MODULE(_C, module) {
   add(module, "gasf_decode", gasf_decode<float>, gasf_decode<double>);
   add(module, "cached_attention", cached_attention<float>, cached_attention<double>);
   add(module, "draw_tokens", draw_tokens<float>, draw_tokens<double>);
-  add(module, "linear", linear, linear);  // of float alone
+  add(module, "linear", linear, linear);        // of float alone
+  add(module, "uniforms", uniforms, uniforms);  // of double alone, as is the next
+  add(module, "spread_uniforms", spread_uniforms, spread_uniforms);
 #ifdef NETDIFFUS_CUDA
   add_cuda(module);
   module.attr("cuda_built") = true;

@@ -74,6 +74,13 @@ template <class T>
 void draw_tokens(const T* logits, const double* uniforms, int64_t batch, int64_t size,
                  int64_t* tokens, int threads);
 
+// out (batch, count): uniform numbers of the draws from `draw.step` on.
+void uniforms(Draw draw, int64_t batch, int64_t count, double* out, int threads);
+
+// The same, spread evenly over the ranks of a family; families, ranks (batch).
+void spread_uniforms(Draw draw, const int64_t* family, const int64_t* rank, int64_t batch,
+                     int64_t count, double* out, int threads);
+
 // A linear map of rows: [gelu](norm(x) weight' + bias) [+ added]. What may be missing is null: the
 // bias, the scale and shift of the norm (then there is none), what is added.
 struct Linear {

@@ -15,6 +15,7 @@ from torch import Tensor
 from netdiffus.ops import _backend
 from netdiffus.ops._library import register
 
+UNIFORM_KERNELS = {"cpp": (torch.int64,)}  # by the dtype of the trace numbers
 PREDICTIONS = ("eps", "v", "x0")  # in the order of the native code's Target
 _MASK = 0xFFFFFFFF
 _UNIFORM_BLOCK = _MASK  # a block that normal() never reaches, so the two never share bits
@@ -200,7 +201,7 @@ def uniform(seed: int, index: Tensor, step: int) -> Tensor:
     return uniforms(seed, index, step, 1)[:, 0]
 
 
-def uniforms(seed: int, index: Tensor, first: int, count: int) -> Tensor:
+def uniforms(seed: int, index: Tensor, first: int, count: int, *, backend: str = "auto") -> Tensor:
     """Uniform numbers in [0, 1) that depend on (seed, trace index, draw) alone.
 
     They share no bits with :func:`normal` of the same arguments.
@@ -210,15 +211,30 @@ def uniforms(seed: int, index: Tensor, first: int, count: int) -> Tensor:
         index: Trace numbers, (B,) int64.
         first: The first draw, 0 <= first < 2**32.
         count: How many draws; the last is below 2**32, too.
+        backend: ``"torch"`` or ``"cpp"``, which give the same bits; ``"auto"`` takes the faster.
 
     Returns:
         (B, count) float64 with 53 random bits each.
 
     Raises:
         ValueError: An argument of the wrong shape, dtype or value.
+        RuntimeError: The asked backend cannot run here.
     """
     check_draw(seed, index, first)
     check_draw(seed, index, first + max(count, 1) - 1)
+    chosen = _backend.choose(backend, index, UNIFORM_KERNELS)
+    if chosen == "torch" or _backend.is_traced(index):
+        return uniforms_reference(seed, index, first, count)
+    out = torch.empty(len(index), count, dtype=torch.float64)
+    if out.numel():
+        index = index.contiguous()
+        draw, shape = (seed, index.data_ptr(), first), (len(index), count)
+        _backend.native(chosen, "uniforms", out, draw, *shape, out.data_ptr())
+    return out
+
+
+def uniforms_reference(seed: int, index: Tensor, first: int, count: int) -> Tensor:
+    """The numbers of :func:`uniforms` in torch, on any device."""
     step = torch.arange(first, first + count, device=index.device)
     counter = torch.full_like(step, _UNIFORM_BLOCK), step, *_words(index)
     high, low, _, _ = philox4x32(counter, key_of(seed))

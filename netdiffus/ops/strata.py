@@ -5,7 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from netdiffus.ops.noise import key_of, philox4x32, uniforms
+from netdiffus.ops import _backend
+from netdiffus.ops.noise import (
+    UNIFORM_KERNELS,
+    check_draw,
+    key_of,
+    philox4x32,
+    uniforms_reference,
+)
 
 GROUPS = 3  # Philox calls for a number; each spreads four binary digits
 DIGITS = 4
@@ -14,7 +21,14 @@ _MASK = 0xFFFFFFFF
 
 
 def spread_uniforms(
-    seed: int, index: Tensor, family: Tensor, rank: Tensor, first: int, count: int
+    seed: int,
+    index: Tensor,
+    family: Tensor,
+    rank: Tensor,
+    first: int,
+    count: int,
+    *,
+    backend: str = "auto",
 ) -> Tensor:
     """Uniform numbers in [0, 1), spread evenly over the traces of a family.
 
@@ -32,15 +46,37 @@ def spread_uniforms(
         rank: (B,) int64 from 0, its place in the family.
         first: The first draw, 0 <= first < 2**32.
         count: How many draws.
+        backend: ``"torch"`` or ``"cpp"``, which give the same bits; ``"auto"`` takes the faster.
 
     Returns:
         (B, count) float64.
 
     Raises:
         ValueError: An argument of the wrong shape, dtype or value.
+        RuntimeError: The asked backend cannot run here.
     """
+    check_draw(seed, index, first)
+    check_draw(seed, index, first + max(count, 1) - 1)
+    for name, of in (("family", family), ("rank", rank)):
+        _backend.check_tensor(name, of, tuple(index.shape), torch.int64, index.device, " as index")
+    chosen = _backend.choose(backend, index, UNIFORM_KERNELS)
+    if chosen == "torch" or _backend.is_traced(index):
+        return spread_reference(seed, index, family, rank, first, count)
+    out = torch.empty(len(index), count, dtype=torch.float64)
+    if out.numel():
+        index, family, rank = index.contiguous(), family.contiguous(), rank.contiguous()
+        draw = seed, index.data_ptr(), first
+        shape = family.data_ptr(), rank.data_ptr(), len(index), count
+        _backend.native(chosen, "spread_uniforms", out, draw, *shape, out.data_ptr())
+    return out
+
+
+def spread_reference(
+    seed: int, index: Tensor, family: Tensor, rank: Tensor, first: int, count: int
+) -> Tensor:
+    """The numbers of :func:`spread_uniforms` in torch, on any device."""
     # 40 digits behind the first twelve: with more the sum could round to 1.
-    rest = (uniforms(seed, index, first, count) * 2.0**40).floor() * 2.0**-40
+    rest = (uniforms_reference(seed, index, first, count) * 2.0**40).floor() * 2.0**-40
     draw = torch.arange(first, first + count, device=index.device)
     place = torch.zeros_like(rest, dtype=torch.int64)
     rank = rank.unsqueeze(1)

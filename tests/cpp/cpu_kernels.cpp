@@ -129,6 +129,26 @@ void check_linear(int64_t rows, int64_t inputs, int64_t outputs, int threads) {
   for (float v : out) expect(std::abs(v - (6 * inputs + 107)) < 1e-3, "a norm, a product, a GELU");
 }
 
+// Numbers in [0, 1), of which those of 2^k ranks lie one in each of 2^k equal parts.
+void check_uniforms(int64_t ranks, int64_t count, int threads) {
+  std::vector<int64_t> index(ranks), family(ranks, 7);
+  std::iota(index.begin(), index.end(), int64_t{1} << 40);
+  std::vector<int64_t> rank(ranks);
+  std::iota(rank.begin(), rank.end(), 0);
+  std::vector<double> out(ranks * count, 99), spread(out);
+  const netdiffus::Draw draw{12345, index.data(), 6};
+  netdiffus::uniforms(draw, ranks, count, out.data(), threads);
+  netdiffus::spread_uniforms(draw, family.data(), rank.data(), ranks, count, spread.data(),
+                             threads);
+  for (double u : out) expect(u >= 0 && u < 1, "a uniform number");
+  for (int64_t d = 0; d < count; ++d) {
+    std::vector<int> inside(ranks);
+    for (int64_t b = 0; b < ranks; ++b)
+      ++inside[static_cast<size_t>(spread[b * count + d] * static_cast<double>(ranks))];
+    for (int here : inside) expect(here == 1, "numbers that are spread");
+  }
+}
+
 void check_stream_copy() {
   std::vector<char> from(200), to(200);
   std::iota(from.begin(), from.end(), 1);
@@ -193,6 +213,9 @@ void check_all() {
       check_draw_tokens<double>(batch, size, 1);
     }
   check_draw_tokens<float>(300, 257, 3);  // enough for threads
+  for (int64_t ranks : {1, 8, 64})
+    for (int64_t count : {0, 1, 9, 70}) check_uniforms(ranks, count, 2);
+  check_uniforms(256, 40, 3);  // enough for threads
   check_stream_copy();
 }
 

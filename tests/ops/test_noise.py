@@ -275,7 +275,7 @@ def test_uniform_numbers_have_53_bits_and_stay_below_1(high: int) -> None:
     """Also those that float32 would round up to 1: one in 30 million."""
     words = tuple(torch.tensor([[word]]) for word in (high, 2**32 - 1, 0, 0))
     with mock.patch("netdiffus.ops.noise.philox4x32", return_value=words):
-        found = uniforms(0, torch.tensor([0]), 0, 1)
+        found = uniforms(0, torch.tensor([0]), 0, 1, backend="torch")
     assert float(found) == float(Fraction((high >> 5 << 26) + (2**26 - 1), 2**53)) < 1
 
 

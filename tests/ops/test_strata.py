@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from everywhere import assert_same_everywhere
 from scipy import stats
 from scipy.stats import qmc
 from torch import Tensor
 
-from netdiffus.ops.noise import uniform
+from netdiffus.ops.noise import uniform, uniforms
 from netdiffus.ops.strata import spread_uniforms
 
 SEED = 2**63 + 11
@@ -74,3 +75,59 @@ def test_rows_do_not_depend_on_each_other() -> None:
     whole = spread(rank, 3)
     assert torch.equal(torch.cat([spread(one, 3) for one in rank.split(1)]), whole)
     assert ((whole >= 0) & (whole < 1)).all()
+
+
+def traces(batch: int) -> list[Tensor]:
+    """Numbers, families and ranks of all sizes, the largest that they can be among them."""
+    largest = torch.tensor([2**63 - 1, 2**31 - 1, 2**52 - 1])
+    sizes = largest.unsqueeze(1) >> 7 * torch.arange(batch) % 50
+    drawn = torch.rand(3, batch, generator=torch.Generator().manual_seed(batch)).double()
+    return list(torch.cat([(drawn * sizes).long()[:, 1:], largest.unsqueeze(1)], 1))
+
+
+@pytest.mark.parametrize("backend", ["cpp"], indirect=True)
+@pytest.mark.parametrize("seed", [0, SEED, 2**64 - 1])
+@pytest.mark.parametrize(("batch", "count"), [(1, 1), (3, 65), (64, 1), (130, 7), (300, 129)])
+def test_the_kernels_give_the_bits_of_the_reference(
+    backend: str, seed: int, batch: int, count: int
+) -> None:
+    """On every instruction set, with one and several threads, for whole and broken chunks."""
+    index, family, rank = traces(batch)
+    for first in (0, 2**32 - count):
+        draws = first, count
+        assert_same_everywhere(
+            lambda draws=draws: [
+                uniforms(seed, index, *draws, backend=backend),
+                spread_uniforms(seed, index, family, rank, *draws, backend=backend),
+            ]
+        )
+        one = uniforms(seed, index, *draws, backend=backend)
+        assert torch.equal(one, uniforms(seed, index, *draws, backend="torch"))
+        other = spread_uniforms(seed, index, family, rank, *draws, backend=backend)
+        expected = spread_uniforms(seed, index, family, rank, *draws, backend="torch")
+        assert torch.equal(other, expected)
+
+
+@pytest.mark.parametrize("backend", ["torch", "cpp"], indirect=True)
+def test_no_traces_or_draws_and_strides(backend: str) -> None:
+    index, family, rank = traces(6)
+    for n, count in ((0, 3), (6, 0)):
+        found = spread_uniforms(1, index[:n], family[:n], rank[:n], 0, count, backend=backend)
+        assert found.shape == (n, count)
+        assert uniforms(1, index[:n], 0, count, backend=backend).shape == (n, count)
+    every = spread_uniforms(1, index, family, rank, 0, 2, backend=backend)
+    others = spread_uniforms(1, index[::2], family[::2], rank[::2], 0, 2, backend=backend)
+    assert torch.equal(others, every[::2])
+    assert torch.equal(
+        uniforms(1, index[::2], 0, 2, backend=backend), uniforms(1, index, 0, 2)[::2]
+    )
+
+
+def test_numbers_of_traces_that_fit_together_are_asked_for() -> None:
+    index, family, rank = traces(6)
+    with pytest.raises(ValueError, match=r"family: expected \(6,\) torch.int64 on cpu as index"):
+        spread_uniforms(1, index, family[:5], rank, 0, 1)
+    with pytest.raises(ValueError, match="rank: expected"):
+        spread_uniforms(1, index, family, rank.double(), 0, 1)
+    with pytest.raises(ValueError, match="this op has no such kernel"):
+        uniforms(1, index, 0, 1, backend="triton")
