@@ -92,8 +92,9 @@ def build(
             return CausalNetwork(config, codec.vocabularies)
         if isinstance(config, DenoiserConfig):
             assert lengths is not None
+            assert isinstance(codec, TokenCodec)
             if diffusion is None:
-                return MaskedNetwork(config, lengths)
+                return MaskedNetwork(config, lengths, codec.are_amounts)
             return SeriesNetwork(config, diffusion, lengths)
         assert isinstance(codec, GasfCodec)
         assert diffusion is not None

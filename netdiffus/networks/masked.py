@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -35,9 +37,12 @@ class MaskedNetwork(nn.Module):
     Args:
         config: The shape.
         lengths: Vocabulary of the last column, the number of points.
+        amounts: For each feature, whether its tokens are amounts: their logits have no temperature.
     """
 
-    def __init__(self, config: DenoiserConfig, lengths: Vocabulary) -> None:
+    def __init__(
+        self, config: DenoiserConfig, lengths: Vocabulary, amounts: Sequence[bool] = ()
+    ) -> None:
         super().__init__()
         w, self.config, self.lengths = config.width, config, lengths
         self.end = config.sizes[0] - 1  # token of the first feature, behind the last point
@@ -48,7 +53,7 @@ class MaskedNetwork(nn.Module):
         nn.init.normal_(self.place.weight, std=FEATURE_SCALE)
         self.share = nn.Linear(WAVES, w)
         self.body = Denoiser(config)
-        self.logits = PointLogits(config.sizes, w)
+        self.logits = PointLogits(config.sizes, w, amounts)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean of the bound of -log p of points, and of -log p of columns, in nats a point.

@@ -15,6 +15,7 @@ from netdiffus.codec import TokenCodec
 from netdiffus.errors import InputError
 from netdiffus.model.model import Model
 from netdiffus.networks.causal import CausalNetwork
+from netdiffus.networks.masked import MaskedNetwork
 from netdiffus.sampling import sample
 from netdiffus.training import validation
 from netdiffus.training.batches import Batches
@@ -35,8 +36,9 @@ def model() -> Model:
 
 @pytest.fixture(scope="module")
 def masked() -> Model:
-    """The same, trained by masks."""
-    return run(None, 300, TRACES, preset="masked", recipe=OVERFITTED)
+    """The same, trained by masks, up to where its validation traces would be learned from."""
+    settings = {"preset": "masked", "recipe": OVERFITTED}
+    return run(None, 600, TRACES, **settings, progress=stops_at(395))
 
 
 @pytest.mark.parametrize("name", ["model", "masked"])
@@ -58,9 +60,10 @@ def test_it_is_that_of_the_least_loss(
     assert state.schedule.temperature == pytest.approx(least, rel=0.01)
 
 
-def test_it_has_a_bound(model: Model, masked: Model) -> None:
-    for one in (model, masked):
-        assert 1.01 < one.about["temperature"] <= validation.HIGHEST
+@pytest.mark.parametrize("preset", ["causal", "masked"])
+def test_it_has_a_bound(preset: str) -> None:
+    about = run(None, 300, TRACES, preset=preset, recipe=OVERFITTED).about
+    assert 1.01 < about["temperature"] <= validation.HIGHEST
 
 
 def test_it_is_found_before_its_traces_are_learned_from(model: Model) -> None:
@@ -124,12 +127,13 @@ def test_logits_are_divided_by_it() -> None:
 
 
 @torch.no_grad()
-def test_amounts_have_none() -> None:
+@pytest.mark.parametrize("preset", ["causal", "masked"])
+def test_amounts_have_none(preset: str) -> None:
     """Gaps, the second feature of packets, keep their logits, for the loss and for the draws."""
-    network = Model.new(packets(40), TokenCodec(), width=8).network
-    assert isinstance(network, CausalNetwork)
+    network = Model.new(packets(40), TokenCodec(), preset=preset, width=8).network
+    assert isinstance(network, CausalNetwork | MaskedNetwork)
     sizes = network.config.sizes
-    assert network.config.jittered == (False, True)
+    assert network.logits.amounts == (False, True)
     torch.nn.init.normal_(network.logits.last[0].free.weight)
     torch.nn.init.normal_(network.logits.last[1].free.weight)
     x = torch.randn(200, 8)
@@ -147,6 +151,7 @@ def test_amounts_have_none() -> None:
     assert torch.equal(again[same, 1], drawn[same, 1])
 
 
-def test_volumes_alone_have_none() -> None:
-    model = run(None, 300, volumes(96), recipe=OVERFITTED)
+@pytest.mark.parametrize("preset", ["causal", "masked"])
+def test_volumes_alone_have_none(preset: str) -> None:
+    model = run(None, 300, volumes(96), preset=preset, recipe=OVERFITTED)
     assert model.about["temperature"] == 1.0
