@@ -54,7 +54,8 @@ def _holds_flow(table: pa.Table) -> str | None:
         return None
     name, fields = structs[0].name, [one.name for one in structs[0].type]
     whole = [f"{name}_{field}" for field in fields]
-    return name if flow_table(fields) and not flow_table(whole) else None
+    inside, prefixed = flow_table(fields), flow_table(whole)
+    return name if inside and len(inside[1]) > len(prefixed[1] if prefixed else ()) else None
 
 
 def _checked_parts(
