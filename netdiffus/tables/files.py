@@ -74,7 +74,7 @@ _OTHERS = (
     ((b"version https://git-lfs",), "this is a pointer of Git LFS, not the file: git lfs pull"),
     ((b"<?xml", b"<pdml", b"<psml"),
      "this is XML; of Wireshark's run `netdiffus import` on the capture itself, else export CSV"),
-    ((b"Date first seen",), "this is what nfdump prints to be read: nfdump -o csv, which is read"),
+    ((b"Date first seen ",), "this is what nfdump prints to be read: nfdump -o csv, which is read"),
     ((b"<!DOCTYPE", b"<!doctype", b"<html"), "this is a web page: download the file itself"),
     ((b"MATLAB 5.0",),
      "this is of MATLAB: numpy.savez('traces.npz', X=…, y=…) of scipy.io.loadmat(…)"),
@@ -247,10 +247,32 @@ def _only_part(path: Path) -> zipfile.ZipInfo:
     """The only file in a zip archive."""
     with zipfile.ZipFile(path) as archive:
         parts = [one for one in archive.infolist() if not one.is_dir()]
-    parts = [one for one in parts if not one.filename.startswith("__MACOSX")]
+    parts = [one for one in parts if not _is_hidden(one.filename)]
+    if len(parts) > 1:  # a README beside a table, as in a folder
+        parts = [one for one in parts if _is_no_note(Path(one.filename))] or parts
     if len(parts) != 1:
         raise InputError(f"{path}: an archive of {len(parts)} files; unpack it and give the folder")
     return parts[0]
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith("__MACOSX") or Path(name).name.startswith(".")
+
+
+def _is_no_note(path: Path) -> bool:
+    return _suffix(path) in READERS and not (
+        _suffix(path) in _NOTES or _README.fullmatch(path.name)
+    )
+
+
+def _left_in_archive(path: Path) -> list[str]:
+    """What lies in a zip archive beside its only table."""
+    if not zipfile.is_zipfile(path):
+        return []
+    used = _only_part(path).filename
+    with zipfile.ZipFile(path) as archive:
+        names = [one.filename for one in archive.infolist() if not one.is_dir()]
+    return [name for name in names if name != used and not _is_hidden(name)]
 
 
 def _check_file(path: Path) -> None:
@@ -541,9 +563,14 @@ def _of_content(
     read: Callable[[pa.Buffer, ReadOptions, Findings], pa.Table],
 ) -> _Reader:
     """A reader of files, of one that reads their bytes, decompressed and in UTF-8."""
-    return lambda path, options, findings: read(
-        as_utf8(content(path), options, findings), options, findings
-    )
+
+    def read_path(path: Path, options: ReadOptions, findings: Findings) -> pa.Table:
+        left = _left_in_archive(path)
+        if left:
+            findings.mended.append(f"of the archive {left[0]} and the like were not read")
+        return read(as_utf8(content(path), options, findings), options, findings)
+
+    return read_path
 
 
 _TEXT, _LOG, _JSON = map(_of_content, (text.read_text, _read_log, json_text.read_json))

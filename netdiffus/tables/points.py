@@ -16,6 +16,7 @@ from netdiffus.tables.columns.numbers import EXACT, position
 
 YEAR = 365 * 86400  # seconds
 LARGEST = 65575  # bytes of a packet: of IPv6, without jumbograms
+_UNSIGNED = (2**8 - 1, 2**16 - 1, 2**32 - 1)  # what -1 becomes
 
 
 @dataclass(frozen=True)
@@ -219,7 +220,7 @@ def _zero_sizes(points: Points) -> list[Bools]:
 
 
 def _directions(points: Points, k: int) -> None:
-    one = points.series[k]
+    one = points.series[k] = _without_wrap(points, k)
     zero, unit = one.values == 0, one.values == 1
     if not (zero | unit).all() or not (zero.any() or one.zero_is_client):
         return
@@ -232,6 +233,21 @@ def _directions(points: Points, k: int) -> None:
         else "1 was read as +1, from the client, 0 as -1"
     )
     points.note(f"{one.channel.name}: {first}", np.ones(len(points.lengths), bool))
+
+
+def _without_wrap(points: Points, k: int) -> ChannelSeries:
+    """Directions where -1 was written as an unsigned number, such as 255 of 8 bits."""
+    one = points.series[k]
+    largest = one.values.max()
+    wrapped = one.values == largest
+    if largest not in _UNSIGNED or not (wrapped | (one.values == 1)).all():
+        return one
+    points.note(
+        f"{one.channel.name}: {largest:.0f} was read as -1, which an unsigned number cannot hold",
+        points.any_in_trace(wrapped),
+    )
+    values = np.where(wrapped, -1, 1).astype(np.int8)
+    return replace(one, values=values, channel=replace(one.channel, dtype="int8"))
 
 
 def _signed_sizes(points: Points, k: int) -> None:
@@ -427,6 +443,13 @@ def _doubt_sizes(points: Points) -> None:
             points.mended.append(
                 f"{one.channel.name}: no size is above 1 byte, as if they were scaled; a capture, "
                 "and figures in bytes, need the sizes as they were"
+            )
+        parts = one.values != np.rint(one.values)
+        if one.values.max() > 1 and parts.any() and not parts.all():
+            points.note(
+                f"{one.channel.name}: sizes such as {one.values[np.argmax(parts)]:g} are no whole "
+                "bytes; if the point separates thousands, write the sizes without it",
+                points.any_in_trace(parts),
             )
         if one.values.max() > LARGEST:
             large = one.values > LARGEST

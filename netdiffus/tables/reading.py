@@ -14,7 +14,16 @@ from netdiffus.arrays import Floats, Ints
 from netdiffus.channels import Channel
 from netdiffus.errors import InputError
 from netdiffus.tables import bounds, rows, wide
-from netdiffus.tables.columns import foreign, labels, nested, numbers, roles, texts
+from netdiffus.tables.columns import (
+    foreign,
+    labels,
+    nested,
+    numbers,
+    packet_lists,
+    roles,
+    texts,
+    totals,
+)
 from netdiffus.tables.columns.arrow import (
     is_list,
     is_number,
@@ -55,6 +64,8 @@ def read_table(
     if ledger is None and not roles.declared(table.schema):
         table = texts.parse_known(table, options, findings)
     table = nested.unnest(table)
+    if options.by is None and options.channels is None:
+        table = packet_lists.named_by_values(table, findings)
     _refuse_twins(table.column_names)
     if options.one_class is not None:
         table = _of_one_class(table, options.one_class)
@@ -63,6 +74,7 @@ def read_table(
         table = rows.gather(table, options, findings)
     label = labels.find_label(table.column_names, _renamed_to(options, options.label_column))
     table = wide.gather_wide(table, label, options, findings)
+    table = totals.unscaled(table, findings)
     chosen = roles.choose(table, label, options, findings)
     named, meta = table[label], _meta(table, chosen, findings)
     columns = {name: table[name] for name in chosen.channels}

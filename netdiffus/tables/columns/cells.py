@@ -13,6 +13,7 @@ import pyarrow.json
 
 from netdiffus.arrays import Ints
 from netdiffus.errors import InputError
+from netdiffus.tables.columns import python_times
 from netdiffus.tables.columns.arrow import one_array
 from netdiffus.tables.columns.directions import from_words
 from netdiffus.tables.columns.names import channel_named
@@ -43,6 +44,7 @@ _RECORDS = r"""(?s)^\s*(?:\[\s*)?\{\s*["'].*\}\s*\]?\s*$"""
 _MISSING = ("", "None", "null", "NA", "NULL", "<NA>")
 _CLOCK = r"^[0-9]{1,2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]*)?$"
 _SEPARATORS = ("|", ";", ",", " ")
+_DECIMAL = r"[-+]?[0-9]+(?:,[0-9]+)?(?:[eE][-+]?[0-9]+)?"
 _RARE = ("/", "_")  # separators where there is none of the usual ones
 
 
@@ -63,12 +65,12 @@ def parse(name: str, column: pa.ChunkedArray, *, decimal_comma: bool = False) ->
         name: The column's name, for errors.
         column: Text; each cell is a list in one of the usual ways of writing, with or without
             brackets.
-        decimal_comma: Whether `0,5` may be a half, in lists that `;` or `|` separates.
+        decimal_comma: Whether `0,5` may be a half, in lists that `;`, `|` or blanks separate.
 
     Raises:
         InputError: Names the column, the row and the cell that is no list.
     """
-    text = _plain_signs(one_array(column).cast(pa.large_string()))
+    text = python_times.as_texts(_plain_signs(one_array(column).cast(pa.large_string())))
     _refuse(name, text, pc.is_null(text), "is empty")
     if pc.all(pc.match_substring_regex(text, _NESTED)).as_py():
         return _nested(name, text)
@@ -77,8 +79,8 @@ def parse(name: str, column: pa.ChunkedArray, *, decimal_comma: bool = False) ->
     good = pc.match_substring_regex(bare, _ONE_LIST)
     _refuse(name, text, pc.invert(good), "is not one list like [1, 2, 3]")
     bare = pc.utf8_trim_whitespace(pc.utf8_trim(bare, "[]()"))
-    separator = _separator(bare)
-    return _lists(name, text, bare, separator, decimal_comma and separator in "|;")
+    separator = _separator(bare, decimal_comma)
+    return _lists(name, text, bare, separator, decimal_comma and separator in "|; ")
 
 
 def packets(column: pa.ChunkedArray) -> pa.Array | None:
@@ -158,8 +160,10 @@ def _without_types(text: pa.Array) -> pa.Array:
     return pc.utf8_trim_whitespace(text)
 
 
-def _separator(bare: pa.Array) -> str:
+def _separator(bare: pa.Array, decimal_comma: bool) -> str:
     """What stands between the items: the first that is there of | ; , and white space."""
+    if decimal_comma and _are_decimals(bare):
+        return " "
     for separator in _SEPARATORS[:-1]:
         if pc.any(pc.match_substring(bare, separator)).as_py():
             return separator
@@ -170,6 +174,15 @@ def _separator(bare: pa.Array) -> str:
         ):
             return separator
     return " "
+
+
+def _are_decimals(bare: pa.Array) -> bool:
+    """Whether blanks stand between numbers with decimal commas: `0 0,02 0,05`."""
+    return bool(
+        pc.all(pc.match_substring_regex(bare, rf"^{_DECIMAL}(?:\s+{_DECIMAL})*$")).as_py()
+        and pc.any(pc.match_substring_regex(bare, r"\s")).as_py()
+        and pc.any(pc.match_substring(bare, ",")).as_py()
+    )
 
 
 def _lists(

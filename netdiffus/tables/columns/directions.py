@@ -10,13 +10,14 @@ from netdiffus.tables.columns.arrow import is_text
 _FROM_CLIENT = (
     "out", "outgoing", "outbound", "up", "uplink", "upload", "upstream", "egress", "tx", "send",
     "sent", "fwd", "forward", "c2s", "client", "client_to_server", "to_server", "toserver",
-    "src2dst", "request", "client->server", "c->s", "src->dst", ">", "->", "→", "+", "c", "f",
+    "src2dst", "src_to_dst", "ul", "request", "client->server", "c->s", "src->dst", ">", "->", "→",
+    "+", "c", "f",
 )  # fmt: skip
 _TO_CLIENT = (
     "in", "incoming", "inbound", "down", "downlink", "download", "downstream", "ingress", "rx",
     "recv", "received", "bwd", "backward", "s2c", "server", "server_to_client", "to_client",
-    "toclient", "dst2src", "response", "server->client", "s->c", "dst->src", "<", "<-", "←", "-",
-    "s", "b",
+    "toclient", "dst2src", "dst_to_src", "dl", "response", "server->client", "s->c", "dst->src",
+    "<", "<-", "←", "-", "s", "b",
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from netdiffus.errors import InputError
 from netdiffus.tables.columns.arrow import is_list, is_number, large_lists, lists_of, one_array
-from netdiffus.tables.columns.names import meaning
+from netdiffus.tables.columns.names import flow_table, meaning
 
 JOY = {"b", "dir", "ipt"}  # fields of a packet in tables of joy; dir is < or >
 
@@ -20,6 +20,7 @@ def unnest(table: pa.Table) -> pa.Table:
 
     - A struct `packet_data` with a field `iat` gives the column `packet_data_iat`; one with a name
       that is not known, but whose field is that of a channel, gives a column of the field's name.
+    - A struct with the totals of a flow, alone among the columns, gives columns of their names.
     - A list of structs gives one list column per field, under the field's name.
     - Lists of a single list, and lists of lists of a single number, are one list.
     - A column `PPI` of three or four lists per row (CESNET) gives `ppi_0`, `ppi_1`, `ppi_2`:
@@ -31,17 +32,30 @@ def unnest(table: pa.Table) -> pa.Table:
     """
     names: list[str] = []
     own: list[str] = []  # without the name of the struct
+    wrapped = _holds_flow(table)
     columns: list[pa.ChunkedArray] = []
     for name, column in zip(table.column_names, table.columns, strict=True):
         for inner, values in _checked_parts(name, column):
             names.append(inner)
-            is_field = is_list(values.type) and meaning(inner) is None
+            is_field = name == wrapped or (is_list(values.type) and meaning(inner) is None)
             own.append(inner.removeprefix(f"{name}_") if is_field else inner)
             columns.append(values)
     for k, name in enumerate(own):
-        if meaning(name) is not None and own.count(name) == 1 and name not in names:
+        is_known = meaning(name) is not None or wrapped is not None
+        if is_known and own.count(name) == 1 and name not in names:
             names[k] = name
     return pa.table(columns, names=names).replace_schema_metadata(table.schema.metadata)
+
+
+def _holds_flow(table: pa.Table) -> str | None:
+    """The only struct, if its fields are the totals of a flow: `{"conn": {"orig_bytes": 1}}`."""
+    structs = [one for one in table.schema if pa.types.is_struct(one.type)]
+    if len(structs) != 1:
+        return None
+    name, fields = structs[0].name, [one.name for one in structs[0].type]
+    whole = [f"{name}_{field}" for field in fields]
+    inside, prefixed = flow_table(fields), flow_table(whole)
+    return name if inside and len(inside[1]) > len(prefixed[1] if prefixed else ()) else None
 
 
 def _checked_parts(

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from netdiffus.arrays import Ints
 from netdiffus.errors import InputError
-from netdiffus.tables.columns.arrow import is_text, joined_lists, large_lists
+from netdiffus.tables.columns.arrow import is_number, is_text, joined_lists, large_lists
 from netdiffus.tables.columns.directions import from_words
 from netdiffus.tables.columns.names import PER_SECOND
 
@@ -59,6 +59,8 @@ def flatten(
     lists = large_lists(name, joined_lists(held))
     lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False).astype(np.int64)
     items = lists.flatten()
+    if items.null_count and is_number(items.type) and _are_padding(items, lengths):
+        items = pc.fill_null(items.cast(pa.float64()), np.nan)  # padding, as NaN is
     if items.null_count and not (first_may_miss and _only_first_are_null(items, lengths)):
         row, point = position(lengths, pc.index(pc.is_null(items), True).as_py())
         raise InputError(
@@ -77,6 +79,17 @@ def flatten(
 def _only_first_are_null(items: pa.Array, lengths: Ints) -> bool:
     starts = (np.cumsum(lengths) - lengths)[lengths > 0]
     return bool(items.take(pa.array(starts)).null_count == items.null_count)
+
+
+def _are_padding(items: pa.Array, lengths: Ints) -> bool:
+    """Whether nulls are only at the ends of lists, which all have them or are equally long."""
+    missing = items.is_null().to_numpy(zero_copy_only=False)
+    last = np.cumsum(lengths)[lengths > 0] - 1
+    is_last = np.zeros(len(missing), bool)
+    is_last[last] = True
+    is_rectangle = lengths.min() == lengths.max()
+    at_ends = not (missing[:-1] & ~missing[1:] & ~is_last[:-1]).any()
+    return bool(at_ends and (is_rectangle or missing[last].all()))
 
 
 def position(lengths: Ints, item: int) -> tuple[int, int]:

@@ -198,6 +198,8 @@ def _of_lists(
             items = items.value_type
         if not is_number(items) and not (known and (is_text(items) or pa.types.is_null(items))):
             findings.left_out[name] = f"it holds lists of {lists[name].value_type}, not of numbers"
+            if is_list(items) and is_number(items.value_type):
+                findings.left_out[name] += "; write a column of lists for each number of a packet"
             continue
         means = known or Meaning(name)
         if means.channel in first:

@@ -109,10 +109,12 @@ def _listed(cell: Any) -> list[Any]:
 
 
 def _is_sequence(cell: Any) -> bool:
-    """Whether a cell holds numbers in a way that Arrow does not know: a tensor, Series or range."""
+    """Whether a cell holds numbers in a way that Arrow does not know: a tensor, Series, matrix."""
     if isinstance(cell, Set):
         raise InputError("a cell holds a set, which has no order; make it a list")
-    known = isinstance(cell, str | bytes | list | tuple | np.ndarray | Mapping)
+    if isinstance(cell, np.ndarray):
+        return cell.ndim > 1
+    known = isinstance(cell, str | bytes | list | tuple | Mapping)
     return not known and hasattr(cell, "__len__") and hasattr(cell, "__getitem__")
 
 

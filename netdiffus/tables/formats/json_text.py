@@ -8,12 +8,12 @@ from typing import Any
 import pyarrow as pa
 
 from netdiffus.errors import InputError
-from netdiffus.tables.columns.names import is_label
+from netdiffus.tables.columns.names import is_label, meaning
 from netdiffus.tables.options import ReadOptions
 from netdiffus.tables.report import Findings
 
 
-def read_json(data: pa.Buffer, _: ReadOptions, findings: Findings) -> pa.Table:
+def read_json(data: pa.Buffer, options: ReadOptions, findings: Findings) -> pa.Table:
     """The table in a JSON file.
 
     Raises:
@@ -31,6 +31,7 @@ def read_json(data: pa.Buffer, _: ReadOptions, findings: Findings) -> pa.Table:
         if _is_header(found):
             findings.mended.append("the first line, which is no trace, was left out")
             del found[0]
+    found = _by_class(found, options, findings)
     rows = _flows(_rows(found, findings), findings)
     if not rows or not all(isinstance(row, dict) for row in rows):
         raise InputError(
@@ -44,6 +45,27 @@ def read_json(data: pa.Buffer, _: ReadOptions, findings: Findings) -> pa.Table:
             "-e frame.time_epoch -e frame.len, which --flow-column tcp.stream reads"
         )
     return pa.Table.from_pylist(rows, schema=_schema(rows))
+
+
+def _by_class(found: Any, options: ReadOptions, findings: Findings) -> Any:
+    """Lists of numbers by the name of their class as traces; all else as it is."""
+    series = isinstance(found, dict) and len(found) > 1 and all(map(_are_series, found.values()))
+    if not series or any(is_label(name) or meaning(name) for name in found):
+        return found
+    channels = options.channels or ()
+    if len(channels) != 1:
+        raise InputError(
+            "lists of numbers by class: say what the numbers are: channels=… (--channels), such as "
+            "packet_length, direction, timestamp, iat or value"
+        )
+    findings.mended.append("the class of a trace is the name that its list has in the file")
+    return [{"label": name, channels[0]: one} for name, rows in found.items() for one in rows]
+
+
+def _are_series(found: Any) -> bool:
+    return _are_lists(found) and all(
+        isinstance(item, int | float) for one in found for item in one[:1]
+    )
 
 
 def _line(number: int, line: bytes) -> Any:
