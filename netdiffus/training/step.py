@@ -46,7 +46,7 @@ def prepared_step(
 
 
 class Loss(torch.nn.Module):
-    """The loss of a network as the forward of a module, as distributed training needs it."""
+    """The loss of a network as the `forward` of a module, for distributed training."""
 
     def __init__(self, net: torch.nn.Module) -> None:
         super().__init__()
