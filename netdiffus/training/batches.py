@@ -28,7 +28,8 @@ class Batches:
     """The batch of each step, which depends only on seed and step, and the validation traces.
 
     Args:
-        model: The model whose codec encodes the traces. traces: All of them.
+        model: The model whose codec encodes the traces.
+        traces: All of them.
         batch_size: Traces to a step, over all processes.
         validation: Share of each class that batches leave out before `take_all`, except traces that
             equal a training trace.

@@ -25,7 +25,8 @@ class Run:
         accelerator: Knows the processes.
         recipe: Budget and settings.
         model: The model that is trained; gets the averaged weights at the end.
-        state: Everything that changes. data: Gives the batches.
+        state: Everything that changes.
+        data: Gives the batches.
         step: Gradient and optimiser on one batch; returns the loss.
         target: The device.
         folder: Where this process writes, if it does.
