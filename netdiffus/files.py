@@ -16,13 +16,13 @@ from pathlib import Path
 from netdiffus.errors import InputError
 
 LONGEST_NAME = 255  # bytes, of all common file systems
-# Of files that are being written. They are locked as long as their writer lives.
+# Suffix of files that are being written. They are locked as long as their writer runs.
 PART = "netdiffus-part"
 IS_PART = re.compile(rf"\..*\.[0-9a-f]{{16}}\.{PART}")
 DAY = 86_400.0  # seconds after which a part is an orphan where there are no locks
 TRIES = 100
 URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,2}([^/].*)")  # a Path keeps one slash of two
-# What a full disk, a quota, a limit or a broken disk says, often without the name of the file.
+# Errors of a full disk, a quota, a limit or a broken disk, often without the name of the file.
 OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 

@@ -56,7 +56,7 @@ def image(content: bytes, kind: str, title: str, inches: float) -> str:
 
 
 def _row(cells: Sequence[object], tag: str) -> str:
-    # Notebooks put text to the right.
+    # Notebooks align text to the right.
     found = (
         f'<{tag} style="text-align:left;padding-right:1em">{_text(cell)}</{tag}>' for cell in cells
     )

@@ -33,7 +33,7 @@ from netdiffus.progress import Progress, given_or_bar, silent
 from netdiffus.sampling import Counts, batches, number_of
 
 PART_SIZE = 16_384  # traces
-# What the traces do not depend on, but for rounding.
+# Settings on which the traces do not depend, except for rounding.
 ROUNDING = ("fast", "batch_size", "device")
 
 

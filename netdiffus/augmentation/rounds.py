@@ -56,7 +56,7 @@ class Rounds:
         real, unit, found = self.real, _units(self.real, by, sep), []
         groups = [] if by is None else [unit]
         for number in range(ROUNDS):
-            # Equal traces may stand on both sides: new traffic repeats itself as often.
+            # Equal traces may be on both sides: new traffic repeats itself as often.
             held = holdout_rows(real.labels, real.classes, groups, HELD, self.seed + number)
             model = self._trained(real[~held], number + 1, _part(shown, number, ROUNDS))
             found.append(self._round(real[~held], real[held], unit[held], model))
@@ -97,7 +97,7 @@ class Rounds:
 
     def _sampled(self, model: Model, counts: Mapping[str, int]) -> Traces:
         wanted = {name: n for name, n in counts.items() if n}
-        # Sampling is short beside the trainings, whose progress is shown.
+        # Sampling is short compared with the trainings, so only their progress is shown.
         return sample(
             model, label=wanted, seed=self.seed, device=self.device, progress=lambda *_: None
         )

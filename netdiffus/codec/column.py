@@ -21,7 +21,7 @@ UNKNOWN = -1  # token of a cell that is not learned: fewer than K owners have an
 PORT = "server_port"
 CODES = ("protocol", PORT)  # numbers that name something, and have no order
 MOST_PORT = 65535
-# Ports that few owners have are learned as one of these, which are the same for all data.
+# Ports that few owners have are learned as one of these ranges, which do not depend on the data.
 PORT_RANGES = {
     f"{low}..{high}": (low, high)
     for low, high in (

@@ -25,7 +25,7 @@ Choice = Sequence[str] | Literal["all"] | None
 
 OURS = ("label", "trace_id", "seed")  # columns that all traces that are made have
 LENGTHS = "columns.lengths"  # tensor of the lengths, beside those of columns by number
-# Names of columns that say who or what a single trace is.
+# Names of columns that identify a single trace.
 _IDENTIFIERS = re.compile(
     r"(^|_)(id|ids|uuid|uid|name|user|host|hostname|mac|ip|addr|address|session|file|path"
     r"|capture|group|seed|label|sni|url|domain|(s|d|src|dst)(ip|addr|mac))($|_)|^(src|dst)$",

@@ -227,7 +227,7 @@ def _equal_runs(values: Floats, k: int) -> tuple[Ints, Ints]:
     if k == 1:
         first = np.flatnonzero(np.append(True, values[1:] > values[:-1])[: len(values)])
         return first, np.append(first[1:], len(values))[: len(first)]
-    # Such a value equals the one k - 1 places behind its first.
+    # Such a value equals the value k - 1 places after its first one.
     alike = np.zeros(len(values) + 2, dtype=np.bool_)
     alike[1 : len(values) - k + 2] = values[k - 1 :] == values[: len(values) - k + 1]
     first, end = np.flatnonzero(alike[1:] != alike[:-1]).reshape(-1, 2).T

@@ -179,7 +179,7 @@ class CandidateScorer:
         """Distances between sets, at equal counts per class."""
         pairs = list(zip(draws, self._references, strict=True))
         whole = [set_distances(ours.whole, theirs.whole) for ours, theirs in pairs]
-        # Halves of the reference serve all candidates; those of a candidate take memory once only.
+        # All candidates share the halves of the reference; own halves are in memory only once.
         parts = [
             [set_distances(ours.whole.part(rows), half) for rows, half in zip(*both, strict=True)]
             for ours, theirs in pairs

@@ -152,7 +152,7 @@ def _all_figures(
     synthetic |= _duplicates(comparison.synthetic.whole, known)
     candidates = {"synthetic": synthetic, "real": floor}
     source = _source(comparison.train, seed)
-    # Traces of the training set again: all but the closeness to it is that of the floor.
+    # Training traces again: all figures except the closeness to them equal the floor.
     copies = TraceSet.of_generator(source)
     again = {"copying": scorer.copying(copies), "trained_with_real": scorer.with_real(copies)}
     candidates["copy"] = {**floor, **again}

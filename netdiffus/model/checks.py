@@ -50,7 +50,7 @@ SETTINGS = (
     "ledger",
     "id",
 )
-# Least and most of every number, and why no more.
+# Bounds of every number, with the reason of the upper one.
 Bound = tuple[float, float, str]
 _POINTS = (1, 2**17, "1,000 traces of so many points are 1 GB for each channel")
 _IMAGE = (1, 2**11, "an image of so many points a side is 16 MB for each channel")

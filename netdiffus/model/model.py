@@ -129,7 +129,7 @@ class Model:
         owners = np.arange(len(traces)) if owners is None else owners
         _check_sizes(codec)
         if isinstance(codec, TokenCodec) and preset in LENGTHS:
-            # How many points a trace has is drawn before its runs are known.
+            # The number of points of a trace is drawn before its runs are known.
             if codec.runs:
                 raise InputError(
                     f"preset {preset!r} takes no runs; leave runs out, or take 'causal'"
@@ -527,7 +527,7 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
-# What parts of a foreign folder may still raise where they contradict each other.
+# Errors that contradictory parts of an untrusted folder may still raise.
 _MISFITS = (
     ArithmeticError,
     AttributeError,

@@ -76,7 +76,7 @@ def _filled(
     codec, most = model.segments.codec, int(coarse.lengths.max())
     gaps = np.zeros((len(coarse), len(codec.channels), most * model.points))
     lengths = np.zeros(len(coarse), dtype=np.int64)
-    # What a segment has too little or too much is made up for by the next one: totals hold.
+    # The next segment compensates what a segment is above or below its sums, so totals are kept.
     wanted = np.cumsum(coarse.values, axis=2)
     got = np.zeros(wanted.shape[:2])
     for number in range(most):

@@ -23,7 +23,7 @@ FROM = "from "  # the peer began the flow
 AGAIN, NEAR, NEW = "again", "near", "new"
 MOST_BACK = 16  # peers, and networks, of a session that are told apart
 HOSTS = 254  # of a network
-# Of each kind of peer a network for those that many sessions share, and one for a session's own:
+# For each kind of peer a network for shared peers, and one for the other peers of a session:
 # private (RFC 1918), benchmarking (RFC 2544) and multicast for documentation (RFC 6676).
 SHARED = {"local": "10.1", "public": "198.18", "multicast": "233.252"}
 OWN = {"local": "10.2", "public": "198.19", "multicast": "233.252"}

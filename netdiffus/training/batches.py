@@ -60,7 +60,7 @@ class Batches:
         self.longer = found.longer
         self.learned, self.held = torch.from_numpy(learned), torch.from_numpy(held)
         self.order: tuple[int, Tensor] = (-1, torch.empty(0))
-        # Longer ones than the others of a batch would make all of them take as long.
+        # A batch takes as long as its longest trace.
         self.lengths: Tensor | None = None
         if isinstance(model.codec, TokenCodec) and self.data.shape[1] > LONG:
             self.lengths = _lengths(self.data, model.codec.end)

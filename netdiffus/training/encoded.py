@@ -124,7 +124,7 @@ def with_exceptions(sample: Traces, model: Model, dataset: Dataset) -> Traces | 
                 least = int(np.argmin(of))
                 one = int(of[least]), odd[[least]]
                 found[rule] = min(found.get(rule, one), one, key=lambda pair: pair[0])
-    # The columns of these traces are looked at anew, with all others.
+    # The columns of these traces are checked again, with all others.
     added = dict(sorted(found.values(), key=lambda pair: pair[0]))
     return concat([sample, *added.values()]) if added else None
 

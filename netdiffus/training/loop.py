@@ -16,7 +16,7 @@ from netdiffus.training.saving import save
 from netdiffus.training.validation import calibrate, set_temperature, validate
 
 LOG_EVERY = 20  # steps
-# Steps between validations: one for so many traces.
+# Steps between validations: one step for this many traces.
 OFTEN, SELDOM = 10, 40
 TRACES_A_STEP = 16
 # With smaller batches than this there are more steps between validations, which would otherwise
