@@ -1,7 +1,7 @@
-"""Learns from labelled network traces and makes new ones, and judges them.
+"""Learns from labelled network traces, makes synthetic ones, and evaluates them.
 
-The path: `Traces.load` -> `train` -> `sample` -> `evaluate` -> `audit`, the same verbs as the
-command line's.
+The path: `Traces.load` -> `train` -> `sample` -> `evaluate` -> `audit`; the command line has the
+same verbs.
 """
 
 from __future__ import annotations

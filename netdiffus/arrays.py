@@ -1,4 +1,4 @@
-"""Types of NumPy arrays that all parts of the package name; arrays in temporary files."""
+"""Types of NumPy arrays that the whole package uses; arrays in temporary files."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Bools = npt.NDArray[np.bool_]
 
 
 def temporary_array(shape: tuple[int, ...], kind: npt.DTypeLike) -> npt.NDArray[Any]:
-    """An array in a temporary file, which goes with the process.
+    """An array in a temporary file, which is removed when the process ends.
 
-    The operating system keeps in memory what it has room for.
+    The operating system caches it in free memory.
 
     Raises:
-        OSError: There is no room for it on the disk.
+        OSError: The disk has too little space.
     """
     if 0 in shape:
         return np.zeros(shape, kind)

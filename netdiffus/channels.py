@@ -54,5 +54,5 @@ class Channel:
 
 
 def same_but_type(some: Sequence[Channel], others: Sequence[Channel]) -> bool:
-    """Whether both hold the same in the same order, of whatever element types."""
+    """Whether both have the same channels in the same order; element types may differ."""
     return [replace(c, dtype="") for c in some] == [replace(c, dtype="") for c in others]

@@ -1,4 +1,4 @@
-"""A model and parts of traces in, whole traces out."""
+"""Completes parts of traces by a model."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def complete(
         progress: Called with (traces done, a note). None shows a bar, as `train` does.
 
     Returns:
-        N * n traces, those of one partial trace behind each other. The meta has `trace_id`, `seed`,
-        `completes` (the row of `partial`), `known_points`, and the columns.
+        N * n traces, with all completions of one partial trace one after another. The meta has
+        `trace_id`, `seed`, `completes` (the row of `partial`), `known_points`, and the columns.
 
     Raises:
         InputError: A preset that cannot complete, traces that do not fit the model, or points that
@@ -131,7 +131,7 @@ def _completed(
 
 
 def _with_known(made: Traces, partial: Traces, mask: Bools) -> Traces:
-    """The made traces with the values of the points that are known, as they are."""
+    """The synthetic traces, with the known points unchanged."""
     new, old = (as_gaps(t.values, t.lengths, t.channels) for t in (made, partial))
     length = min(new.shape[2], old.shape[2])
     kept = mask[:, None, :length]

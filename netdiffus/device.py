@@ -1,4 +1,4 @@
-"""Which device the work is done on."""
+"""The device on which networks run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from netdiffus.errors import InputError
 
 
 def usable(device: str | torch.device | None) -> torch.device:
-    """The device asked for, or CUDA if there is one and none was asked for.
+    """The given device; without one, CUDA if available, else the CPU.
 
     Raises:
         InputError: There is no such device here.

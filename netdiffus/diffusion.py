@@ -1,7 +1,7 @@
-"""Noise in, noise out: schedules, the training target and the samplers' steps.
+"""Gaussian diffusion: schedules, the training target and the samplers' steps.
 
 Every sampler takes the same step, `x0 = clip(a xt + b out)` then
-`x_next = c xt + d x0 + e x0_prev + sigma z`; they differ in the coefficients alone.
+`x_next = c xt + d x0 + e x0_prev + sigma z`; only the coefficients differ.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class Diffusion:
         prediction: What the network's output means: `eps`, `v` (Salimans and Ho, 2022) or `x0`.
         loss: `mse` on that, or `cross_entropy` of sigmoid(output) against the image in [0, 1]
             (needs `x0`; its minimiser is the same conditional mean).
-        shift: The ratio of noise to signal is that of the schedule times this (Hoogeboom et al.,
-            2023). Where one number is seen in many pixels, more noise is needed to hide it.
-        symmetric: Noise is symmetric as the images are: of a symmetric image the antisymmetric part
-            of xt says nothing, so it is not drawn.
+        shift: Factor of the schedule's noise-to-signal ratio (Hoogeboom et al., 2023). If many
+            pixels show the same number, more noise is needed to hide it.
+        symmetric: Noise is symmetric, like the images. The antisymmetric part of xt carries no
+            information about a symmetric image, so it is not drawn.
 
     Raises:
         InputError: An unknown name, or a loss that does not fit the prediction.
@@ -115,7 +115,7 @@ class Diffusion:
         return loss.flatten(1).mean(1)
 
     def activate(self, out: Tensor) -> Tensor:
-        """Logits, which the cross-entropy loss is taught on, as x0 in [-1, 1]; else unchanged."""
+        """With the cross-entropy loss: logits to x0 in [-1, 1]; otherwise unchanged."""
         return torch.tanh(0.5 * out) if self.loss == "cross_entropy" else out
 
     def steps(self, sampler: str, count: int) -> list[Step]:

@@ -1,4 +1,4 @@
-"""The exception that means that input is at fault, and the warning that tells what was done."""
+"""The exception for unusable input, and the warning that states what was changed."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ import operator
 
 
 class InputError(ValueError):
-    """Input that cannot be used: the message names the thing, what was found and what to do."""
+    """Unusable input: the message names the argument or file, what was found, and the next step."""
 
 
 class Note(UserWarning):
-    """Says what was cut, mended or left out, or what to expect; the command line prints it."""
+    """States what was cut, corrected or left out, or what to expect; the command line prints it."""
 
 
 def visible(text: str) -> str:
-    """Text of others in one line: escapes, line breaks and marks of direction are shown as codes.
+    """Untrusted text in one line: escapes, line breaks and marks of direction are shown as codes.
 
-    A terminal would obey them. What cannot be encoded, as bytes of a file name, is shown likewise.
+    A terminal would execute them. Characters that cannot be encoded (bytes of a file name) are
+    shown in the same way.
     """
     return "".join(one if one == " " or one.isprintable() else _code(one) for one in text)
 
 
 def shortened(text: str, most: int = 18) -> str:
-    """Text of others in one line, cut with an ellipsis to so many characters."""
+    """Untrusted text in one line, cut to this many characters with an ellipsis."""
     shown = visible(text)
     return shown if len(shown) <= most else shown[: most - 1] + "…"
 
@@ -35,7 +36,7 @@ def whole(name: str, value: object, at_least: int | None = None) -> int:
     """An argument as a plain whole number, NumPy's included.
 
     Raises:
-        InputError: It is none, or less than `at_least`.
+        InputError: It is not a whole number, or is less than `at_least`.
     """
     try:
         number = operator.index(value)  # type: ignore[arg-type]

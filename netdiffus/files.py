@@ -1,4 +1,4 @@
-"""Files appear under their final name whole, or not at all; a folder or a name has one writer."""
+"""Atomic writing of files; a folder or a file name has one writer at a time."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pathlib import Path
 from netdiffus.errors import InputError
 
 LONGEST_NAME = 255  # bytes, of all common file systems
-# Of files that are being written. They are locked as long as their writer lives.
+# Suffix of files that are being written. They are locked as long as their writer runs.
 PART = "netdiffus-part"
 IS_PART = re.compile(rf"\..*\.[0-9a-f]{{16}}\.{PART}")
 DAY = 86_400.0  # seconds after which a part is an orphan where there are no locks
 TRIES = 100
 URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,2}([^/].*)")  # a Path keeps one slash of two
-# What a full disk, a quota, a limit or a broken disk says, often without the name of the file.
+# Errors of a full disk, a quota, a limit or a broken disk, often without the name of the file.
 OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
@@ -53,7 +53,7 @@ def without_number(name: str) -> str:
 
 
 def url_of(path: str | Path) -> str | None:
-    """The URL that a path is, such as `s3://bucket/made`; None if it is a file or a folder."""
+    """The path if it is a URL, such as `s3://bucket/made`; None if it is a file or a folder."""
     found = URL.fullmatch(str(path))
     if found is None or Path(f"{found[1]}:").exists():
         return None
@@ -61,7 +61,7 @@ def url_of(path: str | Path) -> str | None:
 
 
 def _refuse_folder(path: Path) -> None:
-    """Refuses the folder of `path`, or the one that it would be made in."""
+    """Refuses an unusable folder of `path`, or the folder in which that one would be made."""
     folder = next(one for one in path.absolute().parents if os.path.lexists(one))
     if not folder.is_dir():
         raise InputError(f"{path}: {folder} is a file, not a folder; choose another name")
@@ -74,12 +74,12 @@ def _refuse_folder(path: Path) -> None:
 
 @contextmanager
 def alone_in(folder: Path | None) -> Iterator[None]:
-    """Keeps a folder, made if need be, to one holder at a time; None is no folder.
+    """Locks a folder for one process at a time, and makes it if necessary; None locks nothing.
 
-    Where the file system has no locks, as some over networks, nobody is kept out.
+    Without locks in the file system (some network file systems), no other process is excluded.
 
     Raises:
-        InputError: Somebody else holds it.
+        InputError: Another process has the lock.
     """
     if folder is None:
         yield
@@ -98,9 +98,9 @@ def alone_in(folder: Path | None) -> Iterator[None]:
 
 @contextmanager
 def claim(*paths: Path, force: bool) -> Iterator[None]:
-    """Keeps the names of files to one run, from before its work until they are written.
+    """Locks file names for one run, from before its work until the files are written.
 
-    Where the file system has no locks, nobody is kept out.
+    Without locks in the file system, no other run is excluded.
 
     Raises:
         FileExistsError: A file is there and `force` is false.
@@ -124,7 +124,7 @@ def claim(*paths: Path, force: bool) -> Iterator[None]:
 
 
 def _claimed(path: Path) -> tuple[Path, int]:
-    """A locked file that stands for the name of `path`."""
+    """A locked file that reserves the name of `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = _hidden(path, hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16])
     for _ in range(TRIES):
@@ -169,9 +169,9 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_new(path: Path, text: str) -> bool:
-    """Writes `text` to `path`, whole or not at all, unless it is there: the first of several wins.
+    """Writes `text` to a new file, whole or not at all; the first of several writers wins.
 
-    Where the file system has no hard links, and several write at the same moment, it is the last.
+    If the file system has no hard links, and several write at the same moment, the last one wins.
 
     Returns:
         Whether this call wrote it.
@@ -193,10 +193,10 @@ def write_new(path: Path, text: str) -> bool:
 
 
 def write_together(texts: Mapping[Path, str]) -> None:
-    """Writes texts that belong together, so that a crash never leaves an old one beside a new one.
+    """Writes several texts together: a crash never leaves an old file beside a new one.
 
-    All are on the disk before the first gets its name. Old ones but the last are taken away just
-    before, so that a crash in the moment of renaming leaves one text too few, not a false pair.
+    All new files are on disk before the first is renamed. All old files but the last are removed
+    just before. So a crash during the renaming leaves one file too few, but no false pair.
     """
     with ExitStack() as stack:
         for path, text in texts.items():
@@ -221,7 +221,7 @@ def _part_of(path: Path) -> Iterator[tuple[Path, int]]:
 
 
 def _new_part(path: Path) -> tuple[Path, int]:
-    """A new file that no other writer can have, locked as long as its handle is open."""
+    """A new file with a unique name, locked as long as its handle is open."""
     for _ in range(TRIES):
         part = _hidden(path, secrets.token_hex(8))
         try:
@@ -237,13 +237,13 @@ def _new_part(path: Path) -> tuple[Path, int]:
 
 
 def _named(error: OSError, path: Path) -> OSError:
-    """The same error, of the file as it was asked for."""
+    """The same error, with the name of the final file."""
     number = error.errno or errno.EIO
     return OSError(number, os.strerror(number), str(path))
 
 
 def _hidden(path: Path, token: str) -> Path:
-    """The name of a part; of a long name only the beginning stands in it."""
+    """The name of a temporary file: it contains the name, or the beginning of a long name."""
     ending = f".{token}.{PART}"
     room = LONGEST_NAME - len(ending) - 1
     begin = os.fsencode(path.name)[:room].decode(errors="ignore")
@@ -251,7 +251,7 @@ def _hidden(path: Path, token: str) -> Path:
 
 
 def _drop_orphans(folder: Path) -> None:
-    """Removes the parts of runs that no longer live."""
+    """Removes temporary files of runs that have ended."""
     with os.scandir(folder) as found:
         parts = [
             one.path
@@ -278,7 +278,7 @@ def _drop_orphan(part: str) -> None:
 
 
 def _is_locked(handle: int) -> bool:
-    """Whether somebody else has the lock; takes it if not. Without locks nobody has it."""
+    """Whether another process has the lock; takes it if not. False without locks."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -289,7 +289,7 @@ def _is_locked(handle: int) -> bool:
 
 
 def _sync(folder: Path) -> None:
-    """Makes the names in a folder last, where its file system can."""
+    """Syncs the names in a folder to disk, if the file system can."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

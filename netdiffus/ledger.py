@@ -1,6 +1,6 @@
-"""The ledger of a private table: what is guaranteed, by which releases. It travels with the traces.
+"""The ledger of a private table: the guarantee and its releases. It is stored with the traces.
 
-A ledger is a plain mapping, as JSON has them: `epsilon`, `delta`, `mu`, `unit`, `public` (the
+A ledger is a plain mapping, as in JSON: `epsilon`, `delta`, `mu`, `unit`, `public` (the
 public inputs), `releases` (what was counted, with which noise), `few` (classes with fewer traces
 than the rule of thumb asks for) and `total` (of all releases in a ledger file, or null).
 """
@@ -48,7 +48,7 @@ def checked(ledger: Any) -> Ledger | None:
     """A ledger that comes from a file, or None.
 
     Raises:
-        InputError: It is none: a setting is unknown, missing or of another type.
+        InputError: It is not a ledger: a setting is unknown, missing or of another type.
     """
     if ledger is None:
         return None

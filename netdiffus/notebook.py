@@ -1,4 +1,4 @@
-"""What a notebook shows of an object: HTML in which nothing that comes from data is markup."""
+"""HTML for notebooks; all text from data is escaped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LONGEST = 600  # characters of a cell
 
 
 def block(title: str, *parts: str) -> str:
-    """A title and parts, which are HTML already, below each other."""
+    """A title, and below it the parts, which are HTML already."""
     return f"<div><p><strong>{_text(title)}</strong></p>{''.join(parts)}</div>"
 
 
@@ -23,14 +23,14 @@ def lines(texts: Iterable[str]) -> str:
 
 
 def table(rows: Iterable[Sequence[object]], head: Sequence[str] = ()) -> str:
-    """A row for each sequence; numbers stand as they are formatted by the caller."""
+    """A row for each sequence; the caller formats the numbers."""
     body = "".join(_row(row, "td") for row in rows)
     top = f"<thead>{_row(head, 'th')}</thead>" if head else ""
     return f"<table>{top}<tbody>{body}</tbody></table>"
 
 
 def number(x: float) -> str:
-    """Whole numbers and those from 1,000 as whole ones, else three significant digits."""
+    """Whole numbers and numbers from 1,000 without decimals; others with three digits."""
     return f"{x:,.0f}" if x == round(x) or abs(x) >= 1000 else f"{x:.3g}"
 
 
@@ -56,7 +56,7 @@ def image(content: bytes, kind: str, title: str, inches: float) -> str:
 
 
 def _row(cells: Sequence[object], tag: str) -> str:
-    # Notebooks put text to the right.
+    # Notebooks align text to the right.
     found = (
         f'<{tag} style="text-align:left;padding-right:1em">{_text(cell)}</{tag}>' for cell in cells
     )

@@ -1,4 +1,4 @@
-"""How far long work is: a bar on a terminal and in a notebook, elsewhere a line a minute."""
+"""Progress of long work: a bar on a terminal and in a notebook, elsewhere a line each minute."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _shown: list[str] = []  # the bar that is: only one can be at a time
 def bar(
     what: str, total: float | None, tell: Callable[[str], None] = logger.info
 ) -> Iterator[Progress]:
-    """Shows how much of `total` is done.
+    """Shows the progress of work.
 
     Args:
         what: What is done, in a word.
-        total: Of what is counted; None where it is not known.
-        tell: Takes the line that is told every minute where no bar can be drawn.
+        total: Final value of what is counted; None if unknown.
+        tell: Takes the line that is printed every minute if no bar can be drawn.
 
     Yields:
         A function to call with (how much is done, a note such as the loss).
@@ -53,7 +53,7 @@ def bar(
 
 @contextmanager
 def given_or_bar(given: Progress | None, what: str, total: float) -> Iterator[Progress]:
-    """What a caller gave to be called, or a bar."""
+    """The caller's function, or a bar."""
     if given is not None:
         yield given
         return

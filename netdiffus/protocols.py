@@ -1,4 +1,4 @@
-"""The numbers of protocols above IP, and their names here. By IANA's list of protocol numbers."""
+"""Numbers and names of protocols above IP, from IANA's list of protocol numbers."""
 
 from __future__ import annotations
 

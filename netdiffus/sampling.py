@@ -1,4 +1,4 @@
-"""A model in, traces out."""
+"""Samples traces from a model."""
 
 from __future__ import annotations
 
@@ -144,8 +144,8 @@ def sample_rows(
         labels: (N,), index into the model's classes.
         cells: (N, J), tokens of the model's columns; -1 for those that are drawn.
         seed: Of the draws.
-        numbers: (N,), each another number, which a trace depends on; None are 0 to N - 1, and the
-            traces of a class are then spread evenly.
+        numbers: (N,), distinct numbers of the traces, which determine their draws. None are 0 to N
+            - 1; the traces of a class are then spread evenly.
         first: The first points of each trace, if they are known; the rest is drawn given them.
         fast: As for `sample`.
         device: As for `sample`.
@@ -177,7 +177,7 @@ def sample_rows(
 
 
 def given_first(model: Model, first: Traces) -> Given:
-    """The first points of traces, as the network is given them."""
+    """The first points of traces, as input of the network."""
     assert isinstance(model.codec, TokenCodec)
     tokens = model.codec.encode(first).long()
     return Given(tokens, torch.arange(tokens.shape[1]) < torch.from_numpy(first.lengths)[:, None])
@@ -186,9 +186,10 @@ def given_first(model: Model, first: Traces) -> Given:
 def sample_to_parquet(
     model: Model, n: int | None, path: str | Path, *, force: bool = False, **options: Any
 ) -> dict[str, Any]:
-    """Makes n traces and writes them as they are made, so that memory does not grow with n.
+    """Samples n traces and writes them at once, so that memory does not grow with n.
 
-    The file holds what `sample` with the same arguments would return. It comes whole or not at all.
+    The file holds what `sample` with the same arguments would return. It is written completely or
+    not at all.
 
     Args:
         model: A trained model.
@@ -215,14 +216,14 @@ def sample_to_parquet(
 
 
 class Counts:
-    """What there is to say of traces that are written and forgotten."""
+    """Summary of traces that are written and not kept in memory."""
 
     def __init__(self, classes: tuple[str, ...]) -> None:
         self.classes = dict.fromkeys(classes, 0)
         self.residuals: list[float] = []
 
     def counted(self, part: Traces) -> Traces:
-        """Counts traces, which are given back."""
+        """Counts traces and returns them."""
         for name, count in part.counts().items():
             self.classes[name] += count
         if "residual" in part.meta.column_names:
@@ -230,13 +231,13 @@ class Counts:
         return part
 
     def said(self) -> dict[str, Any]:
-        """How many of each class; of a model of images the mean `residual`, too."""
+        """Traces per class; for a model of images also the mean `residual`."""
         mean = {"residual": sum(self.residuals) / len(self.residuals)} if self.residuals else {}
         return {"classes": self.classes, **mean}
 
 
 def _gathered(parts: Iterator[Traces], n: int, model: Model) -> Traces:
-    """All parts as one. Their values go at once to where they stay, so they are there once."""
+    """All parts as one. Each part is copied to its final place, so values are in memory once."""
     values = np.zeros((len(model.codec.channels), n, model.codec.length or 0))
     lengths, labels, metas, end, channels = [], [], [], 0, model.codec.channels
     for part in parts:
@@ -275,10 +276,10 @@ def batches(
     progress: Progress | None = None,
     within: tuple[int, int] | None = None,
 ) -> Iterator[Traces]:
-    """The traces of `sample`, batch by batch; what cannot be used is refused at once.
+    """The traces of `sample`, batch by batch; unusable arguments are refused at once.
 
-    Args are those of `sample`, and `within`: of the n traces only those from the first of two
-    numbers up to the second, as 0 to n are all.
+    Args are those of `sample`, and `within` (begin, end): only traces begin to end - 1 of the n are
+    made.
     """
     target = usable(device)
     n, start = whole("n", n, 1), whole("start", start, 0)
@@ -364,7 +365,7 @@ def _made(
 def _weights(
     model: Model, asked: Mapping[str, Asked], drawn: Ints | None
 ) -> list[Tensor | None] | None:
-    """How much of each token of the class and of each column is asked for."""
+    """Weights of the tokens of the class and of each column, from the conditions."""
     if not asked:
         return None
     of_class = None
@@ -388,7 +389,7 @@ def _from_images(
     draws: Draws,
     meta: pa.Table,
 ) -> Traces:
-    """Traces of images, whose lengths are the last of the columns."""
+    """Traces decoded from images; the last column is the length."""
     if not torch.isfinite(pixels).all():
         raise InputError("the model makes images that are not numbers; train it again")
     assert model.columns.lengths is not None
@@ -406,7 +407,7 @@ def _meta(model: Model, draws: Draws, columns: Ints, asked: Mapping[str, Asked])
 
 
 def _check_weights(model: Model) -> None:
-    """Refuses weights that nothing can be drawn by; a GPU would not say so."""
+    """Refuses weights that allow no draw; a GPU would not report this."""
     if not all(bool(torch.isfinite(p).all()) for p in model.network.parameters()):
         raise InputError("the model has weights that are not numbers; train it again")
 
@@ -420,7 +421,7 @@ def _usual_batch(model: Model, device: torch.device) -> int:
 
 
 def _plan(model: Model, sampler: str | None, steps: int | None) -> Plan:
-    """The reverse steps of a model with noise; how many they are of `masked`; None of `causal`."""
+    """The reverse steps of a diffusion model; for `masked` their number; for `causal` None."""
     if model.diffusion is not None:
         sampler = sampler or "dpm++"
         steps = default_steps(model, sampler) if steps is None else whole("steps", steps)
@@ -437,7 +438,7 @@ def _plan(model: Model, sampler: str | None, steps: int | None) -> Plan:
 
 
 def default_steps(model: Model, sampler: str) -> int:
-    """Steps where none are asked for, of a short process as many as it has; 0 for `causal`."""
+    """The default number of steps, at most those of the process; 0 for `causal`."""
     if model.diffusion is None:
         return min(STEPS, model.codec.points) if model.preset == "masked" else 0
     most = model.diffusion.num_timesteps
@@ -445,7 +446,7 @@ def default_steps(model: Model, sampler: str) -> int:
 
 
 def number_of(n: int | None, label: Label) -> int:
-    """How many traces are asked for in all."""
+    """The total number of traces to make."""
     if not isinstance(label, Mapping):
         if n is None:
             raise InputError("n is missing: say how many traces to make")
@@ -457,7 +458,7 @@ def number_of(n: int | None, label: Label) -> int:
 
 
 def _without_label(label: Label, where: Mapping[str, Any]) -> tuple[Label, dict[str, Any]]:
-    """The classes asked for, which may stand in `where`, and the columns asked for."""
+    """The requested classes, which may be in `where`, and the conditions on columns."""
     others = {name: value for name, value in where.items() if name != "label"}
     if "label" not in where:
         return label, others
@@ -502,7 +503,7 @@ def _in_turn(classes: Ints) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
 def _in_blocks(
     classes: Ints, counts: Mapping[str, int], mix: str, start: int
 ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """The same with all traces of the first class first, then those of the second, and so on."""
+    """As `_in_turn`, but all traces of the first class come first, then all of the second, ..."""
     if mix != "balanced" or start:
         raise InputError("label has numbers of traces: leave out mix and start")
     ends = np.cumsum(list(counts.values()))
@@ -518,10 +519,10 @@ def _in_blocks(
 def _by_share(
     classes: Ints, shares: Floats, seed: int
 ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """The same with classes drawn by their shares.
+    """As `_in_turn`, but classes are drawn by their shares.
 
-    How many of a class come before is then not known without drawing all traces before; the number
-    of the trace stands for it.
+    The number of earlier traces of a class is then unknown, so the number of the trace is used
+    instead.
     """
     asked = np.unique(classes)
     ends = torch.from_numpy(shares[asked]).cumsum(0)

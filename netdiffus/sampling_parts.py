@@ -1,4 +1,4 @@
-"""Sampling into a data set: parts by ranges of traces, made by whoever, the same bytes."""
+"""Sampling into a data set: any process makes a part, a range of traces, with the same bytes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from netdiffus.progress import Progress, given_or_bar, silent
 from netdiffus.sampling import Counts, batches, number_of
 
 PART_SIZE = 16_384  # traces
-# What the traces do not depend on, but for rounding.
+# Settings on which the traces do not depend, except for rounding.
 ROUNDING = ("fast", "batch_size", "device")
 
 
@@ -50,32 +50,32 @@ def sample_to_parts(
     progress: Progress | None = None,
     **options: Any,
 ) -> Made:
-    """Makes n traces as a data set, part by part, in memory that does not grow with n.
+    """Samples n traces into a data set, part by part; memory does not grow with n.
 
-    Its traces are those of `sample` with the same arguments. A part holds the traces of a range and
-    depends on nothing else, so that several processes may make one data set, each a shard of it,
-    and a part that is lost is made again with the same bytes. Parts that are there are not made
-    again. The manifest is written by the run that finds all parts there.
+    The traces are those of `sample` with the same arguments. A part depends only on its range of
+    traces. So several processes can make one data set, each its own shard, and a lost part can be
+    made again with the same bytes. Existing parts are kept. The run that finds all parts complete
+    writes the manifest.
 
     Args:
         model: A trained model.
         n: How many, at least 1; None where `label` has the numbers.
         folder: Of the data set; made if need be.
         part_size: Traces of a part, but for the last.
-        shard: Make only this share of the parts, as `0/4` is the first of four; None makes all.
+        shard: Make only this share of the parts, such as `0/4`, the first of four; None makes all.
         ray: Let Ray make the parts, see `netdiffus.parts.on_ray`: `local`, `auto` or `HOST:PORT`.
-        seed: None takes that which the folder was begun with, or draws one. A shard needs one.
-        force: Begin anew in a folder where traces were made before.
+        seed: None takes the seed of the existing folder, or draws one. A shard needs a seed.
+        force: Replace the traces of an earlier call.
         progress: Called with (traces done, a note). None shows a bar, as `train` does.
         **options: All others of `sample`: `label`, `where`, `mix`, `fast`, `sampler`, `steps`,
             `start`, `batch_size` and `device`.
 
     Returns:
-        What was done, and how many parts are missing still.
+        What was done, and how many parts are still missing.
 
     Raises:
         InputError: An argument that cannot be used, see `sample`; a shard without a seed; or the
-            folder was begun with other arguments or another model, or holds a data set of others.
+        folder has parts of other arguments or another model, or holds another data set.
     """
     folder, n = Path(folder), number_of(n, options.get("label"))
     part_size = whole("part_size", part_size, 1)
@@ -89,7 +89,7 @@ def sample_to_parts(
 
 
 def _done_by(work: _Work, shard: Shard, ray: str | None, progress: Progress | None) -> Made:
-    """All parts of a shard that are not there."""
+    """Makes all missing parts of a shard."""
     count = ceil(work.n / work.plan["part_size"])
     mine = shard.of(range(count))
     todo = [k for k in mine if done(work.folder, _name(k), work.key(k)) is None]
@@ -103,7 +103,7 @@ def _done_by(work: _Work, shard: Shard, ray: str | None, progress: Progress | No
 
 
 def _ended(work: _Work, count: int, mine: int, made: int) -> Made:
-    """What was done; the manifest is written if no part is missing."""
+    """States what was done; writes the manifest if no part is missing."""
     there = {one.key: one for one in records(work.folder)}
     parts = [there[key] for key in map(work.key, range(count)) if key in there]
     if len(parts) == count:
@@ -151,7 +151,7 @@ class _Work:
 
 
 def _plan(model: Model, n: int, part_size: int, seed: int, options: Mapping[str, Any]) -> Plan:
-    """All that the bytes of the parts depend on, but for rounding."""
+    """Everything that the bytes of the parts depend on, except for rounding."""
     asked = {name: value for name, value in options.items() if name not in ROUNDING and value}
     if isinstance(asked.get("label"), Mapping):  # classes are made in this order
         asked["label"] = list(asked["label"].items())
@@ -169,12 +169,12 @@ def _plan(model: Model, n: int, part_size: int, seed: int, options: Mapping[str,
 
 
 def _as_json(value: Any) -> Any:
-    """Mappings of any kind, and numbers and times of others."""
+    """Converts mappings, numbers and times of other types for JSON."""
     return dict(value) if isinstance(value, Mapping) else str(value)
 
 
 def _identity(model: Model) -> str:
-    """Of its weights and of what else it makes traces by."""
+    """The identity of a model: of its weights and everything else that affects its traces."""
     config = {name: value for name, value in model.config().items() if name != "about"}
     weights = identity(model.network.state_dict())
     codec = identity(model.codec.state()[1] | model.columns.tables())

@@ -1,4 +1,4 @@
-"""Adds made traces to real ones, as many as help a classifier, judged by validation traces."""
+"""Adds as many synthetic traces to real ones as help a classifier on validation traces."""
 
 from __future__ import annotations
 

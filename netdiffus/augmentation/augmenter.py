@@ -1,4 +1,4 @@
-"""Real traces in; the same with as many made traces as help out."""
+"""Real traces, augmented with as many synthetic traces as help a classifier."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def chosen(
     seed: int = 0,
     device: str | None = None,
 ) -> tuple[Rounds, Choice]:
-    """The rounds of training, and the plan chosen by them, see `augment`; each class has traces."""
+    """The rounds of training, and the plan that they choose, see `augment`; no class is empty."""
     seed, times, judges = checked_seed(seed), multiples(times), judges_of(classifier)
     check(real, model, validation)
     counts = class_counts(real.labels, len(real.classes))

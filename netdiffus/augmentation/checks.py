@@ -1,4 +1,4 @@
-"""Refuses what cannot be divided, judged or made, before anything is trained."""
+"""Checks before any training that traces can be split, scored and generated."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMED = 5  # classes in an error
 
 
 def multiples(times: Sequence[int]) -> list[int]:
-    """Multiples in order, each once."""
+    """Sorted multiples without duplicates."""
     found = sorted({whole("times", k, 1) for k in times})
     if not found:
         raise InputError("times is empty; give at least one multiple, such as times=(1, 2, 5)")
@@ -28,7 +28,7 @@ def multiples(times: Sequence[int]) -> list[int]:
 
 
 def judges_of(classifier: str) -> list[str]:
-    """Names of the classifiers that judge."""
+    """Names of the classifiers that are scored."""
     if classifier != BOTH and classifier not in CLASSIFIERS:
         known = ", ".join([*CLASSIFIERS, BOTH])
         raise InputError(f"classifier must be one of {known}, got {classifier!r}")
@@ -36,7 +36,7 @@ def judges_of(classifier: str) -> list[str]:
 
 
 def check(real: Traces, model: Model | None, validation: Traces | None) -> None:
-    """Refuses traces that do not go with each other or with the model.
+    """Refuses traces that do not fit each other or the model.
 
     Raises:
         InputError: Says which class or channel, and what to do.

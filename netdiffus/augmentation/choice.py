@@ -1,4 +1,4 @@
-"""The rule: which plan is taken, by what validation traces say."""
+"""The rule that chooses a plan by accuracy on validation traces."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Answers = Mapping[str, Sequence[Mapping[SetName, Bools]]]
 
 @dataclass(frozen=True)
 class Gain:
-    """What made traces of one plan gain over the best controls of as many traces.
+    """The gain of a plan's synthetic traces over the best control with as many traces.
 
     Attributes:
         mean: Of all classifiers, as a share of validation traces: 0.01 is one point.
         error: Standard error of the mean, over validation traces.
         by_classifier: The gain of each.
-        controls: For each classifier the control that it is over.
+        controls: For each classifier, its best control.
     """
 
     mean: float
@@ -34,22 +34,22 @@ class Gain:
 
     @property
     def is_sure(self) -> bool:
-        """Above its error, and no classifier is worse."""
+        """Whether the gain is above its error, and no classifier is worse."""
         return self.mean > ERRORS * self.error and min(self.by_classifier.values()) >= 0
 
 
 @dataclass(frozen=True)
 class Choice:
-    """How many traces were made, and why.
+    """The number of synthetic traces, and the reason.
 
     Attributes:
         plan: `5x` (five times as many as there are), `filled` (each class as large as the largest)
             or the like; None if no plan helps, and no traces are made.
         made: How many traces of each class were made.
-        scores: For each set and classifier the share of validation traces named rightly, mean over
-            classes: `real`, and `repeated`, `jittered` and `made` by each plan.
+        scores: For each set and classifier the accuracy on validation traces, mean over classes:
+            `real`, and `repeated`, `jittered` and `made` for each plan.
         gains: Of each plan.
-        rounds: Divisions of the real traces; 1 where validation traces were given.
+        rounds: Splits of the real traces; 1 if validation traces were given.
         traces: Validation traces of all rounds together.
     """
 
@@ -62,11 +62,11 @@ class Choice:
 
     @property
     def shown(self) -> str:
-        """The plan that is taken, or else the one that gains most."""
+        """The chosen plan, or else the one with the largest gain."""
         return self.plan or max(self.gains, key=lambda plan: self.gains[plan].mean)
 
     def best_control(self, classifier: str) -> str:
-        """The best set without made traces, of any number."""
+        """The best set without synthetic traces, of any size."""
         controls = [name for name in self.scores if not name.startswith(MADE)]
         return max(controls, key=lambda name: self.scores[name][classifier])
 
@@ -112,7 +112,7 @@ class Choice:
         )
 
     def _advice(self) -> str:
-        """What to do where a control is better than real traces alone."""
+        """Advice if a control is better than real traces alone."""
         better = {name: self.best_control(name) for name in self.scores["real"]}
         told = [
             f"{_in_words(control)} ({name})"
@@ -127,14 +127,14 @@ class Choice:
 def choose(
     answers: Answers, rounds: Sequence[Round], names: Sequence[str], of: Mapping[str, Ints]
 ) -> Choice:
-    """Takes the best plan, of those for all real traces (`of`), among those that help.
+    """Chooses the best plan that helps; `of` has the plans for all real traces.
 
-    A score is the share of validation traces that are named rightly, mean over classes and rounds.
-    The gain of a plan is its score less that of the best of three controls: real traces alone, and
-    with as many repeated or jittered ones; mean over classifiers. As the control is the best of
-    three by the same validation traces, a gain is rather understated. A plan helps if its gain is
-    above its standard error, no classifier is worse, and no control of another number has a higher
-    mean score.
+    A score is the accuracy on validation traces, mean over classes and rounds. The gain of a plan
+    is its score minus the score of the best of three controls: real traces alone, and with as many
+    repeated or jittered ones. It is the mean over classifiers. As the control is the best of three
+    by the same validation traces, a gain is rather understated. A plan helps if its gain is above
+    its standard error, no classifier is worse, and no control of another number has a higher mean
+    score.
     """
     weights = np.concatenate([one.weights for one in rounds]) / len(rounds)
     units = np.concatenate([one.unit for one in rounds])
@@ -160,7 +160,7 @@ def choose(
 
 
 def _best(scores: Mapping[str, Mapping[str, float]], gains: Mapping[str, Gain]) -> str | None:
-    """The plan that helps and has the highest mean score; the first, and smallest, of equals."""
+    """The plan that helps and has the highest mean score; of equal ones the smallest."""
     mean = {name: float(np.mean(list(found.values()))) for name, found in scores.items()}
     bound = max(score for name, score in mean.items() if not name.startswith(MADE))
     helping = [p for p, gain in gains.items() if gain.is_sure and mean[f"{MADE} {p}"] >= bound]
@@ -194,7 +194,7 @@ def _gain(
 
 
 def _error_of_sum(terms: Floats) -> float:
-    """Of a sum of independent terms; of one, which says nothing of others, all that it is."""
+    """Standard error of a sum of independent terms; of a single term its absolute value."""
     if len(terms) == 1:
         return float(abs(terms[0]))
     return float(np.std(terms, ddof=1) * np.sqrt(len(terms)))

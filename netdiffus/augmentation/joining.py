@@ -1,4 +1,4 @@
-"""Real and made traces as one set that says which is which."""
+"""Real and synthetic traces as one set, with a column that distinguishes them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLUMN = "is_synthetic"
 
 
 def check_unmarked(real: Traces, first: int = 0) -> None:
-    """Refuses traces among which some are made already.
+    """Refuses traces if some are marked as synthetic.
 
     Args:
         real: The traces.
@@ -38,12 +38,12 @@ def check_unmarked(real: Traces, first: int = 0) -> None:
 
 
 def joined(real: Traces, made: Traces | None, validation: Traces | None) -> Traces:
-    """All real traces, then the made ones, with a column that tells them apart.
+    """All real traces, then the synthetic ones, with a column that distinguishes them.
 
-    The ledger of `validation`, which chose how many were made, counts, too.
+    The ledger of `validation` counts, too, because these traces chose the number of synthetic ones.
 
     Warns:
-        Note: The result has no privacy ledger, as that of one part is missing or another.
+        Note: The result has no privacy ledger, because the parts do not all have the same.
     """
     form = Form.of(real, made, validation)
     return (
@@ -53,7 +53,7 @@ def joined(real: Traces, made: Traces | None, validation: Traces | None) -> Trac
 
 @dataclass(frozen=True)
 class Form:
-    """What real and made traces have in common once they are one set.
+    """The common form of real and synthetic traces in one set.
 
     Attributes:
         channels: With types that hold the numbers of both.
@@ -67,7 +67,7 @@ class Form:
 
     @classmethod
     def of(cls, real: Traces, made: Traces | None, validation: Traces | Dataset | None) -> Form:
-        """The form of such traces, some of each are enough; without made ones that of the real.
+        """The common form of these traces; some of each are enough. `made` may be None.
 
         Warns:
             Note: As of `joined`.

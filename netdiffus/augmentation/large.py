@@ -1,4 +1,4 @@
-"""Augmented data sets: random traces stand for all in the choice, parts are written one by one."""
+"""Augmented data sets: the choice uses random traces, and parts are written one by one."""
 
 from __future__ import annotations
 
@@ -101,10 +101,10 @@ def augment_to_parts(
 
 
 def standing_for(dataset: Dataset, seed: int) -> Traces:
-    """Random traces of each class, in memory; all where there are few.
+    """Random traces of each class, in memory; all if there are few.
 
     Raises:
-        InputError: Some are marked as made.
+        InputError: Some are marked as synthetic.
     """
     numbers = np.array(list(dataset.counts().values()))
     share = np.ceil(numbers * (JUDGED / numbers.sum())).astype(np.int64)
@@ -137,7 +137,7 @@ def _trained(real: Dataset, recipe: Recipe | None, device: str | None, shown: Pr
 def _parts(
     real: Dataset, made: Iterator[Traces], validation: Traces | Dataset | None, shown: Progress
 ) -> Iterator[Iterator[Traces]]:
-    """Real traces as they lie in parts, then made ones, all in one form."""
+    """Real traces in the order of their parts, then synthetic ones, all in one form."""
     first = next(made, None)
     form = Form.of(real.head(1), first, validation)
     shown(WRITING, "writing")

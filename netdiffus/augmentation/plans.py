@@ -1,4 +1,4 @@
-"""How many traces may be added to each class, and the traces that are added."""
+"""Plans: how many traces are added to each class; the controls."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ FILLED, FILLED_TWICE = "filled", "filled 2x"
 
 
 def plan_names(counts: Ints, times: Sequence[int]) -> list[str]:
-    """What is tried for real traces of which there are `counts` (K,) of each class.
+    """The plans to try for real traces with `counts` (K,) of each class.
 
-    `2x` adds twice as many traces of each class as it has. `filled` adds to each class as many as
-    it takes to be as large as the largest, and `filled 2x` to be twice as large; both are there
-    where the classes differ.
+    `2x` adds twice as many traces of each class as it has. `filled` makes each class as large as
+    the largest, and `filled 2x` twice as large; both are tried if class sizes differ.
     """
     fill = [FILLED, FILLED_TWICE] if counts.min() < counts.max() else []
     return [*(f"{k}x" for k in times), *fill]
@@ -46,7 +45,7 @@ def first_of_each(labels: Ints, counts: Ints) -> Ints:
 
 
 def repeated(real: Traces, counts: Ints, rng: np.random.Generator) -> Traces:
-    """Real traces again, `counts` (K,) of each class; none twice before all came once."""
+    """Repeated real traces, `counts` (K,) of each class, each equally often (or once more)."""
     rows = [
         np.resize(rng.permutation(np.flatnonzero(real.labels == label)), count)
         for label, count in enumerate(counts.tolist())
@@ -55,6 +54,6 @@ def repeated(real: Traces, counts: Ints, rng: np.random.Generator) -> Traces:
 
 
 def jittered(real: Traces, counts: Ints, rng: np.random.Generator) -> Traces:
-    """The same with a time warp and noise, each its own; see `netdiffus.evaluation.jitter`."""
+    """The same, each with its own time warp and noise; see `netdiffus.evaluation.jitter`."""
     again = repeated(real, counts, rng)
     return jitter(again, len(again), int(rng.integers(2**31)))

@@ -1,4 +1,4 @@
-"""Real traces on two sides, and made traces of models that learned from one of them."""
+"""Splits of real traces, with synthetic traces of models trained on one side."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ TRAINING = 0.9  # share of the time; judging takes the rest
 
 @dataclass
 class Rounds:
-    """The trainings and made traces of one call of `augment`, of plans of these names.
+    """The trainings and synthetic traces of one call of `augment`, for plans of these names.
 
-    `real` has no empty class. `model` is trained on it; None as long as none was needed. `recipe`
-    is that of each training; None is that of the model, or two minutes.
+    `real` has no empty class. `model` is trained on it; None until one is needed. `recipe` is that
+    of each training; None is that of the model, or two minutes.
     """
 
     real: Traces
@@ -46,7 +46,7 @@ class Rounds:
     def given(
         self, validation: Traces, by: str | None, sep: str | None, shown: Progress
     ) -> list[Round]:
-        """One round, by validation traces that were given."""
+        """One round, with the given validation traces."""
         held = with_classes(validation.without_empty_classes(), self.real.classes, "validation")
         model = self._of_all_traces(_part(shown, 0, 1))
         return [self._round(self.real, held, _units(held, by, sep), model)]
@@ -56,14 +56,14 @@ class Rounds:
         real, unit, found = self.real, _units(self.real, by, sep), []
         groups = [] if by is None else [unit]
         for number in range(ROUNDS):
-            # Equal traces may stand on both sides: new traffic repeats itself as often.
+            # Equal traces may be on both sides: new traffic repeats itself as often.
             held = holdout_rows(real.labels, real.classes, groups, HELD, self.seed + number)
             model = self._trained(real[~held], number + 1, _part(shown, number, ROUNDS))
             found.append(self._round(real[~held], real[held], unit[held], model))
         return found
 
     def made(self, counts: Mapping[str, int], shown: Progress) -> Traces:
-        """The traces that are added in the end, so many of each class."""
+        """The synthetic traces of the result, as many as given for each class."""
         return self._sampled(self._of_all_traces(_part(shown, ROUNDS, ROUNDS + 1)), counts)
 
     def _of_all_traces(self, shown: Progress) -> Model:
@@ -72,7 +72,7 @@ class Rounds:
         return self.model
 
     def _trained(self, traces: Traces, number: int, shown: Progress) -> Model:
-        """A model of these traces: like the one that was given, or else by the recipe."""
+        """A model of these traces, with the settings of the given model, or else by the recipe."""
         if self.model is not None:
             recipe = self.recipe or recipe_of(self.model, seed=0)
             recipe = replace(recipe, seed=recipe.seed + number)
@@ -88,7 +88,7 @@ class Rounds:
         return found
 
     def _round(self, learn: Traces, validation: Traces, unit: Ints, model: Model) -> Round:
-        """What is judged, of large sets some traces."""
+        """One round to score; large sets are represented by random traces."""
         learn, held = (part[_some(part, self.seed)] for part in (learn, validation))
         counts = most(plans(self.plans, class_counts(learn.labels, len(learn.classes))))
         made = self._sampled(model, dict(zip(self.real.classes, counts.tolist(), strict=True)))
@@ -97,7 +97,7 @@ class Rounds:
 
     def _sampled(self, model: Model, counts: Mapping[str, int]) -> Traces:
         wanted = {name: n for name, n in counts.items() if n}
-        # Sampling is short beside the trainings, whose progress is shown.
+        # Sampling is short compared with the trainings, so only their progress is shown.
         return sample(
             model, label=wanted, seed=self.seed, device=self.device, progress=lambda *_: None
         )

@@ -1,4 +1,4 @@
-"""What classifiers make of validation traces, for each set of traces that they may learn from."""
+"""Accuracy of classifiers on validation traces, for each training set."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ CLASSIFIERS: dict[str, tuple[Callable[[Traces], View], Learner]] = {
 
 @dataclass(frozen=True, eq=False)
 class Round:
-    """Real traces on two sides, and what a model made that learned from one of them.
+    """A split of real traces, and synthetic traces of a model trained on one side.
 
-    All are of the same classes and channels, with gaps for times.
+    All have the same classes and channels, with gaps for times.
 
     Attributes:
         learn: What the model learned from.
-        validation: V traces that it has not seen.
-        made: What it made, enough of each class for every plan.
+        validation: V traces that the model has not learned from.
+        made: Its synthetic traces, enough of each class for every plan.
         unit: (V,), validation traces with the same number depend on each other, in all rounds.
     """
 
@@ -58,11 +58,11 @@ class Round:
 def named_rightly(
     one: Round, names: Sequence[str], classifier: str, seed: int
 ) -> dict[SetName, Bools]:
-    """(V,) for each set: which validation traces are named rightly by who learned from it.
+    """(V,) for each set: which validation traces a classifier trained on it recognises.
 
-    The sets are the real traces alone; with themselves again; with jittered copies; and with made
-    traces. The last three are there for each plan of `names`, as many added in each. Same seed,
-    same answer.
+    The sets are the real traces alone, with repeated ones, with jittered copies, and with synthetic
+    traces. The last three exist for each plan of `names`, with equally many added traces. The same
+    seed gives the same result.
     """
     view, learn = CLASSIFIERS[classifier]
     of = plans(names, class_counts(one.learn.labels, len(one.learn.classes)))
@@ -84,7 +84,7 @@ def named_rightly(
 
 
 def _pools(one: Round, counts: Ints, seed: int) -> dict[str, Traces]:
-    """What is added: the controls, and made traces."""
+    """The traces to add: the controls, and the synthetic traces."""
     rng = np.random.default_rng(seed)
     controls = (repeated(one.learn, counts, rng), jittered(one.learn, counts, rng))
     return {**dict(zip(CONTROLS, controls, strict=True)), MADE: one.made}

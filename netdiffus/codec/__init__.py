@@ -1,4 +1,4 @@
-"""Traces to what a network learns, and back: tokens, or GASF images."""
+"""Codecs: from traces to tokens or GASF images, and back."""
 
 from netdiffus.codec.gasf_codec import GasfCodec, Images
 from netdiffus.codec.series import default_size

@@ -1,4 +1,4 @@
-"""What is asked of a column: a value, one of several, a range, or an empty cell."""
+"""Conditions on a column: a value, one of several values, a range, or an empty cell."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ SHOWN = 8  # values of a category in a message
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """Which cells of a column may be made.
+    """A condition: which cells of a column may be drawn.
 
     Attributes:
         column: The column.
-        weights: (S,) for each token the share of its cells that may be made.
+        weights: (S,) for each token the share of its cells that may be drawn.
         low: (S,) lowest quantile that is drawn inside a bin.
         high: (S,) highest quantile that is drawn inside a bin.
         bounds: Least and greatest number; None of a category.
@@ -37,7 +37,7 @@ class Asked:
 
     @classmethod
     def of(cls, column: Column, value: Any) -> Asked:
-        """Reads what is asked.
+        """Reads a condition.
 
         Args:
             column: Of the model.
@@ -46,7 +46,7 @@ class Asked:
                 for the empty cell. Text is read as the column's type.
 
         Raises:
-            InputError: No training trace that is learned from has such a cell.
+            InputError: The model has learned no such cell.
         """
         if isinstance(value, tuple) and (column.bins is None or len(value) != 2):
             raise InputError(

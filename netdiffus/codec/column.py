@@ -21,7 +21,7 @@ UNKNOWN = -1  # token of a cell that is not learned: fewer than K owners have an
 PORT = "server_port"
 CODES = ("protocol", PORT)  # numbers that name something, and have no order
 MOST_PORT = 65535
-# Ports that few owners have are learned as one of these, which are the same for all data.
+# Ports that few owners have are learned as one of these ranges, which do not depend on the data.
 PORT_RANGES = {
     f"{low}..{high}": (low, high)
     for low, high in (
@@ -39,8 +39,8 @@ class Column:
 
     A category has a token for each value that at least `K` owners share. Numbers, dates, times and
     durations have those of a `Vocabulary`. The last token is the empty cell, if `K` owners have
-    such a one; the cell of a category with a rarer value counts as empty. But a rarer port counts
-    as any port of its range: real flows all have one.
+    one. A rarer value of a category counts as empty. But a rarer port counts as any port of its
+    range, because all real flows have a port.
 
     Attributes:
         name: Of the column.
@@ -48,8 +48,8 @@ class Column:
         values: Of a category.
         bins: Of a number; times count in their unit, from 1970.
         has_empty: Whether the last token is an empty cell.
-        rare: The `PORT_RANGES` of ports that are none of `values`, of which each has `K` owners;
-            their tokens are those after the values.
+        rare: The `PORT_RANGES` of ports that are not in `values`; each has `K` owners. Their tokens
+            follow those of the values.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Column:
 
     @classmethod
     def fit(cls, name: str, cells: pa.ChunkedArray, owners: Ints) -> Column:
-        """Finds what at least `K` owners share.
+        """Finds the values that at least `K` owners share.
 
         Args:
             name: Of the column.
@@ -69,7 +69,8 @@ class Column:
             owners: (N,) the owner of each trace, as a number.
 
         Raises:
-            InputError: The column holds what cannot be learned, or nothing that `K` owners share.
+            InputError: The column has a type that cannot be learned, or no value that `K` owners
+            share.
         """
         cells = plain(name, cells)
         if is_category(name, cells.type):
@@ -131,7 +132,7 @@ class Column:
 
     @property
     def known(self) -> int:
-        """How many tokens are values, or ranges of them."""
+        """Number of tokens that are values or ranges."""
         return len(self.values) + len(self.rare) if self.bins is None else len(self.bins)
 
     @property
@@ -140,7 +141,7 @@ class Column:
         return self.known + self.has_empty
 
     def encode(self, cells: pa.ChunkedArray) -> Ints:
-        """Tokens (N,) of cells; `UNKNOWN` for what is not learned."""
+        """Tokens (N,) of cells; `UNKNOWN` for cells that are not learned."""
         cells = self.as_learned(cells)
         other = self.known if self.has_empty else UNKNOWN
         if self.bins is None:
@@ -155,7 +156,7 @@ class Column:
         return tokens
 
     def _with_rare(self, tokens: Ints, cells: pa.ChunkedArray) -> Ints:
-        """Tokens of ports; one that is no value gets that of the nearest range."""
+        """Tokens of ports; a port without a token gets the token of the nearest range."""
         ports = self.raw(cells)
         is_rare = ~np.isin(ports, self.values) & (ports >= 0) & (ports <= MOST_PORT)
         low, high = np.array([PORT_RANGES[one] for one in self.rare]).T
@@ -172,7 +173,7 @@ class Column:
         return found
 
     def as_learned(self, cells: pa.ChunkedArray) -> pa.ChunkedArray:
-        """Cells in the type and the unit that were learned."""
+        """Cells converted to the learned type and unit."""
         cells = plain(self.name, cells)
         if cells.type == self.type:
             return cells
@@ -232,7 +233,7 @@ def plain(name: str, cells: pa.ChunkedArray) -> pa.ChunkedArray:
     """The cells in one of the types that are learned; NaN is an empty cell.
 
     Raises:
-        InputError: Lists, structures, binary: nothing that a column of one value a trace holds.
+        InputError: Lists, structures or binary data, which are not one value per trace.
     """
     kind = cells.type
     if pa.types.is_dictionary(kind):
@@ -272,7 +273,7 @@ def numbers_of(name: str, cells: pa.ChunkedArray) -> Floats:
 
 
 def _are_enough(owners: Ints) -> bool:
-    """Whether what these owners share may be kept."""
+    """Whether there are enough owners to keep a value."""
     return len(np.unique(owners)) >= needed()
 
 
@@ -285,7 +286,7 @@ def _rare_ranges(cells: pa.ChunkedArray, owners: Ints) -> tuple[str, ...]:
 
 
 def ranges_in(kind: pa.DataType) -> dict[str, tuple[int, int]]:
-    """The `PORT_RANGES` of which cells of a type hold every port; none but whole numbers do."""
+    """The `PORT_RANGES` whose ports all fit into a type; none for types other than integers."""
     if not pa.types.is_integer(kind):
         return {}
     most = np.iinfo(kind.to_pandas_dtype()).max
@@ -298,7 +299,7 @@ def _is_narrow(kind: pa.DataType) -> bool:
 
 
 def _shared(cells: Iterable[Any], owners: Ints) -> tuple[Any, ...]:
-    """The values of `K` owners at least, those of most owners first."""
+    """The values that at least `K` owners share; those of most owners first."""
     of_value: dict[Any, set[int]] = defaultdict(set)
     for cell, owner in zip(cells, owners.tolist(), strict=True):
         if cell is not None:

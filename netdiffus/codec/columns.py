@@ -1,4 +1,4 @@
-"""Columns of the meta-data that are learned with the class, and of images the length."""
+"""Columns of the meta-data that are learned with the class; for images also the length."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Choice = Sequence[str] | Literal["all"] | None
 
 OURS = ("label", "trace_id", "seed")  # columns that all traces that are made have
 LENGTHS = "columns.lengths"  # tensor of the lengths, beside those of columns by number
-# Names of columns that say who or what a single trace is.
+# Names of columns that identify a single trace.
 _IDENTIFIERS = re.compile(
     r"(^|_)(id|ids|uuid|uid|name|user|host|hostname|mac|ip|addr|address|session|file|path"
     r"|capture|group|seed|label|sni|url|domain|(s|d|src|dst)(ip|addr|mac))($|_)|^(src|dst)$",
@@ -44,9 +44,9 @@ class Columns:
         learned: The columns, in the order of their tokens.
         totals: Columns that are, in every training trace, a total of its points (their number, a
             sum, a mean, an extreme): which one, and the column's Arrow type. They are computed from
-            what is made.
+            the synthetic points.
         orders: Pairs of columns of which the first is never greater.
-        lengths: Tokens of the length, which is then the last column; None where it is none.
+        lengths: Tokens of the length, which is then the last column; None if it is not a column.
         bins_per_point: Points of a trace that the length counts as one.
     """
 
@@ -69,13 +69,14 @@ class Columns:
         Args:
             traces: What to learn from.
             owners: (N,) the owner of each trace, as a number.
-            chosen: Names of columns; None takes `protocol` and `server_port` where there are such;
-                `all` takes all but those that name a trace, a person, a host or an address, or of
-                which no value is shared.
-            bins_per_point: Points of a trace that the network sees as one; None learns no length.
+            chosen: Names of columns; None takes `protocol` and `server_port` if present; `all`
+                takes all columns except identifiers of a trace, a person, a host or an address, and
+                columns without a shared value.
+            bins_per_point: Points of a trace that are one point for the network; None learns no
+                length.
 
         Raises:
-            InputError: A column that there is not, or that cannot be learned.
+            InputError: A column that does not exist, or cannot be learned.
         """
         found, equal = [], {}
         for name in _names(traces, chosen):
@@ -171,8 +172,8 @@ class Columns:
         Args:
             tokens: (N, J).
             uniforms: (N, J) in [0, 1): which of the values inside a bin.
-            asked: By column what is asked for.
-            given: Cells of columns that are known, which others are put in order with.
+            asked: Conditions by column.
+            given: Cells of known columns, to which others are put in order.
         """
         asked, known = asked or {}, given.column_names if given is not None else ()
         found: dict[str, Any] = {}
@@ -212,7 +213,7 @@ class Columns:
         }
 
     def exceptions(self, traces: Traces) -> list[Bools]:
-        """For each total, and then each pair in order, (N,): the traces of which it is not true."""
+        """For each total, then for each ordered pair, (N,): the traces that break the rule."""
         found = []
         for name, (of, _) in self.totals.items():
             found.append(~is_close(_numbers(traces.meta[name]), total(traces, of)))
@@ -225,7 +226,7 @@ class Columns:
     def _put_in_order(
         self, found: dict[str, Any], asked: Mapping[str, Asked], known: Collection[str]
     ) -> None:
-        """Orders each pair of columns: the value that was neither known nor asked for changes."""
+        """Orders each pair of columns; changes the value that was neither known nor requested."""
         for first, second in self.orders:
             a, b = found[first], found[second]
             if second not in known and (first in known or first in asked):
@@ -235,10 +236,10 @@ class Columns:
 
 
 def read_asked(columns: Columns, where: Mapping[str, Any]) -> dict[str, Asked]:
-    """What is asked of columns, by name.
+    """Conditions on columns, by name.
 
     Raises:
-        InputError: A column that the model does not have, or what no training trace has.
+        InputError: A column that the model does not have, or a value that it has not learned.
     """
     known = {column.name: column for column in columns.learned}
     for name in where:
@@ -282,7 +283,7 @@ def _names(traces: Traces, chosen: Choice) -> list[str]:
 
 
 def safe_columns(traces: Traces) -> list[str]:
-    """All columns but those that name a trace, a person or a host; a note says which these are."""
+    """All columns except identifiers of a trace, a person or a host; a note lists those."""
     there = list(traces.meta.column_names)
     left = {name: why for name in there if (why := _unsafe(name, traces.meta[name]))}
     if left:
@@ -292,7 +293,7 @@ def safe_columns(traces: Traces) -> list[str]:
 
 
 def _unsafe(name: str, cells: pa.ChunkedArray) -> str | None:
-    """Why a column is left out where all are asked for; None where it is not."""
+    """Why a column is left out of `all`; None if it is kept."""
     if name in CODES:
         return None
     if _IDENTIFIERS.search(_WORD_ENDS.sub("_", name.strip())):
@@ -327,7 +328,7 @@ def _is_address(text: str) -> bool:
 
 
 def _say_rare(column: Column, cells: pa.ChunkedArray) -> None:
-    """Says how many values of a category are not kept."""
+    """Notes how many values of a category are not kept."""
     if column.bins is not None:
         return
     there = plain(column.name, cells).drop_null().to_pylist()
@@ -345,7 +346,7 @@ def _say_rare(column: Column, cells: pa.ChunkedArray) -> None:
 
 
 def _total(traces: Traces, name: str, cells: pa.ChunkedArray) -> str | None:
-    """Which total of its trace every cell is, if any."""
+    """The total of its trace that every cell equals, if any."""
     kind = cells.type
     is_number = any(of(kind) for of in (pa.types.is_integer, pa.types.is_floating))
     is_number |= pa.types.is_duration(kind)
@@ -363,7 +364,7 @@ def _numbers(cells: pa.ChunkedArray) -> Floats:
 
 
 def _orders(learned: Sequence[Column], traces: Traces) -> tuple[tuple[str, str], ...]:
-    """Pairs of columns of one type that are in order in every trace, though ranges overlap."""
+    """Pairs of columns of one type that are in order in every trace, although ranges overlap."""
     numbers = {one.name: one.raw(traces.meta[one.name]) for one in learned if one.bins is not None}
     found = []
     for one, other in permutations((one for one in learned if one.bins is not None), 2):
@@ -391,7 +392,7 @@ def _as_type(numbers: Floats, kind: pa.DataType) -> pa.Array:
 
 
 def _within(numbers: Floats, one: Asked | None) -> Floats:
-    """Numbers inside the bounds that were asked for; rounding may leave them."""
+    """Numbers clipped to the requested bounds, which rounding may exceed."""
     if one is None or one.bounds is None:
         return numbers
     return np.clip(numbers, *one.bounds)

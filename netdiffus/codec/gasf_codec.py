@@ -43,7 +43,7 @@ DEFAULT_SCALES: dict[str, ScaleChoice] = {
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """N traces as GASF images, and what decoding needs besides.
+    """N traces as GASF images, with everything that decoding needs.
 
     Attributes:
         pixels: (N, C, m, m) in [0, 1], one GASF image per channel.
@@ -66,13 +66,13 @@ class GasfCodec:
     Each channel is scaled to x in [0, 1], padded with 0 to a common length n, seen as angles
     theta = arccos x, and drawn as G[i, j] = cos(theta_i + theta_j); the image is
     ((G + 1) / 2)**gamma. Where n is more than `size`, `resize="bin"` averages the series to `size`
-    points first (in real units, so that volumes keep their sum), which loses only what lies inside
-    a bin; `resize="area"` shrinks the n x n image by area as the paper does, at the price of a bias
-    (see `gasf_decode_area`). Times are coded as gaps.
+    points first (in real units, so that volumes keep their sum), which loses only the variation
+    inside a bin; `resize="area"` shrinks the n x n image by area as the paper does, which causes a
+    bias (see `gasf_decode_area`). Times are coded as gaps.
 
-    A border of constant points x = 1 may be drawn behind the series. Where it crosses point i the
-    image is cos(theta_i + 0) = x_i, so the series itself stands on the image's edge: values near 0,
-    where the diagonal 2 x**2 - 1 is flat, are then read as well as any.
+    A border of constant points x = 1 may follow the series. There the image is cos(theta_i + 0) =
+    x_i, so its edge shows the series itself. Then values near 0, where the diagonal 2 x**2 - 1 is
+    flat, are decoded as well as others.
 
     Args:
         size: Height and width m of the images; None never resizes (m is the longest trace).
@@ -83,7 +83,7 @@ class GasfCodec:
         gamma: Contrast; the paper uses 0.25.
         scales: For a channel's name, `minmax`, `log`, `quantile` or its bounds (lo, hi); the others
             get the default of their kind.
-        border: Constant points behind the series; images are that much larger than `size`. Only
+        border: Constant points after the series; images are larger than `size` by this number. Only
             with `resize="bin"`.
 
     Raises:
@@ -146,7 +146,7 @@ class GasfCodec:
         return self
 
     def kept(self, traces: Traces, owners: Ints | None = None) -> int:
-        """How many points of a trace a codec keeps that is fitted on these traces."""
+        """Number of points of a trace that the codec keeps if it is fitted on these traces."""
         longest = int(traces.lengths.max()) if owners is None else shared_length(traces, owners)
         if self.length is not None or self.size is None:
             return self.length or longest
@@ -168,17 +168,18 @@ class GasfCodec:
     def decode(self, images: Images, method: str = "image", backend: str = "auto") -> Traces:
         """Traces of images, in real units, with a meta column `residual`.
 
-        Integer channels come back whole, directions ±1. Times run backwards only if those of
-        the traces do that the codec was fitted on.
+        Integer channels come back whole, directions ±1. Times run backwards only if times of the
+        fitted traces do.
 
         Args:
             images: Pixels (N, C, m, m) and the length of each trace.
-            method: `image` fits all pixels, `diagonal` reads the diagonal alone.
+            method: `image` fits all pixels, `diagonal` uses only the diagonal.
             backend: Of `netdiffus.ops.gasf_decode`.
 
         Returns:
             Traces; `residual` is the root mean square distance, over pixels and channels, of the
-            images from the nearest GASF: 0 for a true one, a sign of quality for a made one.
+            images from the nearest GASF: 0 for an exact GASF; for a synthetic image a measure of
+            its quality.
         """
         n = self.length if self.size is not None else None
         side = images.pixels.shape[-1] - self.border

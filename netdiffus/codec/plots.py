@@ -30,9 +30,9 @@ def plot_gasf(
 ) -> Figure:
     """Traces beside their GASF images: a row for each trace, two columns for each channel.
 
-    Left stand the values in real units, times as gaps, over the number of the point; right stands
-    the image of the same points. Pixel (i, j) is ((cos(theta_i + theta_j) + 1) / 2)**gamma, where
-    theta_i = arccos x_i and x_i in [0, 1] is the scaled value; see `GasfCodec`.
+    Left: the values in real units (times as gaps) over the number of the point. Right: the image of
+    the same points. Pixel (i, j) is ((cos(theta_i + theta_j) + 1) / 2)**gamma, where theta_i =
+    arccos x_i and x_i in [0, 1] is the scaled value; see `GasfCodec`.
 
     Args:
         traces: A codec that is not fitted yet learns its scales from all of them.
@@ -40,7 +40,7 @@ def plot_gasf(
         codec: Fitted or not; it stays as it is. None is one of at most 64 points.
 
     Raises:
-        InputError: A row that is not there, none or too many of them, or a codec that was fitted
+        InputError: A row that does not exist, no rows or too many, or a codec that was fitted
             on other channels.
     """
     chosen = traces[_rows(traces, rows)]

@@ -1,7 +1,7 @@
-"""Runs of equal points as one point with its count, and back: how long sequences become short.
+"""Run-length coding: runs of equal points as one point with a count, and back.
 
 A run is a maximal sequence of consecutive points with the same size and direction. For sizes and
-directions nothing is lost: `split` inverts `merge`. Of times the begin and the duration of a run
+directions nothing is lost: `split` inverts `merge`. For times, the start and the duration of a run
 are kept; inside a run, points are spread evenly.
 
 With directions alone, runs alternate. A point is then a run from the client and the next run to it,
@@ -28,7 +28,7 @@ def can_be_runs(channels: tuple[Channel, ...]) -> bool:
 
 
 def are_directions(channels: tuple[Channel, ...]) -> bool:
-    """Whether there is nothing but directions."""
+    """Whether directions are the only channel."""
     return [channel.kind for channel in channels] == ["direction"]
 
 

@@ -123,9 +123,9 @@ def _fit_quantile(points: Floats, lo: float, hi: float) -> Floats:
 def _widths(share: Floats) -> Floats:
     """The part of [0, 1] that each distinct value gets, from its share of the data.
 
-    Common values, and the runs of rare ones between them, get parts like the square roots of their
-    shares: if nine tenths of the data are 0, the rest still has room. Inside a run, parts are like
-    the shares.
+    Common values, and the runs of rare ones between them, get parts in proportion to the square
+    roots of their shares. So if nine tenths of the data are 0, the rest still has room. Inside a
+    run, parts are in proportion to the shares.
     """
     common = share > 1 / COMMON
     starts = common | np.concatenate([[True], common[:-1]])

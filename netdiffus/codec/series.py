@@ -1,4 +1,4 @@
-"""Traces as arrays of one length in real units, and back: the first and last step of all codecs."""
+"""Traces as arrays of equal length in real units, and back: first and last step of all codecs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def is_binned(traces: Traces) -> bool:
 
 
 def check_channels(traces: Traces, channels: tuple[Channel, ...]) -> None:
-    """Refuses traces of other channels than those that a codec was fitted on."""
+    """Refuses traces whose channels differ from those of the fitted codec."""
     if not same_but_type(traces.channels, channels):
         wanted = ", ".join(channel.title for channel in channels)
         found = ", ".join(channel.title for channel in traces.channels)
@@ -52,7 +52,7 @@ def check_channels(traces: Traces, channels: tuple[Channel, ...]) -> None:
 
 
 def shared_length(traces: Traces, owners: Ints) -> int:
-    """The greatest length that K owners reach. The longest of all would be that of a single trace.
+    """The greatest length that K owners reach; the maximum would reveal a single trace.
 
     Raises:
         InputError: Fewer than K owners.

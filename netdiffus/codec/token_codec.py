@@ -1,4 +1,4 @@
-"""Traces as tokens, and tokens as traces."""
+"""From traces to tokens, and back."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ FREQUENT = 1 / (4 * FEWER_TOKENS)
 
 @dataclass(frozen=True)
 class Feature:
-    """What one token of a point stands for: a channel, or a size with its direction.
+    """What one token of a point represents: a channel, or a size with its direction.
 
     Attributes:
         channel: Index of the channel.
@@ -61,8 +61,8 @@ class TokenCodec:
     """Turns traces into tokens and tokens into traces, in real units.
 
     A point of a trace is one token for each feature: a size and its direction are one feature, all
-    other channels are one each, and times are coded as gaps. The first feature has one token more,
-    `end`, which stands behind the last point of a trace.
+    other channels are one each, and times are coded as gaps. The first feature has one more token,
+    `end`, which follows the last point of a trace.
 
     Args:
         length: Points kept of each trace; None keeps as many as 5 traces have, of packets at most
@@ -73,7 +73,7 @@ class TokenCodec:
             traces have more than 256, else none.
 
     Raises:
-        InputError: A length or a number of runs that cannot be.
+        InputError: An impossible length or number of runs.
     """
 
     def __init__(self, length: int | None = None, runs: int | None = None) -> None:
@@ -137,7 +137,7 @@ class TokenCodec:
 
     @property
     def end(self) -> int:
-        """The token of the first feature that stands behind the last point."""
+        """The token of the first feature that follows the last point."""
         return len(self.vocabularies[0])
 
     def encode(self, traces: Traces) -> Tensor:
@@ -297,7 +297,7 @@ class TokenCodec:
 
 
 def _features(channels: tuple[Channel, ...]) -> tuple[Feature, ...]:
-    """A size and its direction as one, where there is one of each; all other channels alone."""
+    """One feature for a size with its direction, if both exist; one for each other channel."""
     sizes, directions = (
         [c for c, channel in enumerate(channels) if channel.kind == kind]
         for kind in ("size", "direction")

@@ -1,4 +1,4 @@
-"""Numbers that follow from the points of a trace: how many there are, sums, means, extremes."""
+"""Numbers that follow from the points of a trace: their count, sums, means, extremes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _statistic(of: str, values: Floats, inside: Bools) -> Floats:
 
 
 def equal_total(traces: Traces, numbers: Floats) -> str | None:
-    """The name of the total that numbers (N,) are, in every trace; None if they are none."""
+    """The name of the total that numbers (N,) equal in every trace; None if there is none."""
     for name in total_names(traces.channels):
         if is_close(numbers, total(traces, name)).all():
             return name

@@ -24,7 +24,7 @@ _NEEDED: ContextVar[int] = ContextVar("needed", default=K)
 
 @contextmanager
 def owners_needed(fewest: int) -> Iterator[None]:
-    """Inside, a value is kept that so many owners share, instead of `K`; 1 keeps what one has."""
+    """Inside the block this number of owners replaces `K`; 1 also keeps values of one owner."""
     before = _NEEDED.set(fewest)
     try:
         yield
@@ -33,7 +33,7 @@ def owners_needed(fewest: int) -> Iterator[None]:
 
 
 def needed() -> int:
-    """Owners that a value must have to be kept: `K`, but inside `owners_needed`."""
+    """Owners that must share a value to keep it: `K`, unless `owners_needed` changes it."""
     return _NEEDED.get()
 
 
@@ -46,8 +46,8 @@ class Vocabulary:
     at least `K` owners that lie next to each other, and no two cells share a value.
 
     Attributes:
-        table: float64 (S, PARTS + 1), rows that rise: the quantiles of a bin, or an atom's value
-            in all columns.
+        table: float64 (S, PARTS + 1), ascending rows: the quantiles of a bin, or an atom's value in
+            all columns.
         is_whole: Whether all values are whole numbers; what is drawn inside a bin then is, too.
     """
 
@@ -168,10 +168,10 @@ def check_owners(owners: Ints) -> None:
 
 
 def without_rare(values: Floats, owners: Ints) -> Floats:
-    """Values (P,) of which those that fewer than K owners share are replaced by means.
+    """Values (P,), with means in place of values that fewer than K owners share.
 
-    The mean is that of a cell of values next to each other, which K owners have together. If the
-    rare values have fewer than K owners in all, each becomes the nearest value that is shared.
+    The mean is over a cell of neighbouring values, which have K owners together. If the rare values
+    have fewer than K owners in all, each becomes the nearest value that is shared.
     """
     check_owners(owners)
     order, found = _sorted(values)
@@ -227,7 +227,7 @@ def _equal_runs(values: Floats, k: int) -> tuple[Ints, Ints]:
     if k == 1:
         first = np.flatnonzero(np.append(True, values[1:] > values[:-1])[: len(values)])
         return first, np.append(first[1:], len(values))[: len(first)]
-    # Such a value equals the one k - 1 places behind its first.
+    # Such a value equals the value k - 1 places after its first one.
     alike = np.zeros(len(values) + 2, dtype=np.bool_)
     alike[1 : len(values) - k + 2] = values[k - 1 :] == values[: len(values) - k + 1]
     first, end = np.flatnonzero(alike[1:] != alike[:-1]).reshape(-1, 2).T
@@ -262,7 +262,7 @@ def _are_whole(values: Floats) -> bool:
 def _cell_means(values: Floats, owners: Ints) -> Floats:
     """Means of cells of sorted values, (M,) and rising: each holds those of K owners or more.
 
-    A cell ends where it has K owners; equal values stay together. Empty if owners are too few.
+    A cell ends when it has K owners; equal values stay together. Empty if there are too few owners.
     """
     ends, inside, k = [], set(), needed()
     of_chunks = _chunk_ends(values)

@@ -1,4 +1,4 @@
-"""Judges synthetic traces, from any generator, against real ones."""
+"""Compares synthetic traces, from any generator, with real ones."""
 
 from __future__ import annotations
 

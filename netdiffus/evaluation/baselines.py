@@ -1,4 +1,4 @@
-"""Generators that learn nothing: what any figure must be read against."""
+"""Baselines: generators without a network, with which every figure must be compared."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ STATES = 8  # bins of each channel of the Markov chain
 
 
 def copy(train: Traces, n: int, seed: int = 0) -> Traces:
-    """Traces of `train` themselves: wins every measure of fidelity, and is of no use.
+    """Copies of the traces of `train`: best in every measure of fidelity, but useless.
 
     Args:
         train: What a generator would learn from; times become gaps.
-        n: How many, in the class mix of `train`; a trace comes twice only when all came once.
+        n: How many, in the class mix of `train`; traces repeat only after all were used once.
         seed: Same seed, same traces.
 
     Raises:
@@ -33,10 +33,10 @@ def copy(train: Traces, n: int, seed: int = 0) -> Traces:
 
 
 def jitter(train: Traces, n: int, seed: int = 0) -> Traces:
-    """Copies with a time warp and noise: the cheap augmentation to beat.
+    """Copies with a time warp and noise: a simple augmentation.
 
     Point t of a trace comes from point ``w(t)``, where ``w`` is a random monotone map of the
-    trace onto itself. Every value but a direction is then multiplied by ``exp(0.1 z)``, z normal,
+    trace onto itself. Every value except directions is then multiplied by ``exp(0.1 z)``, z normal,
     rounded where the channel holds whole numbers, and kept inside the range of `train`.
 
     Args: see `copy`.
@@ -51,10 +51,10 @@ def jitter(train: Traces, n: int, seed: int = 0) -> Traces:
 
 
 def bootstrap(train: Traces, n: int, seed: int = 0) -> Traces:
-    """Every point drawn on its own from the same class, channel and position.
+    """Resampled points: each value is drawn independently from its class, channel and position.
 
-    All marginal distributions are right; every dependence between positions or between channels
-    is gone.
+    All marginal distributions are kept; all dependence between positions and between channels is
+    lost.
 
     Args: see `copy`.
     """
@@ -71,11 +71,11 @@ def bootstrap(train: Traces, n: int, seed: int = 0) -> Traces:
 def markov(train: Traces, n: int, seed: int = 0) -> Traces:
     """A first-order Markov chain for each class.
 
-    The state of a point is the bin of each channel at once: 8 quantile bins, with one of its own
-    for any value that fills a bin. A trace starts with a random first point of its class. Each
-    next point is the one that followed a random point in the same state, all channels together, so
-    that every value is one of a training trace; if none followed, that of any state. Lengths are
-    those of training traces.
+    The state of a point is the combination of the bins of all channels: 8 quantile bins each, with
+    a separate bin for any value that fills a bin. A trace starts with a random first point of its
+    class. For each next point, a random training point in the same state is drawn, and the point
+    after it is copied with all channels. So all values are training values. If no point follows a
+    state, any state is used. Lengths are those of training traces.
 
     Args: see `copy`.
     """
@@ -92,7 +92,7 @@ def markov(train: Traces, n: int, seed: int = 0) -> Traces:
 
 
 def _rows(train: Traces, n: int, rng: np.random.Generator) -> Ints:
-    """(n,): rows of `train`, its class mix rounded by largest remainder."""
+    """(n,): rows of `train`, in its class proportions, rounded by largest remainder."""
     if n < 1:
         raise InputError(f"n must be at least 1, got {n}")
     counts = np.bincount(train.labels, minlength=len(train.classes))
@@ -107,7 +107,7 @@ def _rows(train: Traces, n: int, rng: np.random.Generator) -> Ints:
 
 
 def _warp(traces: Traces, rng: np.random.Generator) -> Ints:
-    """(N, L): for each point the point it is taken from, never decreasing, within the trace."""
+    """(N, L): for each point the index of its source point, non-decreasing, within the trace."""
     n, _, length = traces.values.shape
     steps = np.exp(WARP * rng.standard_normal((n, length))) * traces.mask
     place = np.cumsum(steps, axis=1) - 0.5 * steps
@@ -135,7 +135,7 @@ def _resampled(train: Traces, shape: tuple[int, ...], rng: np.random.Generator) 
 
 
 def _chains(train: Traces, n: int, length: int, rng: np.random.Generator) -> Floats:
-    """(n, C, length): chains that never end."""
+    """(n, C, length): chains without an end."""
     points = np.stack([train.points(c) for c in range(len(train.channels))], axis=1)
     state, last = _states(points), np.cumsum(train.lengths) - 1
     followed = np.setdiff1d(np.arange(len(points)), last)
@@ -150,7 +150,7 @@ def _chains(train: Traces, n: int, length: int, rng: np.random.Generator) -> Flo
 
 
 def _states(points: Floats) -> Ints:
-    """(M,): a number for the bins that a point's channels are in together."""
+    """(M,): the number of the combination of bins of each point's channels."""
     counted = (np.unique(x, return_counts=True) for x in points.T)
     edges = [quantile_edges(values, counts, STATES) for values, counts in counted]
     bins = [np.searchsorted(of, x, side="right") for of, x in zip(edges, points.T, strict=True)]
@@ -159,7 +159,7 @@ def _states(points: Floats) -> Ints:
 
 
 def _followers(state: Ints, state_before: Ints, followed: Ints, rng: np.random.Generator) -> Ints:
-    """For each state the point after a random one of those in it; `state_before` rises."""
+    """For each state the point after a random point in it; `state_before` is sorted."""
     first, end = (np.searchsorted(state_before, state, side=side) for side in ("left", "right"))
     lost = first == end
     first, end = np.where(lost, 0, first), np.where(lost, len(state_before), end)

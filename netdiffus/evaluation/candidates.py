@@ -1,4 +1,4 @@
-"""All figures of one candidate: how near it is to the holdout, and what it is good for."""
+"""All figures of one candidate: its distance to the holdout, and its use for classifiers."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ MOST_CONFUSED = 100  # classes of a confusion matrix
 class Draw:
     """Random traces of a set.
 
-    `whole` is what distances need of all of them, `table` how classifiers see them. `divisions` has
-    the rows of either half, for each random division.
+    `whole` is the summary for distances, `table` the features for classifiers. `divisions` has the
+    rows of both halves for each random division.
     """
 
     whole: SetSummary
@@ -49,7 +49,7 @@ class Draw:
 
     @cached_property
     def halves(self) -> list[list[SetSummary]]:
-        """What distances need of either half, for each division."""
+        """The summaries of both halves, for each division."""
         return [[self.whole.part(rows) for rows in division] for division in self.divisions]
 
 
@@ -73,9 +73,10 @@ class CandidateScorer:
         self._real_tests = self._equal_tests(train)
 
     def floor(self) -> Figures:
-        """Figures of the training traces themselves, none compared with itself.
+        """Figures of the training traces (the floor); no trace is compared with itself.
 
-        `beyond` is of the held-out traces: training traces are not beyond themselves.
+        `beyond` is computed for the held-out traces, because training traces are never beyond
+        themselves.
         """
         train = self._comparison.train
         rows = self._some(train)
@@ -89,14 +90,14 @@ class CandidateScorer:
         return {**figures, "copying": self.copying(candidate), "beyond": self._beyond(candidate)}
 
     def with_real(self, candidate: TraceSet) -> Figures:
-        """What a forest learns from real traces and these: of training traces, repeated ones."""
+        """Accuracy of a forest trained on real and these traces (training traces: repeated)."""
         added = self._table(candidate, _most(candidate.counts), 0, "all").joined(self._train_table)
         return _test_figures([self._test_of(added, 0)], self._comparison.classes)
 
     def by_cnn(self, candidate: TraceSet, *, is_real: bool) -> Figures:
-        """What a convolutional network learns from these traces, and with real ones added.
+        """Accuracy of a convolutional network trained on these traces, and with real ones added.
 
-        And how well one tells them from held-out traces, at equal counts per class.
+        Also its two-sample AUC against held-out traces, at equal counts per class.
         """
         train, holdout = self._comparison.train, self._comparison.holdout
         counts = self._comparison.trained
@@ -120,7 +121,7 @@ class CandidateScorer:
         }
 
     def _series(self, traces: TraceSet, counts: Ints, purpose: str) -> VectorSet:
-        """Traces as the convolutional network sees them."""
+        """Traces as input of the convolutional network."""
         rows = draw_rows(traces.traces.labels, counts, self._rng(0, purpose))
         drawn = traces.traces[rows]
         view = CnnInputs(self._comparison.train.traces)
@@ -133,15 +134,15 @@ class CandidateScorer:
         return _share_figures(found, traces.group, of_class)
 
     def copying(self, candidate: TraceSet) -> Figures:
-        """How near traces of a generator are to training and to held-out traces."""
+        """Distances of a generator's traces to training traces and to held-out traces."""
         rows = self._some(candidate)
         closeness = self.copies.of(self._vectorised(candidate)[rows])
         return self._copying_figures(candidate, rows, closeness)
 
     def copying_of_holdout(self) -> Figures:
-        """How near held-out traces are to training traces and to other held-out ones.
+        """Distances of held-out traces to training traces and to other held-out ones.
 
-        Traces that are new are as near as that.
+        New traces are expected to be equally near.
         """
         holdout = self._comparison.holdout
         rows = self._some(holdout)
@@ -178,7 +179,7 @@ class CandidateScorer:
         """Distances between sets, at equal counts per class."""
         pairs = list(zip(draws, self._references, strict=True))
         whole = [set_distances(ours.whole, theirs.whole) for ours, theirs in pairs]
-        # Halves of the reference serve all candidates; those of a candidate take memory once only.
+        # All candidates share the halves of the reference; own halves are in memory only once.
         parts = [
             [set_distances(ours.whole.part(rows), half) for rows, half in zip(*both, strict=True)]
             for ours, theirs in pairs
@@ -198,7 +199,7 @@ class CandidateScorer:
     def _use_figures(
         self, candidate: TraceSet, equal: Sequence[Predictions], added: VectorSet | None
     ) -> Figures:
-        """What classifiers learn from as many traces as of the other set, from all, with real."""
+        """Accuracy of classifiers: trained on equally many traces, on all, and with real ones."""
         everything = self._table(candidate, _most(candidate.counts), 0, "all")
         is_more = not np.array_equal(_most(candidate.counts), self._comparison.trained)
         whole = [self._test_of(everything, 0)] if is_more else equal
@@ -246,17 +247,17 @@ class CandidateScorer:
         return int(self._rng(repeat, purpose).integers(2**31))
 
     def _rng(self, repeat: int, purpose: str) -> np.random.Generator:
-        """Random numbers of their own for each repeat and purpose."""
+        """Separate random numbers for each repeat and purpose."""
         return np.random.default_rng([self._seed, repeat, *purpose.encode()])
 
 
 def _of_classes(labels: Ints, classes: Sequence[str]) -> dict[str, Bools]:
-    """(N,) for each class: which traces are of it."""
+    """(N,) for each class: which traces belong to it."""
     return {name: labels == i for i, name in enumerate(classes)}
 
 
 def _share_figures(is_true: Floats, group: Ints, of_class: Mapping[str, Bools]) -> Figures:
-    """Share of all traces of which something is true, and of those of each class."""
+    """Share of traces for which a condition is true: of all, and of each class."""
     share = intervals.share_figure
     return {
         "overall": share(is_true, group),
@@ -283,7 +284,7 @@ def _test_figures(tests: Sequence[Predictions], classes: Sequence[str]) -> Figur
 
 
 def _confusion(tests: Sequence[Predictions]) -> list[list[int]] | None:
-    """None of many classes: millions of numbers."""
+    """Confusion matrix; None for many classes, as it would have millions of numbers."""
     if tests[0].classes > MOST_CONFUSED:
         return None
     matrix: list[list[int]] = np.sum([test.confusion for test in tests], axis=0).tolist()
@@ -298,8 +299,8 @@ def distance_figures(
 ) -> Figures:
     """Figures of each measure.
 
-    `whole` are the tables of each draw, `parts` those of both halves of each division. `scales` of
-    quantities are the units of Wasserstein distances.
+    `whole` has the tables of each draw, `parts` the tables of both halves of each division.
+    `scales` of quantities are the units of Wasserstein distances.
     """
     units = {"wasserstein": scales}
     return {
@@ -358,7 +359,7 @@ def _overall(
 
 
 def _finite_mean(x: Floats, axis: int) -> Floats:
-    """Mean of what is not NaN; NaN where all is."""
+    """Mean of the values that are not NaN; NaN if all are."""
     mean: Floats = np.ma.masked_invalid(x).mean(axis=axis).filled(np.nan)
     return mean
 

@@ -1,4 +1,4 @@
-"""Columns of the meta-data: each by itself, in pairs with another or the class, and together."""
+"""Columns of the meta-data: each alone, in pairs (also with the class), and all together."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def column_figures(comparison: PreparedSets, by: str | None, seed: int) -> dict[
     """Figures of the columns that all three sets have, or None where there is none.
 
     As many traces of each class are compared as in the other figures (`PreparedSets.compared`).
-    Numbers are cut into 8 quantile bins of the holdout, of categories the 32 most frequent values
-    count; an empty cell is a value. Beside each figure stands that of the training traces in the
-    place of the synthetic ones, the floor.
+    Numbers are cut into 8 quantile bins of the holdout; categories keep their 32 most frequent
+    values; an empty cell is a value. Beside each figure is the floor: the figure of the training
+    traces in place of the synthetic ones.
 
     - Total variation of each column: half the sum of absolute differences of shares.
     - Association: the mean absolute difference of Cramér's V, corrected for bias (Bergsma, 2013),
@@ -141,7 +141,7 @@ def _cramer(pair: Ints) -> float:
 
 
 def _auc(a: Floats | Ints, b: Floats | Ints, seed: int) -> float:
-    """How well a forest tells rows of a from rows of b, as many of both."""
+    """AUC of a forest that separates rows of a from equally many rows of b."""
     rng = np.random.default_rng(seed)
     n = min(len(a), len(b))
     if n < FOLDS:

@@ -1,4 +1,4 @@
-"""Two sets of traces side by side: a look, while `evaluate` judges."""
+"""A quick comparison of two sets of traces; `evaluate` also gives errors and floors."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ class Difference:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
-    """What `compare` found; a notebook shows it as tables and a picture.
+    """The result of `compare`; a notebook shows it as tables and a picture.
 
     Attributes:
         first: The first set, at most 5,000 traces.
         second: The second, with the same channels in the same order.
-        names: What they are called.
-        counts: For each class how many traces there are of it in either set.
+        names: Names of the two sets.
+        counts: For each class the number of its traces in each set.
         differences: Of each quantity.
         seed: Which examples are drawn.
     """
@@ -164,7 +164,7 @@ def _represented(traces: Traces, name: str, seed: int) -> Traces:
 
 
 def _counts(a: Traces, b: Traces) -> dict[str, tuple[int, int]]:
-    """Classes of either, those of the first in front."""
+    """Classes of both sets, those of the first set first."""
     first, second = a.counts(), b.counts()
     return {name: (first.get(name, 0), second.get(name, 0)) for name in {**first, **second}}
 

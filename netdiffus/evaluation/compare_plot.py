@@ -32,7 +32,7 @@ EACH = 2  # traces of a class
 
 
 def draw(found: Comparison) -> Figure:
-    """Above classes and distributions; below traces of the classes, the two sets side by side."""
+    """Top: classes and distributions; bottom: traces of each class, the two sets side by side."""
     pairs = varying(found.first.with_gaps(), found.second.with_gaps())
     names = [list(found.counts)[k] for k in shown_classes(list(found.counts))]
     rows = -(-(1 + len(pairs)) // ACROSS)

@@ -1,4 +1,4 @@
-"""Early decision: what a forest makes of the first points, and of the first seconds, of traces."""
+"""Early classification: accuracy of a forest by the first points, or seconds, of traces."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ LEARNERS = ("real", "synthetic", "both")
 
 
 def early_figures(comparison: PreparedSets, seed: int) -> dict[str, Any]:
-    """Accuracy on held-out traces of which the beginning alone is known.
+    """Accuracy on held-out traces of which only the beginning is known.
 
     Forests learn from equally long beginnings of real traces, of as many synthetic ones, and of
     both, 500 of each at most.
 
     Returns:
-        `points`, and `seconds` where gaps say them: `at`, where traces are cut, rising; and for
-        `real`, `synthetic` and `both` the accuracy at each, as the other figures are given.
+        `points`, and `seconds` if gaps give them. Each has `at`, the ascending places where traces
+        are cut, and for `real`, `synthetic` and `both` the accuracy at each place, in the form of
+        the other figures.
     """
     learned = capped(comparison.trained, MOST)
     tested = capped(comparison.holdout.counts, MOST)
@@ -59,7 +60,7 @@ def _some(one: TraceSet, counts: Ints, rng: np.random.Generator) -> TraceSet:
 
 
 def _cuts(lengths: Floats | Ints) -> list[float]:
-    """Rising numbers, each about as many times the one before, up to what 90 % reach."""
+    """About geometrically spaced numbers, up to the number that 90 % of traces reach."""
     is_whole = lengths.dtype.kind == "i"
     high = float(np.quantile(lengths, 0.9))
     cuts = np.geomspace(1 if is_whole else high / SPAN, high, CUTS)
@@ -95,7 +96,7 @@ def _first_points(traces: Traces, n: float) -> Traces:
 
 
 def _first_seconds(traces: Traces, n: float) -> Traces:
-    """What comes within n seconds of the first point, which is always known."""
+    """The points within n seconds of the first point, which is always included."""
     seconds = _seconds(traces)
     assert seconds is not None
     lengths = np.maximum(((seconds <= n) & traces.mask).sum(1), 1)
@@ -104,7 +105,7 @@ def _first_seconds(traces: Traces, n: float) -> Traces:
 
 
 def _seconds(traces: Traces) -> Floats | None:
-    """(N, L): when each point came, or each bin ended; None where nothing says so."""
+    """(N, L): time of each point, or end of each bin; None if unknown."""
     gaps = values_of(traces, "gap")
     if gaps is not None:
         return np.asarray(np.cumsum(gaps, axis=1) - gaps[:, :1])

@@ -1,4 +1,4 @@
-"""Every figure of a report: synthetic traces beside real ones and beside the baselines."""
+"""All figures of a report: synthetic traces compared with real ones and with baselines."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ def evaluate(
         seed: The same seed gives the same figures.
         repeats: Number of draws of traces, each with its own classifiers. Figures are means over
             draws. None is 3 if at most 1,000 traces are compared and learned from, else 1.
-        cnn: Also train a small convolutional network on what a forest learns from: the traces of
-            each set, and with the real ones added; and to tell each set from the holdout. Takes
-            a minute, of long traces several.
+        cnn: Also train a small convolutional network, like the forest: on the traces of each set,
+            on these with the real ones added, and to separate each set from the holdout. Takes a
+            minute, or several for long traces.
         history: Training log, one mapping with `step` and `loss` each, for the report's curve.
         about: Settings and costs to print in the report, such as steps or seconds a trace.
         audit: Figures of an `Audit` of the same traces, which then answer "Is it private?".
@@ -128,7 +128,7 @@ def _prepared(
     by: str | None,
     sep: str | None,
 ) -> tuple[PreparedSets, Figures | None]:
-    """The sets in one form; figures over all their traces, where they may not be in memory."""
+    """The sets in one form; figures over all traces, for sets that may not be in memory."""
     if (
         isinstance(real, Traces)
         and isinstance(synthetic, Traces)
@@ -152,7 +152,7 @@ def _all_figures(
     synthetic |= _duplicates(comparison.synthetic.whole, known)
     candidates = {"synthetic": synthetic, "real": floor}
     source = _source(comparison.train, seed)
-    # Traces of the training set again: all but the closeness to it is that of the floor.
+    # Training traces again: all figures except the closeness to them equal the floor.
     copies = TraceSet.of_generator(source)
     again = {"copying": scorer.copying(copies), "trained_with_real": scorer.with_real(copies)}
     candidates["copy"] = {**floor, **again}
@@ -190,9 +190,9 @@ def _sets(comparison: PreparedSets, known: Keys) -> Figures:
 
 
 def _usual(comparison: PreparedSets, near: Floats, near_labels: Ints) -> Figures:
-    """Shares of copies among real traces themselves, in the class mix of the synthetic ones.
+    """Shares of copies among real traces, in the class proportions of the synthetic ones.
 
-    For near copies it is the mix of the synthetic traces that are searched for them.
+    For near copies, the proportions are those of the searched synthetic traces.
     """
     train, holdout = comparison.train.whole, comparison.holdout.whole
     exact = usual_exact(np.concatenate([train.keys, holdout.keys]), len(comparison.known_keys))
@@ -251,7 +251,7 @@ def _set_figures(whole: Whole, known: Keys, classes: int) -> Figures:
 
 
 def _duplicates(whole: Whole, known: Keys) -> Figures:
-    """Traces that are, point by point, one of the known traces or an earlier one of the set."""
+    """Traces that equal a known trace, or an earlier trace of the set, in all points."""
     return {
         "in_train": float(np.isin(whole.keys, known).mean()),
         "repeated": 1 - len(np.unique(whole.keys)) / len(whole.keys),

@@ -1,4 +1,4 @@
-"""Which traces are not independent of each other, such as those of one capture, host or session."""
+"""Groups of dependent traces, such as traces of one capture, host or session."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def group_numbers(
 ) -> tuple[Ints, Ints]:
     """The number of each trace's group, (n,) and (m,): one numbering for both sets.
 
-    If a class lies in a single group, nothing is known of other groups, and its traces count as
-    independent. This, and groups that are on both sides, is added to `notes`.
+    If all traces of a class are in one group, the variation between groups is unknown, and its
+    traces count as independent. This, and groups that are on both sides, is added to `notes`.
 
     Raises:
         InputError: A set lacks the column `by`, or a group has no name.
@@ -39,7 +39,7 @@ def group_numbers(
 def _split_lone_groups(
     traces: Traces, group: Ints, first: int, name: str, notes: list[str]
 ) -> Ints:
-    """Numbers of their own, from `first` on, for traces of classes that lie in one group."""
+    """Separate numbers, from `first` on, for traces of classes that are in a single group."""
     lone = [k for k in np.unique(traces.labels) if len(set(group[traces.labels == k])) == 1]
     if lone:
         notes.append(

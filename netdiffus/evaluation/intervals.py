@@ -16,8 +16,8 @@ Z = 1.96
 def figure(mean: float, sd: float) -> dict[str, float | None]:
     """A figure as a report holds it: `mean`, `sd`, and `low` to `high`, 1.96 sd on either side.
 
-    All are None for a mean of NaN, which cannot be computed; all but it for a standard error of
-    NaN.
+    If the mean is NaN (not computable), all are None; if the standard error is NaN, all except the
+    mean.
     """
     if np.isnan(mean):
         return {"mean": None, "sd": None, "low": None, "high": None}
@@ -30,10 +30,10 @@ def figure(mean: float, sd: float) -> dict[str, float | None]:
 def half_sample_sd(halves: npt.ArrayLike) -> Floats:
     """Standard error (...) of a figure of whole sets from its values on their halves, (S, 2, ...).
 
-    ``sqrt(mean (a - b)**2) / 2`` over S random divisions of all sets into two. A half without
-    putting back varies about the whole as the whole does about the truth (delete-half jackknife:
-    Shao and Wu, 1989), and no trace comes twice, which would look like a copy to neighbours and
-    forests. Too large rather than too small where the figure stands at the floor.
+    ``sqrt(mean (a - b)**2) / 2`` over S random divisions of all sets into two. A half drawn without
+    replacement varies about the whole as the whole does about the truth (delete-half jackknife:
+    Shao and Wu, 1989). No trace occurs twice, which neighbours and forests would treat as a copy.
+    For figures at the floor, the error is rather too large than too small.
     """
     a, b = np.moveaxis(np.asarray(halves, dtype=np.float64), 1, 0)
     sd: Floats = np.sqrt(((a - b) ** 2).mean(axis=0)) / 2
@@ -62,10 +62,10 @@ def balanced_figure(tests: Sequence[Predictions]) -> dict[str, float | None]:
 def lost_figure(
     tests: Sequence[Predictions], real: Sequence[Predictions]
 ) -> dict[str, float | None]:
-    """By how much their balanced accuracy is less than that of classifiers of real traces.
+    """Loss of balanced accuracy, compared with classifiers trained on real traces.
 
-    Both have the same test traces. What is hard for both adds nothing to the error of the
-    difference, so it is smaller than the errors of the two accuracies together.
+    Both have the same test traces. Traces that both classify wrongly add nothing to the error of
+    the difference. So this error is smaller than the errors of both accuracies together.
     """
     pairs = zip(tests, real, strict=True)
     lost = np.array([1.0 * (b.true == b.predicted) - (a.true == a.predicted) for a, b in pairs])
@@ -98,7 +98,7 @@ def auc_figure(
 
 
 def share_figure(is_true: Floats, group: Ints | None = None) -> dict[str, float | None]:
-    """Share of the traces of which something is true (N,), 1 or 0.
+    """Share of the traces for which a condition (N,), 1 or 0, is true.
 
     Traces of the same number in `group` (N,) depend on each other; without, all are independent.
     """
@@ -176,9 +176,9 @@ def _area(
 
 
 def _sd(runs: Floats, variances: Floats | Sequence[float]) -> float:
-    """Of a mean over runs: from the variance within them and, where there are several, between.
+    """Standard error of a mean over runs, from the variances within and between runs.
 
-    All runs have the same test traces, so only what is between them falls with their number.
+    All runs have the same test traces, so only the variance between runs falls with their number.
     """
     between = runs.var(ddof=1) / len(runs) if len(runs) > 1 else 0.0
     return float(np.sqrt(np.mean(variances) + between))

@@ -1,7 +1,7 @@
-"""Sets of traces that are larger than memory, read once each, as what an evaluation needs of them.
+"""Summaries of sets of traces that are larger than memory; each set is read once.
 
-Over all traces are counted: distributions and autocorrelations (`WholeSet`), classes and lengths,
-and exact copies. For all else random traces of each class stand for the set.
+Distributions and autocorrelations (`WholeSet`), classes and lengths, and exact copies are counted
+over all traces. Everything else uses random traces of each class.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ SAMPLE_BYTES = 1 << 30  # of the padded traces that stand for a set
 class LargeSet:
     """Traces that need not be in memory: those for which `mask` (N,) is true, or all.
 
-    `numbers` says how many there are of each class.
+    `numbers` has the number of traces of each class.
     """
 
     traces: Traces | Dataset
@@ -68,7 +68,7 @@ class LargeSet:
         return sum(self.numbers.values())
 
     def only(self, classes: Sequence[str]) -> LargeSet:
-        """The same set, with the numbers of these classes alone."""
+        """The same set, with only these classes in `numbers`."""
         return replace(self, numbers={name: self.numbers.get(name, 0) for name in classes})
 
     def batches(self) -> Iterator[Traces]:
@@ -85,7 +85,7 @@ def prepare_large(
     by: str | None = None,
     sep: str | None = None,
 ) -> tuple[PreparedSets, dict[str, WholeSet]]:
-    """As `prepare`, of sets that are read once and never whole; and what was counted over all.
+    """As `prepare`, for sets that are read once in pieces; also counts over all traces.
 
     Raises:
         InputError: The sets cannot be compared, or a part cannot be read.
@@ -123,7 +123,7 @@ def _sets(
     split: tuple[str | None, str | None, int],
     notes: list[str],
 ) -> dict[str, LargeSet]:
-    """The three; where no holdout was given, the halves of `real`."""
+    """The three sets; without a holdout, both halves of `real`."""
     made = LargeSet.of(synthetic)
     if holdout is not None:
         return {"real": LargeSet.of(real), "synthetic": made, "holdout": LargeSet.of(holdout)}
@@ -142,8 +142,8 @@ def _sets(
 class _Reading:
     """A set that is read once.
 
-    Of all keys the share `lowest` is kept: the lowest ones, of all sets the same. Groups of the
-    column `by` stay together in a block.
+    Only the lowest keys, a share `lowest` of all, are kept; the bound is the same for all sets.
+    Groups of the column `by` stay together in a block.
     """
 
     def __init__(
@@ -166,7 +166,7 @@ class _Reading:
         self._kept: list[Whole] = []
 
     def read(self, sep: str | None) -> Traces:
-        """Counts all traces; the random ones that stand for them."""
+        """Counts all traces; returns the random traces that represent them."""
         pieces = []
         for batch in self.set.batches():
             if not np.isin(batch.label_names, self.classes).any():

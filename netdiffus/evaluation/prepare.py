@@ -1,4 +1,4 @@
-"""Brings the sets of traces that are to be compared to the same channels and classes."""
+"""Gives the sets to compare the same channels and classes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TraceSet:
         traces: Its traces: the channels and classes of all sets, gaps for times. A large set is
             represented by random ones of each class.
         group: (N,), traces with the same number depend on each other; one numbering for all sets.
-        whole: What is counted over all its traces.
+        whole: Counts over all its traces.
     """
 
     traces: Traces
@@ -51,13 +51,13 @@ class TraceSet:
 
     @classmethod
     def of_generator(cls, traces: Traces) -> TraceSet:
-        """Traces that are all independent, of a generator that learned from prepared ones."""
+        """Independent traces of a generator trained on prepared traces."""
         return cls(traces, -1 - np.arange(len(traces)), Whole.of(traces))
 
 
 @dataclass(frozen=True, eq=False)
 class Whole:
-    """All M traces of a set, or of a set that is larger than memory those whose keys are low.
+    """All M traces of a set; of a set larger than memory, the traces with the lowest keys.
 
     `lengths` and `labels` are (M,), and `keys` their `short_keys`. Where M are not all, `sums`
     has the number, classes and lengths of all.
@@ -80,11 +80,11 @@ class PreparedSets:
 
     Attributes:
         train: Real traces that the generator may have learned from.
-        synthetic: Traces to judge.
-        holdout: Real traces to judge by.
+        synthetic: Traces to evaluate.
+        holdout: Held-out real traces, with which all sets are compared.
         holdout_is_unseen: Whether a holdout was given. If none was, it is half of the real traces,
             which the generator may have learned from.
-        notes: What the reader must know about how they were made comparable.
+        notes: Notes for the reader about how the sets were made comparable.
     """
 
     train: TraceSet
@@ -126,7 +126,7 @@ def prepare(
     *,
     are_samples: bool = False,
 ) -> PreparedSets:
-    """Checks the sets and brings them to the same channels and classes.
+    """Checks the sets and gives them the same channels and classes.
 
     Args, see `evaluate`. Of sets that are samples of larger ones (`are_samples`) nothing is noted
     of their sizes and lengths.
@@ -160,7 +160,7 @@ def prepare(
 def with_classes(traces: Traces, classes: Sequence[str], name: str) -> Traces:
     """The traces with their labels as places in `classes`.
 
-    Sets name the same classes in another order, or fewer, where they were loaded from files.
+    Sets loaded from files may have the classes in another order, or fewer classes.
 
     Raises:
         InputError: Traces of a class that is not one of `classes`; begins with `name`.
@@ -176,7 +176,7 @@ def with_classes(traces: Traces, classes: Sequence[str], name: str) -> Traces:
 
 
 def check_channels(traces: Traces, channels: Sequence[Channel], name: str) -> None:
-    """Refuses a set of other channels than the real traces."""
+    """Refuses a set whose channels differ from those of the real traces."""
     names = [[c.name for c in some] for some in (traces[:1].with_gaps().channels, channels)]
     if sorted(names[0]) != sorted(names[1]):
         raise InputError(
@@ -186,7 +186,7 @@ def check_channels(traces: Traces, channels: Sequence[Channel], name: str) -> No
 
 
 def common_classes(sets: Mapping[str, Counts], notes: list[str]) -> tuple[str, ...]:
-    """Classes that all three have; a class that one of them lacks is put down in `notes`."""
+    """Classes that all three sets have; `notes` gets each class that one of them lacks."""
     real, made, held = map(_present, sets.values())
     if unknown := sorted(made - real - held):
         raise InputError(
@@ -235,7 +235,7 @@ def _groups(
 
 
 def note_lengths(longest: int, longer: float, notes: list[str]) -> None:
-    """Notes it where a share `longer` of the holdout is beyond the longest synthetic trace."""
+    """Adds a note if a share `longer` of the holdout is longer than all synthetic traces."""
     if longer > LONGER:
         notes.append(
             f"{longer:.0%} of the holdout traces are longer than every synthetic trace ({longest} "
@@ -267,7 +267,7 @@ def _prepared(
 
 
 def _whole(traces: Traces, channels: Sequence[Channel], classes: Sequence[str]) -> Whole:
-    """Chunk by chunk, as the other form of a large set would take as much memory again."""
+    """Chunk by chunk, because a second copy of a large set would take as much memory again."""
     wholes = [Whole.of(in_form(part, channels, classes)) for part in chunks(traces)]
     return Whole(
         traces.lengths,

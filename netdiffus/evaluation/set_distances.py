@@ -1,4 +1,4 @@
-"""All distances between two sets of traces; what they need of a set is computed once."""
+"""All distances between two sets of traces, from summaries that are computed once per set."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from netdiffus.traces.traces import Floats, Ints, Traces
 
 
 class Summariser:
-    """Computes what distances need of sets of traces.
+    """Computes summaries of sets of traces for distances.
 
     The training traces, on which `embedding` is fitted, give units, bounds and kernel widths.
     """
@@ -45,7 +45,7 @@ class Summariser:
 
 @dataclass(frozen=True, eq=False)
 class SetSummary:
-    """What distances need of n traces.
+    """The summary of n traces.
 
     Attributes:
         rows: (n,), their rows in `joint`.
@@ -98,7 +98,7 @@ class SetSummary:
 
 @dataclass(frozen=True, eq=False)
 class ClassSummary:
-    """What distances need of the traces of one class; a single trace has no `gaussian`."""
+    """The summary of the traces of one class; a single trace has no `gaussian`."""
 
     samples: dict[str, KernelSample]
     neighbourhoods: Neighbourhoods
@@ -106,7 +106,7 @@ class ClassSummary:
 
 
 def set_distances(candidate: SetSummary, reference: SetSummary) -> Tables:
-    """Distances of one set from another, for each measure and quantity one number per class.
+    """Distances between two sets: for each measure and quantity one number per class.
 
     `frechet` of `all classes` is one number.
     """

@@ -50,7 +50,7 @@ SETTINGS = (
     "ledger",
     "id",
 )
-# Least and most of every number, and why no more.
+# Bounds of every number, with the reason of the upper one.
 Bound = tuple[float, float, str]
 _POINTS = (1, 2**17, "1,000 traces of so many points are 1 GB for each channel")
 _IMAGE = (1, 2**11, "an image of so many points a side is 16 MB for each channel")
@@ -120,12 +120,12 @@ def check_bound(name: str, value: float) -> None:
 
 
 def check_shape(network: Config) -> None:
-    """Refuses a network of a size out of its bounds."""
+    """Refuses a network whose size is out of bounds."""
     _check_dataclass("network", type(network), asdict(network))
 
 
 def check_config(config: Mapping[str, Any]) -> None:
-    """Refuses settings that no network can have, or none that fits into a usual memory.
+    """Refuses settings of impossible networks, or of networks too large for usual memory.
 
     Raises:
         InputError: Names the setting.
@@ -189,12 +189,12 @@ def read_config(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Weights:
-    """An open file of tensors; it stays the same where a training replaces it meanwhile.
+    """An open file of tensors; it stays the same if a training replaces it meanwhile.
 
     Attributes:
         path: Its name.
-        file: What gives its tensors.
-        header: Types and shapes of them.
+        file: Reader of its tensors.
+        header: Types and shapes of the tensors.
         id: The identity of its save; None in folders of the first version of this format.
     """
 
@@ -206,7 +206,7 @@ class Weights:
     def read(self, names: Collection[str]) -> dict[str, Tensor]:
         """Some tensors, whose numbers must be finite.
 
-        They are copies: those that safetensors gives change with the file.
+        They are copies, because tensors from safetensors change with the file.
         """
         found = {name: self.file.get_tensor(name).clone() for name in names}
         for name, tensor in found.items():
@@ -220,7 +220,7 @@ class Weights:
 
 @contextmanager
 def open_weights(path: Path) -> Iterator[Weights]:
-    """Opens a file of tensors and reads its header alone."""
+    """Opens a file of tensors and reads only its header."""
     if path.exists() and not path.is_file():  # a pipe would be waited for
         raise InputError(f"{path}: no regular file but a device, pipe or socket; copy it again")
     with path.open("rb") as start:
@@ -242,7 +242,7 @@ def open_weights(path: Path) -> Iterator[Weights]:
 
 
 def check_tables(weights: Weights, config: Mapping[str, Any]) -> list[str]:
-    """Refuses tables of codec and columns of the wrong shape; their names otherwise."""
+    """Refuses tables of codec and columns of the wrong shape; returns their names."""
     codec, network = config["codec"], config["network"]
     wanted: dict[str, tuple[int | None, int]]
     if config["preset"] in IMAGES:
@@ -264,7 +264,7 @@ def check_tables(weights: Weights, config: Mapping[str, Any]) -> list[str]:
 
 
 def check_weights(weights: Weights, expected: Mapping[str, Tensor]) -> list[str]:
-    """Refuses a file that does not hold just the tensors of a network; their names otherwise."""
+    """Refuses a file with other tensors than those of the network; returns their names."""
     wanted = {f"network.{name}": tensor for name, tensor in expected.items()}
     for name, tensor in wanted.items():
         kind, shape = weights.header.get(name, ("", ()))
@@ -274,7 +274,7 @@ def check_weights(weights: Weights, expected: Mapping[str, Tensor]) -> list[str]
 
 
 def check_unknown(weights: Weights, known: Collection[str]) -> None:
-    """Refuses tensors that nothing would read."""
+    """Refuses tensors that no part of the model uses."""
     for name in sorted(set(weights.header) - set(known)):
         raise InputError(
             f"{weights.path}: config.json and it do not fit: tensor {_short(name)} is unknown"
@@ -282,7 +282,7 @@ def check_unknown(weights: Weights, known: Collection[str]) -> None:
 
 
 def check_values(path: Path, tables: Mapping[str, Tensor], codec: Mapping[str, Any]) -> None:
-    """Refuses tables that are none of a vocabulary or a scale."""
+    """Refuses tables that are not those of a vocabulary or a scale."""
     names = [channel["name"] for channel in codec["channels"]]
     scales = dict(zip(names, codec.get("scales", ()), strict=False))
     for name, tensor in tables.items():
@@ -297,7 +297,7 @@ def check_values(path: Path, tables: Mapping[str, Tensor], codec: Mapping[str, A
 
 
 def check_temperature(path: Path, network: Mapping[str, Tensor]) -> None:
-    """Refuses a temperature that would turn logits round, or leave nothing of them."""
+    """Refuses a temperature that would change the sign of logits, or make them 0."""
     found = network.get("logits.temperature")
     if found is not None and not 1 <= float(found) <= MOST_TEMPERATURE:
         raise InputError(
@@ -524,7 +524,7 @@ def _check_columns(
 
 
 def _check_column(where: str, one: Any, size: int) -> None:
-    """Refuses a column that is none, or that has another number of tokens."""
+    """Refuses invalid settings of a column, or another number of tokens."""
     _check_settings(where, one, COLUMN, ("rare",))
     values, rare = one["values"], one.get("rare", [])
     is_number = values is None
@@ -550,7 +550,7 @@ def _check_column(where: str, one: Any, size: int) -> None:
 
 
 def _check_orders(orders: Any, numbers: list[str]) -> None:
-    """Refuses orders of columns that there are not."""
+    """Refuses orders of missing columns."""
     pairs = isinstance(orders, list) and all(
         _is_list_of(pair, str) and len(pair) == 2 and set(pair) <= set(numbers) for pair in orders
     )
@@ -579,7 +579,7 @@ def _is_total(alias: str) -> bool:
 
 
 def _short(value: Any) -> str:
-    """A foreign value in a message: its beginning."""
+    """The beginning of an untrusted value, for a message."""
     if isinstance(value, int) and abs(value) > LARGEST:
         return "a number of more than 100 digits"
     return _brief(repr(value))

@@ -1,9 +1,8 @@
 """The files of a model folder, which change together: after a crash all are old, or all are new.
 
 `config.json` holds the identity of the weights that it belongs to, and is written last. Until then
-the other files of a save stand beside the old ones, with the identity in their names; afterwards
-they take the places of the old ones. So at any time the files of the last whole save are those that
-`current` gives.
+the other files of a save are beside the old ones, with the identity in their names. Afterwards they
+replace the old ones. So `current` always gives the files of the last complete save.
 """
 
 from __future__ import annotations
@@ -29,17 +28,17 @@ SHIPPED = {"lab": Path(__file__).parents[1] / "data" / "lab"}  # examples/lab_mo
 
 
 def located(path: str | Path) -> Path:
-    """The folder; or the model of this name that ships with the package, if there is no folder."""
+    """The folder; or the bundled model of this name, if there is no such folder."""
     folder = Path(path)
     return folder if folder.exists() else SHIPPED.get(str(path), folder)
 
 
 def refuse_model(folder: Path, force: bool) -> None:
-    """Refuses a folder that no model can, or may, be written into.
+    """Refuses a folder into which a model cannot, or may not, be written.
 
     Raises:
-        FileExistsError: It holds a model, or files of others that the model's would replace, and
-            `force` is false.
+        FileExistsError: It holds a model, or other files that the model's files would replace, and
+        `force` is false.
         InputError: It cannot be written to.
     """
     refuse_existing(folder / CONFIG, force)
@@ -60,7 +59,7 @@ def identity(tensors: Mapping[str, Tensor]) -> str:
 
 
 def identity_of(folder: Path) -> str | None:
-    """That of the last whole save; None where there is none, or it is of an earlier version."""
+    """The identity of the last complete save; None without one, or if its version is older."""
     try:
         found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["id"]
     except (OSError, ValueError, RecursionError, KeyError, TypeError):
@@ -69,14 +68,14 @@ def identity_of(folder: Path) -> str | None:
 
 
 def current(folder: Path, name: str, one: str | None) -> Path:
-    """The file `name` of the last whole save, whose identity is `one`."""
+    """The file `name` of the last complete save, whose identity is `one`."""
     if one is not None and _staged(folder / name, one).is_file():
         return _staged(folder / name, one)
     return folder / name
 
 
 def save_together(folder: Path, one: str, config: str, parts: Mapping[str, bytes]) -> None:
-    """Writes a save: after a crash at any time the folder holds the one before, or this one.
+    """Writes a save: after a crash at any time the folder holds the previous save or this one.
 
     Args:
         folder: Of the model.
@@ -115,7 +114,7 @@ def _all_staged(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _is_log(path: Path) -> bool:
-    """Whether it is a log of training, as a run that was killed leaves, or none."""
+    """Whether it is a training log, as a killed run leaves it, or missing."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         return all("step" in json.loads(line) for line in lines[:1])

@@ -1,4 +1,4 @@
-"""Model folders on a hub of Hugging Face: what goes there, and what comes back."""
+"""Upload of model folders to a Hugging Face hub, and download."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def push(
     token: str | None,
     message: str,
 ) -> str:
-    """Puts `files`, all of `SHARED`, into a repository as one commit, and returns its address.
+    """Uploads `files`, all of `SHARED`, to a repository as one commit; returns its address.
 
     The other arguments are those of `Model.push_to_hub`.
 
@@ -46,7 +46,7 @@ def push(
 def pull(
     repo_id: str, *, revision: str | None, token: str | None, cache_dir: str | Path | None
 ) -> Path:
-    """The folder with the files of the model in a repository, and no others of it.
+    """Downloads only the model's files of a repository; returns their folder.
 
     Raises:
         InputError: There is no such repository or revision, or the hub cannot be reached.
@@ -69,7 +69,7 @@ def with_license(card: str, license: str | None) -> str:
     """The card with a licence in its front matter.
 
     Raises:
-        InputError: It is no identifier of a licence.
+        InputError: It is not an identifier of a licence.
     """
     if license is None:
         return card

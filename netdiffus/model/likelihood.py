@@ -1,4 +1,4 @@
-"""How likely a trace is to a model, and which class it is likely to have."""
+"""The likelihood of traces under a model, and the posterior of their classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trained generator: network, codec, columns and classes, and the folder they live in."""
+"""A trained generator: network, codec, columns and classes, and their folder."""
 
 from __future__ import annotations
 
@@ -77,10 +77,10 @@ class Model:
         codec: Traces to tokens or images, and back.
         diffusion: The noise process; None for an autoregressive network.
         classes: Names of the classes.
-        shares: (K,) how frequent each class is, of a class of fewer than 5 traces as if it had 5.
+        shares: (K,) relative frequency of each class; a class of fewer than 5 traces counts as 5.
         columns: The meta-data that is learned with the class.
         about: How it was made, for the model card.
-        ledger: The guarantee of privacy of the traces it learned from; None is none.
+        ledger: The privacy ledger of its training traces; None without a guarantee.
     """
 
     preset: str
@@ -129,7 +129,7 @@ class Model:
         owners = np.arange(len(traces)) if owners is None else owners
         _check_sizes(codec)
         if isinstance(codec, TokenCodec) and preset in LENGTHS:
-            # How many points a trace has is drawn before its runs are known.
+            # The number of points of a trace is drawn before its runs are known.
             if codec.runs:
                 raise InputError(
                     f"preset {preset!r} takes no runs; leave runs out, or take 'causal'"
@@ -159,7 +159,7 @@ class Model:
     def save(self, path: str | Path, *, force: bool = False) -> None:
         """Writes the folder: `config.json`, `model.safetensors`, and a card.
 
-        A model that is there stays whole until this one is; a crash leaves one or the other.
+        An existing model is replaced at once; a crash leaves the old model or the new one.
 
         Raises:
             FileExistsError: The folder holds a model, or files of its names, and `force` is false.
@@ -172,7 +172,7 @@ class Model:
             save_together(folder, *self.parts(self.network.state_dict()))
 
     def parts(self, weights: Mapping[str, Tensor]) -> tuple[str, str, dict[str, bytes]]:
-        """What a save is made of, with `weights` as the network's.
+        """The contents of a save, with `weights` as those of the network.
 
         Returns:
             The identity of the save; the text of `config.json`; the contents of the other files.
@@ -186,7 +186,7 @@ class Model:
         return one, config, {WEIGHTS: content, CARD: self.card().encode()}
 
     def config(self) -> dict[str, Any]:
-        """What goes into `config.json`."""
+        """The contents of `config.json`."""
         return {
             "format": FORMAT,
             "netdiffus": __version__,
@@ -203,13 +203,14 @@ class Model:
 
     @classmethod
     def load(cls, path: str | Path) -> Model:
-        """Reads a model folder, which may come from a stranger.
+        """Reads a model folder, which may come from an unknown source.
 
-        Sizes are checked before a network is made, so that it takes no more memory than the files.
+        Sizes are checked before the network is built, so that it takes no more memory than the
+        files.
 
         Args:
-            path: The folder. `lab`, where there is no folder of this name, is the model that ships
-                with the package: it makes the first 64 packets of sessions as in `lab_traffic`.
+            path: The folder. Without a folder of this name, `lab` is the bundled model: it makes
+                the first 64 packets of sessions as in `lab_traffic`.
 
         Raises:
             InputError: The folder is missing, truncated, foreign, of another format, or holds
@@ -242,13 +243,13 @@ class Model:
     ) -> str:
         """Puts the model into a repository of Hugging Face's hub, or of the one of `HF_ENDPOINT`.
 
-        What goes there are the three files that `save` writes, as one commit: never the log or the
-        checkpoint of a training. Without differential privacy the weights tell more about the
-        training traces than made traces do, so a new repository is private unless you say
+        The three files that `save` writes are uploaded as one commit, but never the log or the
+        checkpoint of a training. Without differential privacy, the weights reveal more about the
+        training traces than synthetic traces do. So a new repository is private unless you say
         otherwise.
 
         Args:
-            repo_id: `user/name`; it is made where it is not there.
+            repo_id: `user/name`; it is made if it does not exist.
             license: Identifier for the card's front matter, such as `apache-2.0`. None says none.
             private: Whether a new repository is seen by its owner alone.
             revision: The branch; None is the main one.
@@ -279,7 +280,7 @@ class Model:
     ) -> Model:
         """Reads a model from a repository of Hugging Face's hub, or from a folder.
 
-        It is checked as `load` checks a folder of a stranger. Nothing in it is run.
+        It is checked like any folder by `load`. No code in it is executed.
 
         Args:
             repo_id: `user/name`, or a folder.
@@ -340,10 +341,10 @@ class Model:
         )
 
     def log_prob(self, traces: Traces, *, progress: Progress | None = None) -> Floats:
-        """(N,): log p(trace) in nats, over all classes; the lower, the less usual a trace is.
+        """(N,): log p(trace) in nats, summed over classes; unusual traces have lower values.
 
-        The sum over classes of what `netdiffus.model.likelihood.log_joint` gives. A trace with more
-        points has a lower one.
+        It is the log of the sum over classes of exp(`netdiffus.model.likelihood.log_joint`). Longer
+        traces have lower values.
 
         Raises:
             InputError: A network without a likelihood, or traces of other channels or columns.
@@ -474,7 +475,7 @@ whether a trace was in the training set. `netdiffus train --epsilon` gives a gua
 
 
 def _privacy(ledger: Mapping[str, Any] | None) -> str:
-    """What the card says of the guarantee: in one sentence, then all of the ledger."""
+    """The card's text on the guarantee: one sentence, then the ledger."""
     if ledger is None:
         return _NO_LEDGER
     settings = "\n".join(
@@ -500,7 +501,7 @@ def _check_parts(preset: str, codec: Codec, diffusion: Diffusion | None) -> None
 
 
 def _check_sizes(codec: Codec) -> None:
-    """Refuses sizes that memory is not enough for, before traces are brought to them."""
+    """Refuses sizes that need too much memory, before traces are encoded."""
     for name in ("length", "runs", "size", "border", "gamma"):
         value = getattr(codec, name, None)
         if value is not None and (name, value) != ("runs", 0):
@@ -508,9 +509,9 @@ def _check_sizes(codec: Codec) -> None:
 
 
 class _ShapesAlone(TorchFunctionMode):
-    """Leaves out what the meta device is slow at: it would import half of torch, for two seconds.
+    """Skips what is slow on the meta device, where it would import half of torch for two seconds.
 
-    Those are initial weights, which are not needed, and `arange`, which the CPU can do.
+    These are initial weights, which are not needed, and `arange`, which the CPU can do.
     """
 
     def __torch_function__(
@@ -526,7 +527,7 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
-# What parts of a foreign folder may still raise where they contradict each other.
+# Errors that contradictory parts of an untrusted folder may still raise.
 _MISFITS = (
     ArithmeticError,
     AttributeError,
@@ -540,13 +541,13 @@ TRIES = 3  # to read a folder that a training writes into
 
 
 def _markdown(value: object) -> str:
-    """Text that Markdown and HTML show as it is, in one line."""
+    """Text in one line, escaped for Markdown and HTML."""
     text = html.escape(visible(str(value)), quote=False)
     return re.sub(r"([\\`*\[\]#|!])", r"\\\1", text)
 
 
 def shares_of(counts: Ints) -> Floats:
-    """(K,), how frequent each class is, of a class of fewer than `K` traces as if it had `K`."""
+    """(K,), relative frequency of each class; a class of fewer than `K` traces counts as `K`."""
     at_least: Floats = np.maximum(counts, K).astype(np.float64)
     shares: Floats = at_least / at_least.sum()
     return shares

@@ -1,4 +1,4 @@
-"""A model as a notebook shows it: what it is in a table, and its classes as a small picture."""
+"""Display of a model in a notebook: a table, and a small picture of its classes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _facts(model: Model) -> Iterable[tuple[str, str]]:
 
 
 def _classes(model: Model) -> str:
-    """How frequent each class is, as bars."""
+    """Frequencies of the classes as bars."""
     from netdiffus.traces.plots import COLOURS, Picture, png, shown_classes, styled
 
     shown = shown_classes(model.classes, SHOWN)

@@ -1,4 +1,4 @@
-"""A folder of two models that only go together."""
+"""A folder of two models that are only used together."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class ModelPair:
     """Which two models a folder holds.
 
     Attributes:
-        what: They are together, such as `model of sessions`.
+        what: Name of the pair, such as `model of sessions`.
         first: Folder of the model that is trained first.
-        second: Folder of the model that is of use beside the first one only.
+        second: Folder of the model that is only used with the first one.
         option: Of `train`, which makes them.
     """
 
@@ -36,7 +36,7 @@ class ModelPair:
         return all((Path(path) / name / CONFIG).is_file() for name in self.names)
 
     def load(self, path: str | Path) -> tuple[Model, Model]:
-        """Reads both from a folder, which may come from a stranger.
+        """Reads both from a folder, which may come from an unknown source.
 
         Raises:
             InputError: One of them is missing or damaged.
@@ -61,14 +61,14 @@ class ModelPair:
         second.save(Path(path) / self.second, force=force)
 
     def refuse(self, path: str | Path | None, force: bool) -> None:
-        """Refuses a folder that they cannot, or may not, be written into."""
+        """Refuses a folder into which they cannot, or may not, be written."""
         for name in self.names if path is not None else ():
             refuse_model(Path(path or "") / name, force)
 
     def disown(self, path: str | Path | None) -> None:
-        """Takes the second away before the first is replaced.
+        """Removes the second model before the first one is replaced.
 
-        Beside another first one it would mean something else, and nobody would notice.
+        With another first model, the second one would be wrong without any error.
         """
         if path is not None:
             (Path(path) / self.second / CONFIG).unlink(missing_ok=True)
@@ -76,7 +76,7 @@ class ModelPair:
     def folders(
         self, path: str | Path | None, resume: bool
     ) -> tuple[tuple[Path | None, bool], tuple[Path | None, bool]]:
-        """The folder of each, and whether a training there goes on."""
+        """The folder of each model, and whether its training is resumed."""
         one, two = (None if path is None else Path(path) / name for name in self.names)
         return (one, resume and _is_model(one)), (two, resume and _is_model(two))
 

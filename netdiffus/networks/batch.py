@@ -1,4 +1,4 @@
-"""What a network learns from in one step."""
+"""The input of a training step."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Batch(NamedTuple):
         data: Tokens int64 (B, T, F), or series (B, C, k) in [0, 1].
         label: int64 (B,).
         columns: int64 (B, J).
-        draws: int64 (B,), a number of its own for each trace of each step, for noise.
+        draws: int64 (B,), a distinct number for each trace of each step, for noise.
     """
 
     data: Tensor

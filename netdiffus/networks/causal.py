@@ -123,7 +123,7 @@ class CausalNetwork(nn.Module):
             label: int64 (B,).
             columns: int64 (B, J).
             given: The network's input, if it differs from these tokens.
-            fixed: Whether the work is the same for all tokens, as on a GPU.
+            fixed: Whether all tokens take the same operations, as a GPU needs.
         """
         given = tokens if given is None else given
         is_point = tokens[:, :, 0] != self.end
@@ -169,7 +169,7 @@ class CausalNetwork(nn.Module):
         return found
 
     def _hide(self, before: Tensor) -> Tensor:
-        """Sets the features of some points to 0 in training, so that none is relied on alone."""
+        """Sets features of some points to 0 in training, so that no single point is relied on."""
         if not self.training or not self.config.hidden:
             return before
         b, t, _ = before.shape
@@ -214,7 +214,7 @@ class CausalNetwork(nn.Module):
 
 
 class _Run:
-    """A batch of traces under way, point after point, with a key-value cache."""
+    """A batch of traces during sampling, point by point, with a key-value cache."""
 
     def __init__(self, net: CausalNetwork, condition: Tensor, backend: str) -> None:
         self.net, self.condition, self.backend = net, condition, backend
@@ -230,7 +230,7 @@ class _Run:
         self.ended = torch.zeros(b, dtype=torch.bool, device=condition.device)
 
     def point(self, t: int, drawn: Tensor, given: Given | None = None) -> Tensor:
-        """The tokens (B, F) of point t: those that are known, others by uniform numbers (B, F)."""
+        """The tokens (B, F) of point t: known ones, or drawn by uniform numbers (B, F)."""
         net = self.net
         x = self.before + net.place.weight[t] + self.condition
         for block, cache in zip(net.blocks, self.caches, strict=True):
@@ -245,7 +245,7 @@ class _Run:
         return tokens
 
     def keep(self, rows: Tensor) -> None:
-        """Goes on with some of the traces alone."""
+        """Continues with only some of the traces."""
         self.condition, self.before = self.condition[rows], self.before[rows]
         self.sums, self.ended = self.sums[rows], self.ended[rows]
         self.caches = [(keys[rows], values[rows]) for keys, values in self.caches]

@@ -101,5 +101,5 @@ def _steered(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 
 
 def first_points(points: Tensor, most: int) -> Tensor:
-    """Bool (B, T): which of T = `most` places are points of traces of so many (B,)."""
+    """Bool (B, T): which of T = `most` places are points of traces of these lengths (B,)."""
     return torch.arange(most, device=points.device) < points.unsqueeze(1)

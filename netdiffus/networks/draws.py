@@ -1,4 +1,4 @@
-"""Which traces are asked for, and the random numbers that they are made of."""
+"""The traces to generate, and their random numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LABEL_DRAW = 2**31 + 1  # of the class of a trace
 
 @dataclass(frozen=True)
 class Draws:
-    """B traces to make; each depends on its own row and the seed alone.
+    """B traces to generate; each depends only on its own row and the seed.
 
     Attributes:
         seed: Of all random numbers.
@@ -45,7 +45,7 @@ class Draws:
 
 @contextmanager
 def overflow_refused() -> Iterator[None]:
-    """Names the model where its weights are finite, but so large that sums overflow.
+    """Names the model if sums overflow because its finite weights are too large.
 
     Raises:
         InputError: Nothing can be drawn by the logits of the block.

@@ -69,8 +69,8 @@ class ImageNetwork(nn.Module):
     def loss(self, batch: Batch) -> Tensor:
         """Mean loss of a batch of series: of the U-Net on noisy images, and of the columns.
 
-        The columns count as one point of m: their gradient would else leave little of the U-Net's
-        when both are clipped.
+        The columns count as one point of m. Otherwise their gradient would dominate that of the
+        U-Net, because both are clipped together.
 
         Times and noise depend on `batch.draws` alone.
         """

@@ -27,12 +27,12 @@ STEPS = 32  # of sampling, or fewer, where a trace has fewer points
 
 
 class MaskedNetwork(nn.Module):
-    """p(hidden point | other points, length, class, columns), for each hidden point by itself.
+    """p(masked point | other points, length, class, columns), for each masked point independently.
 
-    Training hides a share of the points, drawn uniformly from 0 to 1, and learns the hidden ones;
-    the mean over shares of their -log p, divided by the share, bounds -log p of the trace (Austin
-    et al., 2021; Shi et al., 2024). Sampling begins with all points hidden, and draws some of them
-    at each step, in a random order for each trace.
+    Training masks a share of the points, drawn uniformly from 0 to 1, and learns the masked ones.
+    The mean over shares of their -log p, divided by the share, is an upper bound of -log p of the
+    trace (Austin et al., 2021; Shi et al., 2024). Sampling begins with all points masked, and draws
+    some of them in each step, in a random order for each trace.
 
     Args:
         config: The shape.
@@ -58,7 +58,7 @@ class MaskedNetwork(nn.Module):
     def loss(self, batch: Batch) -> Tensor:
         """Mean of the bound of -log p of points, and of -log p of columns, in nats a point.
 
-        Shares and hidden points depend on `batch.draws` alone.
+        Shares and masked points depend only on `batch.draws`.
         """
         inside = batch.data[:, :, 0] != self.end
         share = 0.02 + 0.98 * uniform(0, batch.draws, SHARE_DRAW).float()
@@ -74,7 +74,7 @@ class MaskedNetwork(nn.Module):
     def _answer(
         self, tokens: Tensor, hidden: Tensor, inside: Tensor, condition: Tensor, share: Tensor
     ) -> Tensor:
-        """Features (B, T, w) of all points, given those that are not hidden."""
+        """Features (B, T, w) of all points, given those that are not masked."""
         seen: Tensor = sum(embed(tokens[..., f]) for f, embed in enumerate(self.tokens))
         x = torch.where(hidden.unsqueeze(-1), self.hidden, seen) + self.place.weight
         steer = condition + self.share(cosines(share))
@@ -90,7 +90,7 @@ class MaskedNetwork(nn.Module):
         backend: str = "auto",
         given: Given | None = None,
     ) -> Tensor:
-        """Tokens (B, T, F), after so many `steps` of the network, T at most.
+        """Tokens (B, T, F), after `steps` runs of the network, at most T.
 
         The other arguments are those of `CausalNetwork.generate`. Any points may be given; they
         then also fix how many there are.

@@ -28,10 +28,10 @@ class SeriesNetwork(nn.Module):
     """p(trace | class, columns) by diffusion of the coordinates of its points.
 
     The coordinate of a token s of S is z(s) = q((s + 1/2) / S) / q(1 - 1 / (2 S)), q the quantile
-    function of the normal distribution, so that noise moves a value among the values near it. The
-    inputs of the network are noisy coordinates and its own last output (self-conditioning); its
-    outputs are logits of all tokens, and x0 is the mean of z under them. After the last step tokens
-    are drawn from the logits.
+    function of the normal distribution, so that noise moves a value to nearby values. The inputs of
+    the network are noisy coordinates and its own previous output (self-conditioning); its outputs
+    are logits of all tokens, and x0 is the mean of z under them. After the last step tokens are
+    drawn from the logits.
 
     Args:
         config: The shape.

@@ -18,7 +18,7 @@ PLACES = ("only", "first", "inner", "last")
 
 
 def points_for(longest: int) -> int:
-    """Points of a segment by default: the least power of 2, from 16, that gives at most 512."""
+    """Default points of a segment: the least power of 2, from 16, with at most 512 segments."""
     points = LEAST
     while points * MOST_SEGMENTS < longest:
         points *= 2
@@ -26,7 +26,7 @@ def points_for(longest: int) -> int:
 
 
 def counts_of(lengths: Ints, points: int) -> Ints:
-    """(N,), segments of traces of these lengths."""
+    """(N,), numbers of segments of traces with these lengths."""
     return np.asarray(-(-lengths // points), dtype=np.int64)
 
 
@@ -45,10 +45,10 @@ def coarse_channels(channels: tuple[Channel, ...]) -> tuple[Channel, ...]:
 
 
 def as_coarse(traces: Traces, points: int) -> Traces:
-    """Traces of which each point is a segment of `points` points.
+    """Coarse traces: each point is a segment of `points` points.
 
-    Its values are sums over the segment: of sizes each way where there are directions, of gaps, of
-    volumes and of plain numbers; of directions it is how many points go up.
+    Values are sums over the segment: of sizes (each way, if there are directions), gaps, volumes
+    and plain numbers. For directions, the value is the number of points up.
 
     Args:
         traces: Whole traces.
@@ -63,11 +63,11 @@ def as_coarse(traces: Traces, points: int) -> Traces:
 
 
 def as_segments(traces: Traces, coarse: Traces, points: int) -> tuple[Traces, Ints]:
-    """All segments as traces, each behind the `OVERLAP` points before it; and whose they are.
+    """All segments as traces, each after the `OVERLAP` points before it, and their rows.
 
     Args:
         traces: Whole traces.
-        coarse: The same as `as_coarse` gives them.
+        coarse: Their coarse traces, from `as_coarse`.
         points: Of a segment.
 
     Returns:
@@ -94,13 +94,13 @@ def as_segments(traces: Traces, coarse: Traces, points: int) -> tuple[Traces, In
 
 
 def columns_of(coarse: Traces, row: Ints, number: Ints, sums: Floats) -> pa.Table:
-    """What a segment is drawn given: sums, its number, and where in the trace it is.
+    """The conditions of a segment: sums, its number, and its place in the trace.
 
     Args:
         coarse: Coarse traces.
-        row: (S,), of which the segments are.
-        number: (S,), which of their segments.
-        sums: (S, C'), of their channels.
+        row: (S,), the coarse trace of each segment.
+        number: (S,), the number of the segment in its trace.
+        sums: (S, C'), the sums of their channels.
     """
     cells = {channel.name: sums[:, c] for c, channel in enumerate(coarse.channels)}
     is_first, is_last = number == 0, number == coarse.lengths[row] - 1
@@ -131,11 +131,11 @@ def _sums(traces: Traces, rows: slice, points: int, segments: int) -> Floats:
 
 
 def sums_of(values: Floats, inside: Bools, channels: tuple[Channel, ...]) -> Floats:
-    """(n, C', L), what each point adds to the channels of coarse traces.
+    """(n, C', L), the contribution of each point to the channels of coarse traces.
 
     Args:
         values: (n, C, L), gaps in place of times.
-        inside: (n, L), which points there are.
+        inside: (n, L), which positions are points.
         channels: The C channels.
     """
     kinds = [channel.kind for channel in channels]

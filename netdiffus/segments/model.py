@@ -74,7 +74,7 @@ class SegmentModel:
 
     @classmethod
     def load(cls, path: str | Path) -> SegmentModel:
-        """Reads the folder of a model of long traces, which may come from a stranger.
+        """Reads the folder of a model of long traces, which may come from an unknown source.
 
         Raises:
             InputError: One of its two models is missing or damaged, or they do not go together.
@@ -82,7 +82,7 @@ class SegmentModel:
         return cls(*PAIR.load(path))
 
     def save(self, path: str | Path, *, force: bool = False) -> None:
-        """Writes the folder: the coarse model, then that of the segments.
+        """Writes the folder: the coarse model, then the model of segments.
 
         Raises:
             FileExistsError: A model is there and `force` is false.
@@ -112,17 +112,17 @@ def train_segments(
 
     A trace is cut into segments. One model learns the sums over its segments (see
     `netdiffus.segments.cutting.as_coarse`), another the points of a segment, given its class, its
-    sums, its place in the trace, and the 8 points before it. Every value that is kept is shared by
-    5 traces, or by 5 groups of `by`. Memory: the traces and about (points + 8) / points times as
-    much.
+    sums, its place in the trace, and the 8 points before it. At least 5 traces, or 5 groups of
+    `by`, share every value that the model keeps. Memory: the traces, and about (points + 8) /
+    points times as much in addition.
 
     Args:
         traces: Traces of points or of volumes, of any length.
         path: Folder for the model; None keeps it in memory.
         points: Of a segment, at least 9; None takes 16, or as many as give 512 segments.
-        recipe: Budget and settings. The sums have half of the minutes, the segments what is left:
-            more than half, if the network of the sums was overfitting before. Steps are those of
-            each training. None is ten minutes.
+        recipe: Budget and settings. The sums get half of the minutes, and the segments the rest,
+            which is more than half if the network of the sums was overfitting early. Steps count
+            for each training. None is ten minutes.
         columns: Columns of the meta-data, as of `train`; they are drawn with the sums.
         by: Column of groups of traces, such as a user.
         resume: Go on from the folder's last checkpoints, with the same traces and points.
@@ -166,7 +166,7 @@ def train_segments(
 
 
 def _rest(recipe: Recipe, before: Model) -> Recipe:
-    """The budget without what a model was trained for."""
+    """The budget that remains after the training of a model."""
     spent = {"minutes": "seconds", "cpu_minutes": "cpu_seconds"}
     left = {
         name: getattr(recipe, name) - before.about[of] / 60
@@ -178,7 +178,7 @@ def _rest(recipe: Recipe, before: Model) -> Recipe:
 
 
 def _points(traces: Traces, points: int | None, shared: int) -> int:
-    """Points of a segment; refuses what makes no sense."""
+    """Points of a segment; refuses invalid numbers."""
     points = points_for(shared) if points is None else whole("points", points, OVERLAP + 1)
     if shared <= points:
         raise InputError(
@@ -189,7 +189,7 @@ def _points(traces: Traces, points: int | None, shared: int) -> int:
 
 
 def _kept_segments(coarse: Traces, owners: Ints) -> int:
-    """Segments of a trace that are learned; says how many traces are cut."""
+    """Number of segments of a trace that are learned; notes how many traces are cut."""
     kept = shared_length(coarse, owners)
     if cut := int((coarse.lengths > kept).sum()):
         warnings.warn(

@@ -1,4 +1,4 @@
-"""A model of long traces in, whole traces out."""
+"""Sampling of whole long traces."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def sample_segments(
 ) -> Traces:
     """Samples whole long traces: their sums first, then segment after segment.
 
-    A segment that ends before its last point is followed by the next one at once, so a trace may
-    have a few points fewer than its sums say. O(points) time, 10 to 20 us a point on one core.
+    If a segment ends early, the next one follows at once. So a trace may have a few points fewer
+    than its sums imply. O(points) time, 10 to 20 us a point on one core.
 
     Args:
         model: Of long traces.
         n: How many, at least 1; may be left out if `label` has the numbers.
         label: As for `sample`.
-        where: What columns must be, as for `sample`.
+        where: Conditions on columns, as for `sample`.
         mix: As for `sample`.
         seed: None draws one; it stands in the meta.
         start: Index of the first trace. Trace i depends on the model, the seed and i alone.
@@ -72,11 +72,11 @@ def sample_segments(
 def _filled(
     model: SegmentModel, coarse: Traces, start: int, how: dict[str, Any], shown: Progress
 ) -> Traces:
-    """Traces of these sums."""
+    """Traces drawn given these sums."""
     codec, most = model.segments.codec, int(coarse.lengths.max())
     gaps = np.zeros((len(coarse), len(codec.channels), most * model.points))
     lengths = np.zeros(len(coarse), dtype=np.int64)
-    # What a segment has too little or too much is made up for by the next one: totals hold.
+    # The next segment compensates what a segment is above or below its sums, so totals are kept.
     wanted = np.cumsum(coarse.values, axis=2)
     got = np.zeros(wanted.shape[:2])
     for number in range(most):
@@ -112,7 +112,7 @@ def _cells(model: Model, columns: pa.Table) -> Ints:
 
 
 def _before(model: SegmentModel, gaps: Floats, lengths: Ints, rows: Ints, coarse: Traces) -> Traces:
-    """The last points of these traces, which their next segment is drawn given."""
+    """The last points of these traces, the condition of the next segment."""
     channels, least = model.segments.codec.channels, np.minimum(lengths[rows], OVERLAP)
     at = (lengths[rows] - least)[:, None] + np.arange(OVERLAP)
     inside = mask_of(least, OVERLAP)
@@ -126,7 +126,7 @@ def _before(model: SegmentModel, gaps: Floats, lengths: Ints, rows: Ints, coarse
 
 
 def _append(gaps: Floats, lengths: Ints, rows: Ints, made: Traces, known: int) -> Floats:
-    """Puts the new points of segments behind those of their traces; (n, C') the sums of these."""
+    """Appends the points of segments to their traces; returns their sums (n, C')."""
     values = as_gaps(made.values, made.lengths, made.channels)[:, :, known:]
     room = gaps.shape[2] - lengths[rows]
     new = np.clip(made.lengths - known, 0, np.minimum(room, values.shape[2]))

@@ -1,4 +1,4 @@
-"""Sessions: what a host or a capture does, as flows that begin one after another."""
+"""Sessions: the flows of a host or a capture, in the order of their starts."""
 
 from netdiffus.sessions.figures import compare_sessions as compare_sessions
 from netdiffus.sessions.model import SessionModel as SessionModel

@@ -1,4 +1,4 @@
-"""How close made sessions are to real ones: figures, each beside its real-vs-real floor."""
+"""Figures that compare synthetic with real sessions, each with its floor (real against real)."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def compare_sessions(
         seed: Of the forest, and of the sessions that are used if sets differ in size.
 
     Returns:
-        `made` and `floor`, the same of `real` against `holdout`, each with these five; and how many
-        sessions of each set were compared.
+        `made` and `floor` (`real` against `holdout`), each with these five figures; and the number
+        of compared sessions of each set.
 
     Raises:
         InputError: Flows without sessions, or fewer than 10 sessions.
@@ -67,14 +67,14 @@ def compare_sessions(
 
 
 def _kind_columns(flows: dict[str, Flows]) -> list[str] | None:
-    """The columns that a kind is made of; None where it is the class."""
+    """The columns that define a kind; None if the class does."""
     if any(not one.is_constant(one.traces.labels.tolist()) for one in flows.values()):
         return None
     return [n for n in KINDS if all(n in one.traces.meta.column_names for one in flows.values())]
 
 
 def _some(flows: Flows, n: int, rng: np.random.Generator) -> Flows:
-    """N sessions, of each class about as many as it has of all."""
+    """N random sessions, with about the same shares of the classes."""
     labels = flows.traces.labels[flows.first]
     place = np.empty(len(labels))
     for label in np.unique(labels):
@@ -114,7 +114,7 @@ def _ks(a: Any, b: Any) -> float:
 
 
 def concurrency(flows: Flows) -> Ints:
-    """(S,), the most flows of each session that are under way at one time."""
+    """(S,), the largest number of concurrent flows of each session."""
     spans = flows.start + np.rint(_durations(flows.traces) * 1e9).astype(np.int64)
     time = np.concatenate([flows.start, spans])
     change = np.repeat([1, -1], len(flows.start))
@@ -126,7 +126,7 @@ def concurrency(flows: Flows) -> Ints:
 
 
 def _durations(traces: Traces) -> Floats:
-    """(N,), s from the first to the last point that a flow has."""
+    """(N,), seconds from the first to the last point of each flow."""
     times, gaps = (values_of(traces, kind) for kind in ("time", "gap"))
     if times is not None:
         return np.asarray(times.max(1))
@@ -134,7 +134,7 @@ def _durations(traces: Traces) -> Floats:
 
 
 def _pairs(flows: Flows, kinds: Sequence[str]) -> Counter[tuple[str, str]]:
-    """How often a kind of flow follows another, begin and end of a session included."""
+    """Counts of pairs of consecutive kinds of flows, with begin and end of a session."""
     found: Counter[tuple[str, str]] = Counter()
     for first, count in zip(flows.first.tolist(), flows.counts.tolist(), strict=True):
         path = [ENDS[0], *kinds[first : first + count], ENDS[1]]
@@ -151,7 +151,7 @@ def _variation(a: Counter[Any], b: Counter[Any]) -> float:
 def _c2st(
     pair: tuple[Flows, Flows], kinds: tuple[Sequence[str], Sequence[str]], seed: int
 ) -> float:
-    """AUC of a forest that tells the sessions of two sets apart, by three folds."""
+    """AUC of a forest that separates the sessions of two sets, with three folds."""
     from sklearn.metrics import roc_auc_score
 
     from netdiffus.evaluation.features.vector_set import VectorSet

@@ -33,9 +33,9 @@ BEGIN = "begin"  # s from the first flow of a capture to the first of a session
 
 @dataclass(frozen=True, eq=False)
 class Flows:
-    """Flows session after session, each in the order of its starts (N,), ns since 1970.
+    """Flows sorted by session, then by start (N,), in ns since 1970.
 
-    `session` (N,) is the number of each flow's session, which rises.
+    `session` (N,) is the number of each flow's session, in ascending order.
     """
 
     traces: Traces
@@ -77,19 +77,19 @@ class Flows:
         return np.bincount(self.session)
 
     def is_constant(self, cells: Sequence[object]) -> bool:
-        """Whether no session has two values."""
+        """Whether each session has a single value."""
         first = np.repeat(self.first, self.counts)
         return all(cell == cells[k] for cell, k in zip(cells, first.tolist(), strict=True))
 
     @property
     def gaps(self) -> Floats:
-        """(N,), s from the start of the flow before to that of each flow; 0 of the first."""
+        """(N,), seconds from the previous start to the start of each flow; 0 for the first."""
         gaps = np.diff(self.start, prepend=self.start[:1]) / 1e9
         gaps[self.first] = 0.0
         return gaps
 
     def begins(self) -> Floats:
-        """(S,), s from the first flow of a session's capture to its own first flow."""
+        """(S,), seconds from the first flow of a session's capture to its own first flow."""
         start = self.start[self.first]
         if "capture" not in self.traces.meta.column_names:
             since: Floats = (start - start.min()) / 1e9
@@ -102,7 +102,7 @@ class Flows:
 
 
 def first_rows(session: Ints) -> Ints:
-    """(S,), the first row of each session, of numbers (N,) that rise."""
+    """(S,), the first row of each session, of ascending numbers (N,)."""
     return np.flatnonzero(np.diff(session, prepend=-1))
 
 
@@ -111,8 +111,8 @@ def as_sessions(flows: Flows, columns: Columns, owners: Ints) -> Traces:
 
     The row of a flow is its class, if flows of one session differ in it, with all its columns that
     are categories, as one number (see `rows_of`). A row of fewer than 5 `owners` (N,) is replaced
-    by the frequent row that agrees with it in most parts. A column of numbers is a channel of its
-    tokens. A column of which no session has two values is one of the meta-data.
+    by the frequent row that agrees in the most parts. A column of numbers is a channel of its
+    tokens. A column with a single value in each session becomes a column of the meta-data.
 
     Returns:
         One trace a session, with `begin` and the columns of the session in its meta.
@@ -165,7 +165,7 @@ def token_channel(name: str) -> str:
 
 
 def check_sizes(sizes: Sequence[int]) -> None:
-    """Refuses rows of so many kinds that a float64 does not hold every number of them."""
+    """Refuses so many kinds of rows that float64 cannot represent all their numbers."""
     if math.prod(sizes) > MOST_EXACT:
         raise InputError(
             "columns of flows: their categories have too many values together; learn fewer "
@@ -174,7 +174,7 @@ def check_sizes(sizes: Sequence[int]) -> None:
 
 
 def rows_of(tokens: Ints, sizes: Sequence[int]) -> Ints:
-    """One number (N,) for each row of tokens (N, J): its digits to bases of these sizes."""
+    """One number (N,) for each row of tokens (N, J): the tokens are its mixed-radix digits."""
     found = np.zeros(len(tokens), dtype=np.int64)
     for j, size in enumerate(sizes):
         found = found * size + tokens[:, j]
@@ -182,7 +182,7 @@ def rows_of(tokens: Ints, sizes: Sequence[int]) -> Ints:
 
 
 def tokens_of(rows: Ints, sizes: Sequence[int]) -> Ints:
-    """The reverse of `rows_of`; what is no row becomes one."""
+    """The reverse of `rows_of`; invalid numbers become valid rows."""
     found = np.zeros((len(rows), len(sizes)), dtype=np.int64)
     rest = np.clip(rows, 0, math.prod(sizes) - 1)
     for j in reversed(range(len(sizes))):
@@ -191,7 +191,7 @@ def tokens_of(rows: Ints, sizes: Sequence[int]) -> Ints:
 
 
 def _shared(rows: Ints, owners: Ints) -> Ints:
-    """Rows (N, J) of which those that fewer than 5 owners share are replaced."""
+    """Rows (N, J); rows that fewer than 5 owners share are replaced."""
     known, which, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
     which = which.reshape(-1)
     pairs = np.unique(np.stack([which, owners], 1), axis=0)
@@ -222,9 +222,9 @@ def _channel(name: str) -> Channel:
 
 
 def _without_unknown(tokens: Ints) -> Ints:
-    """Cells that no token stands for count as the most frequent one: fewer than 5 owners have them.
+    """Cells without a token count as the most frequent token: fewer than 5 owners have them.
 
-    To have a token of their own they would have to be learned.
+    A separate token would have to be learned.
     """
     known = tokens[tokens >= 0]
     return np.where(tokens >= 0, tokens, np.bincount(known).argmax() if len(known) else 0)
@@ -240,7 +240,7 @@ def _padded(points: Sequence[npt.NDArray[np.number]], flows: Flows) -> Floats:
 
 
 def with_meta(traces: Traces, **columns: pa.Array) -> Traces:
-    """The traces with these columns, which take the place of those of their names."""
+    """The traces with these columns, which replace columns of the same names."""
     kept = [name for name in traces.meta.column_names if name not in columns]
     meta = traces.meta.select(kept)
     for name, cells in columns.items():

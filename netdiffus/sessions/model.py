@@ -75,19 +75,19 @@ class SessionModel:
 
     @property
     def rows(self) -> list[str]:
-        """The columns whose tokens are parts of a row."""
+        """The columns whose tokens form a row."""
         return [one.name for one in self._of_flows if one.bins is None]
 
     @property
     def row_sizes(self) -> list[int]:
-        """How many tokens each part of a row has, with the class first if it is one."""
+        """The number of tokens of each part of a row; the class is first if it is a part."""
         names = [channel.name for channel in self.sessions.codec.channels]
         first = [len(self.traces.classes)] if LABELLED_ROW in names else []
         return [*first, *(one.size for one in self._of_flows if one.bins is None)]
 
     @classmethod
     def load(cls, path: str | Path) -> SessionModel:
-        """Reads the folder of a model of sessions, which may come from a stranger.
+        """Reads the folder of a model of sessions, which may come from an unknown source.
 
         Raises:
             InputError: One of its two models is missing or damaged, or they do not go together.
@@ -96,7 +96,7 @@ class SessionModel:
         return cls(sessions, traces)
 
     def save(self, path: str | Path, *, force: bool = False) -> None:
-        """Writes the folder: the model of traces, then that of sessions.
+        """Writes the folder: the model of traces, then the model of sessions.
 
         Raises:
             FileExistsError: A model is there and `force` is false.
@@ -123,19 +123,19 @@ def train_sessions(
 ) -> SessionModel:
     """Trains a model of sessions on flows, each a trace with the columns `session` and `start`.
 
-    Every value that is kept is shared by 5 sessions, or by 5 groups of `by`. The class of a session
-    is that of its flows where each session has one; else all sessions are of one class, and that of
-    a flow is drawn with it. Of the addresses `client` and `server` only `peer` is learned, which
-    holds none (see `netdiffus.sessions.peers`). Of a session the first 256 flows are learned.
+    At least 5 sessions, or 5 groups of `by`, share every value that the model keeps. If all flows
+    of each session have one class, it is the class of the session. Else all sessions have the same
+    class, and a class is drawn for each flow. Of the addresses `client` and `server` only `peer` is
+    learned, which holds none (see `netdiffus.sessions.peers`). Of a session the first 256 flows are
+    learned.
 
     Args:
         traces: The flows, as `import_captures` gives them with `Rules(per="host",
             keep_flows=True)` or `per="capture"`.
         path: Folder for the model; None keeps it in memory.
-        recipe: Budget and settings of each of the two trainings, of which each has half of the
-            minutes.
-        columns: Columns of the meta-data, as of `train`. One of which no session has two values is
-            drawn once for a session; the others for each flow.
+        recipe: Budget and settings of both trainings; each gets half of the minutes.
+        columns: Columns of the meta-data, as of `train`. A column with a single value in each
+            session is drawn once per session; others are drawn for each flow.
         by: Column of groups of sessions, such as a user.
         resume: Go on from the folder's last checkpoints.
         force: Replace a model that is there.
@@ -172,7 +172,7 @@ def train_sessions(
 
 
 def _with_peers(flows: Flows, by: str | None, columns: Choice) -> tuple[Flows, list[str]]:
-    """Flows with their peers and owners, and the columns of them to learn."""
+    """Flows with their peers and owners, and the names of the columns to learn."""
     groups = owners_of(flows.traces.meta, by)
     if groups is not None and not flows.is_constant(groups.tolist()):
         raise InputError(

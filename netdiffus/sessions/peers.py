@@ -1,8 +1,9 @@
-"""Whom a host talks to, without addresses: which it met before, and in which network.
+"""Peers of a host without addresses: whether it met them, or their network, before.
 
-A model never sees an address. Of a flow it learns a text, `peer`: a made-up address for one that 5
-sessions share; or that the host met this peer before, or another one in its network; or a new
-one of a kind. `Addresses` turns such texts into made-up addresses.
+A model never gets an address. For each flow it learns a text, `peer`. The text is a replacement
+address if 5 sessions share the peer. Otherwise it says that the host met this peer before, or met
+another one in its network, or that the peer is new, and of which kind. `Addresses` turns such texts
+into replacement addresses.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ FROM = "from "  # the peer began the flow
 AGAIN, NEAR, NEW = "again", "near", "new"
 MOST_BACK = 16  # peers, and networks, of a session that are told apart
 HOSTS = 254  # of a network
-# Of each kind of peer a network for those that many sessions share, and one for a session's own:
+# For each kind of peer a network for shared peers, and one for the other peers of a session:
 # private (RFC 1918), benchmarking (RFC 2544) and multicast for documentation (RFC 6676).
 SHARED = {"local": "10.1", "public": "198.18", "multicast": "233.252"}
 OWN = {"local": "10.2", "public": "198.19", "multicast": "233.252"}
@@ -37,7 +38,7 @@ def peers_of(flows: Flows, owners: Ints) -> list[str] | None:
     An address of fewer than 5 `owners` (N,) gets no name.
 
     Raises:
-        InputError: A cell that is no address.
+        InputError: A cell that is not an address.
     """
     meta = flows.traces.meta
     if not {"client", "server"} <= set(meta.column_names):
@@ -66,7 +67,7 @@ class _Seen:
     networks: list[object] = field(default_factory=list)
 
     def told(self, peer: Address, names: dict[Address, str]) -> str:
-        """The text of a peer, which is then one that was met."""
+        """The text of a peer; records the peer as met."""
         network = _network(peer)
         if peer in names:
             text = names[peer]
@@ -83,14 +84,14 @@ class _Seen:
 
 
 class Addresses:
-    """Made-up addresses of the peers of sessions that live in one network."""
+    """Replacement addresses for the peers of sessions in one network."""
 
     def __init__(self) -> None:
         self.networks = 0  # that sessions have of their own
         self.taken: Counter[str] = Counter()  # addresses given out of each network
 
     def of_session(self, number: int, peers: list[str]) -> list[tuple[str, str]]:
-        """Client and server of each flow of a session, whose texts of `peers_of` are in order.
+        """Client and server of each flow of a session, from its texts of `peers_of` in order.
 
         The hosts of sessions 0 to 64,515 have different addresses; later ones repeat them.
         """
@@ -124,7 +125,7 @@ class Addresses:
         return f"{OWN[kind]}.{self.networks % 256}"
 
     def _next(self, network: str) -> str:
-        """An address of a network from its end on: those that are shared are at its beginning."""
+        """The next address from the end of a network; shared addresses are at its beginning."""
         self.taken[network] += 1
         return f"{network}.{HOSTS + 1 - (1 + (self.taken[network] - 1) % HOSTS)}"
 
@@ -156,7 +157,7 @@ def _hosts(flows: Flows, ends: list[tuple[Address, Address]]) -> list[Address]:
 
 
 def _shared(peers: list[Address], owners: Ints) -> dict[Address, str]:
-    """A made-up address for each that 5 owners share; those of one network stay in one."""
+    """A replacement address for each address that 5 owners share; networks stay together."""
     of_peer: dict[Address, set[int]] = defaultdict(set)
     for peer, owner in zip(peers, owners.tolist(), strict=True):
         of_peer[peer].add(owner)

@@ -1,4 +1,4 @@
-"""A model of sessions in, flows with their starts and addresses out."""
+"""Sampling of sessions: flows with their starts and addresses."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def sample_sessions(
         model: Of sessions.
         n: How many sessions, at least 1.
         label: Class of sessions, as for `sample`.
-        where: What columns of sessions must be, as for `sample`.
+        where: Conditions on columns of sessions, as for `sample`.
         over: Sessions begin within this many seconds, uniformly. None draws the start of each
             session relative to the first flow of its capture, as in the training sessions; if each
             of their captures was one session, all begin at once.
@@ -122,7 +122,7 @@ def _begins(sessions: Traces, over: float | None, seed: int) -> Ints:
 
 
 def _since_begin(sessions: Traces, number: Ints) -> Ints:
-    """(N,), ns from the begin of its session to that of each flow."""
+    """(N,), ns from the start of its session to the start of each flow."""
     gaps: Floats = sessions.points(GAP).copy()
     first = first_rows(number)
     gaps[first] = 0.0

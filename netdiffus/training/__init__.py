@@ -1,4 +1,4 @@
-"""Traces in, a trained model out."""
+"""Training: from traces to a trained model."""
 
 from netdiffus.training.private import train_private
 from netdiffus.training.recipe import Recipe

@@ -28,10 +28,11 @@ def trained_alike(
 ) -> Model:
     """A new model with the preset, the width and the codec's settings of another.
 
-    Of its columns it leaves out those of which these traces have too few equal values.
+    Columns with too few equal values in these traces are left out.
 
     Raises:
-        KeyboardInterrupt: It was interrupted: figures of half a training would be wrong.
+        KeyboardInterrupt: Training was interrupted: figures of an incomplete training would be
+        wrong.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Note)  # they were given when the model was trained
@@ -53,7 +54,7 @@ def trained_alike(
 
 
 def _columns(model: Model, traces: Traces) -> list[str]:
-    """The columns that the model learned and that these traces have enough values of."""
+    """The model's columns for which these traces have enough equal values."""
     kept = []
     for name in model.columns.chosen:
         with suppress(InputError):
@@ -63,7 +64,7 @@ def _columns(model: Model, traces: Traces) -> list[str]:
 
 
 def _codec(codec: Codec) -> Codec:
-    """The same settings, not yet fitted."""
+    """An unfitted codec with the same settings."""
     if isinstance(codec, TokenCodec):
         return TokenCodec(None if codec.bins_per_point > 1 else codec.length, codec.runs or 0)
     scales = {c.name: scale.kind for c, scale in zip(codec.channels, codec.scales, strict=True)}

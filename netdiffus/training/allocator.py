@@ -1,4 +1,4 @@
-"""The C library's allocator: what a step frees is kept for the next one.
+"""The C library's allocator: memory that a step frees is reused by the next one.
 
 Each step of a training allocates the same tensors. glibc gives freed memory back to the system, so
 the next step asks for it again, and the system fills each page with zeros: up to 13 % of a step.
@@ -33,6 +33,6 @@ def kept_memory() -> Iterator[None]:
 
 
 def _set(libc: ctypes.CDLL, mapped: tuple[int, ...], trimmed: int) -> None:
-    """Sets both limits, the first of `mapped` that is accepted."""
+    """Sets both limits; of `mapped`, the first value that is accepted."""
     libc.mallopt(TRIMMED, trimmed)
     any(libc.mallopt(MAPPED, size) for size in mapped)

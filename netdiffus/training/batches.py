@@ -1,4 +1,4 @@
-"""Which traces each step learns from, and which it must not: the validation split."""
+"""The training batch of each step, and the validation split."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ Ints = npt.NDArray[np.int64]
 
 
 class Batches:
-    """The batch of each step, a function of seed and step alone, and the validation traces.
+    """The batch of each step, which depends only on seed and step, and the validation traces.
 
     Args:
-        model: Its codec encodes the traces.
+        model: The model whose codec encodes the traces.
         traces: All of them.
         batch_size: Traces to a step, over all processes.
-        validation: Share of each class that no batch holds before `take_all`, but for traces with
-            a twin that is learned from.
+        validation: Share of each class that batches leave out before `take_all`, except traces that
+            equal a training trace.
         seed: Of the order and of the split.
         rank: Of this process.
         world: How many processes there are.
@@ -60,7 +60,7 @@ class Batches:
         self.longer = found.longer
         self.learned, self.held = torch.from_numpy(learned), torch.from_numpy(held)
         self.order: tuple[int, Tensor] = (-1, torch.empty(0))
-        # Longer ones than the others of a batch would make all of them take as long.
+        # A batch takes as long as its longest trace.
         self.lengths: Tensor | None = None
         if isinstance(model.codec, TokenCodec) and self.data.shape[1] > LONG:
             self.lengths = _lengths(self.data, model.codec.end)
@@ -76,7 +76,7 @@ class Batches:
         return self._fixed(self.held)
 
     def reference(self) -> list[Batch]:
-        """As many traces that are learned from, in batches; the same at every call."""
+        """As many training traces, in batches; the same at every call."""
         place = torch.linspace(0, len(self.learned) - 1, len(self.held)).long()
         return self._fixed(self.learned[place])
 
@@ -96,7 +96,7 @@ class Batches:
         return Batch(*(part.to(self.device) for part in parts))
 
     def _rows(self, draws: Tensor) -> Tensor:
-        """Every trace that is learned from once an epoch, in an order of its own."""
+        """Each training trace once per epoch, in a new order for each epoch."""
         epochs, places = draws // len(self.learned), draws % len(self.learned)
         first, last = int(epochs[0]), int(epochs[-1])
         return torch.cat([self._epoch(e)[places[epochs == e]] for e in range(first, last + 1)])
@@ -114,7 +114,7 @@ class Batches:
 
 
 def by_length(rows: Tensor, lengths: Tensor, size: int, begin: int, seeded: Generator) -> Tensor:
-    """The rows in an order in which batches have traces of like length, at random otherwise.
+    """Rows in random order, but with traces of similar length in each batch.
 
     Args:
         rows: (M,) in random order.
@@ -133,20 +133,20 @@ def by_length(rows: Tensor, lengths: Tensor, size: int, begin: int, seeded: Gene
 
 
 def _lengths(tokens: Tensor, end: int) -> Tensor:
-    """(N,) points of each trace; tokens that lie in a file are read bit by bit."""
+    """(N,) points of each trace; tokens in a file are read in pieces."""
     return torch.cat([(part[:, :, 0] != end).sum(1).cpu() for part in torch.split(tokens, READ)])
 
 
 def split(labels: Ints, same: Ints, share: float, seed: int) -> tuple[Ints, Ints]:
-    """Rows to learn from and rows to validate by, a share of each class; none if they are too few.
+    """Training and validation rows, a share of each class; no validation rows if they are too few.
 
-    A row to validate by that has a twin that is learned from is learned from, too. It stays among
-    those to validate by: new traffic repeats itself as often.
+    A validation row that equals a training row is also used for training. It stays a validation
+    row, because new traffic repeats itself as often.
 
     Args:
         labels: (N,) classes.
-        same: (N,) rows of one number are the same trace.
-        share: Of each class, right on average.
+        same: (N,) rows with the same number are equal traces.
+        share: Of each class, exact on average.
         seed: Same seed, same split.
     """
     for tried in (share, max(share, LARGEST)):
@@ -159,7 +159,7 @@ def split(labels: Ints, same: Ints, share: float, seed: int) -> tuple[Ints, Ints
 
 
 def _drawn(labels: Ints, same: Ints, share: float, seed: int) -> tuple[Ints, Ints]:
-    """Rows that are not learned from, and rows to validate by, which may have a twin that is."""
+    """Rows left out of training; validation rows, some of which may equal training rows."""
     rng = np.random.default_rng(seed)
     chosen = []
     for label in np.unique(labels):

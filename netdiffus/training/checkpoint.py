@@ -1,4 +1,4 @@
-"""All that changes while training: in memory, in checkpoints, in the log."""
+"""The state of a training: in memory, in checkpoints, in the log."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class State:
                 group["lr"] = rate
 
     def average(self, width: float) -> None:
-        """Averages in the new weights, with weight 1 - (1 - 1/k)**(1/width) at step k."""
+        """Adds the new weights to the average, with weight 1 - (1 - 1/k)**(1/width) at step k."""
         newest = 1 - (1 - 1 / (self.step + 1)) ** (1 / width)
         with torch.no_grad():
             torch._foreach_lerp_(self.ema, list(self.net.parameters()), newest)
@@ -94,8 +94,7 @@ class State:
     def content(self, run: dict[str, Any], one: str) -> bytes:
         """The bytes of a checkpoint: all that a resumed run needs, and which run it is.
 
-        It holds a hash of the traces and weights that are not averaged, so it must not be given
-        away.
+        It holds a hash of the traces, and weights that are not averaged. So do not share it.
 
         Args:
             run: Settings that a resumed run must share.
@@ -186,7 +185,7 @@ def refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
 
 
 def _check_counts(path: Path, about: dict[str, Any]) -> None:
-    """Refuses counts and losses of other types than those that a run writes."""
+    """Refuses counts and losses whose types a run does not write."""
     schedule = about["schedule"] if isinstance(about["schedule"], dict) else {"losses": None}
     lists: list[Any] = [about["losses"], schedule.get("losses", [])]
     single = [about[key] for key in ("seconds", "cpu_seconds")]
@@ -202,7 +201,7 @@ def _check_counts(path: Path, about: dict[str, Any]) -> None:
 
 
 def _check_tensors(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    """Refuses a checkpoint that does not hold just these tensors: the optimiser trusts them."""
+    """Refuses a checkpoint with other tensors, because the optimiser does not check them."""
     for name in sorted(set(found) ^ set(expected)):
         state = "missing" if name in expected else "unknown"
         raise InputError(f"{path}: tensor {name} is {state}; train without resume")
@@ -233,7 +232,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def start_folder(folder: Path, state: State) -> Path:
-    """Prepares the folder of a run; a model that is there is kept until a save replaces it.
+    """Prepares the folder of a run; an existing model is kept until a save replaces it.
 
     Returns:
         The log file of this run, without the lines of steps that it will repeat.
@@ -281,7 +280,7 @@ def read_log(folder: str | Path) -> list[dict[str, float]]:
 
 
 def _numbers(line: Any) -> dict[str, float]:
-    """A line of the log, checked, as the folder may come from a stranger."""
+    """A line of the log, checked, because the folder may come from an unknown source."""
     if not isinstance(line, dict):
         raise ValueError(f"a line must be an object, got {line!r:.80}")
     found = {key: float(value) for key, value in line.items()}

@@ -1,4 +1,4 @@
-"""A function that runs as a CUDA graph: many small kernels take longer to start than to run."""
+"""Runs a function as a CUDA graph, because many small kernels take longer to start than to run."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ AS_IT_IS = 3  # calls: what loads or reserves at first must have done so before 
 
 
 class Graphed:
-    """A function on a GPU: run as it is a few times, then captured, then replayed.
+    """A function on a GPU: executed normally a few times, then captured, then replayed.
 
-    Every call counts, also the first ones. What the function changes beside its result must be
-    tensors that stay where they are, and it must do the same with every argument: a number that
-    changes has to be a tensor, too. It may not wait for the GPU.
+    Every call has its full effect, also the first ones. The function may change only tensors whose
+    addresses stay the same. It must do the same work for every argument, so a number that changes
+    must be a tensor. It must not wait for the GPU.
 
     Args:
-        run: Of tensors whose shapes and types are the same in every call; its result is a tensor,
-            which the next call overwrites.
+        run: A function of tensors whose shapes and types are the same in every call. Its result is
+            a tensor, which the next call overwrites.
     """
 
     def __init__(self, run: Callable[..., Tensor]) -> None:
@@ -42,7 +42,7 @@ class Graphed:
         return self.result
 
     def _aside(self, given: tuple[Tensor, ...]) -> Tensor:
-        """On the stream of the capture, as gradients are added up on the stream they first took."""
+        """Runs on the stream of the capture: gradients use the stream of their first use."""
         now = torch.cuda.current_stream()
         self.stream.wait_stream(now)
         with torch.cuda.stream(self.stream):

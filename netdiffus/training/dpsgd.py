@@ -2,7 +2,8 @@
 
 Each step draws every unit of privacy (a trace, or a group of traces) with the same probability q,
 clips the gradient of each of its traces, adds normal noise to the sum of all, and divides by the
-number of traces that a step draws on average. What a unit adds to the sum has norm 1 at most.
+number of traces that a step draws on average. The contribution of a unit to the sum has norm 1 at
+most.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ OfEach = Callable[[Weights, Tensor, Tensor, Tensor], Weights]
 
 @dataclass(frozen=True)
 class Private:
-    """How DP-SGD is done.
+    """Settings of DP-SGD.
 
     Attributes:
         steps: Of the optimiser.
         share: Probability q with which a step draws a unit.
-        traces: That a step draws on average, as far as that is not private.
+        traces: Traces that a step draws on average, as a number that reveals nothing private.
         noise: Standard deviation of the noise, over `MOST_GRADIENT`.
         most: Traces of a unit at most.
         rate: Learning rate of the first step.
@@ -59,7 +60,7 @@ def learn_privately(
     private: Private,
     shown: Callable[[int], bool],
 ) -> int:
-    """Trains a network from where it is, and leaves its weights averaged over steps.
+    """Trains a network from its present weights, and leaves it with weights averaged over steps.
 
     Dropout, jitter and hidden points are off, as the noise prevents overfitting.
 
@@ -133,7 +134,7 @@ class _LossOfTrace(nn.Module):
 def clipped_sum(of_each: OfEach, net: CausalNetwork, data: list[Tensor], most: float) -> Weights:
     """Sum of the gradients of traces, each clipped to the norm `most`.
 
-    Gradients that are not finite are left out: no clipping would bound what they change.
+    Gradients that are not finite are left out, because clipping would not bound them.
     """
     weights = {name: one.detach() for name, one in net.named_parameters()}
     total = {name: torch.zeros_like(one) for name, one in weights.items()}
@@ -150,10 +151,10 @@ def clipped_sum(of_each: OfEach, net: CausalNetwork, data: list[Tensor], most: f
 
 
 def normal(shape: torch.Size) -> Tensor:
-    """Normal numbers from the system's random source, float32; no seed gives them again.
+    """Normal numbers from the system's random source, float32; no seed reproduces them.
 
-    Each is the sum of four, over 2, so that rounding does not give away the numbers before (Holohan
-    and Braghin, 2021, https://arxiv.org/abs/2107.10138).
+    Each is the sum of four numbers, divided by 2, so that rounding does not reveal earlier numbers
+    (Holohan and Braghin, 2021, https://arxiv.org/abs/2107.10138).
     """
     count = SUMMANDS * shape.numel()
     bits = np.frombuffer(os.urandom(8 * count), np.uint64) >> np.uint64(11)

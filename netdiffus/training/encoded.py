@@ -1,4 +1,4 @@
-"""Traces as a network learns from them: in memory, or in a file where they are too many."""
+"""Encoded training traces: in memory, or in a file if they are too many."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ Ints = npt.NDArray[np.int64]
 
 
 class Encoded(NamedTuple):
-    """What is learned from.
+    """Encoded training traces.
 
     Attributes:
-        data: (N, …), tokens int16, or series that images are drawn of.
+        data: (N, …), tokens int16, or series from which images are drawn.
         labels: (N,), classes.
         columns: (N, J), tokens of the meta-data.
-        same: (N,), traces of one number are the same.
+        same: (N,), traces with the same number are equal.
         longer: How many traces are longer than the codec keeps.
     """
 
@@ -54,19 +54,19 @@ def fits(dataset: Dataset) -> bool:
 
 
 def sample_of(dataset: Dataset, seed: int, length: int | None, columns: Choice = None) -> Traces:
-    """As many random traces as are read into memory: a sketch, see `netdiffus.parts.sketch`.
+    """A random sample that fits into memory, see `netdiffus.parts.sketch`.
 
-    They and their order do not depend on how the traces lie in the parts.
+    The traces and their order do not depend on how the traces are distributed over the parts.
 
     Args:
-        dataset: Is larger than memory.
+        dataset: A data set that is larger than memory.
         seed: Same seed, same traces.
         length: Points of a trace that are learned from, if that is known.
-        columns: Columns of the meta-data to learn. For `all`, those that count the rows are left
-            out here, as in the sample they no longer do.
+        columns: Columns of the meta-data to learn. For `all`, columns that count the rows are left
+            out here, because in the sample they no longer count.
 
     Warns:
-        Note: They are not all; or a column counts the rows.
+        Note: The sample has not all traces; or a column counts the rows.
     """
     most, length = sample_size(dataset, length or dataset.longest)
     cut = f", of at most {length:,} points each" if length < dataset.longest else ""
@@ -96,7 +96,7 @@ def _without_counters(traces: Traces) -> Traces:
 
 
 def sample_size(dataset: Dataset, length: int) -> tuple[int, int]:
-    """How many traces of how many points at most; a single long trace must not leave a few."""
+    """Number and maximal length of traces; one long trace must not make the sample small."""
     n, points = len(dataset), _points(dataset)
     length = min(length, dataset.longest, max(1, points // min(n, FEWEST)))
     return min(n, points // length), length
@@ -107,11 +107,11 @@ def _points(dataset: Dataset) -> int:
 
 
 def with_exceptions(sample: Traces, model: Model, dataset: Dataset) -> Traces | None:
-    """The sample with traces in which a column is not the total that it is in all of the sample.
+    """The sample, plus traces that break a rule which holds in the whole sample.
 
-    Of columns that are always in order, too. For each such rule it is the trace with the lowest
-    hash of those that break it. None where there are no such traces: what the model takes for a
-    rule then holds in all of the data set.
+    Rules are: a column is a total of its trace, or two columns are always in order. For each rule,
+    the trace with the lowest hash among those that break it is added. None if there is no such
+    trace: all rules then hold in the whole data set.
     """
     if not (model.columns.totals or model.columns.orders):
         return None
@@ -124,20 +124,20 @@ def with_exceptions(sample: Traces, model: Model, dataset: Dataset) -> Traces | 
                 least = int(np.argmin(of))
                 one = int(of[least]), odd[[least]]
                 found[rule] = min(found.get(rule, one), one, key=lambda pair: pair[0])
-    # The columns of these traces are looked at anew, with all others.
+    # The columns of these traces are checked again, with all others.
     added = dict(sorted(found.values(), key=lambda pair: pair[0]))
     return concat([sample, *added.values()]) if added else None
 
 
 def encoded(model: Model, traces: Traces | Dataset) -> Encoded:
-    """All traces as the model's network takes them; those of a data set lie in a file."""
+    """All traces as input of the model's network; those of a data set are in a file."""
     if isinstance(traces, Dataset):
         return _in_file(model, traces)
     return _encoded(model, traces, Traces.duplicates)
 
 
 def _in_file(model: Model, dataset: Dataset) -> Encoded:
-    """As `encoded`, batch by batch; the operating system keeps in memory what it has room for."""
+    """As `encoded`, batch by batch, in a file that the operating system caches in free memory."""
     n, found = len(dataset), (_encoded(model, one, point_hashes) for one in dataset.batches())
     first = next(found)
     rows = [one.numpy() for one in first[:3]]
@@ -154,7 +154,7 @@ def _in_file(model: Model, dataset: Dataset) -> Encoded:
 
 
 def _encoded(model: Model, traces: Traces, numbers: Callable[[Traces], Ints]) -> Encoded:
-    """Traces of which those are the same that have the same of the `numbers`."""
+    """Encoded traces; traces with the same of the `numbers` are equal."""
     length = model.codec.length
     kept = traces.truncate(length) if length else traces
     return Encoded(
@@ -167,7 +167,7 @@ def _encoded(model: Model, traces: Traces, numbers: Callable[[Traces], Ints]) ->
 
 
 def _inputs(codec: Codec, traces: Traces) -> Tensor:
-    """Tokens of all traces, or the series that images are drawn of."""
+    """Tokens of all traces, or the series from which images are drawn."""
     if isinstance(codec, TokenCodec):
         return codec.encode(traces)
     parts = parts_of(len(traces))

@@ -16,7 +16,7 @@ from netdiffus.training.saving import save
 from netdiffus.training.validation import calibrate, set_temperature, validate
 
 LOG_EVERY = 20  # steps
-# Steps between validations: one for so many traces.
+# Steps between validations: one step for this many traces.
 OFTEN, SELDOM = 10, 40
 TRACES_A_STEP = 16
 # With smaller batches than this there are more steps between validations, which would otherwise
@@ -52,10 +52,10 @@ def learn(run: Run, interrupted: threading.Event) -> None:
 
 
 def _shared(run: Run, own: float, interrupted: threading.Event) -> tuple[float, bool, bool]:
-    """The mean loss, whether training is over, and whether the rate is to fall from now on.
+    """The mean loss, whether training is over, and whether the learning rate begins to fall.
 
-    All processes must do the same at the same step, so what one wishes all do. One message a step
-    tells all three, because each message waits for the slowest process.
+    All processes must do the same at the same step, so each follows the request of any other. One
+    message per step has all three values, because each message waits for the slowest process.
     """
     schedule, share = run.state.schedule, run.share
     is_over = interrupted.is_set() or schedule.is_over(run.state.step, share)
@@ -66,14 +66,14 @@ def _shared(run: Run, own: float, interrupted: threading.Event) -> tuple[float, 
 
 
 def _begin_decay(run: Run) -> None:
-    """Lets the learning rate fall; the validation traces are learned from, too, from now on."""
+    """Lets the learning rate fall; from now on training also uses the validation traces."""
     run.state.schedule.begin_decay(run.state.step, run.share)
     calibrate(run)
     run.data.take_all()
 
 
 def _step(run: Run) -> float:
-    """One step; dropout and all other chance in it depend on seed, step and process alone."""
+    """One step; its dropout and other random numbers depend only on seed, step and process."""
     state, recipe = run.state, run.recipe
     state.set_rate(recipe.learning_rate * state.schedule.rate(state.step, run.share))
     batch = run.data.batch(state.step)
@@ -109,6 +109,6 @@ def _note(run: Run, loss: float) -> None:
 
 
 def validation_steps(traces: int, batch_size: int) -> int:
-    """Steps between validations, 10 to 40: a small set is overfitted in few steps."""
+    """Steps between validations, 10 to 40: on a small set, overfitting begins after few steps."""
     steps = min(SELDOM, max(OFTEN, traces // TRACES_A_STEP))
     return round(steps * max(1.0, USUAL_BATCH / batch_size))

@@ -1,4 +1,4 @@
-"""Two trainings, one after the other, of models that only go together."""
+"""Trains two models that are only used together, one after the other."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from netdiffus.training.trainer import train
 
 @dataclass(frozen=True)
 class Training:
-    """What one of the two models learns from, as the arguments of `train`."""
+    """Input of one of the two trainings, as arguments of `train`."""
 
     traces: Traces
     recipe: Recipe
@@ -45,7 +45,7 @@ def train_pair(
         path: Their folder; None keeps them in memory.
         first: Of the first model.
         second: Of the second model, given the first one.
-        resume: Go on from the checkpoints that there are.
+        resume: Continue from existing checkpoints.
         force: Replace models that are there.
         device: `cpu` or `cuda`; None takes CUDA if there is one.
         progress: Called with (share done, a note); None shows a bar.
@@ -79,5 +79,5 @@ def train_pair(
 
 
 def _half(shown: Progress, before: int, name: str) -> Progress:
-    """The progress of one of two trainings, as that of both."""
+    """The progress of both trainings, from the progress of one."""
     return lambda share, note: shown((before + share) / 2, f"{name}, {note}")

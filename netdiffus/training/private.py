@@ -1,4 +1,4 @@
-"""A model with a guarantee of differential privacy."""
+"""Training with a guarantee of differential privacy."""
 
 from __future__ import annotations
 
@@ -170,12 +170,12 @@ def _bounded(traces: Traces, by: str | None, most: int) -> tuple[Traces, Ints]:
 
 
 def _part(shown: Progress, begin: float, end: float) -> Progress:
-    """Progress of one stage, which takes the time from one share of the whole to another."""
+    """Progress of one stage, which covers a range of the whole progress."""
     return lambda share, note: shown(begin + (end - begin) * share, note)
 
 
 def _learn(model: Model, real: Traces, units: Ints, private: Private, shown: Progress) -> int:
-    """DP-SGD with the real traces of the model's classes; the steps that were done."""
+    """DP-SGD with the real traces of the model's classes; returns the number of steps."""
     net, codec = model.network, model.codec
     assert isinstance(net, CausalNetwork)
     assert isinstance(codec, TokenCodec)
@@ -199,7 +199,7 @@ def _learn(model: Model, real: Traces, units: Ints, private: Private, shown: Pro
 
 
 def _with_steps(ledger: Ledger, model: Model, private: Private) -> Ledger:
-    """The ledger of the table, and what DP-SGD spent."""
+    """The ledger of the table, with DP-SGD as a further release."""
     entry = {
         "release": "DP-SGD",
         "cells": sum(one.numel() for one in model.network.parameters()),

@@ -19,7 +19,7 @@ from netdiffus.errors import InputError
 
 
 def joined() -> Accelerator:
-    """Knows the processes. Without a GPU accelerate must be told so, or each would work alone."""
+    """The accelerator of all processes. Without a GPU it needs `cpu`, or each works alone."""
     on_cpu = not torch.cuda.is_available()
     # The buffers of a network are the same everywhere: to send them takes a message a step.
     same = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
@@ -43,7 +43,7 @@ def target_device(accelerator: Accelerator, device: str | None) -> torch.device:
 
 @contextmanager
 def one_thread(is_asked: bool) -> Iterator[None]:
-    """Keeps torch to one thread, if that is asked: by their number it splits its sums."""
+    """Limits torch to one thread if requested, because sums depend on the number of threads."""
     before = torch.get_num_threads()
     if is_asked:
         torch.set_num_threads(1)
@@ -55,7 +55,7 @@ def one_thread(is_asked: bool) -> Iterator[None]:
 
 
 def check_deterministic(is_asked: bool, target: torch.device) -> None:
-    """Refuses to promise the same bits on a GPU."""
+    """Refuses `deterministic` on a GPU."""
     if is_asked and target.type != "cpu":
         raise InputError(
             f"deterministic: not on {target.type}; give device='cpu' (--device cpu), or leave it "
@@ -64,7 +64,7 @@ def check_deterministic(is_asked: bool, target: torch.device) -> None:
 
 
 def check_batch(batch_size: int, processes: int) -> None:
-    """Refuses batches that leave a process without a trace."""
+    """Refuses batches that are too small for the number of processes."""
     if batch_size < processes:
         raise InputError(
             f"batch_size {batch_size} is less than the {processes} processes: each needs a trace"
@@ -72,7 +72,7 @@ def check_batch(batch_size: int, processes: int) -> None:
 
 
 def summed(accelerator: Accelerator, *numbers: float) -> list[float]:
-    """The sum over all processes of each number. All at once, as each message takes time."""
+    """The sums of numbers over all processes, in one message: each message takes time."""
     if accelerator.num_processes == 1:
         return list(numbers)
     found = torch.tensor(numbers, dtype=torch.float64, device=accelerator.device)
@@ -81,10 +81,10 @@ def summed(accelerator: Accelerator, *numbers: float) -> list[float]:
 
 
 def refuse_others(accelerator: Accelerator, about: Mapping[str, Any]) -> None:
-    """Refuses processes that learn something else, or by other code.
+    """Refuses processes with other traces, settings or code.
 
     Raises:
-        InputError: Names the first that differs from the process of rank 0, and in what.
+        InputError: Names the first process that differs from rank 0, and the difference.
     """
     if accelerator.num_processes == 1:
         return
@@ -100,12 +100,12 @@ def refuse_others(accelerator: Accelerator, about: Mapping[str, Any]) -> None:
 
 
 def is_loss_of_a_process(error: Exception) -> bool:
-    """Whether an error says that another process does not answer any more."""
+    """Whether an error means that another process no longer answers."""
     return isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
 
 
 def leave_group() -> None:
-    """Ends the threads between processes; left running, they abort a process that is done."""
+    """Ends the communication threads; otherwise they abort a process when it exits."""
     if torch.distributed.is_initialized():
         gc.collect()  # networks wrapped for several processes hold the group
         torch.distributed.barrier()
@@ -114,7 +114,7 @@ def leave_group() -> None:
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """Ctrl-C or SIGTERM sets an event, so that a step is not cut in two; a second ends at once."""
+    """Ctrl-C or SIGTERM sets an event, so the current step completes; a second one ends at once."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked

@@ -1,4 +1,4 @@
-"""How to train: budget and settings."""
+"""Budget and settings of a training."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Recipe:
         learning_rate: Peak learning rate of AdamW; see `training.schedule` for how it changes.
         weight_decay: Of AdamW, for matrices and embeddings; None is 0.2 for networks of tokens and
             0.01 for networks of images.
-        ema_width: The averaged weights look back over about this share of the training so far
-            (Karras et al., 2024, power-function averaging), so one value serves every budget.
+        ema_width: The average of the weights covers about this last share of the training so far
+            (Karras et al., 2024, power-function averaging). So one value suits every budget.
         validation_fraction: Share of each class that is held out at first as validation traces,
-            about 256 at most. Where they would be fewer than 16 the share is a quarter, and where
-            that is fewer, too, there are none. They detect overfitting, which ends training before
-            the budget, and calibrate the logits (`training.validation`). Once the learning rate
-            falls, they are learned from, too. With 0 all traces are learned from at once, training
-            never ends early, and the temperature of the logits stays 1.
+            about 256 at most. If they were fewer than 16, the share is a quarter; if that is also
+            fewer than 16, there are none. They detect overfitting, which ends training before the
+            budget, and calibrate the logits (`training.validation`). Once the learning rate falls,
+            training also uses them. With 0 training uses all traces from the start and never ends
+            early, and the temperature of the logits stays 1.
         hidden_columns: Largest share of a trace's columns that training does not show to the
             points, drawn uniformly for each trace. Several columns together identify a trace, and
             the network would memorise its points. Only for `causal`.
@@ -74,7 +74,7 @@ class Recipe:
                 raise InputError(f"{name} must be a number above 0, got {value!r}")
 
     def budget(self) -> dict[str, float]:
-        """Those of steps, minutes and cpu_minutes that are given."""
+        """The given limits among steps, minutes and cpu_minutes."""
         ends = {name: getattr(self, name) for name in ("steps", "minutes", "cpu_minutes")}
         return {name: end for name, end in ends.items() if end is not None}
 

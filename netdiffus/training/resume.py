@@ -1,4 +1,4 @@
-"""Whether a run that was interrupted may go on: with the traces and settings it began with."""
+"""Checks that an interrupted run is resumed with the same traces and settings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SETTINGS = (
 
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:
-    """What a resumed run must share with the run before, and what the card says of it."""
+    """Settings that a resumed run must share with the earlier run, with their text for the card."""
     return {name: getattr(recipe, name) for name in SETTINGS}
 
 
@@ -52,7 +52,7 @@ def recipe_of(model: Model, *, minutes: float | None = None, seed: int | None = 
 
 
 def hash_of(traces: Traces | Dataset, columns: Sequence[str] = ()) -> str:
-    """Of all that is learned from; a resumed run is checked against it."""
+    """Hash of all training data, which a resumed run must have, too."""
     digest = hashlib.sha256()
     if isinstance(traces, Dataset):
         for one in traces.manifest.parts:
@@ -71,7 +71,7 @@ def hash_of(traces: Traces | Dataset, columns: Sequence[str] = ()) -> str:
 
 
 def check_same(before: Model, now: Model) -> None:
-    """Refuses to go on with a model of other classes or settings."""
+    """Refuses to resume a model with other classes or settings."""
     refuse_changes(_shape(before), _shape(now))
 
 

@@ -1,4 +1,4 @@
-"""A training under way: what it works on, and how far it has come."""
+"""A running training: its parts and its progress."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from netdiffus.training.recipe import Recipe
 
 @dataclass
 class Run:
-    """A training under way.
+    """A running training.
 
     Attributes:
         accelerator: Knows the processes.
         recipe: Budget and settings.
-        model: What is trained; gets the averaged weights at the end.
-        state: All that changes.
+        model: The model that is trained; gets the averaged weights at the end.
+        state: Everything that changes.
         data: Gives the batches.
         step: Gradient and optimiser on one batch; returns the loss.
         target: The device.
         folder: Where this process writes, if it does.
         log: Its log there.
-        fingerprint: What must not change between the parts of one run.
-        learned: What is learned from: traces, points, budget and settings.
+        fingerprint: Settings and hash that must stay the same when a run is resumed.
+        learned: Traces, points, budget and settings, for the model card.
         progress: Called after each step.
         ended: Why training ended; None before.
     """

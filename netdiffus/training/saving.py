@@ -1,4 +1,4 @@
-"""What a training writes: the model with averaged weights, and how it was trained."""
+"""Saving: the model with averaged weights, and a record of its training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from netdiffus.training.run import Run
 
 
 def save(run: Run) -> None:
-    """Writes the model with averaged weights, and all that a resumed run needs."""
+    """Writes the model with averaged weights, and everything that a resumed run needs."""
     run.model.about = _about(run)
     folder, state = run.folder, run.state
     if folder is None or run.log is None:
@@ -33,7 +33,7 @@ def finish(run: Run) -> None:
 
 
 def _about(run: Run) -> dict[str, Any]:
-    """All that the model's card says of how it was trained, so far."""
+    """The record of the training so far, for the model card."""
     state, about = run.state, dict(run.learned)
     schedule = state.schedule
     about |= {"steps": state.step, "seconds": round(state.seconds, 1)}

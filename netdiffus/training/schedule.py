@@ -19,15 +19,15 @@ class Schedule:
     """The learning rate of each step, and the validation losses that it depends on.
 
     The rate rises (warm-up), stays constant, and falls (decay) in the last third of the steps. The
-    decay begins earlier where the network is overfitting: the validation loss has reached a plateau
-    (the least of the last quarter of all losses is not 3 % below the least of those before), and
-    the loss of traces that are learned from is at least 14 % below it. Training then ends after
-    half as many steps again. During the decay the validation traces are learned from, too, and no
-    validation loss is measured.
+    decay begins earlier if the network is overfitting, by two signs. The validation loss has
+    reached a plateau: the lowest of the last quarter of all losses is not 3 % below the lowest
+    before. And the loss on training traces is at least 14 % below the validation loss. Training
+    then ends after half as many steps again. During the decay training also uses the validation
+    traces, and no validation loss is measured.
 
     Attributes:
         losses: Validation losses, measured at equal distances.
-        learned_loss: The last loss of as many traces that are learned from, measured the same way.
+        learned_loss: The last loss on as many training traces, measured the same way.
         temperature: That of the logits, in these measurements and in the model.
         decay_step: The step in which the rate began to fall; None before.
         decay_share: The share of the budget that was used by then.

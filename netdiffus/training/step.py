@@ -37,7 +37,7 @@ def prepared_step(
     """`train_step` of a batch, with all processes; as a CUDA graph where possible."""
     loss, state.optimizer = accelerator.prepare(Loss(state.net), state.optimizer)
     step = partial(train_step, accelerator, loss, state)
-    # A graph replays the same work; what `series` and `masked` do depends on what they are given.
+    # A graph replays the same work; the work of `series` and `masked` depends on their input.
     is_fixed = isinstance(state.net, CausalNetwork | ImageNetwork)
     if is_fixed and target.type == "cuda" and accelerator.num_processes == 1:
         state.hold_rates(target)
@@ -46,7 +46,7 @@ def prepared_step(
 
 
 class Loss(torch.nn.Module):
-    """The loss of a network as the forward of a module, as distributed training needs it."""
+    """The loss of a network as the `forward` of a module, for distributed training."""
 
     def __init__(self, net: torch.nn.Module) -> None:
         super().__init__()

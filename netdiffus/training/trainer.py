@@ -188,7 +188,7 @@ def _train(
 
 
 def _saved_alone(run: Run) -> InputError:
-    """What to say where another process was lost; what was learned before is saved."""
+    """The error if another process was lost; saves the model as it was before."""
     run.ended = "interrupted"
     save(run)
     is_first = run.accelerator.is_main_process
@@ -235,14 +235,14 @@ def _new_run(
 
 
 def _to_fit_on(data: Traces | Dataset, seed: int, length: int | None, columns: Choice) -> Traces:
-    """The traces that vocabularies and columns are found in: all, or a sample of a data set."""
+    """The traces on which vocabularies and columns are fitted: all, or a sample of a data set."""
     if isinstance(data, Traces):
         return data
     return data.load() if fits(data) else sample_of(data, seed, length, columns)
 
 
 def _learned(model: Model, data: Batches) -> dict[str, int]:
-    """How much of the traces is learned from."""
+    """Numbers of traces and points that training uses."""
     length, cut = model.codec.length or 0, data.longer
     counts = {"traces": len(data.labels), "length": length, "points": model.codec.points}
     return counts | ({"longer_traces": cut} if cut else {})
@@ -260,7 +260,7 @@ def _with_decay(recipe: Recipe, preset: str) -> Recipe:
 
 
 def _warn(traces: Traces, kept: int, counts: dict[str, int]) -> None:
-    """Says which traces, of those that are looked at, are cut, and which classes are small."""
+    """Notes how many of the given traces are cut, and which classes are small."""
     if cut := int((traces.lengths > kept).sum()):
         warnings.warn(
             f"{cut} of {len(traces)} traces are longer than {kept} points; only their first {kept} "

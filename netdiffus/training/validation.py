@@ -37,9 +37,9 @@ def validate(run: Run) -> None:
 def calibrate(run: Run) -> None:
     """Fits the temperature of `causal` and `masked`, from 1 to 1.15, on validation traces.
 
-    It is that of all features but amounts, see `PointLogits`: a temperature above 1 made totals and
-    bursts of whole traces vary too much. In `causal` training moves amounts to nearby bins
-    (`Jitter`), which already makes their distributions wider.
+    It applies to all features except amounts (see `PointLogits`). For amounts, a temperature above
+    1 made totals and bursts of whole traces vary too much. In `causal`, training moves amounts to
+    nearby bins (`Jitter`), which already makes their distributions wider.
 
     A network that is trained for many epochs is overconfident about the next token. The
     loss of validation traces is convex in 1/T; where it is least, p is calibrated (Guo et al.,
