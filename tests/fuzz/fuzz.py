@@ -73,7 +73,8 @@ def run(reader: str, seconds: str) -> bool:
 
 def main(seconds: str, readers: list[str]) -> int:
     """1 if a reader failed."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    several = (os.cpu_count() or 1) + 1  # they wait for files
+    with ThreadPoolExecutor(several) as pool:
         return 0 if all(list(pool.map(lambda one: run(one, seconds), readers))) else 1
 
 
