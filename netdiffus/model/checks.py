@@ -125,7 +125,7 @@ def check_shape(network: Config) -> None:
 
 
 def check_config(config: Mapping[str, Any]) -> None:
-    """Refuses settings of impossible networks, or of networks too large for usual memory.
+    """Refuses settings of a network that cannot exist, or that usual memory cannot hold.
 
     Raises:
         InputError: Names the setting.

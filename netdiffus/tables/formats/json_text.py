@@ -48,7 +48,7 @@ def read_json(data: pa.Buffer, options: ReadOptions, findings: Findings) -> pa.T
 
 
 def _by_class(found: Any, options: ReadOptions, findings: Findings) -> Any:
-    """Lists of numbers by the name of their class as traces; all else as it is."""
+    """Traces, if the object maps names of classes to lists of numbers; else the object."""
     series = isinstance(found, dict) and len(found) > 1 and all(map(_are_series, found.values()))
     if not series or any(is_label(name) or meaning(name) for name in found):
         return found
