@@ -125,7 +125,7 @@ def check_shape(network: Config) -> None:
 
 
 def check_config(config: Mapping[str, Any]) -> None:
-    """Refuses settings of a network that cannot exist, or that usual memory cannot hold.
+    """Refuses settings that fit no network, or a network too large for usual memory.
 
     Raises:
         InputError: Names the setting.

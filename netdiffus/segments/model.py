@@ -173,7 +173,7 @@ def _rest(recipe: Recipe, before: Model) -> Recipe:
         for name, of in spent.items()
         if getattr(recipe, name) is not None
     }
-    least = recipe.halved()  # the last step of the first training may exceed its budget
+    least = recipe.halved()  # the first training may use more than its half
     return replace(recipe, **{name: max(m, getattr(least, name)) for name, m in left.items()})
 
 
